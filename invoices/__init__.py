@@ -1,0 +1,1 @@
+"""What an invoice is about: plain Python that knows no framework."""
