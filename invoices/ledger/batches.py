@@ -1,0 +1,84 @@
+"""Export batches: which accepted invoice went out in which batch; none goes out in two."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from invoices.ledger.documents import chunks
+from invoices.ledger.ledger import Transaction, next_number
+from invoices.ledger.tables import export_batches, exported_invoices
+
+
+@dataclass(frozen=True, slots=True)
+class ExportBatch:
+    """A batch whose invoices are fixed; ``assigned`` until its files are in place, then ``issued``."""
+
+    batch_id: str
+    status: str
+    created_at: dt.datetime
+
+
+def waiting_invoices(connection: Connection, limit: int) -> list[str]:
+    """Return accepted invoices that are in no batch yet, by id."""
+    rows = connection.scalars(
+        select(exported_invoices.c.invoice_id)
+        .where(exported_invoices.c.batch_id.is_(None))
+        .order_by(exported_invoices.c.invoice_id)
+        .limit(limit)
+    )
+    return list(rows)
+
+
+def assign(tx: Transaction, invoices: list[str]) -> ExportBatch:
+    """Fix a new batch of these invoices; its files are written afterwards, and again if that is interrupted."""
+    batch = ExportBatch(f"batch-{next_number(tx, 'export_batches'):06d}", "assigned", tx.at)
+    tx.connection.execute(
+        insert(export_batches).values(
+            batch_id=batch.batch_id, status=batch.status, created_at=batch.created_at, revision=tx.revision
+        )
+    )
+    for some in chunks(invoices):
+        tx.connection.execute(
+            update(exported_invoices)
+            .where(exported_invoices.c.invoice_id.in_(some), exported_invoices.c.batch_id.is_(None))
+            .values(batch_id=batch.batch_id, revision=tx.revision)
+        )
+    return batch
+
+
+def issue(tx: Transaction, batch: ExportBatch, manifest_sha256: str) -> None:
+    """Write that a batch's files are in place."""
+    tx.connection.execute(
+        update(export_batches)
+        .where(export_batches.c.batch_id == batch.batch_id)
+        .values(status="issued", manifest_sha256=manifest_sha256, revision=tx.revision)
+    )
+
+
+def export_batch_list(connection: Connection, status: str | None = None) -> list[ExportBatch]:
+    """Return the batches, the earliest first; all, or those of one status."""
+    wanted = select(export_batches.c.batch_id, export_batches.c.status, export_batches.c.created_at)
+    if status is not None:
+        wanted = wanted.where(export_batches.c.status == status)
+    return [ExportBatch(*row) for row in connection.execute(wanted.order_by(export_batches.c.batch_id))]
+
+
+def invoices_in(connection: Connection, batch_id: str) -> list[str]:
+    """Return the invoices of a batch, by id."""
+    rows = connection.scalars(
+        select(exported_invoices.c.invoice_id)
+        .where(exported_invoices.c.batch_id == batch_id)
+        .order_by(exported_invoices.c.invoice_id)
+    )
+    return list(rows)
+
+
+def export_counts(connection: Connection) -> dict[str, int]:
+    """Return how many batches are issued, and how many invoices are in one or wait for one."""
+    batches = connection.scalar(select(func.count()).where(export_batches.c.status == "issued"))
+    exported = connection.scalar(select(func.count()).where(exported_invoices.c.batch_id.is_not(None)))
+    waiting = connection.scalar(select(func.count()).where(exported_invoices.c.batch_id.is_(None)))
+    return {"batches": batches or 0, "invoices": exported or 0, "waiting": waiting or 0}

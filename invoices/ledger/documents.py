@@ -1,0 +1,179 @@
+"""Documents and sightings: what was shown, by whom, in which state it is and what comes next."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from invoices.ledger.ledger import Transaction, next_number
+from invoices.ledger.tables import documents, sightings
+
+Stage = Literal["read", "ask", "judge", "done"]
+State = Literal["waiting", "accepted", "review", "quarantined", "duplicate", "not_invoice"]
+CHUNK = 500  # bound parameters per statement
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One time a source showed a document; ``fingerprint`` tells cheaply whether the place still shows the same."""
+
+    sighting_id: str
+    document_sha256: str
+    media_type: str
+    byte_count: int
+    source_name: str
+    source_kind: str
+    location: str
+    file_name: str | None = None
+    sender: str | None = None
+    subject: str | None = None
+    message_id: str | None = None
+    received_at: dt.datetime | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A document that waits for its next stage."""
+
+    document_sha256: str
+    sequence: int
+    media_type: str
+    first_seen_at: dt.datetime
+
+
+def record_sighting(tx: Transaction, sighting: Sighting) -> bool:
+    """Write a sighting and, if its bytes are new, their document; return whether the document is new."""
+    known = tx.connection.execute(
+        select(sightings.c.fingerprint).where(sightings.c.sighting_id == sighting.sighting_id)
+    ).first()
+    row = {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in ("media_type", "byte_count")}
+    if known is None:
+        tx.connection.execute(insert(sightings).values(**row, seen_at=tx.at, revision=tx.revision))
+    elif known.fingerprint != sighting.fingerprint:  # touched, not changed: nothing that readers see is different
+        tx.connection.execute(
+            update(sightings)
+            .where(sightings.c.sighting_id == sighting.sighting_id)
+            .values(fingerprint=sighting.fingerprint)
+        )
+    return _record_document(tx, sighting)
+
+
+def _record_document(tx: Transaction, sighting: Sighting) -> bool:
+    mine = documents.c.document_sha256 == sighting.document_sha256
+    if tx.connection.scalar(select(documents.c.sequence).where(mine)) is not None:
+        return False
+    tx.connection.execute(
+        insert(documents).values(
+            document_sha256=sighting.document_sha256,
+            sequence=next_number(tx, "documents"),
+            media_type=sighting.media_type,
+            byte_count=sighting.byte_count,
+            first_seen_at=tx.at,
+            stage="read",
+            state="waiting",
+            reason_code="collected",
+            reason="Collected; not read yet.",
+            changed_at=tx.at,
+            revision=tx.revision,
+        )
+    )
+    return True
+
+
+def fingerprints(connection: Connection, source_name: str) -> dict[str, set[str]]:
+    """Return, for each location of a source, the fingerprints that were taken there."""
+    known: dict[str, set[str]] = {}
+    rows = connection.execute(
+        select(sightings.c.location, sightings.c.fingerprint).where(sightings.c.source_name == source_name)
+    )
+    for location, fingerprint in rows:
+        known.setdefault(location, set()).add(fingerprint)
+    return known
+
+
+def pending(connection: Connection, stage: Stage, limit: int, after: int = 0) -> list[Pending]:
+    """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival."""
+    rows = connection.execute(
+        select(documents.c.document_sha256, documents.c.sequence, documents.c.media_type, documents.c.first_seen_at)
+        .where(documents.c.stage == stage, documents.c.sequence > after)
+        .order_by(documents.c.sequence)
+        .limit(limit)
+    )
+    return [Pending(*row) for row in rows]
+
+
+def pending_count(connection: Connection, stage: Stage) -> int:
+    """Return how many documents wait for ``stage``."""
+    return connection.scalar(select(func.count()).where(documents.c.stage == stage)) or 0
+
+
+def settle(
+    tx: Transaction,
+    document: str,
+    *,
+    stage: Stage,
+    state: State,
+    reason_code: str,
+    reason: str,
+    media_type: str | None = None,
+    page_count: int | None = None,
+) -> bool:
+    """Write where a document stands; return False, and write nothing, if that is where it stood already."""
+    values: dict[str, Any] = {"stage": stage, "state": state, "reason_code": reason_code, "reason": reason}
+    if media_type is not None:
+        values["media_type"] = media_type
+    if page_count is not None:
+        values["page_count"] = page_count
+    mine = documents.c.document_sha256 == document
+    now = tx.connection.execute(select(*(documents.c[name] for name in values)).where(mine)).mappings().one()
+    if dict(now) == values:
+        return False
+    tx.connection.execute(update(documents).where(mine).values(**values, changed_at=tx.at, revision=tx.revision))
+    return True
+
+
+def count_by_state(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return how many documents there are by (state, reason code)."""
+    rows = connection.execute(
+        select(documents.c.state, documents.c.reason_code, func.count()).group_by(
+            documents.c.state, documents.c.reason_code
+        )
+    )
+    return {(state, reason_code): count for state, reason_code, count in rows}
+
+
+def find_documents(connection: Connection, prefix: str) -> list[str]:
+    """Return the hashes of up to ten documents that begin with ``prefix``."""
+    rows = connection.scalars(
+        select(documents.c.document_sha256)
+        .where(documents.c.document_sha256.startswith(prefix.lower(), autoescape=True))
+        .order_by(documents.c.document_sha256)
+        .limit(10)
+    )
+    return list(rows)
+
+
+def document_row(connection: Connection, document: str) -> Mapping[str, Any] | None:
+    """Return the ledger's row of a document, or None."""
+    row = connection.execute(select(documents).where(documents.c.document_sha256 == document)).mappings().first()
+    return dict(row) if row else None
+
+
+def sighting_rows(connection: Connection, document: str) -> list[Mapping[str, Any]]:
+    """Return the sightings of a document, the earliest first."""
+    rows = connection.execute(
+        select(sightings).where(sightings.c.document_sha256 == document).order_by(sightings.c.seen_at, sightings.c.location)
+    ).mappings()
+    return [dict(row) for row in rows]
+
+
+def chunks(values: Iterable[str]) -> Iterable[Sequence[str]]:
+    """Yield ``values`` in pieces that fit into one statement's bound parameters."""
+    items = list(values)
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

@@ -1,0 +1,135 @@
+"""The ledger's door: opening it, and the transactions in which everything is written or nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, update
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from invoices.errors import ConfigurationError
+from invoices.ledger.tables import counters, metadata, notes
+
+SCHEMA_VERSION = "1"
+BUSY_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One open transaction: what is written through it carries its ``revision`` and ``at``."""
+
+    connection: Connection
+    revision: int
+    at: dt.datetime
+
+
+class Ledger:
+    """The ledger at a SQLAlchemy URL (SQLite in WAL mode, or PostgreSQL). Close it after use."""
+
+    def __init__(self, url: str, *, now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
+        """Open, and create what is missing.
+
+        Raises:
+            ConfigurationError: the database cannot be opened, or a later version of this project wrote it.
+        """
+        self._now = now
+        self._engine = _engine(url)
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                _begin(connection, "BEGIN IMMEDIATE")
+                metadata.create_all(connection)
+                version = _remember(connection, "schema_version", SCHEMA_VERSION)
+        except SQLAlchemyError as error:
+            self.close()
+            raise ConfigurationError(f"cannot open the ledger: {getattr(error, 'orig', error)}") from error
+        if version != SCHEMA_VERSION:
+            self.close()
+            raise ConfigurationError(
+                f"the ledger has schema version {version!r}, this program knows {SCHEMA_VERSION!r}: use the newer program"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Write everything in the block or nothing; concurrent writers wait for each other."""
+        with self._engine.connect() as connection, connection.begin():
+            _begin(connection, "BEGIN IMMEDIATE")
+            yield Transaction(connection, _next(connection, "revision"), self._now())
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read one consistent state in the block, in nobody's way."""
+        with self._engine.connect() as connection, connection.begin():
+            _begin(connection, "BEGIN")
+            yield connection
+
+    def remember(self, name: str, value: str) -> str:
+        """Return what is remembered under ``name``: ``value`` if nothing was yet."""
+        with self.transaction() as tx:
+            return _remember(tx.connection, name, value)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+
+def next_number(tx: Transaction, name: str) -> int:
+    """Return the next number of the counter ``name``, from 1, without gaps between commits."""
+    return _next(tx.connection, name)
+
+
+def counter(connection: Connection, name: str) -> int:
+    """Return where the counter ``name`` stands; 0 if it never moved."""
+    value = connection.scalar(select(counters.c.value).where(counters.c.name == name))
+    return int(value) if value is not None else 0
+
+
+def set_counter(tx: Transaction, name: str, value: int) -> None:
+    """Set the counter ``name``."""
+    if tx.connection.execute(update(counters).where(counters.c.name == name).values(value=value)).rowcount == 0:
+        tx.connection.execute(insert(counters).values(name=name, value=value))
+
+
+def _next(connection: Connection, name: str) -> int:
+    """Raise a counter; on PostgreSQL its row lock also makes writers commit in the order of their revisions."""
+    raised = update(counters).where(counters.c.name == name).values(value=counters.c.value + 1)
+    if connection.execute(raised).rowcount == 0:
+        connection.execute(insert(counters).values(name=name, value=1))
+    return counter(connection, name)
+
+
+def _begin(connection: Connection, how: str) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(how)
+
+
+def _remember(connection: Connection, name: str, value: str) -> str:
+    known = connection.scalar(select(notes.c.value).where(notes.c.name == name))
+    if known is None:
+        connection.execute(insert(notes).values(name=name, value=value))
+        return value
+    return str(known)
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(parsed)
+    except (ArgumentError, ModuleNotFoundError, OSError) as error:
+        raise ConfigurationError(f"the ledger's URL does not work: {error}") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, so that writers queue up instead of failing half-way
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}"):
+        connection.execute(f"PRAGMA {pragma}").close()
+

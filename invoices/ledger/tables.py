@@ -1,0 +1,173 @@
+"""The ledger's tables. Every row carries the ``revision`` of the transaction that wrote it last."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger, Boolean, Column, DateTime, Dialect, Index, Integer, MetaData, String, Table, Text, TypeDecorator, text,
+)
+
+metadata = MetaData()
+
+
+class Instant(TypeDecorator[dt.datetime]):
+    """An aware UTC instant; SQLite, which knows no zones, keeps it as naive UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Return UTC, naive where the database knows no zones; a naive instant is a bug and raises ValueError."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a naive instant reached the ledger: {value!r}")
+        utc = value.astimezone(dt.UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Return the instant with its zone, UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+def _revision() -> Column[int]:
+    return Column("revision", BigInteger, nullable=False, index=True)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+counters = Table(
+    "counters", metadata, Column("name", String(40), primary_key=True), Column("value", BigInteger, nullable=False)
+)
+
+notes = Table("notes", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("document_sha256", String(64), primary_key=True),
+    Column("sequence", BigInteger, nullable=False, unique=True),
+    Column("media_type", String(120), nullable=False),
+    Column("byte_count", BigInteger, nullable=False),
+    Column("page_count", Integer),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("stage", String(10), nullable=False),  # what is next: read, ask, judge, done
+    Column("state", String(20), nullable=False),
+    Column("reason_code", String(60), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    _revision(),
+)
+Index("documents_pending", documents.c.stage, documents.c.sequence, **_where("stage <> 'done'"))
+Index("documents_by_state", documents.c.state, documents.c.reason_code)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("sighting_id", String(32), primary_key=True),
+    Column("document_sha256", String(64), nullable=False, index=True),
+    Column("source_name", String(40), nullable=False),
+    Column("source_kind", String(20), nullable=False),
+    Column("location", Text, nullable=False),
+    Column("file_name", Text),
+    Column("sender", Text),
+    Column("subject", Text),
+    Column("message_id", Text),
+    Column("received_at", Instant),
+    Column("seen_at", Instant, nullable=False),
+    Column("fingerprint", String(80)),  # what tells without reading that the same place still shows the same bytes
+    _revision(),
+)
+Index("sightings_by_place", sightings.c.source_name, sightings.c.location)
+
+extractions = Table(
+    "extractions",
+    metadata,
+    Column("extraction_id", String(32), primary_key=True),
+    Column("document_sha256", String(64), nullable=False, index=True),
+    Column("extracted_by", String(40), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("status", String(12), nullable=False),  # intended, unknown, submitted, answered, failed
+    Column("remote_id", String(200)),
+    Column("payload", Text),
+    Column("message", Text),
+    Column("pages_charged", Integer, nullable=False),
+    Column("possible_double_charge", Boolean, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("submitted_at", Instant),
+    Column("answered_at", Instant),
+    _revision(),
+)
+Index("extractions_open", extractions.c.status, **_where("status in ('intended', 'unknown', 'submitted')"))
+
+candidates = Table(
+    "candidates",
+    metadata,
+    Column("invoice_id", String(32), primary_key=True),
+    Column("document_sha256", String(64), nullable=False, index=True),
+    Column("ordinal", Integer, nullable=False),
+    Column("verdict", String(20), nullable=False),
+    Column("number_key", String(64), index=True),
+    Column("content_key", String(64), index=True),
+    Column("invoice_number", Text),
+    Column("body", Text, nullable=False),  # JSON: the candidate with its lines and taxes, decimals as strings
+    Column("judged_at", Instant, nullable=False),
+    Column("judged_by", String(80), nullable=False),
+    _revision(),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("finding_id", String(32), primary_key=True),
+    Column("invoice_id", String(32), index=True),
+    Column("document_sha256", String(64), nullable=False, index=True),
+    Column("rule_id", String(60), nullable=False),
+    Column("severity", String(10), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("checked_at", Instant, nullable=False),
+    _revision(),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("invoice_id", String(32), primary_key=True),
+    Column("publisher", String(40), primary_key=True),
+    Column("receipt_id", String(60), nullable=False),
+    Column("status", String(12), nullable=False),  # pending, waiting, sending, published, failed
+    Column("remote_id", String(60)),
+    Column("body_sha256", String(64)),
+    Column("reason_code", String(60)),
+    Column("reason", Text),
+    Column("first_sent_at", Instant),
+    Column("published_at", Instant),
+    Column("changed_at", Instant, nullable=False),
+    _revision(),
+)
+Index("receipts_open", receipts.c.status, **_where("status in ('pending', 'waiting', 'sending')"))
+
+export_batches = Table(
+    "export_batches",
+    metadata,
+    Column("batch_id", String(40), primary_key=True),
+    Column("status", String(10), nullable=False),  # assigned, issued
+    Column("created_at", Instant, nullable=False),
+    Column("manifest_sha256", String(64)),
+    _revision(),
+)
+
+exported_invoices = Table(
+    "exported_invoices",
+    metadata,
+    Column("invoice_id", String(32), primary_key=True),
+    Column("batch_id", String(40), index=True),
+    _revision(),
+)
+Index("exports_open", exported_invoices.c.invoice_id, **_where("batch_id is null"))

@@ -1,0 +1,221 @@
+"""Everything that can be set: one ``Settings`` from ``invoices.toml`` and the environment; nothing else reads either.
+
+Environment names are ``INVOICES_`` + the field, nested with ``__``: ``INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL``. A secret may
+also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment wins over the file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from invoices.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "INVOICES_"
+FILE_SUFFIX = "_FILE"
+EXTRACTORS = ("einvoice", "smartbills_com")
+
+
+class Part(BaseModel):
+    """A table of ``invoices.toml``: unknown names are refused, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Folder(Part):
+    """A folder that is looked through for documents."""
+
+    name: str = Field("inbox", pattern=r"^[a-z0-9_-]{1,40}$", description="name of the source, part of every sighting")
+    path: Path | None = Field(None, description="the folder; default: inbox below the home")
+    settle_seconds: float = Field(
+        2.0, ge=0, description="a file younger than this is looked at twice, this far apart, before it is taken"
+    )
+
+
+class SmartBillsCom(Part):
+    """The extraction API at api.smartbills.com."""
+
+    base_url: str = Field("https://api.smartbills.com", description="where the API answers")
+    api_key: SecretStr | None = Field(None, description="without a key, a run rehearses against the sandbox")
+    plan: Literal["free", "pro", "enterprise"] = Field("free", description="decides the rate budget")
+    repeat_after_unknown: bool = Field(
+        True, description="submit once more, flagged as a possible double charge, when the outcome cannot be looked up"
+    )
+    deadline_minutes: float = Field(30, gt=0, description="vendor minutes after which an unfinished job is given up")
+
+
+class ReceiptCustomer(Part):
+    """A customer of the receipts API: an id, an e-mail or a phone number."""
+
+    customer_id: int | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+class SmartBillsIo(Part):
+    """The receipts API at api.smartbills.io."""
+
+    base_url: str = Field("https://api.smartbills.io/v1", description="where the API answers, with its version")
+    api_key: SecretStr | None = Field(None, description="without a key, a run rehearses against the sandbox")
+    tenant_id: str | None = Field(None, description="sent as x-tenant-id")
+    path: str = Field("receipts", description="route below the base URL, e.g. businesses/7/receipts")
+    customer_email: str | None = Field(None, description="the customer of every receipt whose buyer is not mapped")
+    customers: dict[str, ReceiptCustomer] = Field(
+        default_factory=dict, description="a buyer's tax id or name → customer id, e-mail or phone"
+    )
+
+
+class Company(Part):
+    """Who we are."""
+
+    tax_ids: tuple[str, ...] = Field((), description="our own tax ids: what we issued ourselves is revenue, not expense")
+
+
+class Reading(Part):
+    """Limits for opening untrusted documents."""
+
+    workers: int = Field(2, ge=1, le=64, description="processes that open documents")
+    seconds: float = Field(8, gt=0, description="a document that takes longer is set aside")
+    megabytes: int = Field(50, gt=0, description="a larger document is set aside unread")
+
+
+class Settings(BaseSettings):
+    """The settings of one house. ``Settings.load`` is the way in; it turns every mistake into a ConfigurationError."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(Path("data"), description="where all state lives")
+    ledger_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the ledger; default: SQLite below the home")
+    extractors: Annotated[tuple[str, ...], NoDecode] = Field(EXTRACTORS, description="order of preference")
+    vendor_minute_seconds: float | None = Field(
+        None, gt=0, le=60, description="length of a vendor's minute; 60, and shorter only in a rehearsal"
+    )
+    batch_size: int = Field(1000, ge=1, le=10_000, description="documents per batch, the unit of work between commits")
+    company: Company = Company()
+    inbox: Folder = Folder()
+    reading: Reading = Reading()
+    smartbills_com: SmartBillsCom = SmartBillsCom()
+    smartbills_io: SmartBillsIo = SmartBillsIo()
+
+    @field_validator("extractors", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("extractors")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in EXTRACTORS]
+        if unknown or not value:
+            raise ValueError(f"unknown extractor {unknown!r}; choose from {', '.join(EXTRACTORS)}")
+        return value
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what ``load`` read from the file as the weakest source, the environment above it."""
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, file: Path | None = None, **overrides: Any) -> Settings:
+        """Return the settings of ``file`` (default ``invoices.toml`` here, if there is one) under the environment.
+
+        Raises:
+            ConfigurationError: a file that cannot be read, an unknown name or a value out of range; names each of them.
+        """
+        values = _read_toml(file)
+        _overlay(values, _secrets_from_files(os.environ))
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error)) from None
+        return settings.model_copy(update=overrides) if overrides else settings
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether no vendor key is set: then a run rehearses against the sandbox."""
+        return self.smartbills_com.api_key is None and self.smartbills_io.api_key is None
+
+    @property
+    def documents_directory(self) -> Path:
+        """The document store."""
+        return self.home / "documents"
+
+    @property
+    def warehouse_directory(self) -> Path:
+        """The working and the published warehouse."""
+        return self.home / "warehouse"
+
+    @property
+    def exports_directory(self) -> Path:
+        """The export batches."""
+        return self.home / "exports"
+
+    @property
+    def inbox_directory(self) -> Path:
+        """The folder that is looked through."""
+        return (self.inbox.path or self.home / "inbox").expanduser().absolute()
+
+    @property
+    def effective_ledger_url(self) -> str:
+        """The ledger's SQLAlchemy URL; it may hold a password, so it is never printed."""
+        return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.home / 'ledger.sqlite'}"
+
+
+def _read_toml(file: Path | None) -> dict[str, Any]:
+    path = file or Path("invoices.toml")
+    if file is None and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"cannot read the settings file {str(path)!r}: {error}") from error
+
+
+def _secrets_from_files(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return nested values for each ``INVOICES_…_FILE`` variable, read from the file that it names."""
+    values: dict[str, Any] = {}
+    for name, path in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX) and name.endswith(FILE_SUFFIX):
+            *parents, leaf = name[len(ENVIRONMENT_PREFIX) : -len(FILE_SUFFIX)].lower().split("__")
+            try:
+                text = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"cannot read the secret that {name} names: {error}") from error
+            target = values
+            for parent in parents:
+                target = target.setdefault(parent, {})
+            target[leaf] = text
+    return values
+
+
+def _overlay(values: dict[str, Any], above: dict[str, Any]) -> None:
+    for name, value in above.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            _overlay(values[name], value)
+        else:
+            values[name] = value
+
+
+def _explain(error: ValidationError) -> str:
+    lines = [f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+    return "the settings do not hold; nothing was touched:\n" + "\n".join(lines)
