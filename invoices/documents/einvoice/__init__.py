@@ -1,0 +1,63 @@
+"""Structured e-invoices as one payload: UBL 2, CII and ZUGFeRD 1.
+
+``read_einvoice(root)`` gives a JSON-ready record. All values are strings exactly as the document states them, trimmed;
+what it does not state has no key; dates are YYYY-MM-DD where the document says how to read them::
+
+    {"syntax": "cii|zugferd1|ubl", "specification": "<BT-24>", "profile": "en16931|xrechnung|…",
+     "source": "xml|pdf_attachment", "attachment_name": …,
+     "invoices": [{
+        "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
+        "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13, "payment_terms" BT-20,
+        "note" BT-22, "delivery_date" BT-72, "period_start" BT-73, "period_end" BT-74, "payee_name" BT-59, "iban" BT-84,
+        "seller" BG-4, "buyer" BG-7: {"name", "trading_name", "vat_id", "tax_number", "legal_id", "country", "city",
+            "postcode", "line1", "email", "endpoint"},
+        "totals": {"line_total" BT-106, "allowance_total" BT-107, "charge_total" BT-108, "tax_exclusive" BT-109,
+            "tax_total" BT-110, "tax_total_in_tax_currency" BT-111, "tax_inclusive" BT-112, "prepaid" BT-113,
+            "rounding" BT-114, "payable" BT-115},
+        "taxes" BG-23: [{"category", "rate", "taxable_amount", "tax_amount", "exemption_reason", "exemption_code"}],
+        "allowances" BG-20, "charges" BG-21: [{"amount", "base_amount", "percentage", "reason", "reason_code",
+            "tax_category", "tax_rate"}],
+        "lines" BG-25: [{"line_id", "parent_line_id", "line_kind", "description" BT-153, "details" BT-154, "note" BT-127,
+            "quantity", "unit", "unit_price" BT-146, "gross_price" BT-148, "price_base_quantity" BT-149,
+            "net_amount" BT-131, "tax_category", "tax_rate", "allowances" BG-27, "charges" BG-28, "order_line" BT-132,
+            "sub_lines" (XRechnung extension)}]}]}
+"""
+
+from __future__ import annotations
+
+from invoices.documents.einvoice import cii, ubl
+from invoices.documents.einvoice.tree import Element, drop_absent, drop_namespaces, local_name, namespace, parse_xml
+from invoices.documents.einvoice.values import Record, profile_of
+
+__all__ = ["parse_xml", "read_einvoice", "syntax_of"]
+
+_SYNTAXES = {
+    ("CrossIndustryInvoice", "urn:un:unece:uncefact:data:standard:crossindustryinvoice"): "cii",
+    ("CrossIndustryDocument", "urn:ferd:crossindustrydocument:invoice"): "zugferd1",
+    ("Invoice", "urn:oasis:names:specification:ubl:schema:xsd:invoice-2"): "ubl",
+    ("CreditNote", "urn:oasis:names:specification:ubl:schema:xsd:creditnote-2"): "ubl",
+}
+
+
+def syntax_of(root: Element) -> str | None:
+    """Return ``cii``, ``zugferd1`` or ``ubl`` for the root of an invoice that can be read here, else None."""
+    name, space = local_name(root), namespace(root).casefold()
+    return next((syntax for (known, start), syntax in _SYNTAXES.items() if name == known and space.startswith(start)), None)
+
+
+def read_einvoice(root: Element) -> Record:
+    """Return the payload of an invoice whose syntax is known; the tree loses its namespaces on the way.
+
+    ``source`` is ``xml``: the caller says otherwise where the XML came out of a PDF.
+    """
+    syntax = syntax_of(root)
+    drop_namespaces(root, cii.ZUGFERD1_NAMES if syntax == "zugferd1" else None)
+    reader = ubl if syntax == "ubl" else cii
+    specification = reader.specification(root)
+    return drop_absent({
+        "syntax": syntax,
+        "specification": specification,
+        "profile": profile_of(specification),
+        "source": "xml",
+        "invoices": reader.invoices(root),
+    })  # fmt: skip
