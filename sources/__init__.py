@@ -1,0 +1,1 @@
+"""Where documents come from: one small folder per kind of source, each a dlt source."""

@@ -1,0 +1,1 @@
+"""Which extractor, in what order, and what counts as an answer."""

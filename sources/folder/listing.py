@@ -1,0 +1,78 @@
+"""What lies in a directory: regular files only, sorted, without what systems and editors leave behind."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LEFTOVER_FILES = (
+    ".*", "thumbs.db", "ehthumbs.db", "desktop.ini", "~$*", "*~", "#*#", "*.tmp", "*.temp", "*.part", "*.partial",
+    "*.crdownload", "*.download", "*.filepart", "*.swp", "*.lock", "*.bak", "*.old", "*.lnk", "nohup.out",
+)  # fmt: skip
+LEFTOVER_DIRECTORIES = (
+    ".*", "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as a look at the directory shows it."""
+
+    path: Path
+    size: int
+    modified_ns: int
+    inode: int
+
+    @property
+    def fingerprint(self) -> str:
+        """What stays the same as long as nobody writes to the file."""
+        return f"{self.size}-{self.modified_ns}-{self.inode}"
+
+    @property
+    def location(self) -> str:
+        """The path as text that any encoding can carry."""
+        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+
+
+def list_files(root: Path) -> Iterator[Entry | str]:
+    """Yield the files below ``root`` in sorted order; for one that cannot be looked at, the reason as text.
+
+    Links are not followed, and only regular files count: nothing outside of ``root`` is ever opened.
+
+    Raises:
+        OSError: ``root`` itself cannot be listed.
+    """
+    yield from _walk(root, sorted(os.scandir(root), key=lambda found: found.name))
+
+
+def _walk(directory: Path, found: list[os.DirEntry[str]]) -> Iterator[Entry | str]:
+    for item in found:
+        path = directory / item.name
+        try:
+            if item.is_dir(follow_symlinks=False):
+                if not _matches(item.name, LEFTOVER_DIRECTORIES):
+                    yield from _walk(path, sorted(os.scandir(path), key=lambda inner: inner.name))
+            elif not _matches(item.name, LEFTOVER_FILES):
+                yield look_at(path) or f"{str(path)!r} is not a regular file"
+        except OSError as error:
+            yield f"{str(path)!r} cannot be read: {error.strerror}"
+
+
+def look_at(path: Path) -> Entry | None:
+    """Return the file as it is now, or None if it is gone or is no regular file."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Entry(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    lowered = name.casefold()
+    return any(fnmatch.fnmatchcase(lowered, pattern) for pattern in patterns)

@@ -1,0 +1,149 @@
+"""The dlt source over a directory: lands each document in the store, then tells of its sighting."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import dlt
+from dlt.extract import DltResource
+
+from invoices.errors import ConfigurationError
+from invoices.model import sighting_id
+from sources.folder.listing import Entry, list_files, look_at
+
+SOURCE_KIND = "folder"
+PAGE_SIZE = 200  # sightings per page, and so per transaction of whoever records them
+
+
+class Store(Protocol):
+    """Where documents are kept."""
+
+    def put_file(self, descriptor: int) -> tuple[str, int]:
+        """Keep what can be read from the descriptor; return its SHA-256 and its size."""
+        ...
+
+    def media_type(self, document: str) -> str:
+        """Return what the kept bytes are."""
+        ...
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a pass over the directory saw and did not take."""
+
+    known: int = 0
+    growing: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    sighting_id: str
+    document_sha256: str
+    media_type: str
+    byte_count: int
+    source_name: str
+    source_kind: str
+    location: str
+    file_name: str
+    fingerprint: str
+
+
+@dlt.source(name="folder", max_table_nesting=0)
+def folder(
+    source_name: str,
+    root_directory: Path,
+    store: Store,
+    known: Mapping[str, Collection[str]] | None = None,
+    settle_seconds: float = 2.0,
+    seen: Seen | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> DltResource:
+    """Load the sightings of every document below ``root_directory`` that is not in ``known`` (location → fingerprints).
+
+    The bytes are in ``store``, flushed to disk, before their sighting is told. A file changed within the last
+    ``settle_seconds`` is looked at again after that time and taken only if it stayed as it was; else it is left for the
+    next run and named in ``seen``, as is what cannot be read.
+
+    Raises:
+        ConfigurationError: ``root_directory`` is not there or cannot be listed.
+    """
+    known, seen = known or {}, seen if seen is not None else Seen()
+
+    @dlt.resource(name="sightings", primary_key="sighting_id", write_disposition="merge")
+    def sightings() -> Iterator[list[dict[str, Any]]]:
+        page: list[dict[str, Any]] = []
+        for entry in _settled(_new(root_directory, known, seen), settle_seconds, seen, sleep):
+            taken = _take(source_name, entry, store, seen)
+            if taken is not None:
+                page.append(asdict(taken))
+            if len(page) == PAGE_SIZE:
+                yield page
+                page = []
+        if page:
+            yield page
+
+    return sightings
+
+
+def _new(root: Path, known: Mapping[str, Collection[str]], seen: Seen) -> Iterator[Entry]:
+    try:
+        for entry in list_files(root):
+            if isinstance(entry, str):
+                seen.unreadable.append(entry)
+            elif entry.fingerprint in known.get(entry.location, ()):
+                seen.known += 1
+            else:
+                yield entry
+    except OSError as error:
+        raise ConfigurationError(f"the folder {str(root)!r} cannot be listed: {error.strerror}") from error
+
+
+def _settled(
+    entries: Iterator[Entry], settle_seconds: float, seen: Seen, sleep: Callable[[float], None]
+) -> Iterator[Entry]:
+    """Yield what is at rest, then what is still at rest after the wait; all in the order of the listing."""
+    settled, young = [], []
+    newest_at_rest = time.time_ns() - int(settle_seconds * 1e9)
+    for entry in entries:
+        (settled if entry.modified_ns <= newest_at_rest else young).append(entry)
+    if young:
+        sleep(settle_seconds)
+    for entry in young:
+        if look_at(entry.path) == entry:
+            settled.append(entry)
+        else:
+            seen.growing.append(entry.location)
+    yield from sorted(settled, key=lambda entry: entry.path)
+
+
+def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> _Sighting | None:
+    """Keep the bytes of one file, read through one descriptor; None if it changed meanwhile or cannot be read."""
+    try:
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        seen.unreadable.append(f"{entry.location!r} cannot be read: {error.strerror}")
+        return None
+    try:
+        document, size = store.put_file(descriptor)
+    finally:
+        os.close(descriptor)
+    if look_at(entry.path) != entry or size != entry.size:
+        seen.growing.append(entry.location)
+        return None
+    return _Sighting(
+        sighting_id=sighting_id(source_name, entry.location, document),
+        document_sha256=document,
+        media_type=store.media_type(document),
+        byte_count=size,
+        source_name=source_name,
+        source_kind=SOURCE_KIND,
+        location=entry.location,
+        file_name=entry.location.rpartition("/")[2],
+        fingerprint=entry.fingerprint,
+    )
