@@ -2,6 +2,7 @@
 
 InvoicesError
 ├── ConfigurationError     fix the settings; nothing was touched
+│   └── AccountError       fix the key, the rights or the credit: no call of this account will do better
 ├── TransientError         ask again later (carries ``retry_after``)
 ├── UnknownOutcome         it may have happened: look it up before asking again
 ├── DocumentError          set this one document aside, go on with the rest (carries ``reason_code``)
@@ -21,6 +22,10 @@ class InvoicesError(Exception):
 
 class ConfigurationError(InvoicesError):
     """Fix the settings: nothing was touched."""
+
+
+class AccountError(ConfigurationError):
+    """Fix the key, the rights or the credit (401, 402, 403): no call of this account will do better until then."""
 
 
 class TransientError(InvoicesError):
