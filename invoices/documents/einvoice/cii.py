@@ -54,7 +54,7 @@ def invoices(root: Element) -> list[Record]:
             "seller": _party(trade.find("ApplicableHeaderTradeAgreement/SellerTradeParty")),
             "buyer": _party(trade.find("ApplicableHeaderTradeAgreement/BuyerTradeParty")),
             **_settlement(trade.find("ApplicableHeaderTradeSettlement"), currency),
-            "lines": [_line(line) for line in trade.iterfind("IncludedSupplyChainTradeLineItem") if _has_amount(line)],
+            "lines": [_line(line) for line in trade.iterfind("IncludedSupplyChainTradeLineItem") if _is_invoiced(line)],
         })
     ]  # fmt: skip
 
@@ -184,7 +184,7 @@ def _registration(party: Element, scheme: str) -> str | None:
     return text(party, f"SpecifiedTaxRegistration/ID[@schemeID='{scheme}']")
 
 
-def _has_amount(line: Element) -> bool:
+def _is_invoiced(line: Element) -> bool:
     """Return whether this is a line of the invoice, not a text between the lines (ZUGFeRD 1 allows them)."""
     return line.find("SpecifiedLineTradeSettlement") is not None or line.find("SpecifiedLineTradeDelivery") is not None
 

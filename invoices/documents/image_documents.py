@@ -1,0 +1,33 @@
+"""A picture as a reading: a task for a model, or a logo, or broken, by its header alone."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from PIL import Image
+
+from invoices.documents.outcomes import Reading, because
+
+MAX_PIXELS = 50_000_000
+# No invoice can be read below these; a 300 × 300 stamp or a 1000 × 60 banner is decoration.
+MIN_SIDE = 200
+MIN_PIXELS = 120_000
+
+
+def read_image(path: Path, media_type: str) -> Reading:
+    """Return ``needs_extraction`` for a picture of the size of a page, else why not; pixels are not decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow only warns of bombs; the cap below decides
+            with Image.open(path, formats=["PNG", "JPEG"]) as image:
+                width, height = image.size
+    except Image.DecompressionBombError:
+        return because("too_large", media_type, "the picture has more pixels than can be opened")
+    except (OSError, SyntaxError, ValueError) as error:
+        return because("damaged_image", media_type, f"the picture cannot be opened: {error}")
+    if width * height > MAX_PIXELS:
+        return because("too_large", media_type, f"the picture has {width} × {height} pixels")
+    if min(width, height) < MIN_SIDE or width * height < MIN_PIXELS:
+        return because("logo", media_type, f"a picture of {width} × {height} pixels is too small to hold an invoice")
+    return Reading("needs_extraction", media_type, 1)

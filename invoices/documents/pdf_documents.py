@@ -1,0 +1,158 @@
+"""A PDF as a reading: the e-invoice inside it, else what its text says it is, else a task for a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pikepdf
+
+from invoices.documents.einvoice import parse_xml, read_einvoice, syntax_of
+from invoices.documents.einvoice.values import Record
+from invoices.documents.outcomes import Reading, because, shown
+from invoices.documents.sniffing import media_type
+from invoices.documents.xml_documents import other_document
+from invoices.errors import DocumentError
+
+PDF = "application/pdf"
+MAX_PAGES = 200
+MAX_ATTACHMENTS = 100
+
+# The names that Factur-X, ZUGFeRD and XRechnung prescribe, the newest first: they win where two invoices agree.
+_NAMES = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
+
+# Where two e-invoices of one file differ in any of these, a person must say which one holds.
+_DECISIVE = ("invoice_number", "issue_date", "currency", "kind")
+_DECISIVE_TOTALS = ("tax_exclusive", "tax_inclusive", "payable")
+
+
+def read_pdf(path: Path) -> Reading:
+    """Return what a PDF is. Raises DocumentError: ``encrypted``, ``truncated``, ``damaged_pdf``, ``no_pages``, ``too_many_pages``."""
+    try:
+        with pikepdf.open(path, suppress_warnings=True) as pdf:
+            pages = _page_count(pdf)
+            found = _einvoice(pdf)
+    except pikepdf.PasswordError as error:
+        raise DocumentError("a password is needed to open it", reason_code="encrypted") from error
+    except pikepdf.PdfError as error:
+        return _by_other_reader(path, error)
+    if found is not None and found.reason_code != "damaged_einvoice":
+        return replace(found, media_type=PDF, page_count=pages)
+    reading = _by_text(path, pages)
+    return replace(found, page_count=pages) if found is not None and reading.outcome == "needs_extraction" else reading
+
+
+def _page_count(pdf: pikepdf.Pdf) -> int:
+    """Return the number of pages, counted by walking the tree, never taken from /Count."""
+    pages = len(pdf.pages)
+    if pages == 0:
+        raise DocumentError("the PDF has no page", reason_code="no_pages")
+    if pages > MAX_PAGES:
+        raise DocumentError(f"the PDF has {pages} pages, more than {MAX_PAGES}", reason_code="too_many_pages")
+    return pages
+
+
+def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
+    """Return the reading of the XML inside, None where no attachment says what the document is."""
+    payloads, others, broken = [], [], None
+    for name, content in _xml_attachments(pdf):
+        try:
+            root = parse_xml(content)
+        except DocumentError as error:
+            broken = (name, error)
+            continue
+        if syntax_of(root):
+            payloads.append({**read_einvoice(root), "source": "pdf_attachment", "attachment_name": name})
+        else:
+            others.append(other_document(root))
+    if payloads:
+        return _agreed(payloads)
+    if broken is not None and _is_invoice_name(broken[0]):
+        return because("damaged_einvoice", PDF, f"the attachment {shown(broken[0])!r} is broken: {broken[1]}")
+    return next((_as_pdf(other) for other in others if other.reason_code not in {"other_xml", "unsupported_type"}), None)
+
+
+def _as_pdf(other: Reading) -> Reading:
+    """Return the reading of a PDF whose XML is no invoice we read: an unknown dialect leaves the page to a model."""
+    return replace(other, outcome="needs_extraction") if other.reason_code == "unsupported_einvoice" else other
+
+
+def _xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
+    seen: set[tuple[int, int]] = set()
+    for name, stream in _embedded_files(pdf):
+        if len(seen) >= MAX_ATTACHMENTS:
+            return
+        if stream.objgen in seen and stream.objgen != (0, 0):
+            continue
+        seen.add(stream.objgen)
+        if not name.lower().endswith((".pdf", ".png", ".jpg", ".jpeg")):
+            content = stream.read_bytes()
+            if media_type(content) == "application/xml":
+                yield name, content
+
+
+def _embedded_files(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Stream]]:
+    """Yield name and stream of every file in the name tree, then of those only /AF knows; a name may end in NUL."""
+    specifications = [(key, spec.obj) for key, spec in pdf.attachments.items()]
+    associated = pdf.Root.get("/AF")
+    if isinstance(associated, pikepdf.Array):
+        specifications += [("", spec) for spec in list(associated)[:MAX_ATTACHMENTS]]
+    for key, spec in specifications:
+        if not isinstance(spec, pikepdf.Dictionary) or not isinstance(files := spec.get("/EF"), pikepdf.Dictionary):
+            continue
+        stated = spec.get("/UF", spec.get("/F", key))
+        stream = files.get("/F", files.get("/UF"))
+        if isinstance(stream, pikepdf.Stream):
+            yield str(stated).strip("\0 \t\r\n") or key.strip("\0"), stream
+
+
+def _agreed(payloads: list[Record]) -> Reading:
+    """Return the payload under the best name, or ``conflicting_einvoices`` where two of them state different things."""
+    best = min(payloads, key=lambda payload: _rank(payload["attachment_name"]))
+    if any(_core(payload) != _core(best) for payload in payloads):
+        names = ", ".join(repr(shown(payload["attachment_name"])) for payload in payloads)
+        return because("conflicting_einvoices", PDF, f"the invoices in {names} contradict each other")
+    return Reading("einvoice", PDF, payload=best)
+
+
+def _core(payload: Record) -> list[object]:
+    invoice = payload["invoices"][0]
+    totals = invoice.get("totals", {})
+    return [invoice.get(key) for key in _DECISIVE] + [_canonical(totals.get(key)) for key in _DECISIVE_TOTALS]
+
+
+def _canonical(amount: str | None) -> str | None:
+    """Return an amount so that 10, 10.0 and 10.00 are the same text."""
+    return re.sub(r"\.?0+$", "", amount) if amount and "." in amount else amount
+
+
+def _rank(name: str) -> int:
+    folded = name.lower()
+    return _NAMES.index(folded) if folded in _NAMES else len(_NAMES)
+
+
+def _is_invoice_name(name: str) -> bool:
+    return _rank(name) < len(_NAMES)
+
+
+def _by_text(path: Path, pages: int) -> Reading:
+    from invoices.documents import pdf_text  # the renderer is loaded for PDFs without an e-invoice only
+
+    return pdf_text.read_text(path, pages)
+
+
+def _by_other_reader(path: Path, error: pikepdf.PdfError) -> Reading:
+    """Return what the second parser makes of a PDF that the first one refused."""
+    from invoices.documents import pdf_text
+
+    pages = pdf_text.page_count(path)
+    if pages:
+        return pdf_text.read_text(path, pages)
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2048))
+        ended = b"%%EOF" in file.read()
+    if ended:
+        raise DocumentError(f"the PDF is broken: {str(error)[:160]}", reason_code="damaged_pdf") from error
+    raise DocumentError("the PDF has no end: it is truncated", reason_code="truncated") from error

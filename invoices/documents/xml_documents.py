@@ -1,0 +1,90 @@
+"""An XML file as a reading: an e-invoice with its payload, a format not read yet, or another business document."""
+
+from __future__ import annotations
+
+from invoices.documents.einvoice import parse_xml, read_einvoice, syntax_of
+from invoices.documents.einvoice.tree import Element, local_name, namespace
+from invoices.documents.outcomes import Reading, because, shown
+
+XML = "application/xml"
+
+_ROOTS = {
+    "Order": "order", "OrderChange": "order", "OrderCancellation": "order", "CrossIndustryOrder": "order",
+    "SCRDMCCBDACIOMessageStructure": "order", "OrderResponse": "order_response",
+    "OrderResponseSimple": "order_response", "OrderAgreement": "order_response",
+    "CrossIndustryOrderResponse": "order_response",
+    "DespatchAdvice": "delivery", "ReceiptAdvice": "delivery", "Waybill": "delivery", "BillOfLading": "delivery",
+    "ForwardingInstructions": "delivery", "PackingList": "delivery", "CrossIndustryDespatchAdvice": "delivery",
+    "RemittanceAdvice": "payment", "Retenciones": "withholding", "Nomina": "payroll",
+    "ApplicationResponse": "application_response", "CrossDomainAcknowledgementAndResponse": "application_response",
+    "MessageLevelResponse": "application_response", "InvoiceResponse": "application_response",
+    "NotificaScarto": "application_response", "RicevutaConsegna": "application_response",
+    "NotificaMancataConsegna": "application_response", "NotificaEsito": "application_response",
+    "AttestazioneTrasmissioneFattura": "application_response", "NotificaDecorrenzaTermini": "application_response",
+    "FileMetadati": "application_response", "MetadatiInvioFile": "application_response",
+    "Catalogue": "catalogue", "CatalogueRequest": "catalogue", "CatalogueItemSpecificationUpdate": "catalogue",
+    "CataloguePricingUpdate": "catalogue", "CatalogueDeletion": "catalogue",
+    "Quotation": "quotation", "RequestForQuotation": "quotation", "Statement": "statement", "Reminder": "reminder",
+}  # fmt: skip
+
+# Parts of a namespace or a root's name, folded, and the format they betray.
+_FORMATS = (
+    ("fatturapa", "FatturaPA"), ("ivaservizi.agenziaentrate", "FatturaPA"), ("fatturaelettronica", "FatturaPA"),
+    ("facturae", "Facturae"), ("ebinterface", "ebInterface"), ("crd.gov.pl", "KSeF"), ("isdoc", "ISDOC"),
+    ("finvoice", "Finvoice"), ("cbfbuy", "ZUGFeRD release candidate"), ("gov.hu/osa", "NAV Online Számla"),
+    ("ticketbai", "TicketBAI"), ("svefaktura", "Svefaktura"),
+)  # fmt: skip
+
+_INVOICE_NAMES = ("invoice", "creditnote", "debitnote", "faktur", "fattur", "factur", "rechnung", "fatura", "comprobante")
+
+# TipoDeComprobante of the Mexican CFDI (SAT, catalogue c_TipoDeComprobante): what is neither income nor its refund.
+_CFDI_TYPES = {"p": "payment", "pago": "payment", "n": "payroll", "nomina": "payroll", "t": "delivery", "traslado": "delivery"}
+
+
+def read_xml(content: bytes) -> Reading:
+    """Return what an XML file is. Raises DocumentError where it is hostile, malformed or too large."""
+    root = parse_xml(content)
+    if syntax_of(root):
+        return Reading("einvoice", XML, payload=read_einvoice(root))
+    return other_document(root)
+
+
+def other_document(root: Element) -> Reading:
+    """Return the reading of a well-formed document that is no invoice we can read."""
+    name, space = local_name(root), namespace(root).casefold()
+    if name == "Comprobante":
+        return _cfdi(root)
+    if reason_code := _ROOTS.get(name) or _bank_message(name, space):
+        return because(_refined(reason_code, root), XML)
+    if name in {"svg", "html"}:
+        return because("unsupported_type", XML, f"a {name} file is not read here")
+    written = f"{space} {name.casefold()}"
+    known = next((title for part, title in _FORMATS if part in written), None)
+    if known:
+        return because("unsupported_einvoice", XML, f"an invoice in the format {known}, which is not read yet")
+    if any(part in name.casefold() for part in _INVOICE_NAMES):
+        return because("unsupported_einvoice", XML, f"an invoice in an unknown format, root element {shown(name)!r}")
+    return because("other_xml", XML, f"XML that is no invoice, root element {shown(name)!r}")
+
+
+def _cfdi(root: Element) -> Reading:
+    kind = (root.get("TipoDeComprobante") or root.get("tipoDeComprobante") or "").strip().casefold()
+    if any(local_name(part) == "Nomina" for part in root.iterfind("{*}Complemento/*")):
+        return because("payroll", XML)
+    if reason_code := _CFDI_TYPES.get(kind):
+        return because(reason_code, XML)
+    return because("unsupported_einvoice", XML, "an invoice in the format CFDI, which is not read yet")
+
+
+def _bank_message(name: str, space: str) -> str | None:
+    """Return the reason for an ISO 20022 message: camt is a statement, pain a payment."""
+    if name != "Document" or "iso:std:iso:20022" not in space:
+        return None
+    return "statement" if "camt." in space else "payment"
+
+
+def _refined(reason_code: str, root: Element) -> str:
+    """Return ``order_response`` for an Order-X message whose type code (UNTDID 1001) is 231."""
+    if reason_code == "order" and root.findtext("{*}ExchangedDocument/{*}TypeCode", "").strip() == "231":
+        return "order_response"
+    return reason_code
