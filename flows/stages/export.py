@@ -1,0 +1,60 @@
+"""Export: accepted invoices that are in no batch yet, as accounting files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from invoices.exports import Batch as FileBatch
+from invoices.exports import render, write
+from invoices.house import House
+from invoices.ledger.batches import ExportBatch, assign, export_batch_list, invoices_in, issue, waiting_invoices
+from invoices.model import Invoice
+from invoices.report import Report
+
+UNIT = "batches"
+BATCH_SIZE = 10_000  # invoices
+
+Batch = tuple[ExportBatch | None, list[Invoice]]  # a batch that was interrupted, or None for a new one
+
+
+def total(house: House) -> int | None:
+    """Return None: how many batches there are is known only when the warehouse is asked."""
+    return None
+
+
+def pending(house: House, _report: Report) -> Iterator[Batch]:
+    """Yield batches whose files are not in place yet, then the accepted invoices that are in none."""
+    with house.ledger.reading() as connection:
+        interrupted = [(batch, invoices_in(connection, batch.batch_id)) for batch in export_batch_list(connection, "assigned")]
+        waiting = waiting_invoices(connection, BATCH_SIZE)
+    for batch, invoices in interrupted:
+        yield batch, _accepted(house, invoices)
+    if waiting and (accepted := _accepted(house, waiting)):
+        yield None, accepted
+
+
+def work(house: House, batch: Batch, report: Report) -> None:
+    """Fix the batch in the ledger, write its files, and note that they are in place."""
+    assigned, accepted = batch
+    if assigned is None:
+        with house.ledger.transaction() as tx:
+            assigned = assign(tx, [invoice.invoice_id for invoice in accepted])
+    manifest = write_files(house, assigned, accepted)
+    with house.ledger.transaction() as tx:
+        issue(tx, assigned, manifest)
+    report.export_batches.append(assigned.batch_id)
+    report.exported_invoices += len(accepted)
+
+
+def write_files(house: House, batch: ExportBatch, accepted: list[Invoice]) -> str:
+    """Write a batch's files, byte for byte as ever; return the hash of its manifest."""
+    files = render(FileBatch(batch.batch_id, batch.created_at), accepted)
+    write(house.settings.exports_directory, FileBatch(batch.batch_id, batch.created_at), files)
+    return hashlib.sha256(files["manifest.json"]).hexdigest()
+
+
+def _accepted(house: House, invoices: list[str]) -> list[Invoice]:
+    from transforms.loading.accepted import accepted_invoices
+
+    return accepted_invoices(house.settings.warehouse_directory, invoices)

@@ -1,0 +1,59 @@
+"""Load: what changed in the ledger, into the warehouse; then the copy that everybody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from invoices.house import House
+from invoices.ledger.changes import WATERMARK, changed_rows, latest_revision, loaded_revision, row_counts
+from invoices.ledger.ledger import set_counter
+from invoices.report import Report
+
+UNIT = "loads"
+PIECE = 5_000  # ledger rows in memory at a time
+
+Batch = tuple[int, int]  # the ledger's revisions (after, up to) that the warehouse is to get
+
+
+def total(house: House) -> int | None:
+    """Return how many loads are due: none or one."""
+    return None
+
+
+def pending(house: House, report: Report) -> Iterator[Batch]:
+    """Yield what the warehouse has not got; everything, if the warehouse lacks rows that it was given."""
+    with house.ledger.reading() as connection:
+        after, up_to = loaded_revision(connection), latest_revision(connection)
+        expected = row_counts(connection, after)
+    from transforms.loading.release import released_revision
+    from transforms.loading.working import discard, is_complete
+
+    directory = house.settings.warehouse_directory
+    if after >= up_to and released_revision(directory) == after:
+        return
+    if not is_complete(directory, expected):
+        report.remarks.append("The warehouse lacked rows that the ledger has; it is made anew.")
+        discard(directory)
+        after = 0
+    yield after, up_to
+
+
+def work(house: House, batch: Batch, report: Report) -> None:
+    """Merge the changes, renew views and marts, publish the copy, and note how far the warehouse is."""
+    from transforms.building import build
+    from transforms.loading.loading import load
+    from transforms.loading.release import release
+
+    after, up_to = batch
+
+    def changed(table: str) -> Iterator[list[Mapping[str, Any]]]:
+        with house.ledger.reading() as connection:
+            yield from changed_rows(connection, table, after, up_to, PIECE)
+
+    directory = house.settings.warehouse_directory
+    report.rows_loaded += sum(load(directory, changed).values())
+    build(directory)
+    release(directory, up_to)
+    with house.ledger.transaction() as tx:
+        set_counter(tx, WATERMARK, up_to)

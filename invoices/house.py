@@ -1,0 +1,134 @@
+"""The house, opened: one place where the settings become a ledger, a store, readers and clients."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from types import TracebackType
+
+from invoices.clients.smartbills_com import SmartBillsCom
+from invoices.clients.smartbills_io import SmartBillsIo
+from invoices.clients.transport import make_session
+from invoices.documents import DocumentStore
+from invoices.documents.reading import Readers
+from invoices.errors import ConfigurationError
+from invoices.extraction.budget import Budget
+from invoices.extraction.smartbills_com import PLANS
+from invoices.ledger import Ledger
+from invoices.settings import Settings
+
+REAL_MINUTE = 60.0
+
+
+class AlreadyRunning(ConfigurationError):
+    """Another run holds this house; it is not an error to find that out."""
+
+
+class House:
+    """Everything a stage needs, made when first asked for and closed together.
+
+    ``vendors`` returns the settings with which vendors are called; in a rehearsal that is where the sandbox is started.
+    """
+
+    def __init__(self, settings: Settings, vendors: Callable[[ExitStack], Settings]) -> None:
+        """Open the ledger and the store.
+
+        Raises:
+            ConfigurationError: the home cannot be written, or it belongs to the other of rehearsal and real life.
+        """
+        self.settings = settings
+        self._vendors = vendors
+        self._closing = ExitStack()
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.store = DocumentStore(settings.documents_directory)
+        except OSError as error:
+            raise ConfigurationError(f"the home {str(settings.home)!r} cannot be written: {error.strerror}") from error
+        self.ledger = Ledger(settings.effective_ledger_url)
+        self._closing.callback(self.ledger.close)
+        self._refuse_mixing()
+
+    def _refuse_mixing(self) -> None:
+        """Stop before rehearsed answers get into real books."""
+        mine = "rehearsal" if self.settings.rehearses else "real"
+        kept = self.ledger.remember("mode", mine)
+        if kept != mine:
+            self.close()
+            raise ConfigurationError(
+                f"{str(self.settings.home)!r} holds a {kept} house and these settings are for a {mine} one: "
+                "set INVOICES_HOME to another directory"
+            )
+
+    @cached_property
+    def vendor_settings(self) -> Settings:
+        """The settings with which vendors are called."""
+        return self._vendors(self._closing)
+
+    @cached_property
+    def readers(self) -> Readers:
+        """The processes in which documents are opened."""
+        reading = self.settings.reading
+        readers = Readers(
+            workers=reading.workers, seconds=reading.seconds, largest_bytes=reading.megabytes * 1024 * 1024
+        )
+        self._closing.callback(readers.close)
+        return readers
+
+    @cached_property
+    def smartbills_com(self) -> SmartBillsCom | None:
+        """The extraction API, or None without a key."""
+        part = self.vendor_settings.smartbills_com
+        if part.api_key is None:
+            return None
+        return SmartBillsCom(part.base_url, part.api_key.get_secret_value(), make_session())
+
+    @cached_property
+    def smartbills_com_budget(self) -> Budget:
+        """The calls that the plan leaves to this process."""
+        minute = self.vendor_settings.vendor_minute_seconds or REAL_MINUTE
+        return Budget(PLANS[self.vendor_settings.smartbills_com.plan], scale=minute / REAL_MINUTE)
+
+    @cached_property
+    def smartbills_io(self) -> SmartBillsIo | None:
+        """The receipts API, or None without a key."""
+        part = self.vendor_settings.smartbills_io
+        if part.api_key is None:
+            return None
+        return SmartBillsIo(part.base_url, part.api_key.get_secret_value(), part.tenant_id, make_session(), part.path)
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Keep other runs out while in the block; the lock ends with the process, however that ends.
+
+        Raises:
+            AlreadyRunning: another process is in such a block; names it and since when.
+        """
+        path = self.settings.home / "run.lock"
+        with path.open("a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise AlreadyRunning(f"a run is already active: {lock.read().strip() or 'just started'}") from None
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime())}")
+            lock.flush()
+            yield
+
+    def close(self) -> None:
+        """Close everything that was opened, in the opposite order."""
+        self._closing.close()
+
+    def __enter__(self) -> House:
+        """Return the house itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the house."""
+        self.close()

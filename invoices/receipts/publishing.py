@@ -1,0 +1,153 @@
+"""Publishing through the outbox: the intent before each request, a look before any repetition.
+
+The receipts API has no idempotency key in its documentation (contract sheet 05 §9). What was sent under ``sending`` is
+looked up by its receipt id before it is ever sent again, so a receipt is created at most once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from invoices.clients.json_text import as_json_text
+from invoices.clients.smartbills_io import RemoteReceipt
+from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
+from invoices.ledger import Ledger
+from invoices.ledger.outbox import Outgoing, move
+from invoices.model import Invoice
+from invoices.receipts.mapping import Customer, check_receipt, find_customer, receipt_body
+
+PUBLISHER = "smartbills_io"
+FAILURES_TO_STOP = 5
+PATIENCE_SECONDS = 60.0
+NO_CUSTOMER = (
+    "No customer is known for the buyer {buyer!r}: map it in invoices.toml under [smartbills_io.customers], "
+    "or set INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL."
+)
+
+
+class Client(Protocol):
+    """What is spoken with the receipts API."""
+
+    def create(self, body: Mapping[str, Any], idempotency_key: str) -> RemoteReceipt:
+        """Create a receipt."""
+        ...
+
+    def find(self, receipt_id: str, created_after: dt.datetime | None) -> list[RemoteReceipt]:
+        """Return the receipts with our id."""
+        ...
+
+
+@dataclass(slots=True)
+class Published:
+    """What publishing came to; ``problems`` are sentences for a person and make the run end with an error."""
+
+    receipts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+class ReceiptPublisher:
+    """Publishes receipts one by one until the outbox is empty or the vendor has to be left alone."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: Client,
+        customers: Mapping[str, Customer],
+        default_customer: Customer | None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Take what is needed; nothing is sent yet."""
+        self._ledger, self._client, self._sleep = ledger, client, sleep
+        self._customers, self._default_customer = customers, default_customer
+        self._failures = 0
+
+    def publish(self, receipts: Sequence[Outgoing], invoices: Mapping[str, Invoice], published: Published) -> bool:
+        """Publish the receipts whose invoices are given; return False when the vendor has to be left alone."""
+        for receipt in receipts:
+            invoice = invoices.get(receipt.invoice_id)
+            if invoice is None:
+                self._move(receipt, "waiting", published, "not_loaded", "The invoice is not in the warehouse yet.")
+            elif not self._publish_one(receipt, invoice, published):
+                return False
+        return True
+
+    def _publish_one(self, receipt: Outgoing, invoice: Invoice, published: Published) -> bool:
+        """Publish one receipt, trying again as the vendor asks; return False when the vendor is to be left alone."""
+        try:
+            body = self._body(receipt, invoice, published)
+            while body is not None:
+                try:
+                    self._send_or_find(receipt, body, published)
+                    break
+                except TransientError as error:
+                    self._heed(error)
+        except DocumentError as error:
+            status = "waiting" if error.reason_code == "credit_note_not_published" else "failed"
+            self._move(receipt, status, published, error.reason_code, str(error))
+        except AccountError as error:
+            return self._stop(published, f"smartbills.io refuses the account: {error}")
+        except (TransientError, UnknownOutcome, ContractError) as error:
+            published.receipts["waiting"] += 1
+            return self._stop(published, f"invoice {invoice.invoice_number!r}: smartbills.io: {error}")
+        else:
+            self._failures = 0
+        return True
+
+    def _body(self, receipt: Outgoing, invoice: Invoice, published: Published) -> dict[str, Any] | None:
+        """Return what is to be sent, checked; None after leaving the receipt waiting for a customer."""
+        customer = find_customer(invoice, self._customers, self._default_customer)
+        if customer is None:
+            reason = NO_CUSTOMER.format(buyer=invoice.customer.tax_id or invoice.customer.name)
+            self._move(receipt, "waiting", published, "no_customer", reason)
+            return None
+        body = receipt_body(invoice, customer, receipt.receipt_id)
+        check_receipt(body)
+        return body
+
+    def _send_or_find(self, receipt: Outgoing, body: dict[str, Any], published: Published) -> None:
+        if receipt.first_sent_at is not None:
+            found = self._client.find(receipt.receipt_id, receipt.first_sent_at)
+            if found:
+                self._mark_published(receipt, found[0], published)
+                return
+        digest = hashlib.sha256(as_json_text(body).encode()).hexdigest()
+        sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
+        with self._ledger.transaction() as tx:
+            move(tx, receipt, "sending", body_sha256=digest, first_sent_at=sent_at)
+        try:
+            remote = self._client.create(body, receipt.receipt_id)
+        except UnknownOutcome:
+            found = self._client.find(receipt.receipt_id, sent_at)
+            if not found:
+                raise
+            remote = found[0]
+        self._mark_published(receipt, remote, published)
+
+    def _mark_published(self, receipt: Outgoing, remote: RemoteReceipt, published: Published) -> None:
+        with self._ledger.transaction() as tx:
+            move(tx, receipt, "published", remote_id=str(remote.id), published_at=tx.at)
+        published.receipts["published"] += 1
+
+    def _move(self, receipt: Outgoing, status: Any, published: Published, reason_code: str, reason: str) -> None:
+        with self._ledger.transaction() as tx:
+            move(tx, receipt, status, reason_code=reason_code, reason=reason)
+        published.receipts[status] += 1
+
+    def _heed(self, error: TransientError) -> None:
+        """Sleep as the vendor asks, within patience; raise the error again after several failures in a row."""
+        self._failures += 1
+        pause = error.retry_after if error.retry_after is not None else min(2.0 ** (self._failures - 1), 8.0)
+        if self._failures >= FAILURES_TO_STOP or pause > PATIENCE_SECONDS:
+            raise error
+        self._sleep(pause)
+
+    def _stop(self, published: Published, problem: str) -> bool:
+        published.problems.append(problem)
+        return False

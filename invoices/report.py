@@ -1,0 +1,30 @@
+"""What a run did: counts for machines, sentences for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Report:
+    """What one run did; ``problems`` make it end with an error, ``remarks`` are only told."""
+
+    new_documents: int = 0
+    known_files: int = 0
+    read: Counter[str] = field(default_factory=Counter)  # by outcome of reading
+    paid_calls: int = 0
+    paid_pages: int = 0
+    judged: Counter[str] = field(default_factory=Counter)  # by verdict
+    rows_loaded: int = 0
+    receipts: Counter[str] = field(default_factory=Counter)  # by status
+    export_batches: list[str] = field(default_factory=list)
+    exported_invoices: int = 0
+    remarks: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+
+    @property
+    def total_seconds(self) -> float:
+        """The time that all stages took."""
+        return sum(self.seconds.values())
