@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,9 @@ PDF = "application/pdf"
 MAX_PAGES = 200
 MAX_ATTACHMENTS = 100
 
+# What pikepdf raises, beside PdfError, when an object is not of the type the standard demands.
+_BROKEN = (pikepdf.PdfError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError)
+
 # The names that Factur-X, ZUGFeRD and XRechnung prescribe, the newest first: they win where two invoices agree.
 _NAMES = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
 
@@ -32,26 +36,50 @@ def read_pdf(path: Path) -> Reading:
     """Return what a PDF is. Raises DocumentError: ``encrypted``, ``truncated``, ``damaged_pdf``, ``no_pages``, ``too_many_pages``."""
     try:
         with pikepdf.open(path, suppress_warnings=True) as pdf:
-            pages = _page_count(pdf)
-            found = _einvoice(pdf)
+            return _read_opened(pdf, path)
     except pikepdf.PasswordError as error:
         raise DocumentError("a password is needed to open it", reason_code="encrypted") from error
     except pikepdf.PdfError as error:
         return _by_other_reader(path, error)
+
+
+def _read_opened(pdf: pikepdf.Pdf, path: Path) -> Reading:
+    """Return the e-invoice even of a PDF whose pages are broken; else what the pages say."""
+    found = _einvoice(pdf)
+    if found is not None and found.outcome == "einvoice":
+        return replace(found, page_count=_page_count(pdf))
+    pages = _checked_page_count(pdf)
     if found is not None and found.reason_code != "damaged_einvoice":
         return replace(found, media_type=PDF, page_count=pages)
-    reading = _by_text(path, pages)
+    from invoices.documents import pdf_text  # its library is loaded for PDFs without an e-invoice only
+
+    reading = pdf_text.read_text(path, pages, is_sound=_is_sound(pdf))
     return replace(found, page_count=pages) if found is not None and reading.outcome == "needs_extraction" else reading
 
 
-def _page_count(pdf: pikepdf.Pdf) -> int:
-    """Return the number of pages, counted by walking the tree, never taken from /Count."""
-    pages = len(pdf.pages)
+def _page_count(pdf: pikepdf.Pdf) -> int | None:
+    """Return the number of pages, counted by walking the tree, never taken from /Count; None where the tree is broken."""
+    try:
+        return len(pdf.pages)
+    except _BROKEN:
+        return None
+
+
+def _checked_page_count(pdf: pikepdf.Pdf) -> int:
+    pages = _page_count(pdf)
+    if pages is None:
+        raise DocumentError("the pages of the PDF cannot be found", reason_code="damaged_pdf")
     if pages == 0:
         raise DocumentError("the PDF has no page", reason_code="no_pages")
     if pages > MAX_PAGES:
         raise DocumentError(f"the PDF has {pages} pages, more than {MAX_PAGES}", reason_code="too_many_pages")
     return pages
+
+
+def _is_sound(pdf: pikepdf.Pdf) -> bool:
+    """Return whether a page that looks empty or harmless can be believed: nothing was repaired, and no XFA form hides there."""
+    form = pdf.Root.get("/AcroForm")
+    return not pdf.get_warnings() and not (isinstance(form, pikepdf.Dictionary) and "/XFA" in form)
 
 
 def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
@@ -81,28 +109,43 @@ def _as_pdf(other: Reading) -> Reading:
 
 def _xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
     seen: set[tuple[int, int]] = set()
-    for name, stream in _embedded_files(pdf):
-        if len(seen) >= MAX_ATTACHMENTS:
-            return
+    for name, stream in _listed_files(pdf):
         if stream.objgen in seen and stream.objgen != (0, 0):
             continue
         seen.add(stream.objgen)
         if not name.lower().endswith((".pdf", ".png", ".jpg", ".jpeg")):
-            content = stream.read_bytes()
+            try:
+                content = stream.read_bytes()
+            except _BROKEN:
+                continue
             if media_type(content) == "application/xml":
                 yield name, content
 
 
+def _listed_files(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
+    """Return the attachments, as many as can be listed before a broken one."""
+    listed: list[tuple[str, pikepdf.Stream]] = []
+    try:
+        listed.extend(itertools.islice(_embedded_files(pdf), MAX_ATTACHMENTS))
+    except _BROKEN:
+        pass
+    return listed
+
+
 def _embedded_files(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Stream]]:
     """Yield name and stream of every file in the name tree, then of those only /AF knows; a name may end in NUL."""
-    specifications = [(key, spec.obj) for key, spec in pdf.attachments.items()]
+    for key, specification in pdf.attachments.items():
+        yield from _files_of(key, specification.obj)
     associated = pdf.Root.get("/AF")
     if isinstance(associated, pikepdf.Array):
-        specifications += [("", spec) for spec in list(associated)[:MAX_ATTACHMENTS]]
-    for key, spec in specifications:
-        if not isinstance(spec, pikepdf.Dictionary) or not isinstance(files := spec.get("/EF"), pikepdf.Dictionary):
-            continue
-        stated = spec.get("/UF", spec.get("/F", key))
+        for index in range(min(len(associated), MAX_ATTACHMENTS)):
+            yield from _files_of("", associated[index])
+
+
+def _files_of(key: str, specification: pikepdf.Object) -> Iterator[tuple[str, pikepdf.Stream]]:
+    files = specification.get("/EF") if isinstance(specification, pikepdf.Dictionary) else None
+    if isinstance(files, pikepdf.Dictionary):
+        stated = specification.get("/UF", specification.get("/F", key))
         stream = files.get("/F", files.get("/UF"))
         if isinstance(stream, pikepdf.Stream):
             yield str(stated).strip("\0 \t\r\n") or key.strip("\0"), stream
@@ -137,22 +180,17 @@ def _is_invoice_name(name: str) -> bool:
     return _rank(name) < len(_NAMES)
 
 
-def _by_text(path: Path, pages: int) -> Reading:
-    from invoices.documents import pdf_text  # the renderer is loaded for PDFs without an e-invoice only
-
-    return pdf_text.read_text(path, pages)
-
-
 def _by_other_reader(path: Path, error: pikepdf.PdfError) -> Reading:
     """Return what the second parser makes of a PDF that the first one refused."""
     from invoices.documents import pdf_text
 
     pages = pdf_text.page_count(path)
     if pages:
-        return pdf_text.read_text(path, pages)
+        return pdf_text.read_text(path, pages, is_sound=False)
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2048))
         ended = b"%%EOF" in file.read()
     if ended:
-        raise DocumentError(f"the PDF is broken: {str(error)[:160]}", reason_code="damaged_pdf") from error
+        detail = str(error).replace(str(path), "").lstrip(" :")[:160]
+        raise DocumentError(f"the PDF is broken: {detail}", reason_code="damaged_pdf") from error
     raise DocumentError("the PDF has no end: it is truncated", reason_code="truncated") from error

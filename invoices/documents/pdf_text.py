@@ -15,6 +15,7 @@ PDF = "application/pdf"
 READ_PAGES = 3
 READ_CHARACTERS = 50_000
 MAX_OBJECTS = 200_000
+_ABSENCES = {"blank_page": "damaged_pdf", "no_invoice_text": None}
 _LARGE_PICTURE = 0.15  # of the page: it may hold what the text does not say
 
 
@@ -29,14 +30,22 @@ def page_count(path: Path) -> int:
         return 0
 
 
-def read_text(path: Path, pages: int) -> Reading:
-    """Return ``not_invoice`` where the pages are blank or their text certainly is another document's, else ``needs_extraction``."""
+def read_text(path: Path, pages: int, *, is_sound: bool) -> Reading:
+    """Return ``not_invoice`` where the pages are blank or their text certainly is another document's, else ``needs_extraction``.
+
+    In a PDF that is not sound, what cannot be seen may only have been lost: an empty page is ``damaged_pdf``, and a text
+    without an invoice's words decides nothing.
+    """
     try:
         with pdfium.PdfDocument(path) as document:
             reason_code = _verdict(document)
     except pdfium.PdfiumError:
+        reason_code = None if is_sound else "damaged_pdf"
+    if not is_sound and reason_code in _ABSENCES:
+        reason_code = _ABSENCES[reason_code]
+    if reason_code is None:
         return Reading("needs_extraction", PDF, pages)
-    return because(reason_code, PDF, page_count=pages) if reason_code else Reading("needs_extraction", PDF, pages)
+    return because(reason_code, PDF, page_count=pages)
 
 
 def _verdict(document: pdfium.PdfDocument) -> str | None:

@@ -34,6 +34,8 @@ _TOTALS = {
     "payable": "DuePayableAmount",  # BT-115
 }
 
+_LINE_SUBSTANCE = ("SpecifiedTradeProduct", "SpecifiedLineTradeDelivery", "SpecifiedLineTradeSettlement//LineTotalAmount")
+
 
 def specification(root: Element) -> str | None:
     """Return the specification identifier (BT-24)."""
@@ -46,14 +48,16 @@ def invoices(root: Element) -> list[Record]:
     trade = root.find("SupplyChainTradeTransaction")
     if document is None or trade is None:
         return [{}]
-    currency = text(trade, "ApplicableHeaderTradeSettlement/InvoiceCurrencyCode")
+    settlement = trade.find("ApplicableHeaderTradeSettlement")
+    currency = text(settlement, "InvoiceCurrencyCode") or tree.currency_of_amounts(settlement)
     return [
         drop_absent({
             **_head(document, trade),
             "currency": currency,
             "seller": _party(trade.find("ApplicableHeaderTradeAgreement/SellerTradeParty")),
             "buyer": _party(trade.find("ApplicableHeaderTradeAgreement/BuyerTradeParty")),
-            **_settlement(trade.find("ApplicableHeaderTradeSettlement"), currency),
+            **_settlement(settlement, currency),
+            "line_texts": [_line_text(line) for line in trade.iterfind("IncludedSupplyChainTradeLineItem") if not _is_invoiced(line)],
             "lines": [_line(line) for line in trade.iterfind("IncludedSupplyChainTradeLineItem") if _is_invoiced(line)],
         })
     ]  # fmt: skip
@@ -106,19 +110,7 @@ def _totals(settlement: Element, currency: str | None) -> Record:
     if sums is None:
         return {}
     stated = {key: text(sums, name) for key, name in _TOTALS.items()}
-    return drop_absent({**stated, **_tax_totals(sums.findall("TaxTotalAmount"), currency)})
-
-
-def _tax_totals(amounts: list[Element], currency: str | None) -> Record:
-    """Return BT-110 (document currency) and BT-111 (accounting currency), told apart by their currency."""
-    other = [amount for amount in amounts if amount.get("currencyID", currency) != currency]
-    own = [amount for amount in amounts if amount not in other]
-    if not own and len(other) == 1:
-        own, other = other, []
-    return {
-        "tax_total": text(own[0]) if own else None,
-        "tax_total_in_tax_currency": text(other[0]) if other else None,
-    }
+    return drop_absent({**stated, **tree.tax_totals(sums.findall("TaxTotalAmount"), currency)})
 
 
 def _tax(tax: Element) -> Record:
@@ -185,8 +177,12 @@ def _registration(party: Element, scheme: str) -> str | None:
 
 
 def _is_invoiced(line: Element) -> bool:
-    """Return whether this is a line of the invoice, not a text between the lines (ZUGFeRD 1 allows them)."""
-    return line.find("SpecifiedLineTradeSettlement") is not None or line.find("SpecifiedLineTradeDelivery") is not None
+    """Return whether the line states a product, a quantity or an amount: ZUGFeRD 1 also has mere texts between lines."""
+    return any(line.find(path) is not None for path in _LINE_SUBSTANCE)
+
+
+def _line_text(line: Element) -> str:
+    return "\n".join(tree.texts(line, "AssociatedDocumentLineDocument/IncludedNote/Content"))
 
 
 def _line(line: Element) -> Record:
@@ -235,8 +231,4 @@ def _reference(document: Element | None) -> str | None:
 
 
 def _date(element: Element | None, path: str) -> str | None:
-    return tree.date(element, f"{path}/DateTimeString") or tree.date(element, f"{path}/DateTime") or _bare(element, path)
-
-
-def _bare(element: Element | None, path: str) -> str | None:
-    return tree.date(element, path)
+    return next((day for end in ("/DateTimeString", "/DateTime", "") if (day := tree.date(element, path + end))), None)

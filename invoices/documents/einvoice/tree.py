@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from invoices.documents.einvoice.values import Record, iso_date
+from invoices.documents.einvoice.values import Record, iso_date, only_one
 from invoices.errors import DocumentError
 
 MAX_BYTES = 30 * 1024 * 1024
@@ -83,13 +83,31 @@ def date(element: Element | None, path: str) -> str | None:
     value = None if found is None else text(found)
     if found is None or value is None:
         return None
-    pattern = _FORMATS.get((found.get("format") or "").strip())
-    if pattern is None:
-        return iso_date(value)
+    code = (found.get("format") or "").strip()
+    if code not in _FORMATS:
+        return value if code and "-" not in value else iso_date(value)
     try:
-        return dt.datetime.strptime(value, pattern).date().isoformat()  # noqa: DTZ007 - a day has no time zone
+        return dt.datetime.strptime(value, _FORMATS[code]).date().isoformat()  # noqa: DTZ007 - a day has no time zone
     except ValueError:
         return iso_date(value)
+
+
+def tax_totals(amounts: list[Element], currency: str | None) -> Record:
+    """Return BT-110 (document currency) and BT-111 (accounting currency), told apart by their currency."""
+    other = [amount for amount in amounts if amount.get("currencyID", currency) != currency]
+    own = [amount for amount in amounts if amount not in other]
+    if not own and len(other) == 1:
+        own, other = other, []
+    return {
+        "tax_total": text(own[0]) if own else None,
+        "tax_total_in_tax_currency": text(other[0]) if other else None,
+    }
+
+
+def currency_of_amounts(parent: Element | None) -> str | None:
+    """Return the one currency that the amounts below state, for a document that leaves its currency code (BT-5) out."""
+    stated = [] if parent is None else [amount.get("currencyID", "").strip() for amount in parent.iterfind(".//*[@currencyID]")]
+    return only_one([currency for currency in stated if currency])
 
 
 def drop_absent(record: Record) -> Record:

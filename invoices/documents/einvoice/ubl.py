@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoices.documents.einvoice import tree
 from invoices.documents.einvoice.tree import Element, drop_absent, text
-from invoices.documents.einvoice.values import Record, kind_of, only_one
+from invoices.documents.einvoice.values import Record, iso_date, kind_of, only_one
 
 _TOTALS = {
     "line_total": "LineExtensionAmount",  # BT-106
@@ -25,7 +25,7 @@ def specification(root: Element) -> str | None:
 
 def invoices(root: Element) -> list[Record]:
     """Return the one invoice of a tree without namespaces; see the package for the keys."""
-    currency = text(root, "DocumentCurrencyCode")
+    currency = text(root, "DocumentCurrencyCode") or tree.currency_of_amounts(root.find("LegalMonetaryTotal"))
     return [
         drop_absent({
             **_head(root),
@@ -35,7 +35,7 @@ def invoices(root: Element) -> list[Record]:
             "buyer": _party(root.find("AccountingCustomerParty/Party")),
             **_payment(root),
             "totals": _totals(root, currency),
-            "taxes": _taxes(root, currency),
+            "taxes": _taxes(root),
             "allowances": _allowances(root, charges=False),
             "charges": _allowances(root, charges=True),
             "lines": [_line(line) for line in [*root.iterfind("InvoiceLine"), *root.iterfind("CreditNoteLine")]],
@@ -64,7 +64,7 @@ def _payment(root: Element) -> Record:
     due = next((stated for path in paths if (stated := list(tree.texts(root, path)))), [])
     one = only_one(due)
     return {
-        "due_date": tree.iso_date(one) if one else None,
+        "due_date": iso_date(one) if one else None,
         "payment_terms": "\n".join(tree.texts(root, "PaymentTerms/Note")) or None,
         "payee_name": text(root, "PayeeParty/PartyName/Name"),
         "iban": text(root, "PaymentMeans/PayeeFinancialAccount/ID"),
@@ -74,22 +74,10 @@ def _payment(root: Element) -> Record:
 def _totals(root: Element, currency: str | None) -> Record:
     sums = root.find("LegalMonetaryTotal")
     stated = {key: text(sums, name) for key, name in _TOTALS.items()}
-    return drop_absent({**stated, **_tax_totals(root.findall("TaxTotal/TaxAmount"), currency)})
+    return drop_absent({**stated, **tree.tax_totals(root.findall("TaxTotal/TaxAmount"), currency)})
 
 
-def _tax_totals(amounts: list[Element], currency: str | None) -> Record:
-    """Return BT-110 (document currency) and BT-111 (accounting currency), told apart by their currency."""
-    other = [amount for amount in amounts if amount.get("currencyID", currency) != currency]
-    own = [amount for amount in amounts if amount not in other]
-    if not own and len(other) == 1:
-        own, other = other, []
-    return {
-        "tax_total": text(own[0]) if own else None,
-        "tax_total_in_tax_currency": text(other[0]) if other else None,
-    }
-
-
-def _taxes(root: Element, currency: str | None) -> list[Record]:
+def _taxes(root: Element) -> list[Record]:
     return [
         drop_absent({
             "category": text(tax, "TaxCategory/ID"),

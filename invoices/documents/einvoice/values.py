@@ -11,7 +11,7 @@ Record = dict[str, Any]
 # UNTDID 1001, the codes that EN 16931 lists for credit notes; 384 (corrected) and 389 (self-billed) are invoices.
 CREDIT_NOTE_CODES = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"})
 
-_ISO_DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T[\d:.]+)?(?:Z|[+-]\d{2}:\d{2})?")
+_ISO_DAY = re.compile(r"(\d{4}-\d{2}-\d{2}|\d{8})(?:T[\d:.]+)?(?:Z|[+-]\d{2}:\d{2})?")
 
 # Looked for in this order: XRechnung and Peppol are compliant with EN 16931 and name it too.
 _PROFILES = (

@@ -1,0 +1,115 @@
+"""The process that opens untrusted bytes: limited, without secrets, one question and one answer per line.
+
+Run as ``python -I -m invoices.documents.child <limits as JSON>``. It reads ``{"path": …}`` lines from standard input,
+writes a reading as one JSON line each, and ends with its input, so it cannot outlive its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from invoices.documents.document_files import read_file
+from invoices.documents.outcomes import Reading, because
+
+_OPEN_FILES = 64
+_ADDRESS_SPACE = 2 << 30  # mapped libraries and files count here, so this is only the outer wall
+_RETIRE_AFTER = 1000  # documents: parsers leak
+_RETIRE_SHARE = 0.75  # of the allowed memory
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one document may cost: bytes read, bytes of private memory, seconds on the clock."""
+
+    max_bytes: int = 50 * 1024 * 1024
+    memory_bytes: int = 220 * 1024 * 1024
+    seconds: float = 8.0
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    limits = Limits(**json.loads(sys.argv[1]))
+    answers = _private_answers()
+    confine(limits)
+    serve(lambda path: read_file(path, limits.max_bytes), answers, limits)
+
+
+def serve(read: Callable[[Path], Reading], answers: int, limits: Limits) -> None:
+    """Say ``ready``, then answer each question; a question that ran out of memory or crashed a parser is the last one."""
+    _write(answers, {"ready": True})
+    for count, question in enumerate(sys.stdin.buffer, start=1):
+        _start_clocks(limits.seconds)
+        reading, broken = answered(read, Path(json.loads(question)["path"]))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        last = broken or count >= _RETIRE_AFTER or _resident() > _RETIRE_SHARE * limits.memory_bytes
+        _write(answers, {"reading": reading.record(), "last": last})
+        if last:
+            return
+
+
+def answered(read: Callable[[Path], Reading], path: Path) -> tuple[Reading, bool]:
+    """Return the reading of one file and whether this process should end after it."""
+    try:
+        return read(path), False
+    except MemoryError:
+        return because("reader_memory", "application/octet-stream"), True
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is an answer about this file
+        reason = f"the reader failed with {type(error).__name__}: {error}"
+        return because("reader_crashed", "application/octet-stream", reason), True
+
+
+def confine(limits: Limits) -> None:
+    """Take away what reading does not need: memory, files to write, core dumps, many open files, the keyboard's Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
+    for kind, value in (
+        (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_AS, _ADDRESS_SPACE),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+    ):
+        _, hard = resource.getrlimit(kind)
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _private_answers() -> int:
+    """Return a descriptor for answers that no library knows of: what they print goes nowhere."""
+    answers = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    return answers
+
+
+def _start_clocks(seconds: float) -> None:
+    """Let the kernel end us even where the parent is gone: by the clock, and by processor time."""
+    signal.setitimer(signal.ITIMER_REAL, seconds + 5)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    processor = int(used.ru_utime + used.ru_stime + seconds) + 2
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (processor if hard == resource.RLIM_INFINITY else min(processor, hard), hard))
+
+
+def _resident() -> int:
+    """Return the bytes of memory in use now."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def _write(descriptor: int, answer: dict[str, object]) -> None:
+    line = json.dumps(answer, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    while line:
+        line = line[os.write(descriptor, line) :]
+
+
+if __name__ == "__main__":
+    main()

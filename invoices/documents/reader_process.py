@@ -1,0 +1,146 @@
+"""One reader process as its parent sees it: start, ask, kill at the deadline, replace."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from invoices.documents.child import Limits
+from invoices.documents.outcomes import Reading, because
+from invoices.errors import TransientError
+
+_START_SECONDS = 60.0  # an overloaded machine starts slowly; that is not the document's fault
+_CLOSE_SECONDS = 2.0
+_LONGEST_ANSWER = 64 * 1024 * 1024
+_MEMORY_SHARE = 0.7  # of what is allowed: a child that died with more in use died of it
+_UNKNOWN = "application/octet-stream"
+
+
+class ReaderProcess:
+    """A child that reads one document at a time; not for several threads at once."""
+
+    def __init__(self, limits: Limits, module: str = "invoices.documents.child") -> None:
+        self._limits = limits
+        self._module = module
+        self._process: subprocess.Popen[bytes] | None = None
+        self._received = b""
+
+    def read(self, path: Path) -> Reading:
+        """Return what the document is, or why its reader had to be stopped. Raises TransientError if no child starts."""
+        process = self._asked(path)
+        try:
+            answer = self._answer(process, time.monotonic() + self._limits.seconds)
+        except EOFError:
+            return self._died()
+        except TimeoutError:
+            self._kill()
+            return because("reader_timeout", _UNKNOWN, f"reading took more than {self._limits.seconds:g} seconds")
+        if answer.get("last"):
+            self.close()
+        return Reading(**answer["reading"])
+
+    def close(self) -> None:
+        """End the child: politely, then not."""
+        if self._process is None:
+            return
+        process, self._process, self._received = self._process, None, b""
+        with process:  # closes the pipes: the child's input ends, and it does
+            try:
+                process.communicate(timeout=_CLOSE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _asked(self, path: Path) -> subprocess.Popen[bytes]:
+        """Return the child that got the question; one that died while it was idle is replaced."""
+        question = json.dumps({"path": str(path.absolute())}).encode() + b"\n"
+        for _ in range(2):
+            process = self._ready_process()
+            with contextlib.suppress(BrokenPipeError):
+                os.write(_pipe(process.stdin), question)  # shorter than a pipe's buffer: all or nothing
+                return process
+            self._kill()
+        raise TransientError(f"the reader process {self._module!r} dies before it is asked")
+
+    def _ready_process(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self._kill()
+        self._process = process = _spawned(self._module, self._limits)
+        try:
+            self._answer(process, time.monotonic() + _START_SECONDS)
+        except (EOFError, TimeoutError) as error:
+            self._kill()
+            raise TransientError(f"the reader process {self._module!r} does not start") from error
+        return process
+
+    def _answer(self, process: subprocess.Popen[bytes], deadline: float) -> dict[str, Any]:
+        """Return the next line of the child. Raises TimeoutError at the deadline, EOFError where the child is gone."""
+        descriptor = _pipe(process.stdout)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        parts = [self._received]
+        total = 0
+        while b"\n" not in parts[-1]:
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                raise TimeoutError
+            parts.append(os.read(descriptor, 1 << 20))
+            total += len(parts[-1])
+            if not parts[-1] or total > _LONGEST_ANSWER:
+                raise EOFError
+        line, _, self._received = b"".join(parts).partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _died(self) -> Reading:
+        """Return why the child is gone, judged by how it ended and how much memory it held."""
+        status, resident = self._reaped()
+        if status == -signal.SIGXCPU or status == -signal.SIGALRM:
+            return because("reader_timeout", _UNKNOWN)
+        if resident > _MEMORY_SHARE * self._limits.memory_bytes:
+            return because("reader_memory", _UNKNOWN)
+        ended = f"signal {-status}" if status < 0 else f"status {status}"
+        return because("reader_crashed", _UNKNOWN, f"the reader died of this file ({ended})")
+
+    def _reaped(self) -> tuple[int, int]:
+        """Return the exit status of a child that is gone and the most memory it held, in bytes."""
+        process, self._process, self._received = self._process, None, b""
+        if process is None:
+            return 0, 0
+        with process:
+            process.kill()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, usage.ru_maxrss * 1024
+
+    def _kill(self) -> None:
+        if self._process is None:
+            return
+        process, self._process, self._received = self._process, None, b""
+        with process:
+            process.kill()
+
+
+def _spawned(module: str, limits: Limits) -> subprocess.Popen[bytes]:
+    """Return a fresh child without our environment, our descriptors or our terminal."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-I", "-m", module, json.dumps(asdict(limits))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}, close_fds=True, cwd="/",
+    )  # fmt: skip
+
+
+def _pipe(pipe: IO[bytes] | None) -> int:
+    """Return the descriptor of a pipe to the child."""
+    if pipe is None:
+        raise RuntimeError("the child was started without pipes")
+    return pipe.fileno()
