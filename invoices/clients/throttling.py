@@ -1,0 +1,98 @@
+"""What a server says about its limits: the window's state, and how long to wait after a refusal.
+
+``X-RateLimit-Reset`` is an instant, not a delay (contract sheet 01 §5); its encoding is open, so epoch seconds, epoch
+milliseconds, ISO 8601 and HTTP dates are all read. A wait that a server asks for is bounded to one hour.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+LONGEST_WAIT = 3600.0  # seconds
+MILLISECONDS_FROM = 1e11  # a larger epoch number is in milliseconds: as seconds it would lie beyond the year 5000
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """The window a vendor reports with each answer: its ceiling, the calls left, and when it starts anew."""
+
+    limit: int | None
+    remaining: int | None
+    reset_at: dt.datetime | None
+
+
+def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+    """Return what the ``X-RateLimit-…`` headers tell, or None when none of them is there to be read."""
+    limit, remaining = (_count(headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining"))
+    reset_at = instant(headers.get("X-RateLimit-Reset"))
+    if limit is None and remaining is None and reset_at is None:
+        return None
+    return RateLimit(limit, remaining, reset_at)
+
+
+def retry_after(headers: Mapping[str, str], told: object = None, now: dt.datetime | None = None) -> float | None:
+    """Return how many seconds (0 to 3600) to wait before asking again, or None when the server does not say.
+
+    In this order: ``Retry-After`` (seconds or HTTP date), ``told`` (the body's own number of seconds),
+    ``X-RateLimit-Reset``. Instants are measured against the answer's ``Date``, so a wrong clock on either side does no
+    harm. A reset that is already past says nothing about the wait.
+    """
+    now = instant(headers.get("Date")) or now or dt.datetime.now(dt.UTC)
+    wait = _seconds(headers.get("Retry-After"))
+    if wait is None and (until := _http_date(headers.get("Retry-After"))) is not None:
+        wait = max((until - now).total_seconds(), 0.0)
+    if wait is None:
+        wait = _seconds(told)
+    if wait is None and (reset_at := instant(headers.get("X-RateLimit-Reset"))) is not None and reset_at > now:
+        wait = (reset_at - now).total_seconds()
+    return None if wait is None else min(wait, LONGEST_WAIT)
+
+
+def instant(text: object) -> dt.datetime | None:
+    """Return the instant in epoch seconds or milliseconds, ISO 8601 (without zone: UTC) or an HTTP date, or None."""
+    if not isinstance(text, str) or len(text := text.strip()) > 64:
+        return None
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        seconds = number / 1000 if number >= MILLISECONDS_FROM else number
+        try:
+            return dt.datetime.fromtimestamp(seconds, dt.UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
+    try:
+        return _utc(dt.datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return _http_date(text)
+
+
+def _http_date(text: str | None) -> dt.datetime | None:
+    try:
+        return _utc(parsedate_to_datetime(text[:64])) if text else None
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+
+
+def _utc(moment: dt.datetime) -> dt.datetime:
+    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, str) and not _NUMBER.fullmatch(value := value.strip()):
+        return None
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # whatever cannot be a number says so
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 16 else None
