@@ -1,8 +1,8 @@
 """What a failed call means for the caller: the one place where a status or a broken line becomes one of our errors.
 
 The deciding question is whether something may have happened. A request that never left this machine, and one that only
-reads, may be sent again; a POST that left and got no clear answer must be looked up first. Sources: contract sheet 05 §8,
-sheet 01 §4, the retry policy in the contracts' overview.
+reads, may be sent again; a POST that left and got no clear answer must be looked up first. Sources: contract sheets
+01 §4 and 05 §8, and the retry policy in the contracts' overview.
 """
 
 from __future__ import annotations

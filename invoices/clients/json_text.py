@@ -45,7 +45,7 @@ def parse(content: bytes) -> Any:
 
 
 def render(value: Any) -> bytes:
-    """Return ``value`` as compact UTF-8 JSON; ``Decimal("0.30")`` is written ``0.30``, a float is refused (TypeError)."""
+    """Return ``value`` as compact UTF-8 JSON: ``Decimal("0.30")`` as ``0.30``; a float is refused with a TypeError."""
     return _text(value).encode("utf-8", "backslashreplace")
 
 

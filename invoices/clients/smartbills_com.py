@@ -1,8 +1,8 @@
 """Speaking with api.smartbills.com: submit a document, look at its job, list jobs, fetch the original back.
 
 One call here is one request on the wire. The API has no idempotency key: each accepted submission is a new job
-(contract sheet 01 §6), so an unclear outcome is an UnknownOutcome and never repeated here. Answers are read bare, as the
-vendor's own page shows them, or wrapped in ``{success, data, error}``.
+(contract sheet 01 §6), so an unclear outcome is an UnknownOutcome and never repeated here. Answers are read bare, as
+the vendor's own page shows them, or wrapped in ``{success, data, error}``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import requests
 from invoices.clients.classification import Conflict, NotFound
 from invoices.clients.json_text import render
 from invoices.clients.transport import Origin, Patience, Reply
-from invoices.clients.wire_values import money, moment, text, whole
+from invoices.clients.wire_values import moment, money, text, whole
 from invoices.errors import ConfigurationError, ContractError, UnknownOutcome
 
 PAGE_SIZE = 100  # the vendor's largest (contract sheet 05 §6)
@@ -39,6 +39,9 @@ class RemoteReceipt:
     currency: str | None
     created_at: dt.datetime | None
     raw: Mapping[str, Any] = field(repr=False)
+
+
+FoundReceipts = list[RemoteReceipt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class SmartBillsIo:
             yield from _new(page, seen, since)
         yield from _new(self.list(last), seen, since)
 
-    def find(self, receipt_id: str, created_after: dt.datetime | None = None) -> list[RemoteReceipt]:
+    def find(self, receipt_id: str, created_after: dt.datetime | None = None) -> FoundReceipts:
         """Return the receipts under our key, newest first: none, one, or the two that must never be.
 
         Reads the pages newest first and stops early only where the pages prove to be sorted and a receipt is a day
@@ -151,9 +154,7 @@ class SmartBillsIo:
                 return sorted(found.values(), key=lambda item: -item.id)
         raise UnknownOutcome(f"the list of receipts keeps shrinking while {receipt_id!r} is looked up")
 
-    def _scan(
-        self, receipt_id: str, created_after: dt.datetime | None, found: dict[int, RemoteReceipt]
-    ) -> int | None:
+    def _scan(self, receipt_id: str, created_after: dt.datetime | None, found: dict[int, RemoteReceipt]) -> int | None:
         """Add the matching receipts to ``found`` and return how many receipts the first page said there are."""
         until = None if created_after is None else created_after - CLOCK_SLACK
         newest_allowed: dt.datetime | None = None

@@ -1,0 +1,22 @@
+"""How many decimals each currency has: the minor units of ISO 4217."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+_OTHER_THAN_TWO = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+_EXPONENTS = {code: exponent for exponent, codes in _OTHER_THAN_TWO.items() for code in codes.split()}
+
+
+def minor_unit(currency: str) -> Decimal:
+    """Return the smallest amount of a currency: 0.01 for most, 1 for JPY, 0.001 for KWD."""
+    return Decimal(1).scaleb(-_EXPONENTS.get(currency, 2))
+
+
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """Return ``amount`` at the currency's minor unit, halves away from zero as commerce does."""
+    return amount.quantize(minor_unit(currency), ROUND_HALF_UP)
