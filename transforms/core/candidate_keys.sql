@@ -1,0 +1,37 @@
+-- Grain: one per candidate with a number: by what it is recognised when it comes again in other bytes.
+-- number_key: supplier, number and kind. content_key: all that it states, in canonical form, lines and taxes included.
+-- Without a number nothing is recognised: two receipts of one shop, one day and one price are two receipts.
+WITH lines AS (
+    SELECT invoice_id, to_json(list({a: description, b: quantity, c: unit, d: unit_price_amount, e: net_amount,
+        f: tax_category, g: tax_rate, h: line_kind} ORDER BY line_number)) AS said
+    FROM candidate_lines GROUP BY invoice_id
+), taxes AS (
+    SELECT invoice_id, to_json(list({a: tax_category, b: tax_rate, c: taxable_amount, d: tax_amount}
+        ORDER BY tax_number)) AS said
+    FROM candidate_taxes GROUP BY invoice_id
+), unread AS (
+    SELECT invoice_id, to_json(list({a: field, b: said} ORDER BY place, field)) AS said
+    FROM unreadable_values GROUP BY invoice_id
+)
+SELECT
+    c.invoice_id,
+    c.document_sha256,
+    c.invoice_number,
+    s.sequence,
+    c.ordinal,
+    sha256(concat_ws(chr(31), 'number', coalesce(folded_tax_id(c.supplier_tax_id), folded_name(c.supplier_name)),
+        folded_number(c.invoice_number), c.kind)) AS number_key,
+    sha256(concat_ws(chr(31), 'content', to_json({
+        a: c.kind, b: c.invoice_number, c: c.issued_on, d: c.due_on, e: c.order_number, f: c.supplier_name,
+        g: c.supplier_tax_id, h: c.supplier_country, i: c.supplier_iban, j: c.customer_name, k: c.customer_tax_id,
+        l: c.customer_country, m: c.currency, n: c.line_total_amount, o: c.discount_amount, p: c.charge_amount,
+        q: c.net_amount, r: c.tax_amount, s: c.total_amount, t: c.prepaid_amount, u: c.rounding_amount,
+        v: c.payable_amount, w: c.type_code, x: c.payment_terms
+    }), lines.said, taxes.said, unread.said)) AS content_key
+FROM candidates AS c
+JOIN stated_candidates AS s USING (invoice_id)
+LEFT JOIN lines USING (invoice_id)
+LEFT JOIN taxes USING (invoice_id)
+LEFT JOIN unread USING (invoice_id)
+WHERE c.invoice_number IS NOT NULL AND coalesce(folded_tax_id(c.supplier_tax_id), folded_name(c.supplier_name)) IS NOT NULL
+ORDER BY s.sequence, c.document_sha256, c.ordinal

@@ -1,0 +1,3 @@
+-- A text as DATE if it is YYYY-MM-DD and such a day exists, else NULL: 01/02/2024 has two readings, so it has none.
+CREATE MACRO exact_date(said) AS
+    CASE WHEN regexp_full_match(said, '[0-9]{4}-[0-9]{2}-[0-9]{2}') THEN TRY_CAST(said AS DATE) END

@@ -1,0 +1,8 @@
+-- A JSON text whose numbers became strings, digit by digit: DuckDB would read them as binary floats and 1250.00 as 1250.0.
+-- Each match eats whole strings and anything else up to a number (or the end, which adds the "" that is cut off again),
+-- so digits inside a string are never touched.
+CREATE MACRO quoted_numbers(payload) AS
+    regexp_replace(
+        regexp_replace(payload, '((?:"(?:[^"\\]|\\.)*"|[^"0-9-])*)(-?[0-9][0-9.eE+-]*|$)', '\1"\2"', 'gs'),
+        '(?:"")+$', ''
+    )

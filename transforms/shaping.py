@@ -1,0 +1,90 @@
+"""Turns a batch of stored answers into canonical candidates, with every check decided in exact decimals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from invoices.errors import ContractError
+from transforms.running import build, open_memory
+
+EXTRACTIONS = pa.schema([
+    ("extraction_id", pa.string()),
+    ("document_sha256", pa.string()),
+    ("extracted_by", pa.string()),
+    ("payload", pa.string()),
+    ("received_at", pa.timestamp("us", tz="UTC")),
+    ("sequence", pa.int64()),
+])  # fmt: skip
+KNOWN = pa.schema([
+    ("number_key", pa.string()),
+    ("content_key", pa.string()),
+    ("invoice_id", pa.string()),
+    ("invoice_number", pa.string()),
+])  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """The candidates of one batch; each field is an Arrow table.
+
+    Of each document handed in, either ``candidates`` has rows or ``empty`` has one.
+
+    - ``candidates``, ``lines``, ``taxes``: columns as ``core.candidates``, ``core.candidate_lines``,
+      ``core.candidate_taxes``, not judged yet
+    - ``checks``: ``invoice_id``, ``rule_id``, ``outcome`` (``holds``, ``broken``, ``not_applicable``), ``message``
+    - ``keys``: ``invoice_id``, ``document_sha256``, ``invoice_number``, ``number_key``, ``content_key``: what to hand
+      in as ``known`` later, for those candidates that count
+    - ``empty``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``, ``unreadable_answer``,
+      ``unknown_extractor``), ``reason``
+    """
+
+    candidates: pa.Table
+    lines: pa.Table
+    taxes: pa.Table
+    checks: pa.Table
+    keys: pa.Table
+    empty: pa.Table
+
+
+def shape(
+    extractions: pa.Table,
+    known: pa.Table,
+    company_tax_ids: Sequence[str],
+    stopping_rules: Collection[str] = (),
+) -> Shaped:
+    """Return the candidates of a batch of answers, in the order in which they came.
+
+    ``extractions`` has the columns of ``EXTRACTIONS``; of several answers about one document the last counts.
+    ``known`` has the columns of ``KNOWN``: the keys of earlier candidates that were not quarantined. ``stopping_rules``
+    are the rules that quarantine a candidate: such a one is no original for those after it in the batch, as if it had
+    come in a batch of its own. Raises ContractError when a column is missing or of another type, or a model fails.
+    """
+    with open_memory() as connection:
+        connection.register("extractions", _as("extractions", extractions, EXTRACTIONS))
+        connection.register("known", _as("known", known, KNOWN))
+        connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
+        connection.register("stopping_rules", pa.table({"rule_id": pa.array(sorted(stopping_rules), pa.string())}))
+        build(connection, "staging", "core")
+        return Shaped(
+            candidates=_table(connection, "candidates"),
+            lines=_table(connection, "candidate_lines"),
+            taxes=_table(connection, "candidate_taxes"),
+            checks=_table(connection, "candidate_checks"),
+            keys=_table(connection, "candidate_keys"),
+            empty=_table(connection, "empty_answers"),
+        )
+
+
+def _as(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ContractError(f"{name} cannot be shaped, its columns are {table.schema.names!r}: {error}") from error
+
+
+def _table(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
+    return connection.table(name).to_arrow_table()

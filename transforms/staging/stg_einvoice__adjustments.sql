@@ -1,0 +1,17 @@
+-- Grain: one per allowance (negative sign) or charge (positive sign) on the whole of an invoice in an e-invoice document.
+WITH invoices AS (
+    SELECT document_sha256, unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
+    FROM stg_einvoice__answers
+), found AS (
+    SELECT document_sha256, ordinal, -1 AS sign, unnest(i.allowances) AS a FROM invoices
+    UNION ALL
+    SELECT document_sha256, ordinal, 1 AS sign, unnest(i.charges) AS a FROM invoices
+)
+SELECT
+    document_sha256,
+    ordinal,
+    sign,
+    stated(a.amount) AS amount,
+    stated(a.tax_category) AS tax_category,
+    stated(a.tax_rate) AS tax_rate
+FROM found

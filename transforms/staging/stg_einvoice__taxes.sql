@@ -1,0 +1,17 @@
+-- Grain: one per VAT breakdown of an invoice in an e-invoice document; amounts still as texts.
+WITH invoices AS (
+    SELECT document_sha256, unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
+    FROM stg_einvoice__answers
+), found AS (
+    SELECT document_sha256, ordinal, unnest(i.taxes) AS t, generate_subscripts(i.taxes, 1) AS tax_number FROM invoices
+)
+SELECT
+    document_sha256,
+    ordinal,
+    tax_number,
+    stated(t.category) AS tax_category,
+    stated(t.rate) AS tax_rate,
+    stated(t.taxable_amount) AS taxable_amount,
+    stated(t.tax_amount) AS tax_amount,
+    coalesce(stated(t.exemption_reason), stated(t.exemption_code)) AS exemption_reason
+FROM found
