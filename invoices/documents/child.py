@@ -36,13 +36,13 @@ class Limits:
 def main() -> None:
     """Answer until the input ends."""
     limits = Limits(**json.loads(sys.argv[1]))
-    answers = _private_answers()
+    answers = private_answers()
     confine(limits)
     serve(lambda path: read_file(path, limits.max_bytes), answers, limits)
 
 
 def serve(read: Callable[[Path], Reading], answers: int, limits: Limits) -> None:
-    """Say ``ready``, then answer each question; a question that ran out of memory or crashed a parser is the last one."""
+    """Say ``ready``, then answer each question; one that ran out of memory or crashed a parser is the last."""
     _write(answers, {"ready": True})
     for count, question in enumerate(sys.stdin.buffer, start=1):
         _start_clocks(limits.seconds)
@@ -66,7 +66,7 @@ def answered(read: Callable[[Path], Reading], path: Path) -> tuple[Reading, bool
 
 
 def confine(limits: Limits) -> None:
-    """Take away what reading does not need: memory, files to write, core dumps, many open files, the keyboard's Ctrl-C."""
+    """Take away what reading does not need: memory, files to write, core dumps, many open files, Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
     for kind, value in (
         (resource.RLIMIT_DATA, limits.memory_bytes),
@@ -80,7 +80,7 @@ def confine(limits: Limits) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
-def _private_answers() -> int:
+def private_answers() -> int:
     """Return a descriptor for answers that no library knows of: what they print goes nowhere."""
     answers = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -96,7 +96,8 @@ def _start_clocks(seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     processor = int(used.ru_utime + used.ru_stime + seconds) + 2
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (processor if hard == resource.RLIM_INFINITY else min(processor, hard), hard))
+    soft = processor if hard == resource.RLIM_INFINITY else min(processor, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def _resident() -> int:

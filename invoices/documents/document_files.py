@@ -16,7 +16,7 @@ _FIXED = {
     EXECUTABLE: "executable",
     "message/rfc822": "mail_unsupported",
     "application/ms-tnef": "mail_unsupported",
-    "application/pkcs7-mime": "unsupported_einvoice",
+    "application/vnd.ms-outlook": "mail_unsupported",
 }
 
 
@@ -53,4 +53,6 @@ def _read_as(kind: str, path: Path) -> Reading:
         return read_image(path, kind)
     if kind == "application/pkcs7-mime":
         return because("unsupported_einvoice", kind, "a signed or encrypted file, which is not unwrapped here")
-    return because(_FIXED.get(kind, "unsupported_type"), kind, None if kind in _FIXED else f"files of type {kind} are not read")
+    if kind in _FIXED:
+        return because(_FIXED[kind], kind)
+    return because("unsupported_type", kind, f"files of type {kind} are not read")

@@ -10,7 +10,7 @@ from PIL import Image
 from invoices.documents.outcomes import Reading, because
 
 MAX_PIXELS = 50_000_000
-# No invoice can be read below these; a 300 × 300 stamp or a 1000 × 60 banner is decoration.
+# No invoice can be read below these; a stamp of 300 by 300 or a banner of 1000 by 60 is decoration.
 MIN_SIDE = 200
 MIN_PIXELS = 120_000
 

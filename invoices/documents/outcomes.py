@@ -55,7 +55,7 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one document turned out to be; ``reason`` is a sentence for a person, ``payload`` as in ``documents.einvoice``."""
+    """What one document turned out to be; ``reason`` is for a person, ``payload`` as in ``documents.einvoice``."""
 
     outcome: Outcome
     media_type: str
@@ -70,7 +70,7 @@ class Reading:
 
 
 def because(reason_code: str, media_type: str, reason: str | None = None, page_count: int | None = None) -> Reading:
-    """Return the reading that a reason code stands for; ``reason`` overrides the table's sentence and may quote the document."""
+    """Return the reading of a reason code; ``reason`` replaces the table's sentence and may quote the document."""
     outcome, meaning = REASONS[reason_code]
     return Reading(outcome, media_type, page_count, reason_code, shown(reason or meaning, _LONGEST_REASON))
 

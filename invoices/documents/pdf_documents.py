@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator
@@ -33,7 +34,10 @@ _DECISIVE_TOTALS = ("tax_exclusive", "tax_inclusive", "payable")
 
 
 def read_pdf(path: Path) -> Reading:
-    """Return what a PDF is. Raises DocumentError: ``encrypted``, ``truncated``, ``damaged_pdf``, ``no_pages``, ``too_many_pages``."""
+    """Return what a PDF is.
+
+    Raises DocumentError: ``encrypted``, ``truncated``, ``damaged_pdf``, ``no_pages``, ``too_many_pages``.
+    """
     try:
         with pikepdf.open(path, suppress_warnings=True) as pdf:
             return _read_opened(pdf, path)
@@ -58,7 +62,7 @@ def _read_opened(pdf: pikepdf.Pdf, path: Path) -> Reading:
 
 
 def _page_count(pdf: pikepdf.Pdf) -> int | None:
-    """Return the number of pages, counted by walking the tree, never taken from /Count; None where the tree is broken."""
+    """Return the number of pages found by walking the tree, never /Count; None where the tree is broken."""
     try:
         return len(pdf.pages)
     except _BROKEN:
@@ -77,7 +81,7 @@ def _checked_page_count(pdf: pikepdf.Pdf) -> int:
 
 
 def _is_sound(pdf: pikepdf.Pdf) -> bool:
-    """Return whether a page that looks empty or harmless can be believed: nothing was repaired, and no XFA form hides there."""
+    """Return whether a page that looks empty can be believed: nothing was repaired, no XFA form hides there."""
     form = pdf.Root.get("/AcroForm")
     return not pdf.get_warnings() and not (isinstance(form, pikepdf.Dictionary) and "/XFA" in form)
 
@@ -99,7 +103,8 @@ def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
         return _agreed(payloads)
     if broken is not None and _is_invoice_name(broken[0]):
         return because("damaged_einvoice", PDF, f"the attachment {shown(broken[0])!r} is broken: {broken[1]}")
-    return next((_as_pdf(other) for other in others if other.reason_code not in {"other_xml", "unsupported_type"}), None)
+    telling = [other for other in others if other.reason_code not in {"other_xml", "unsupported_type"}]
+    return _as_pdf(telling[0]) if telling else None
 
 
 def _as_pdf(other: Reading) -> Reading:
@@ -125,10 +130,8 @@ def _xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
 def _listed_files(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
     """Return the attachments, as many as can be listed before a broken one."""
     listed: list[tuple[str, pikepdf.Stream]] = []
-    try:
+    with contextlib.suppress(*_BROKEN):
         listed.extend(itertools.islice(_embedded_files(pdf), MAX_ATTACHMENTS))
-    except _BROKEN:
-        pass
     return listed
 
 

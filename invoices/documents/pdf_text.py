@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pypdfium2 as pdfium
+import pypdfium2 as pdfium  # type: ignore[import-untyped]  # it has no stubs
 from pypdfium2 import raw
 
 from invoices.documents.outcomes import Reading, because
@@ -31,10 +31,10 @@ def page_count(path: Path) -> int:
 
 
 def read_text(path: Path, pages: int, *, is_sound: bool) -> Reading:
-    """Return ``not_invoice`` where the pages are blank or their text certainly is another document's, else ``needs_extraction``.
+    """Return ``not_invoice`` where the pages are blank or certainly another document's, else ``needs_extraction``.
 
-    In a PDF that is not sound, what cannot be seen may only have been lost: an empty page is ``damaged_pdf``, and a text
-    without an invoice's words decides nothing.
+    In a PDF that is not sound, what cannot be seen may only have been lost: an empty page is ``damaged_pdf``, and a
+    text without an invoice's words decides nothing.
     """
     try:
         with pdfium.PdfDocument(path) as document:
@@ -82,4 +82,4 @@ def _has_large_picture(page: pdfium.PdfPage, objects: int) -> bool:
     for picture in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
         left, bottom, right, top = picture.get_bounds()
         area += max(0.0, right - left) * max(0.0, top - bottom)
-    return area > _LARGE_PICTURE * max(1.0, width * height)
+    return bool(area > _LARGE_PICTURE * max(1.0, width * height))

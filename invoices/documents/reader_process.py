@@ -35,7 +35,7 @@ class ReaderProcess:
         self._received = b""
 
     def read(self, path: Path) -> Reading:
-        """Return what the document is, or why its reader had to be stopped. Raises TransientError if no child starts."""
+        """Return what the document is, or why its reader was stopped. Raises TransientError if no child starts."""
         process = self._asked(path)
         try:
             answer = self._answer(process, time.monotonic() + self._limits.seconds)

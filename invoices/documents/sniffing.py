@@ -19,7 +19,6 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"II*\0", "image/tiff"), (b"MM\0*", "image/tiff"),
     (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"),
     (b"\x78\x9f\x3e\x22", "application/ms-tnef"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"),
     (b"{\\rtf", "application/rtf"),
     (b"\x1f\x8b", "application/gzip"),
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
@@ -42,9 +41,10 @@ _OOXML = (
     (b"ppt/", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
 )
 
+_OUTLOOK = "__substg1.0_".encode("utf-16-le")  # how Outlook names the streams of a saved mail
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d0107")  # the start of every PKCS #7 content type, 1.2.840.113549.1.7.*
 _LATER_PDF = re.compile(rb"[^\n\r]{0,200}%PDF-\d")
-_HEADLESS_PDF = re.compile(rb"\s*\d{1,9} \d{1,5} obj\b")
+_HEADLESS_PDF = re.compile(rb"(?:%[^\r\n]{0,20}[\r\n])?\s*\d{1,9} \d{1,5} obj\b")
 _HTML = re.compile(rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(rb"\s*<(?:\?xml\b|!DOCTYPE\b|!--|[A-Za-z_][\w.-]*(?::[\w.-]+)?[\s/>])")
 _HEADER = re.compile(rb"[!-9;-~]{1,76}:")
@@ -69,10 +69,11 @@ def media_type(head: bytes) -> str:
 
 
 def _archive_or_picture(head: bytes) -> str | None:
-    if head.startswith(b"PK\x03\x04"):
-        return next((kind for part, kind in _OOXML if part in head), "application/zip") if _is_ooxml(head) else "application/zip"
-    if head.startswith((b"PK\x05\x06", b"PK\x07\x08")):
-        return "application/zip"
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
+        office = next((kind for part, kind in _OOXML if part in head), "application/zip")
+        return office if b"[Content_Types].xml" in head or b"_rels/.rels" in head else "application/zip"
+    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return "application/vnd.ms-outlook" if _OUTLOOK in head else "application/x-ole-storage"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
     if head[4:12] in {b"ftypheic", b"ftypheix", b"ftypmif1"}:
@@ -80,10 +81,6 @@ def _archive_or_picture(head: bytes) -> str | None:
     if head.startswith(b"MZ") and b"\0" in head[:128]:
         return EXECUTABLE
     return None
-
-
-def _is_ooxml(head: bytes) -> bool:
-    return b"[Content_Types].xml" in head or b"_rels/.rels" in head
 
 
 def _signed(head: bytes) -> str | None:
@@ -127,13 +124,15 @@ def _as_bytes(head: bytes) -> bytes:
 
 
 def _is_mail(head: bytes) -> bool:
-    """Return whether the file begins with mail headers, of which two are known ones (or an mbox line precedes them)."""
-    lines = head.lstrip(b"\r\n")
+    """Return whether mail headers come first: two known ones, or a multipart; an mbox line may precede them."""
+    lines = head.lstrip()
     if lines.startswith(b"From ") and b"\n" in lines:
         lines = lines.partition(b"\n")[2]
     if not _HEADER.match(lines):
         return False
     block = re.split(rb"\r?\n\r?\n", lines, maxsplit=1)[0]
+    if re.match(rb"content-type:\s*multipart/", block, re.IGNORECASE):
+        return True
     return len({match.group().lower() for match in _MAIL_HEADERS.finditer(block)}) >= 2
 
 

@@ -44,7 +44,7 @@ class DocumentStore:
         return self._root / sha256[:2] / sha256
 
     def read(self, sha256: str) -> bytes:
-        """Return the document's bytes. Raises DocumentError ``missing`` or ``altered`` where the store was tampered with."""
+        """Return the document's bytes. Raises DocumentError: ``missing``, or ``altered`` since it was stored."""
         try:
             content = self.path(sha256).read_bytes()
         except FileNotFoundError as error:
@@ -63,7 +63,7 @@ class DocumentStore:
         return sha256
 
     def put_file(self, source: Path | BinaryIO) -> tuple[str, int]:
-        """Keep a file's content, read once in blocks from a path or an open binary file; return its SHA-256 and length."""
+        """Keep the content of a path or open binary file, read once in blocks; return its SHA-256 and length."""
         if isinstance(source, Path):
             with source.open("rb") as opened:
                 return self.put_file(opened)

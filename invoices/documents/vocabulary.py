@@ -7,7 +7,8 @@ import unicodedata
 
 # A page with any of these is worth asking a model about. Folded: lower case, no accents.
 _INVOICE = re.compile(
-    r"invoice|rechnung|faktur|factur|fattur|fatura|gutschrift|credit ?note|credit ?memo|\bavoir\b|nota (?:de|di) credito"
+    r"invoice|rechnung|faktur|factur|fattur|fatura|gutschrift|credit ?note|credit ?memo|\bavoir\b"
+    r"|nota (?:de|di) credito"
     r"|\bnote de credit|kreditnota|creditnota|korekta|szamla|\bracun\b|\bbill\b|bill to|\breceipt\b|quittung|kassenbon"
     r"|\bbeleg|\brecu\b|recibo|ricevuta|scontrino|\bbon\b|paragon|kvitto|kvittering|kuitti|lasku|\btotal|\bsumme\b|gesamt"
     r"|\btotaal|totale|razem|\bsuma\b|balance due|amount due|zu zahlen|a payer|a pagar|da pagare|te betalen|do zaplaty"
@@ -20,19 +21,19 @@ _AMOUNT = re.compile(r"\d[.,]\d{2}(?!\d)|[€$£¥]\s?\d|\d\s?(?:€|eur|usd|gbp
 # Titles that stay what they are even where the word invoice or an amount follows.
 _CERTAIN_TITLES = (
     ("validation_report", re.compile(r"validierungsbericht|validation ?report|rapport de validation|prufbericht")),
-    ("expense_report", re.compile(
-        r"expense ?report|expense ?claim|spesenabrechnung|reisekostenabrechnung|note de frais|nota spese|informe de gastos")),
+    ("expense_report", re.compile(r"expense ?report|expense ?claim|spesenabrechnung|reisekostenabrechnung"
+                                  r"|note de frais|nota spese|informe de gastos")),
 )  # fmt: skip
 
 # Titles that count only where nothing speaks of an invoice.
 _TITLES = (
-    ("order", re.compile(r"purchase ?order|sales ?order|\bbestellung|auftragsbestatigung|bon de commande|orden de compra"
-                         r"|ordine (?:di|d')? ?acquisto|inkooporder|zamowienie|\border confirmation")),
-    ("delivery", re.compile(r"delivery ?note|packing ?(?:slip|list)|lieferschein|bon de livraison|albaran|documento di trasporto"
-                            r"|\bddt\b|pakbon|waybill|despatch ?advice")),
+    ("order", re.compile(r"purchase ?order|sales ?order|\bbestellung|auftragsbestatigung|bon de commande"
+                         r"|orden de compra|ordine (?:di|d')? ?acquisto|inkooporder|zamowienie|\border confirmation")),
+    ("delivery", re.compile(r"delivery ?note|packing ?(?:slip|list)|lieferschein|bon de livraison|albaran"
+                            r"|documento di trasporto|\bddt\b|pakbon|waybill|despatch ?advice")),
     ("quotation", re.compile(r"quotation|\bquote\b|\bangebot|\bdevis\b|presupuesto|preventivo|offerte\b|\boferta\b")),
-    ("statement", re.compile(r"(?:account|bank) ?statement|statement of account|kontoauszug|releve de compte|extracto de cuenta"
-                             r"|estratto conto|rekeningoverzicht")),
+    ("statement", re.compile(r"(?:account|bank) ?statement|statement of account|kontoauszug|releve de compte"
+                             r"|extracto de cuenta|estratto conto|rekeningoverzicht")),
     ("payroll", re.compile(r"pay ?slip|lohnabrechnung|gehaltsabrechnung|bulletin de paie|\bnomina\b|busta paga")),
 )  # fmt: skip
 
@@ -56,6 +57,21 @@ def other_kind(text: str) -> str | None:
     if titled:
         return titled
     return None if _AMOUNT.search(folded) else "no_invoice_text"
+
+
+def other_title(lines: list[str]) -> str | None:
+    """Return the reason code of a page whose head was read with errors: only a line that is all title counts."""
+    folded = [fold(line).strip() for line in lines]
+    head = " ".join(folded)
+    certain = next((code for code, title in _CERTAIN_TITLES if title.search(head)), None)
+    if certain or _INVOICE.search(head):
+        return certain
+    return next((code for line in folded for code, title in _TITLES if _is_title(line, title)), None)
+
+
+def _is_title(line: str, title: re.Pattern[str]) -> bool:
+    match = title.match(line)
+    return match is not None and not any(c.isalpha() for c in line[match.end() :])
 
 
 def fold(text: str) -> str:

@@ -35,10 +35,14 @@ _FORMATS = (
     ("ticketbai", "TicketBAI"), ("svefaktura", "Svefaktura"),
 )  # fmt: skip
 
-_INVOICE_NAMES = ("invoice", "creditnote", "debitnote", "faktur", "fattur", "factur", "rechnung", "fatura", "comprobante")
+_INVOICE_NAMES = (
+    "invoice", "creditnote", "debitnote", "faktur", "fattur", "factur", "rechnung", "fatura", "comprobante",
+)  # fmt: skip
 
 # TipoDeComprobante of the Mexican CFDI (SAT, catalogue c_TipoDeComprobante): what is neither income nor its refund.
-_CFDI_TYPES = {"p": "payment", "pago": "payment", "n": "payroll", "nomina": "payroll", "t": "delivery", "traslado": "delivery"}
+_CFDI_TYPES = {
+    "p": "payment", "pago": "payment", "n": "payroll", "nomina": "payroll", "t": "delivery", "traslado": "delivery",
+}  # fmt: skip
 
 
 def read_xml(content: bytes) -> Reading:

@@ -14,11 +14,14 @@ what it does not state has no key; dates are YYYY-MM-DD where the document says 
         "totals": {"line_total" BT-106, "allowance_total" BT-107, "charge_total" BT-108, "tax_exclusive" BT-109,
             "tax_total" BT-110, "tax_total_in_tax_currency" BT-111, "tax_inclusive" BT-112, "prepaid" BT-113,
             "rounding" BT-114, "payable" BT-115},
-        "taxes" BG-23: [{"category", "rate", "taxable_amount", "tax_amount", "exemption_reason", "exemption_code"}],
+        "taxes" BG-23: [{"category", "rate", "taxable_amount", "tax_amount", "exemption_reason",
+            "exemption_code"}],
         "allowances" BG-20, "charges" BG-21: [{"amount", "base_amount", "percentage", "reason", "reason_code",
             "tax_category", "tax_rate"}],
-        "lines" BG-25: [{"line_id", "parent_line_id", "line_kind", "description" BT-153, "details" BT-154, "note" BT-127,
-            "quantity", "unit", "unit_price" BT-146, "gross_price" BT-148, "price_base_quantity" BT-149,
+        "line_texts": mere texts that ZUGFeRD 1 puts between lines,
+        "lines" BG-25: [{"line_id", "parent_line_id", "line_kind" (detail, group, information: EXTENDED),
+            "description" BT-153, "details" BT-154, "note" BT-127, "quantity" BT-129, "unit" BT-130, "unit_price" BT-146,
+            "gross_price" BT-148, "price_base_quantity" BT-149,
             "net_amount" BT-131, "tax_category", "tax_rate", "allowances" BG-27, "charges" BG-28, "order_line" BT-132,
             "sub_lines" (XRechnung extension)}]}]}
 """
@@ -42,7 +45,8 @@ _SYNTAXES = {
 def syntax_of(root: Element) -> str | None:
     """Return ``cii``, ``zugferd1`` or ``ubl`` for the root of an invoice that can be read here, else None."""
     name, space = local_name(root), namespace(root).casefold()
-    return next((syntax for (known, start), syntax in _SYNTAXES.items() if name == known and space.startswith(start)), None)
+    known = (syntax for (root_name, start), syntax in _SYNTAXES.items() if name == root_name and space.startswith(start))
+    return next(known, None)
 
 
 def read_einvoice(root: Element) -> Record:

@@ -34,7 +34,11 @@ _TOTALS = {
     "payable": "DuePayableAmount",  # BT-115
 }
 
-_LINE_SUBSTANCE = ("SpecifiedTradeProduct", "SpecifiedLineTradeDelivery", "SpecifiedLineTradeSettlement//LineTotalAmount")
+_LINE_SUBSTANCE = (
+    "SpecifiedTradeProduct",
+    "SpecifiedLineTradeDelivery",
+    "SpecifiedLineTradeSettlement//LineTotalAmount",
+)
 
 
 def specification(root: Element) -> str | None:
@@ -49,6 +53,7 @@ def invoices(root: Element) -> list[Record]:
     if document is None or trade is None:
         return [{}]
     settlement = trade.find("ApplicableHeaderTradeSettlement")
+    items = trade.findall("IncludedSupplyChainTradeLineItem")
     currency = text(settlement, "InvoiceCurrencyCode") or tree.currency_of_amounts(settlement)
     return [
         drop_absent({
@@ -57,8 +62,8 @@ def invoices(root: Element) -> list[Record]:
             "seller": _party(trade.find("ApplicableHeaderTradeAgreement/SellerTradeParty")),
             "buyer": _party(trade.find("ApplicableHeaderTradeAgreement/BuyerTradeParty")),
             **_settlement(settlement, currency),
-            "line_texts": [_line_text(line) for line in trade.iterfind("IncludedSupplyChainTradeLineItem") if not _is_invoiced(line)],
-            "lines": [_line(line) for line in trade.iterfind("IncludedSupplyChainTradeLineItem") if _is_invoiced(line)],
+            "line_texts": [_line_text(item) for item in items if not _is_invoiced(item)],
+            "lines": [_line(item) for item in items if _is_invoiced(item)],
         })
     ]  # fmt: skip
 
@@ -177,7 +182,7 @@ def _registration(party: Element, scheme: str) -> str | None:
 
 
 def _is_invoiced(line: Element) -> bool:
-    """Return whether the line states a product, a quantity or an amount: ZUGFeRD 1 also has mere texts between lines."""
+    """Return whether the item states a product, a quantity or an amount: ZUGFeRD 1 also has mere texts."""
     return any(line.find(path) is not None for path in _LINE_SUBSTANCE)
 
 

@@ -53,7 +53,7 @@ def namespace(element: Element) -> str:
 
 
 def drop_namespaces(root: Element, renamed: dict[str, str] | None = None) -> None:
-    """Rename every element to its local name (then through ``renamed``), so that prefixes and versions do not matter."""
+    """Rename every element to its local name (then through ``renamed``): prefixes and versions do not matter."""
     for element in root.iter("*"):
         name = local_name(element)
         element.tag = renamed.get(name, name) if renamed else name
@@ -75,7 +75,7 @@ def texts(element: Element, path: str) -> Iterator[str]:
 
 
 def date(element: Element | None, path: str) -> str | None:
-    """Return the date at ``path`` as YYYY-MM-DD where its format attribute or ISO 8601 says how to read it, else as it stands.
+    """Return the date at ``path`` as YYYY-MM-DD where its format or ISO 8601 says how to read it, else as it stands.
 
     Formats are those of UNTDID 2379 that name a day: 102, 203 and 204.
     """
@@ -106,7 +106,8 @@ def tax_totals(amounts: list[Element], currency: str | None) -> Record:
 
 def currency_of_amounts(parent: Element | None) -> str | None:
     """Return the one currency that the amounts below state, for a document that leaves its currency code (BT-5) out."""
-    stated = [] if parent is None else [amount.get("currencyID", "").strip() for amount in parent.iterfind(".//*[@currencyID]")]
+    amounts = [] if parent is None else parent.findall(".//*[@currencyID]")
+    stated = [amount.get("currencyID", "").strip() for amount in amounts]
     return only_one([currency for currency in stated if currency])
 
 

@@ -1,4 +1,4 @@
-"""The values of a payload: records of strings, dates as the document means them, what a type code and a URN stand for."""
+"""The values of a payload: records of strings, dates, and what a type code and a specification stand for."""
 
 from __future__ import annotations
 
