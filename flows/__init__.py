@@ -1,0 +1,1 @@
+"""When, and in what order: the stages of a document's life, the Prefect flows and the command line."""

@@ -13,8 +13,8 @@ from types import TracebackType
 from invoices.clients.smartbills_com import SmartBillsCom
 from invoices.clients.smartbills_io import SmartBillsIo
 from invoices.clients.transport import make_session
-from invoices.documents import DocumentStore
-from invoices.documents.reading import Readers
+from invoices.documents.reading import Limits, Readers
+from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.extraction.budget import Budget
 from invoices.extraction.smartbills_com import PLANS
@@ -72,9 +72,8 @@ class House:
     def readers(self) -> Readers:
         """The processes in which documents are opened."""
         reading = self.settings.reading
-        readers = Readers(
-            workers=reading.workers, seconds=reading.seconds, largest_bytes=reading.megabytes * 1024 * 1024
-        )
+        limits = Limits(max_bytes=reading.megabytes * 1024 * 1024, seconds=reading.seconds)
+        readers = Readers(workers=reading.workers, limits=limits)
         self._closing.callback(readers.close)
         return readers
 

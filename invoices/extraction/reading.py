@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from invoices.documents import DocumentStore, Reading
-from invoices.documents.reading import Readers
+from invoices.documents.reading import Reading, Readers
+from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.documents import Pending, settle
 from invoices.ledger.extractions import record_answer

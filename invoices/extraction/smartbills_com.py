@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from invoices.clients.smartbills_com import Job as RemoteJob
 from invoices.clients.smartbills_com import JobSummary, RateLimit, SubmittedJob
-from invoices.documents import DocumentStore
+from invoices.documents.store import DocumentStore
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction.budget import Budget, Window
 from invoices.ledger import Ledger
@@ -145,7 +145,7 @@ class SmartBillsExtraction:
         with self._ledger.transaction() as tx:
             if not known:
                 intend(tx, extraction, document.document_sha256, EXTRACTOR, generation)
-            advance(tx, extraction, "intended", possible_double_charge=is_repeat)
+            advance(tx, extraction, "intended", possible_double_charge=is_repeat)  # from here on it may have arrived
         file_name = f"{document.document_sha256}.{SUFFIXES[document.media_type]}"
         try:
             self._budget.spend()
@@ -202,10 +202,8 @@ class SmartBillsExtraction:
             asked.pages += 1
             self._plan_look(self._job(document), 0, 0.0)
             return True
-        if self._repeat_after_unknown and job.generation == 1:
-            if job.status == "intended":
-                self._write(job.extraction_id, "unknown", message=f"interrupted; {why}")
-            return self._submit(document, 2, asked, is_repeat=True, known=False)
+        if self._repeat_after_unknown and not job.possible_double_charge:
+            return self._submit(document, job.generation, asked, is_repeat=True, known=True)
         reason = f"Submitted to smartbills.com, but whether it arrived is unknown ({why}); it is not repeated by itself."
         asked.problems.append(f"document {job.document_sha256[:12]}: {reason}")
         with self._ledger.transaction() as tx:

@@ -82,3 +82,8 @@ def export_counts(connection: Connection) -> dict[str, int]:
     exported = connection.scalar(select(func.count()).where(exported_invoices.c.batch_id.is_not(None)))
     waiting = connection.scalar(select(func.count()).where(exported_invoices.c.batch_id.is_(None)))
     return {"batches": batches or 0, "invoices": exported or 0, "waiting": waiting or 0}
+
+
+def manifest_of(connection: Connection, batch_id: str) -> str | None:
+    """Return the hash of the manifest with which a batch was issued; None if it was not."""
+    return connection.scalar(select(export_batches.c.manifest_sha256).where(export_batches.c.batch_id == batch_id))

@@ -158,6 +158,17 @@ def find_documents(connection: Connection, prefix: str) -> list[str]:
     return list(rows)
 
 
+def documents_at(connection: Connection, name: str) -> list[str]:
+    """Return the documents that were seen under a file name or at a location; up to ten."""
+    rows = connection.scalars(
+        select(sightings.c.document_sha256)
+        .where((sightings.c.file_name == name) | (sightings.c.location == name))
+        .distinct()
+        .limit(10)
+    )
+    return list(rows)
+
+
 def document_row(connection: Connection, document: str) -> Mapping[str, Any] | None:
     """Return the ledger's row of a document, or None."""
     row = connection.execute(select(documents).where(documents.c.document_sha256 == document)).mappings().first()

@@ -7,28 +7,26 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import dlt
 from dlt.extract import DltResource
 
+from invoices.documents.sniffing import media_type
 from invoices.errors import ConfigurationError
 from invoices.model import sighting_id
 from sources.folder.listing import Entry, list_files, look_at
 
 SOURCE_KIND = "folder"
+HEAD_BYTES = 4096  # enough to tell what kind of file it is
 PAGE_SIZE = 200  # sightings per page, and so per transaction of whoever records them
 
 
 class Store(Protocol):
     """Where documents are kept."""
 
-    def put_file(self, descriptor: int) -> tuple[str, int]:
-        """Keep what can be read from the descriptor; return its SHA-256 and its size."""
-        ...
-
-    def media_type(self, document: str) -> str:
-        """Return what the kept bytes are."""
+    def put_file(self, source: BinaryIO) -> tuple[str, int]:
+        """Keep what can be read from the open file; return its SHA-256 and its size."""
         ...
 
 
@@ -129,17 +127,16 @@ def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> _Sighting
     except OSError as error:
         seen.unreadable.append(f"{entry.location!r} cannot be read: {error.strerror}")
         return None
-    try:
-        document, size = store.put_file(descriptor)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, "rb") as opened:
+        document, size = store.put_file(opened)
+        head = os.pread(descriptor, HEAD_BYTES, 0)
     if look_at(entry.path) != entry or size != entry.size:
         seen.growing.append(entry.location)
         return None
     return _Sighting(
         sighting_id=sighting_id(source_name, entry.location, document),
         document_sha256=document,
-        media_type=store.media_type(document),
+        media_type=media_type(head),
         byte_count=size,
         source_name=source_name,
         source_kind=SOURCE_KIND,

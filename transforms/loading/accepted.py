@@ -62,3 +62,15 @@ def _children(
     for invoice, *values in rows:
         children.setdefault(invoice, []).append(tuple(values))
     return children
+
+
+def money_by_currency(directory: Path) -> list[tuple[Any, ...]]:
+    """Return (currency, invoices, net, tax, total) of the accepted invoices, credit notes negative, by currency."""
+    if not published_path(directory).exists():
+        return []
+    with duckdb.connect(published_path(directory), read_only=True) as connection:
+        return connection.execute(
+            "with booked as (select *, case kind when 'credit_note' then -1 else 1 end as sign from core.invoices) "
+            "select currency, count(*), sum(sign * net_amount), sum(sign * tax_amount), sum(sign * total_amount) "
+            "from booked group by currency order by currency"
+        ).fetchall()

@@ -1,0 +1,92 @@
+"""Checks of a house, for ``invoices doctor``: nothing is changed, no paid API is asked."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from invoices.documents.reading import Readers
+from invoices.errors import ConfigurationError
+from invoices.ledger import Ledger
+from invoices.ledger.changes import loaded_revision, row_counts
+from invoices.settings import Settings
+from transforms.loading.release import released_revision
+from transforms.loading.working import is_complete
+
+SPACE_WANTED = 1 << 30
+KNOWN_BAD = {"fastapi": ("0.155", "Prefect 3.8.8 does not start with it"), "duckdb": ("2", "it has no extension wheels yet")}
+
+Check = dict[str, Any]
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Return what was checked, each with ``name``, ``ok`` and a ``detail`` that says what to do where it is not."""
+    return [*_places(settings), *_versions(), *_vendors(settings), *_state(settings), _readers()]
+
+
+def _check(name: str, ok: bool, detail: str) -> Check:
+    return {"name": name, "ok": ok, "detail": detail}
+
+
+def _places(settings: Settings) -> Iterator[Check]:
+    home = settings.home
+    there = next(path for path in (home, *home.parents) if path.exists())
+    yield _check("home", os.access(there, os.W_OK), f"{home}" + ("" if home.exists() else " (made by the first run)"))
+    free = shutil.disk_usage(there).free
+    yield _check("disk", free > SPACE_WANTED, f"{free / (1 << 30):.1f} GiB free of at least 1 GiB")
+    inbox = settings.inbox_directory
+    yield _check(
+        "inbox", inbox.is_dir(), f"{inbox}" + ("" if inbox.is_dir() else ": make it, or set [inbox] path in invoices.toml")
+    )
+
+
+def _versions() -> Iterator[Check]:
+    for package, (bad, why) in KNOWN_BAD.items():
+        version = importlib.metadata.version(package)
+        ok = _as_numbers(version) < _as_numbers(bad)
+        yield _check(package, ok, version if ok else f"{version}: install one below {bad}, {why}")
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def _vendors(settings: Settings) -> Iterator[Check]:
+    if settings.rehearses:
+        yield _check("vendors", True, "no key is set: runs rehearse against the sandbox")
+        return
+    for name in ("smartbills_com", "smartbills_io"):
+        part = getattr(settings, name)
+        set_up = part.api_key is not None
+        yield _check(name, True, part.base_url if set_up else "no key is set: what needs it waits")
+
+
+def _state(settings: Settings) -> Iterator[Check]:
+    if settings.ledger_url is None and not (settings.home / "ledger.sqlite").exists():
+        yield _check("ledger", True, "none yet (made by the first run)")
+        return
+    try:
+        ledger = Ledger(settings.effective_ledger_url)
+    except ConfigurationError as error:
+        yield _check("ledger", False, str(error))
+        return
+    with ledger.reading() as connection:
+        revision = loaded_revision(connection)
+        expected = row_counts(connection, revision)
+    ledger.close()
+    yield _check("ledger", True, f"{expected['documents']} documents, loaded up to revision {revision}")
+    directory = settings.warehouse_directory
+    sound = is_complete(directory, expected) and (released_revision(directory) or 0) == revision
+    yield _check("warehouse", sound, f"{directory}" if sound else "it lacks rows that it was given; try: invoices rebuild")
+
+
+def _readers() -> Check:
+    with Readers(workers=1) as readers:
+        from sandbox import samples_directory
+
+        sample = next(iter(sorted((samples_directory() / "inbox").rglob("*.xml"))))
+        reading = readers.read(sample)
+    return _check("readers", reading.outcome == "einvoice", f"a sample document reads as {reading.outcome!r}")

@@ -1,0 +1,56 @@
+"""Driving the stages: batch after batch, with progress on the terminal; how a batch is called is the caller's choice."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from flows.stages import ask, collect, export, judge, load, publish, read
+from invoices.house import House
+from invoices.report import Report
+
+EXTRACT: Sequence[ModuleType] = (read, ask)
+WHOLE: Sequence[ModuleType] = (collect, read, ask, judge, load, publish, export, load)
+
+Call = Callable[[str, Callable[[], None]], None]  # the batch's name, and its work
+
+
+def _directly(_name: str, work: Callable[[], None]) -> None:
+    work()
+
+
+def drive(house: House, stages: Sequence[ModuleType], report: Report, call: Call = _directly) -> Report:
+    """Work through the stages in order, each to its end, and return the report.
+
+    Raises:
+        AlreadyRunning: another process works in this house.
+    """
+    with house.exclusively(), _progress() as progress:
+        for stage in stages:
+            name = stage.__name__.rpartition(".")[2]
+            task = progress.add_task(name, total=stage.total(house), unit=stage.UNIT)
+            started = time.monotonic()
+            for number, batch in enumerate(stage.pending(house, report), start=1):
+                call(f"{name}-{number}", partial(stage.work, house, batch, report))
+                progress.advance(task, len(batch) if isinstance(batch, list) else 1)
+            report.seconds[name] = report.seconds.get(name, 0.0) + time.monotonic() - started
+            progress.update(task, total=progress.tasks[task].completed)
+    return report
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    console = Console(file=sys.stderr)
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description:8}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield progress
