@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from invoices.clients.json_text import as_json_text
+from invoices.clients.json_text import render
 from invoices.clients.smartbills_io import RemoteReceipt
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.ledger import Ledger
@@ -117,7 +117,7 @@ class ReceiptPublisher:
             if found:
                 self._mark_published(receipt, found[0], published)
                 return
-        digest = hashlib.sha256(as_json_text(body).encode()).hexdigest()
+        digest = hashlib.sha256(render(body)).hexdigest()
         sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
         with self._ledger.transaction() as tx:
             move(tx, receipt, "sending", body_sha256=digest, first_sent_at=sent_at)
