@@ -32,6 +32,7 @@ def csv_records(content: bytes) -> list[dict[str, str]]:
 
     Raises ValueError where the bytes are not UTF-8 and csv.Error where they are no table.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))  # only ever raised: a description may be a page
     rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
     header = next(rows, [])
     records = []

@@ -57,11 +57,13 @@ def _file_findings(name: str, listed: Mapping[str, Document], contents: Mapping[
         return [f"{name!r} is missing"]
     if name not in listed:
         return []
-    found = {"bytes": len(contents[name]), "sha256": hashlib.sha256(contents[name]).hexdigest()}
+    content = contents[name]
+    found: dict[str, object] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     try:
-        found["rows"] = _row_count(name, contents[name])
+        if name != workbook.FILE_NAME or found["sha256"] == listed[name].get("sha256"):  # unzip only what we zipped
+            found["rows"] = _row_count(name, content)
     except _UNREADABLE as failure:
-        return [f"{name!r} cannot be read: {failure!r}"]
+        return [*_differences(name, listed[name], found), f"{name!r} cannot be read: {failure!r}"]
     return _differences(name, listed[name], found)
 
 
