@@ -106,13 +106,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_depth(value: Any) -> None:
     level, depth = [value], 0
-    while level := [inner for item in level for inner in _inside(item)]:
+    while containers := [item for item in level if isinstance(item, (dict, list))]:
         depth += 1
         if depth > DEEPEST:
             raise NotStrictJson(f"nested deeper than {DEEPEST}")
-
-
-def _inside(item: Any) -> list[Any]:
-    if isinstance(item, dict):
-        return list(item.values())
-    return item if isinstance(item, list) else []
+        level = [inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)]

@@ -1,0 +1,311 @@
+"""One exchange against a server that misbehaves: what each failure means, and that it is over in time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import time
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+
+import pytest
+import requests
+from scripted_server import Answer, Drop, ScriptedServer
+
+from invoices.clients.classification import Conflict, NotFound
+from invoices.clients.transport import Origin, Patience, make_session
+from invoices.errors import (
+    AccountError,
+    ConfigurationError,
+    ContractError,
+    DocumentError,
+    TransientError,
+    UnknownOutcome,
+)
+
+KEY = "sk_live_Zk3-very-secret/key+1"
+JSON = {"Content-Type": "application/json"}
+QUICK = Patience(connect=1, read=5, total=0.6)
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with make_session() as session:
+        yield session
+
+
+@pytest.fixture
+def origin(server: ScriptedServer, session: requests.Session) -> Origin:
+    return Origin(server.url, session, {"Authorization": f"Bearer {KEY}"}, (KEY,), Patience.within(5))
+
+
+@pytest.fixture
+def hasty(server: ScriptedServer, session: requests.Session) -> Origin:
+    return Origin(server.url, session, {"Authorization": f"Bearer {KEY}"}, (KEY,), QUICK)
+
+
+def a_closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def test_an_answer_comes_back_with_exact_numbers(server: ScriptedServer, origin: Origin) -> None:
+    server.play(Answer(200, b'{"total": 0.30}', JSON))
+    assert str(origin.exchange("GET", "x").json()["total"]) == "0.30"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_every_framing_of_a_whole_answer_is_read(server: ScriptedServer, origin: Origin, framing: str) -> None:
+    server.play(Answer(200, b'{"a": 1}', JSON, framing=framing))
+    reply = origin.exchange("GET", "x")
+    assert reply.json() == {"a": 1}
+    assert reply.is_framed is (framing != "close")
+
+
+@pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", TransientError)])
+def test_a_call_that_never_left_may_be_made_again(session: requests.Session, method: str, error: type) -> None:
+    origin = Origin(f"http://127.0.0.1:{a_closed_port()}", session)
+    with pytest.raises(error, match="was not sent"):
+        origin.exchange(method, "x", data=b"{}")
+
+
+@pytest.mark.parametrize("drop", [Drop(), Drop(reset=True), Drop(after=3)])
+@pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
+def test_a_line_that_breaks_after_sending_leaves_a_post_unknown(
+    server: ScriptedServer, hasty: Origin, drop: Drop, method: str, error: type
+) -> None:
+    server.play(drop)
+    with pytest.raises(error):
+        hasty.exchange(method, "x", data=b"{}")
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
+def test_a_stale_kept_line_is_not_mistaken_for_a_call_that_never_left(
+    server: ScriptedServer, origin: Origin, method: str, error: type
+) -> None:
+    server.play(Answer(200, b"{}", JSON), Drop(reset=True))
+    origin.exchange("GET", "x")
+    with pytest.raises(error):
+        origin.exchange(method, "x", data=b"{}")
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("drips_headers", [False, True])
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
+def test_a_slow_drip_ends_at_the_deadline(
+    server: ScriptedServer, hasty: Origin, drips_headers: bool, framing: str, method: str, error: type
+) -> None:
+    server.play(Answer(200, b'{"a": 1}' + b" " * 200, JSON, framing=framing, drip=0.05, drips_headers=drips_headers))
+    started = time.monotonic()
+    with pytest.raises(error, match=r"no complete answer within 0\.6 s"):
+        hasty.exchange(method, "x", data=b"{}")
+    assert time.monotonic() - started < 1.6
+
+
+def test_a_read_timeout_is_no_longer_than_told(server: ScriptedServer, session: requests.Session) -> None:
+    server.play(Drop(after=3))
+    started = time.monotonic()
+    with pytest.raises(TransientError):
+        Origin(server.url, session, patience=Patience(1, 0.3, 10)).exchange("GET", "x")
+    assert time.monotonic() - started < 1.3
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_an_answer_cut_anywhere_is_never_taken_for_whole(server: ScriptedServer, origin: Origin, framing: str) -> None:
+    body = json.dumps({"id": "inv_1", "items": [{"amount": 12.5}, None, True], "text": 'a"b\\'}).encode()
+    sent = len(body) if framing != "chunked" else len(body) + 7  # up to the closing chunk
+    for cut in range(sent):
+        server.play(Answer(200, body, JSON, framing=framing, cut_after=cut))
+        with pytest.raises(TransientError):
+            origin.exchange("GET", "x").json()
+
+
+def test_a_cut_success_of_a_post_is_unknown(server: ScriptedServer, origin: Origin) -> None:
+    server.play(Answer(200, b'{"id": "inv_1"}', JSON, cut_after=5))
+    with pytest.raises(UnknownOutcome):
+        origin.exchange("POST", "x", data=b"{}")
+
+
+def test_a_status_decides_even_when_its_body_is_cut(server: ScriptedServer, origin: Origin) -> None:
+    server.play(Answer(422, b'{"message": "no"}', JSON, cut_after=5))
+    with pytest.raises(DocumentError) as caught:
+        origin.exchange("POST", "x", data=b"{}")
+    assert caught.value.reason_code == "content_refused"
+
+
+BROKEN_JSON = {
+    "html": (b"<html>log in</html>", "text/html", "text/html"),
+    "html called json": (b"<html>", "application/json", "not JSON"),
+    "bom": (b"\xef\xbb\xbf{}", "application/json", "not JSON"),
+    "utf-16": ("{}".encode("utf-16"), "application/json", "not UTF-8"),
+    "nan": (b'{"a": NaN}', "application/json", "NaN"),
+    "infinity": (b'{"a": -Infinity}', "application/json", "Infinity"),
+    "huge": (b'{"a": 1e400}', "application/json", "exponent"),
+    "twice": (b'{"a": 1, "a": 2}', "application/json", "twice"),
+    "deep": (b"[" * 65 + b"]" * 65, "application/json", "deeper"),
+    "very deep": (b"[" * 100_000 + b"]" * 100_000, "application/json", "deeper"),
+    "unoffered packing": (b"xx", "application/json", "packed"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_JSON)
+@pytest.mark.parametrize(("method", "error"), [("GET", ContractError), ("POST", UnknownOutcome)])
+def test_a_success_that_cannot_be_read_says_why(
+    server: ScriptedServer, origin: Origin, name: str, method: str, error: type
+) -> None:
+    body, media_type, why = BROKEN_JSON[name]
+    headers = {"Content-Type": media_type, **({"Content-Encoding": "br"} if "packing" in name else {})}
+    server.play(Answer(200, body, headers))
+    with pytest.raises(error, match=why):
+        origin.exchange(method, "x", data=b"{}").json()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_packed_answer_is_unpacked(server: ScriptedServer, origin: Origin, encoding: str) -> None:
+    packed = gzip.compress(b'{"a": 1}') if encoding == "gzip" else zlib.compress(b'{"a": 1}')
+    server.play(Answer(200, packed, {**JSON, "Content-Encoding": encoding}))
+    assert origin.exchange("GET", "x").json() == {"a": 1}
+
+
+def test_a_gzip_bomb_is_refused_in_little_memory(server: ScriptedServer, origin: Origin) -> None:
+    bomb = gzip.compress(b" " * 300_000_000, 9)
+    server.play(Answer(200, bomb, {**JSON, "Content-Encoding": "gzip"}))
+    tracemalloc.start()
+    with pytest.raises(ContractError, match="unpacks to more than"):
+        origin.exchange("GET", "x")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+@pytest.mark.parametrize(
+    "packed", [gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8bxx"]
+)
+def test_a_broken_packing_is_refused(server: ScriptedServer, origin: Origin, packed: bytes) -> None:
+    server.play(Answer(200, packed, {**JSON, "Content-Encoding": "gzip"}))
+    with pytest.raises(ContractError, match="packing"):
+        origin.exchange("GET", "x")
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_an_answer_may_be_as_large_as_the_limit_and_no_larger(
+    server: ScriptedServer, origin: Origin, framing: str
+) -> None:
+    server.play(Answer(200, b"x" * 1000, JSON, framing=framing), Answer(200, b"x" * 1001, JSON, framing=framing))
+    assert len(origin.exchange("GET", "x", largest=1000).body) == 1000
+    with pytest.raises(ContractError, match="larger than allowed"):
+        origin.exchange("GET", "x", largest=1000)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_redirect_is_followed_and_the_target_is_named(
+    server: ScriptedServer, origin: Origin, status: int, method: str
+) -> None:
+    with ScriptedServer() as elsewhere:
+        location = elsewhere.url.replace("127.0.0.1", "localhost") + "/grab?token=t0p"
+        server.play(Answer(status, b"x", {"Location": location}))
+        with pytest.raises(ContractError, match="localhost") as caught:
+            origin.exchange(method, "x", data=b"{}")
+        assert "t0p" not in str(caught.value)
+        assert elsewhere.connections == 0
+    assert len(server.seen) == 1
+
+
+def test_a_redirect_with_a_bomb_for_a_body_is_not_even_read(server: ScriptedServer, hasty: Origin) -> None:
+    server.play(Answer(302, b"x" * 1000, {"Location": "http://[bad"}, drip=0.05))
+    started = time.monotonic()
+    with pytest.raises(ContractError, match="redirects are not followed"):
+        hasty.exchange("GET", "x")
+    assert time.monotonic() - started < 0.5
+
+
+STATUSES = [
+    (400, "POST", DocumentError), (413, "POST", DocumentError), (415, "POST", DocumentError),
+    (422, "POST", DocumentError), (400, "GET", ContractError), (401, "POST", AccountError), (402, "POST", AccountError),
+    (403, "GET", AccountError), (404, "GET", NotFound), (404, "POST", NotFound), (408, "POST", TransientError),
+    (409, "POST", Conflict), (409, "GET", ContractError), (418, "POST", ContractError), (425, "POST", TransientError),
+    (429, "POST", TransientError), (500, "POST", UnknownOutcome), (500, "GET", TransientError),
+    (502, "POST", UnknownOutcome), (503, "DELETE", TransientError), (504, "POST", UnknownOutcome),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "method", "error"), STATUSES)
+def test_a_status_means_what_the_caller_does_next(
+    server: ScriptedServer, origin: Origin, status: int, method: str, error: type
+) -> None:
+    server.play(Answer.json({"error": {"code": "SOME_CODE", "message": "Some words"}}, status, X_Request_ID="req-1"))
+    with pytest.raises(error) as caught:
+        origin.exchange(method, "x", data=b"{}")
+    assert type(caught.value) is error
+    assert caught.value.request_id == "req-1"
+    assert f"{method} 127.0.0.1/x answered {status}: SOME_CODE 'Some words'" in str(caught.value)
+    assert len(server.seen) == 1
+
+
+def test_a_throttled_call_tells_how_long_to_wait(server: ScriptedServer, origin: Origin) -> None:
+    server.play(Answer.json({"error": {"details": {"retry_after": 9}}}, 429, Retry_After="7"))
+    with pytest.raises(TransientError) as caught:
+        origin.exchange("POST", "x", data=b"{}")
+    assert caught.value.retry_after == 7.0
+
+
+ECHOES = {
+    "html": lambda k: (f"<html>at Parse() Authorization: Bearer {k}</html>", "text/html"),
+    "message": lambda k: (json.dumps({"message": f"bad header Bearer {k} here"}), "application/json"),
+    "bare key": lambda k: (json.dumps({"error": {"code": k, "message": k, "requestId": k}}), "application/json"),
+    "string": lambda k: (json.dumps(f"token={k}"), "application/json"),
+    "late": lambda k: (json.dumps({"detail": "x" * 195 + k}), "application/json"),
+}
+
+
+@pytest.mark.parametrize("name", ECHOES)
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+def test_no_error_repeats_the_key(server: ScriptedServer, origin: Origin, name: str, status: int) -> None:
+    body, media_type = ECHOES[name](KEY)
+    server.play(Answer(status, body.encode(), {"Content-Type": media_type, "X-Request-ID": KEY}))
+    with pytest.raises(Exception) as caught:  # noqa: PT011  any of our errors; the text is what matters
+        origin.exchange("POST", "x", data=b"{}")
+    shown = f"{caught.value} {caught.value!r} {vars(caught.value)}"
+    assert KEY not in shown
+    assert KEY[:12] not in shown
+    assert "<html>" not in shown
+    assert len(str(caught.value)) < 700
+
+
+def test_the_session_knows_no_environment_cookie_or_retry(
+    server: ScriptedServer, origin: Origin, monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{a_closed_port()}")
+    netrc = f"{tmp_path}/netrc"
+    with open(netrc, "w") as file:
+        file.write("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", netrc)
+    server.play(Answer(200, b"{}", {**JSON, "Set-Cookie": "a=b; Path=/"}))
+    origin.exchange("GET", "x")
+    origin.exchange("GET", "x")
+    assert [seen.headers.get("cookie") for seen in server.seen] == [None, None]
+    assert {seen.headers["authorization"] for seen in server.seen} == {f"Bearer {KEY}"}
+
+
+def test_a_line_is_kept_for_the_next_call(server: ScriptedServer, origin: Origin) -> None:
+    server.play(Answer(200, b"{}", JSON))
+    for _ in range(3):
+        origin.exchange("GET", "x")
+    assert server.connections == 1
+
+
+def test_a_foreign_session_is_refused_before_anything_is_sent(server: ScriptedServer) -> None:
+    with requests.Session() as foreign, pytest.raises(ConfigurationError, match="make_session"):
+        Origin(server.url, foreign).exchange("GET", "x")
+    assert server.connections == 0
