@@ -17,7 +17,10 @@ from transforms.loading.release import released_revision
 from transforms.loading.working import is_complete
 
 SPACE_WANTED = 1 << 30
-KNOWN_BAD = {"fastapi": ("0.155", "Prefect 3.8.8 does not start with it"), "duckdb": ("2", "it has no extension wheels yet")}
+KNOWN_BAD = {
+    "fastapi": ("0.155", "Prefect 3.8.8 does not start with it"),
+    "duckdb": ("2", "it has no extension wheels yet"),
+}
 
 Check = dict[str, Any]
 
@@ -39,7 +42,9 @@ def _places(settings: Settings) -> Iterator[Check]:
     yield _check("disk", free > SPACE_WANTED, f"{free / (1 << 30):.1f} GiB free of at least 1 GiB")
     inbox = settings.inbox_directory
     yield _check(
-        "inbox", inbox.is_dir(), f"{inbox}" + ("" if inbox.is_dir() else ": make it, or set [inbox] path in invoices.toml")
+        "inbox",
+        inbox.is_dir(),
+        f"{inbox}" + ("" if inbox.is_dir() else ": make it, or set [inbox] path in invoices.toml"),
     )
 
 
@@ -80,7 +85,9 @@ def _state(settings: Settings) -> Iterator[Check]:
     yield _check("ledger", True, f"{expected['documents']} documents, loaded up to revision {revision}")
     directory = settings.warehouse_directory
     sound = is_complete(directory, expected) and (released_revision(directory) or 0) == revision
-    yield _check("warehouse", sound, f"{directory}" if sound else "it lacks rows that it was given; try: invoices rebuild")
+    yield _check(
+        "warehouse", sound, f"{directory}" if sound else "it lacks rows that it was given; try: invoices rebuild"
+    )
 
 
 def _readers() -> Check:

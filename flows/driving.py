@@ -1,4 +1,4 @@
-"""Driving the stages: batch after batch, with progress on the terminal; how a batch is called is the caller's choice."""
+"""Driving the stages: batch after batch, with progress on the terminal; how a batch is called is up to the caller."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Story = dict[str, Any]
 
 
 def stories(house: House, identity: str) -> list[Story]:
-    """Return the stories of the documents that ``identity`` names: a hash or its beginning, invoice id or number, file name.
+    """Return the stories of the documents that ``identity`` names: (part of) a hash, invoice id or number, file name.
 
     Raises:
         ConfigurationError: nothing in this house is named so.
@@ -77,7 +77,7 @@ def _asked(asked: Mapping[str, Any]) -> Iterator[str]:
     if who == "einvoice":
         yield f"{_at(asked['answered_at'])}  read as an e-invoice, at no cost"
         return
-    flag = "; POSSIBLY CHARGED TWICE: an earlier submission's outcome is unknown" if asked["possible_double_charge"] else ""
+    flag = "; POSSIBLY CHARGED TWICE: an earlier outcome is unknown" if asked["possible_double_charge"] else ""
     yield f"{_at(asked['requested_at'])}  submitted to {who}{remote}, {asked['pages_charged']} charged{flag}"
     if asked["answered_at"]:
         said = f": {asked['message']}" if asked["message"] else ""

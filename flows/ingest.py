@@ -1,7 +1,7 @@
 """The Prefect flows: one per stage and one for the whole. Batches are tasks; the logic is below them.
 
-Prefect schedules and shows. What is done, and what is not, stands in the ledger alone: a flow may be killed anywhere and
-run again. Flows take no parameters, so nothing secret or personal reaches Prefect's database.
+Prefect schedules and shows. What is done, and what is not, stands in the ledger alone: a flow may be killed
+anywhere and run again. Flows take no parameters, so nothing secret or personal reaches Prefect's database.
 """
 
 from __future__ import annotations

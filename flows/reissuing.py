@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 
 from flows.stages.export import write_files
 from invoices.errors import ConfigurationError, ContractError
@@ -24,10 +25,12 @@ def reissue(house: House, batch_id: str) -> Path:
         wanted, issued = invoices_in(connection, batch_id), manifest_of(connection, batch_id)
     accepted = accepted_invoices(house.settings.warehouse_directory, wanted)
     if len(accepted) != len(wanted):
-        raise ContractError(f"{batch_id}: the warehouse has {len(accepted)} of {len(wanted)} invoices; try: invoices rebuild")
+        raise ContractError(
+            f"{batch_id}: the warehouse has {len(accepted)} of {len(wanted)} invoices; try: invoices rebuild"
+        )
     manifest = write_files(house, batch, accepted)
     if issued is not None and manifest != issued:
-        raise ContractError(f"{batch_id}: the files differ from those issued (manifest {issued[:12]}, now {manifest[:12]})")
+        raise ContractError(
+            f"{batch_id}: the files differ from those issued (manifest {issued[:12]}, now {manifest[:12]})"
+        )
     return house.settings.exports_directory / batch_id
-
-

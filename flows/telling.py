@@ -26,7 +26,11 @@ def outcome(house: House, report: Report) -> dict[str, Any]:
     """Return what a run did: documents, paid, receipts, exports, seconds, problems."""
     now = standing(house)
     return {
-        "documents": {"seen": now["documents"]["seen"], "new": report.new_documents, "by_state": now["documents"]["by_state"]},
+        "documents": {
+            "seen": now["documents"]["seen"],
+            "new": report.new_documents,
+            "by_state": now["documents"]["by_state"],
+        },
         "paid": {"calls": report.paid_calls, "pages": report.paid_pages},
         "receipts": {
             "published": report.receipts["published"],

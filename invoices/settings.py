@@ -1,7 +1,7 @@
-"""Everything that can be set: one ``Settings`` from ``invoices.toml`` and the environment; nothing else reads either.
+"""Everything that can be set, from ``invoices.toml`` and the environment; nothing else reads either.
 
-Environment names are ``INVOICES_`` + the field, nested with ``__``: ``INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL``. A secret may
-also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment wins over the file.
+Environment names are ``INVOICES_`` + the field, nested with ``__``: ``INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL``. A
+secret may also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment wins over the file.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SmartBillsIo(Part):
     api_key: SecretStr | None = Field(None, description="without a key, a run rehearses against the sandbox")
     tenant_id: str | None = Field(None, description="sent as x-tenant-id")
     path: str = Field("receipts", description="route below the base URL, e.g. businesses/7/receipts")
-    customer_email: str | None = Field(None, description="the customer of every receipt whose buyer is not mapped")
+    customer_email: str | None = Field(None, description="the customer of receipts whose buyer is not mapped")
     customers: dict[str, ReceiptCustomer] = Field(
         default_factory=dict, description="a buyer's tax id or name → customer id, e-mail or phone"
     )
@@ -74,7 +74,7 @@ class SmartBillsIo(Part):
 class Company(Part):
     """Who we are."""
 
-    tax_ids: tuple[str, ...] = Field((), description="our own tax ids: what we issued ourselves is revenue, not expense")
+    tax_ids: tuple[str, ...] = Field((), description="our tax ids: what we issued ourselves is revenue")
 
 
 class Reading(Part):
@@ -93,7 +93,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path("data"), description="where all state lives")
-    ledger_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the ledger; default: SQLite below the home")
+    ledger_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the ledger; default: SQLite below the home"
+    )
     extractors: Annotated[tuple[str, ...], NoDecode] = Field(EXTRACTORS, description="order of preference")
     vendor_minute_seconds: float | None = Field(
         None, gt=0, le=60, description="length of a vendor's minute; 60, and shorter only in a rehearsal"
@@ -126,11 +128,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  pydantic's signature
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take what ``load`` read from the file as the weakest source, the environment above it."""
         return env_settings, init_settings

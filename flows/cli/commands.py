@@ -92,7 +92,8 @@ def publish(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 @app.command()
 def export(
     reissue: Annotated[
-        str | None, typer.Option("--reissue", metavar="BATCH", help="Write the files of this batch again, byte for byte.")
+        str | None,
+        typer.Option("--reissue", metavar="BATCH", help="Write the files of this batch again, byte for byte."),
     ] = None,
     settings: SettingsFile = None,
     as_json: AsJson = False,
@@ -128,7 +129,9 @@ def status(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 def explain(
     identity: Annotated[
         str,
-        typer.Argument(metavar="ID", help="A document's hash (or its beginning), invoice id, invoice number or file name."),
+        typer.Argument(
+            metavar="ID", help="A document's hash (or its beginning), invoice id, invoice number or file name."
+        ),
     ],
     settings: SettingsFile = None,
     as_json: AsJson = False,
@@ -246,10 +249,11 @@ def _settings(file: Path | None, inbox: Path | None = None, samples: bool = Fals
         if not folder.is_dir():
             raise ConfigurationError(f"the inbox {str(folder)!r} is not a folder")
         return settings.model_copy(
-            update={"inbox": Folder(name=settings.inbox.name, path=folder, settle_seconds=settings.inbox.settle_seconds)}
+            update={
+                "inbox": Folder(name=settings.inbox.name, path=folder, settle_seconds=settings.inbox.settle_seconds)
+            }
         )
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(TERMINATED)
-

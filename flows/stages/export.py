@@ -18,7 +18,7 @@ BATCH_SIZE = 10_000  # invoices
 Batch = tuple[ExportBatch | None, list[Invoice]]  # a batch that was interrupted, or None for a new one
 
 
-def total(house: House) -> int | None:
+def total(_house: House) -> int | None:
     """Return None: how many batches there are is known only when the warehouse is asked."""
     return None
 
@@ -26,7 +26,9 @@ def total(house: House) -> int | None:
 def pending(house: House, _report: Report) -> Iterator[Batch]:
     """Yield batches whose files are not in place yet, then the accepted invoices that are in none."""
     with house.ledger.reading() as connection:
-        interrupted = [(batch, invoices_in(connection, batch.batch_id)) for batch in export_batch_list(connection, "assigned")]
+        interrupted = [
+            (batch, invoices_in(connection, batch.batch_id)) for batch in export_batch_list(connection, "assigned")
+        ]
         waiting = waiting_invoices(connection, BATCH_SIZE)
     for batch, invoices in interrupted:
         yield batch, _accepted(house, invoices)

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from invoices.house import House
 from invoices.ledger.documents import Pending, pending_count
 from invoices.ledger.documents import pending as pending_documents
-from invoices.ledger.extractions import answers
-from invoices.ledger.judgements import known_keys, record_judgement
-from invoices.receipts.publishing import PUBLISHER
 from invoices.report import Report
 
 UNIT = "documents"

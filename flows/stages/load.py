@@ -16,7 +16,7 @@ PIECE = 5_000  # ledger rows in memory at a time
 Batch = tuple[int, int]  # the ledger's revisions (after, up to) that the warehouse is to get
 
 
-def total(house: House) -> int | None:
+def total(_house: House) -> int | None:
     """Return how many loads are due: none or one."""
     return None
 
@@ -42,6 +42,7 @@ def pending(house: House, report: Report) -> Iterator[Batch]:
 def work(house: House, batch: Batch, report: Report) -> None:
     """Merge the changes, renew views and marts, publish the copy, and note how far the warehouse is."""
     from transforms.building import build
+
     from transforms.loading.loading import load
     from transforms.loading.release import release
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from invoices.documents.reading import Reading, Readers
+from invoices.documents.reading import Readers, Reading
 from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger, Transaction
-from invoices.ledger.documents import Pending, settle
+from invoices.ledger.documents import Pending, State, settle
 from invoices.ledger.extractions import record_answer
 from invoices.model import extraction_id
 
@@ -18,7 +19,9 @@ CONFIGURATION = "1"  # raised when the payload's shape changes
 WRITE_EVERY = 100  # documents per transaction
 
 
-def read_documents(ledger: Ledger, store: DocumentStore, readers: Readers, documents: Sequence[Pending]) -> Counter[str]:
+def read_documents(
+    ledger: Ledger, store: DocumentStore, readers: Readers, documents: Sequence[Pending]
+) -> Counter[str]:
     """Read documents in limited processes and write for each what comes next; return how many had which outcome."""
     outcomes: Counter[str] = Counter()
     held: list[tuple[Pending, Reading]] = []
@@ -41,22 +44,15 @@ def _write(ledger: Ledger, held: Iterable[tuple[Pending, Reading]]) -> None:
 
 
 def _write_one(tx: Transaction, document: str, reading: Reading) -> None:
-    seen = {"media_type": reading.media_type, "page_count": reading.page_count}
+    write = partial(settle, tx, document, media_type=reading.media_type, page_count=reading.page_count)
     if reading.outcome == "einvoice":
         extraction = extraction_id(document, EXTRACTOR, CONFIGURATION)
         record_answer(tx, extraction, document, EXTRACTOR, json.dumps(reading.payload, ensure_ascii=False))
-        settle(
-            tx, document, stage="judge", state="waiting", reason_code="read",
-            reason="Read as an e-invoice; not judged yet.", **seen,
-        )  # fmt: skip
+        write(stage="judge", state="waiting", reason_code="read", reason="Read as an e-invoice; not judged yet.")
     elif reading.outcome == "needs_extraction":
-        settle(
-            tx, document, stage="ask", state="waiting", reason_code="needs_extraction",
-            reason=reading.reason or "No structured data inside; an extraction service has to read it.", **seen,
-        )  # fmt: skip
+        reason = reading.reason or "No structured data inside; an extraction service has to read it."
+        write(stage="ask", state="waiting", reason_code=reading.reason_code or "needs_extraction", reason=reason)
     else:
-        state = "not_invoice" if reading.outcome == "not_invoice" else "quarantined"
-        settle(
-            tx, document, stage="done", state=state, reason_code=reading.reason_code or reading.outcome,
-            reason=reading.reason or reading.outcome, **seen,
-        )  # fmt: skip
+        state: State = "not_invoice" if reading.outcome == "not_invoice" else "quarantined"
+        reason = reading.reason or reading.outcome
+        write(stage="done", state=state, reason_code=reading.reason_code or reading.outcome, reason=reason)

@@ -204,7 +204,9 @@ class SmartBillsExtraction:
             return True
         if self._repeat_after_unknown and not job.possible_double_charge:
             return self._submit(document, job.generation, asked, is_repeat=True, known=True)
-        reason = f"Submitted to smartbills.com, but whether it arrived is unknown ({why}); it is not repeated by itself."
+        reason = (
+            f"Submitted to smartbills.com, but whether it arrived is unknown ({why}); it is not repeated by itself."
+        )
         asked.problems.append(f"document {job.document_sha256[:12]}: {reason}")
         with self._ledger.transaction() as tx:
             settle(
@@ -217,7 +219,7 @@ class SmartBillsExtraction:
         """Return the vendor's id of the job that holds exactly this document's bytes, if its list shows one."""
         earliest = job.requested_at - LOOKUP_SLACK
         for summary in self._unclaimed():
-            if summary.created_at is not None and summary.created_at < earliest or not summary.file_url:
+            if (summary.created_at is not None and summary.created_at < earliest) or not summary.file_url:
                 continue
             self._await_turn()
             self._budget.spend()
@@ -340,17 +342,13 @@ class SmartBillsExtraction:
     def _set_aside(self, job: Job, reason_code: str, reason: str, asked: Asked) -> None:
         with self._ledger.transaction() as tx:
             advance(tx, job.extraction_id, "failed", message=reason, answered_at=tx.at)
-            settle(
-                tx, job.document_sha256, stage="done", state="quarantined", reason_code=reason_code, reason=reason
-            )
+            settle(tx, job.document_sha256, stage="done", state="quarantined", reason_code=reason_code, reason=reason)
         asked.set_aside += 1
 
     def _leave_waiting(self, documents: Iterable[str], stop: _Stop) -> None:
         with self._ledger.transaction() as tx:
             for document in documents:
-                settle(
-                    tx, document, stage="ask", state="waiting", reason_code=stop.reason_code, reason=stop.reason
-                )
+                settle(tx, document, stage="ask", state="waiting", reason_code=stop.reason_code, reason=stop.reason)
 
 
 def _as_json(data: dict[str, Any]) -> str:
@@ -362,5 +360,3 @@ def _as_json(data: dict[str, Any]) -> str:
         raise TypeError(f"not JSON: {type(value).__name__}")
 
     return json.dumps(data, ensure_ascii=False, default=exact, allow_nan=False)
-
-

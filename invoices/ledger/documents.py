@@ -178,7 +178,9 @@ def document_row(connection: Connection, document: str) -> Mapping[str, Any] | N
 def sighting_rows(connection: Connection, document: str) -> list[Mapping[str, Any]]:
     """Return the sightings of a document, the earliest first."""
     rows = connection.execute(
-        select(sightings).where(sightings.c.document_sha256 == document).order_by(sightings.c.seen_at, sightings.c.location)
+        select(sightings)
+        .where(sightings.c.document_sha256 == document)
+        .order_by(sightings.c.seen_at, sightings.c.location)
     ).mappings()
     return [dict(row) for row in rows]
 

@@ -67,7 +67,9 @@ def record_judgement(
 def _already(tx: Transaction, queue: Table, invoices: list[str], *conditions: ColumnElement[bool]) -> set[str]:
     queued: set[str] = set()
     for some in chunks(invoices):
-        queued.update(tx.connection.scalars(select(queue.c.invoice_id).where(queue.c.invoice_id.in_(some), *conditions)))
+        queued.update(
+            tx.connection.scalars(select(queue.c.invoice_id).where(queue.c.invoice_id.in_(some), *conditions))
+        )
     return queued
 
 
@@ -83,7 +85,9 @@ def _receipt(tx: Transaction, invoice: str, publisher: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def known_keys(connection: Connection, number_keys: Iterable[str], content_keys: Iterable[str]) -> list[Mapping[str, Any]]:
+def known_keys(
+    connection: Connection, number_keys: Iterable[str], content_keys: Iterable[str]
+) -> list[Mapping[str, Any]]:
     """Return ``number_key``, ``content_key``, ``invoice_id``, ``invoice_number`` of earlier candidates with such a key."""
     found: dict[str, Mapping[str, Any]] = {}
     columns = [candidates.c[name] for name in ("number_key", "content_key", "invoice_id", "invoice_number")]

@@ -106,7 +106,8 @@ def _settled(
     entries: Iterator[Entry], settle_seconds: float, seen: Seen, sleep: Callable[[float], None]
 ) -> Iterator[Entry]:
     """Yield what is at rest, then what is still at rest after the wait; all in the order of the listing."""
-    settled, young = [], []
+    settled: list[Entry] = []
+    young: list[Entry] = []
     newest_at_rest = time.time_ns() - int(settle_seconds * 1e9)
     for entry in entries:
         (settled if entry.modified_ns <= newest_at_rest else young).append(entry)

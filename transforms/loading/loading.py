@@ -69,7 +69,7 @@ def _run(layer: str, resources: list[DltResource], database: Path, working_direc
         dataset_name=layer,
     )
     try:
-        info = pipeline.run(resources, loader_file_format="parquet", refresh=None)
+        info = pipeline.run(resources, loader_file_format="parquet")
         info.raise_on_failed_jobs()
     except PipelineStepFailed as error:
         raise ContractError(f"loading the layer {layer!r} failed: {_root_cause(error)}") from error

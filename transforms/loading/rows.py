@@ -31,14 +31,20 @@ class LoadTable:
 
     def arrow(self, ledger_rows: Sequence[Row]) -> pa.Table:
         """Return the rows of this table for some rows of the ledger, typed; a value that does not fit raises."""
-        rows = [{name: row.get(name) for name in self.schema.names} for from_ledger in ledger_rows for row in self.rows(from_ledger)]
+        rows = [
+            {name: row.get(name) for name in self.schema.names}
+            for from_ledger in ledger_rows
+            for row in self.rows(from_ledger)
+        ]
         return pa.Table.from_pylist(rows, schema=self.schema)
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
     """Return a schema; the key, its first column (and a publisher), is never null."""
     first = next(iter(columns))
-    return pa.schema([pa.field(name, kind, nullable=name not in (first, "publisher")) for name, kind in columns.items()])
+    return pa.schema(
+        [pa.field(name, kind, nullable=name not in (first, "publisher")) for name, kind in columns.items()]
+    )
 
 
 def _as_is(row: Row) -> Sequence[Row]:
@@ -84,7 +90,8 @@ def _lines(row: Row) -> Sequence[Row]:
 def _taxes(row: Row) -> Sequence[Row]:
     taxes = json.loads(row["body"])["taxes"]
     return [
-        _typed(tax, TAXES) | {"invoice_id": row["invoice_id"], "tax_number": number} for number, tax in enumerate(taxes, 1)
+        _typed(tax, TAXES) | {"invoice_id": row["invoice_id"], "tax_number": number}
+        for number, tax in enumerate(taxes, 1)
     ]
 
 

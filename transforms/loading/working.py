@@ -17,7 +17,9 @@ def working_path(directory: Path) -> Path:
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a warehouse for our own SQL; amounts never meet a time zone or the network from here."""
-    connection = duckdb.connect(path, config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    connection = duckdb.connect(
+        path, config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
@@ -32,7 +34,10 @@ def is_complete(directory: Path, expected: Mapping[str, int]) -> bool:
         return not any(expected.values())
     try:
         with connect(path) as connection:
-            present = {name for (name,) in connection.execute("select schema_name||'.'||table_name from duckdb_tables()").fetchall()}
+            present = {
+                name
+                for (name,) in connection.execute("select schema_name||'.'||table_name from duckdb_tables()").fetchall()
+            }
             return all(
                 _count(connection, f"{table.layer}.{table.name}", present) >= expected[table.ledger_table]
                 for table in TABLES
