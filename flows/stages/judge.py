@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from invoices.house import House
 from invoices.ledger.documents import Pending, pending_count
 from invoices.ledger.documents import pending as pending_documents
+from invoices.ledger.extractions import Answer, answers
+from invoices.ledger.judgements import known_keys
 from invoices.report import Report
 
 UNIT = "documents"
@@ -30,7 +32,23 @@ def pending(house: House, _report: Report) -> Iterator[Batch]:
 
 def work(house: House, batch: Batch, report: Report) -> None:
     """Shape the answers, judge the candidates, and write verdicts, findings and where each document stands."""
-    raise NotImplementedError
+    from expectations.judging import STOPPING_RULES, judge
+    from flows.verdicts import record
+    from transforms.shaping import Shaped, extractions_table, known_table, shape
+
+    def shaped_with(found: Sequence[Answer]) -> Shaped:
+        extractions, ours = extractions_table(found), house.settings.company.tax_ids
+        alone = shape(extractions, known_table(()), ours, STOPPING_RULES)
+        with house.ledger.reading() as connection:
+            keys = alone.keys.to_pylist()
+            known = known_keys(connection, (k["number_key"] for k in keys), (k["content_key"] for k in keys))
+        return shape(extractions, known_table(known), ours, STOPPING_RULES) if known else alone
+
+    with house.ledger.reading() as connection:
+        found = answers(connection, [document.document_sha256 for document in batch])
+    shaped = shaped_with(found)
+    with house.ledger.transaction() as tx:
+        report.judged += record(tx, shaped, judge(shaped))
 
 
 def _next(house: House, last: int) -> Batch:

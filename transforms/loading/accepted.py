@@ -27,7 +27,7 @@ def accepted_invoices(directory: Path, wanted: Sequence[str]) -> list[Invoice]:
         return []
     with duckdb.connect(published_path(directory), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        lines = _children(connection, "invoice_lines", _LINE, "line_number", wanted)
+        lines = _children(connection, "invoice_lines", _LINE, "line_number", wanted, "coalesce(line_kind, 'detail') = 'detail'")
         taxes = _children(connection, "invoice_taxes", _TAX, "tax_number", wanted)
         party = ", ".join([f"supplier_{name}" for name in _PARTY] + [f"customer_{name}" for name in _PARTY[:3]])
         rows = connection.execute(
@@ -51,11 +51,16 @@ def _invoice(row: tuple[Any, ...], lines: list[tuple[Any, ...]], taxes: list[tup
 
 
 def _children(
-    connection: duckdb.DuckDBPyConnection, view: str, columns: Sequence[str], order: str, wanted: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    view: str,
+    columns: Sequence[str],
+    order: str,
+    wanted: Sequence[str],
+    condition: str = "true",
 ) -> dict[str, list[tuple[Any, ...]]]:
     rows = connection.execute(
         f"select invoice_id, {', '.join(columns)} from core.{view} "
-        f"where list_contains(?, invoice_id) order by invoice_id, {order}",
+        f"where list_contains(?, invoice_id) and {condition} order by invoice_id, {order}",
         [list(wanted)],
     ).fetchall()
     children: dict[str, list[tuple[Any, ...]]] = {}

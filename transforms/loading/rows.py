@@ -65,12 +65,14 @@ CANDIDATES = _schema(
     judged_by=TEXT,
 )  # fmt: skip
 LINES = _schema(
-    invoice_id=TEXT, line_number=INTEGER, description=TEXT, quantity=FINE, unit=TEXT, unit_price_amount=FINE,
-    net_amount=FINE, tax_rate=FINE, tax_amount=FINE,
+    invoice_id=TEXT, line_number=INTEGER, line_id=TEXT, parent_line_id=TEXT, line_kind=TEXT, description=TEXT,
+    quantity=FINE, unit=TEXT, unit_price_amount=FINE, price_base_quantity=FINE, net_amount=FINE, tax_category=TEXT,
+    tax_rate=FINE, tax_amount=FINE,
 )  # fmt: skip
 TAXES = _schema(
-    invoice_id=TEXT, tax_number=INTEGER, tax_category=TEXT, tax_rate=FINE, taxable_amount=AMOUNT, tax_amount=AMOUNT
-)
+    invoice_id=TEXT, tax_number=INTEGER, tax_category=TEXT, tax_rate=FINE, taxable_amount=AMOUNT, tax_amount=AMOUNT,
+    exemption_reason=TEXT,
+)  # fmt: skip
 
 
 def as_body(candidate: Row, lines: Sequence[Row], taxes: Sequence[Row]) -> str:
@@ -89,10 +91,7 @@ def _lines(row: Row) -> Sequence[Row]:
 
 def _taxes(row: Row) -> Sequence[Row]:
     taxes = json.loads(row["body"])["taxes"]
-    return [
-        _typed(tax, TAXES) | {"invoice_id": row["invoice_id"], "tax_number": number}
-        for number, tax in enumerate(taxes, 1)
-    ]
+    return [_typed(tax, TAXES) | {"invoice_id": row["invoice_id"]} for tax in taxes]
 
 
 def _typed(values: Row, schema: pa.Schema) -> dict[str, Any]:
