@@ -1,4 +1,4 @@
-"""Runs the SQL files of this package: one file = one table = its file name, in the order in which they lean on each other."""
+"""Runs the SQL files of this package: one file = one table = its file name, each after those it reads."""
 
 from __future__ import annotations
 

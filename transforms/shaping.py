@@ -29,7 +29,7 @@ KNOWN = pa.schema([
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """The candidates of one batch; each field is an Arrow table.
+    """The candidates of one batch; each field but the last is an Arrow table.
 
     Of each document handed in, either ``candidates`` has rows or ``empty`` has one.
 
@@ -40,6 +40,7 @@ class Shaped:
       in as ``known`` later, for those candidates that count
     - ``empty``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``, ``unreadable_answer``,
       ``unknown_extractor``), ``reason``
+    - ``document_count``: how many documents were handed in
     """
 
     candidates: pa.Table
@@ -48,6 +49,7 @@ class Shaped:
     checks: pa.Table
     keys: pa.Table
     empty: pa.Table
+    document_count: int
 
 
 def shape(
@@ -76,6 +78,7 @@ def shape(
             checks=_table(connection, "candidate_checks"),
             keys=_table(connection, "candidate_keys"),
             empty=_table(connection, "empty_answers"),
+            document_count=len(set(extractions.column("document_sha256").to_pylist())),
         )
 
 

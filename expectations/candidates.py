@@ -1,0 +1,48 @@
+"""What must be true of a candidate as a whole: what it states, its totals, its dates, and that it is new."""
+
+from __future__ import annotations
+
+from expectations.rules import Rule
+
+TABLE = "candidates"
+
+RULES = (
+    # What can be read
+    Rule("AMOUNT-EXACT", "warning", "every amount and rate is a plain decimal that fits without rounding"),
+    Rule("DATE-EXACT", "warning", "every date is one day that exists, written so that it has one reading"),
+    # Presence
+    Rule("BR-02", "critical", "the invoice has a number (BT-1)"),
+    Rule("BR-03", "critical", "the invoice has an issue date (BT-2)"),
+    Rule("BR-04", "info", "the invoice has a type code (BT-3)"),
+    Rule("BR-05", "critical", "the invoice has a currency (BT-5)"),
+    Rule("BR-06", "warning", "the supplier has a name (BT-27)"),
+    Rule("BR-07", "warning", "the customer has a name (BT-44)"),
+    Rule("BR-08", "info", "the supplier has an address (BG-5)"),
+    Rule("BR-09", "info", "the supplier's address has a country (BT-40)"),
+    Rule("BR-10", "info", "the customer has an address (BG-8)"),
+    Rule("BR-11", "info", "the customer's address has a country (BT-55)"),
+    Rule("BR-12", "info", "the sum of lines is stated (BT-106)"),
+    Rule("BR-13", "warning", "the total without tax is stated (BT-109)"),
+    Rule("BR-14", "critical", "the total with tax is stated (BT-112)"),
+    Rule("BR-15", "warning", "the amount due is stated (BT-115)"),
+    Rule("TAX-STATED", "warning", "the tax total is stated (BT-110), or the totals with and without tax are the same"),
+    Rule("BR-CO-09", "info", "the supplier's VAT id begins with a country (BT-31)"),
+    Rule("BR-CO-25", "info", "a positive amount due has a due date or payment terms (BT-9, BT-20)"),
+    Rule("BR-CO-26", "info", "the supplier can be identified (BT-29, BT-30, BT-31)"),
+    # Arithmetic
+    Rule("BR-CO-10", "critical", "the sum of lines is the sum of the lines (BT-106 = Σ BT-131)"),
+    Rule("BR-CO-11", "critical", "the sum of allowances is the sum of the allowances (BT-107 = Σ BT-92)"),
+    Rule("BR-CO-12", "critical", "the sum of charges is the sum of the charges (BT-108 = Σ BT-99)"),
+    Rule("BR-CO-13", "critical", "total without tax = lines − allowances + charges (BT-109)"),
+    Rule("BR-CO-14", "critical", "the tax total is the sum of the tax categories (BT-110 = Σ BT-117)"),
+    Rule("BR-CO-15", "critical", "total with tax = total without tax + tax total (BT-112)"),
+    Rule("BR-CO-16", "critical", "amount due = total with tax − prepaid + rounding (BT-115)"),
+    # Sense
+    Rule("CURRENCY-KNOWN", "critical", "the currency was one of ISO 4217 when the invoice was issued"),
+    Rule("ISSUED-IN-TIME", "warning", "the issue date is between 2000-01-01 and the day after the document came"),
+    Rule("DUE-AFTER-ISSUED", "warning", "the due date is not before the issue date"),
+    Rule("BR-29", "info", "the period does not end before it begins (BT-73, BT-74)"),
+    # Newness
+    Rule("DUPLICATE-CONTENT", "warning", "no earlier invoice states the same", verdict="duplicate"),
+    Rule("DUPLICATE-NUMBER", "warning", "no earlier invoice of this supplier has this number and other content"),
+)

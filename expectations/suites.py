@@ -1,0 +1,106 @@
+"""The suites as Great Expectations runs them. Importing this module takes seconds: import it where it is needed.
+
+Money never comes here: a rule's outcome was decided in exact decimals and is a word by now, because pandas would hold a
+decimal as a binary float.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # importing Great Expectations imports modules that Python has deprecated
+    import great_expectations as gx
+    from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
+    from great_expectations.expectations.core import ExpectColumnValuesToBeInSet
+    from great_expectations.expectations.metadata_types import FailureSeverity
+
+from expectations.rules import Rule
+from invoices.errors import ContractError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+
+GOOD = ("holds", "not_applicable")
+_WHOLE = {"result_format": "COMPLETE", "unexpected_index_column_names": ["invoice_id"]}
+
+
+def quiet_context() -> EphemeralDataContext:
+    """Return a context that writes no file, sends nothing home and draws no progress bar."""
+    return gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(
+            analytics_enabled=False,
+            store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+            progress_bars=ProgressBarsConfig(globally=False),
+        ),
+    )
+
+
+def suite(table: str, rules: Sequence[Rule]) -> gx.ExpectationSuite:
+    """Return the suite of a table: each rule expects its column to say nothing but ``holds`` or ``not_applicable``."""
+    return gx.ExpectationSuite(
+        name=table,
+        expectations=[
+            ExpectColumnValuesToBeInSet(
+                column=rule.rule_id,
+                value_set=list(GOOD),
+                severity=FailureSeverity(rule.severity),
+                notes=rule.wording,
+                meta={"rule_id": rule.rule_id},
+            )
+            for rule in rules
+        ],
+    )
+
+
+def broken_by_rule(
+    context: EphemeralDataContext, table: str, rules: Sequence[Rule], outcomes: pd.DataFrame
+) -> dict[str, list[str]]:
+    """Return, for each rule, the ids of the candidates that break it.
+
+    ``outcomes`` has a column ``invoice_id`` and one per rule. Raises ContractError if there is nothing to check, or if
+    an expectation did not look at every row: Great Expectations itself calls that a success or merely a failure.
+    """
+    if outcomes.empty or not rules:
+        raise ContractError(f"suite {table!r}: {len(rules)} rules and {len(outcomes)} rows decide nothing")
+    batch = (
+        context.data_sources.add_pandas(table)
+        .add_dataframe_asset(table)
+        .add_batch_definition_whole_dataframe(table)
+        .get_batch({"dataframe": outcomes})
+    )
+    validated = batch.validate(suite(table, rules), result_format=_WHOLE)
+    found = {_rule_of(result): _broken(result, len(outcomes)) for result in validated.results}
+    if set(found) != {rule.rule_id for rule in rules}:
+        raise ContractError(f"suite {table!r} has {len(rules)} rules, {len(found)} were validated")
+    return found
+
+
+def _rule_of(result: ExpectationValidationResult) -> str:
+    configuration = result.expectation_config
+    if configuration is None:
+        raise ContractError("Great Expectations returned a result without its expectation")
+    return str(configuration.meta["rule_id"])
+
+
+def _broken(result: ExpectationValidationResult, row_count: int) -> list[str]:
+    rule, outcome = _rule_of(result), result.result
+    if "element_count" not in outcome or result.exception_info.get("raised_exception"):
+        raise ContractError(f"rule {rule!r} was not checked: {result.exception_info!r}")
+    if outcome["element_count"] != row_count or outcome["missing_count"]:
+        raise ContractError(
+            f"rule {rule!r} looked at {outcome['element_count']} of {row_count} rows, {outcome['missing_count']} empty"
+        )
+    broken = [str(row["invoice_id"]) for row in outcome.get("unexpected_index_list") or []]
+    if result.success != (not broken) or len(broken) != outcome["unexpected_count"]:
+        raise ContractError(f"rule {rule!r}: {outcome['unexpected_count']} rows break it, {len(broken)} are named")
+    return broken
