@@ -43,7 +43,7 @@ def read_pdf(path: Path) -> Reading:
             return _read_opened(pdf, path)
     except pikepdf.PasswordError as error:
         raise DocumentError("a password is needed to open it", reason_code="encrypted") from error
-    except pikepdf.PdfError as error:
+    except (pikepdf.PdfError, RuntimeError) as error:
         return _by_other_reader(path, error)
 
 
@@ -57,7 +57,7 @@ def _read_opened(pdf: pikepdf.Pdf, path: Path) -> Reading:
         return replace(found, media_type=PDF, page_count=pages)
     from invoices.documents import pdf_text  # its library is loaded for PDFs without an e-invoice only
 
-    reading = pdf_text.read_text(path, pages, is_sound=_is_sound(pdf))
+    reading = pdf_text.read_text(path, pages, is_sound=lambda: _is_sound(pdf))
     return replace(found, page_count=pages) if found is not None and reading.outcome == "needs_extraction" else reading
 
 
@@ -81,9 +81,19 @@ def _checked_page_count(pdf: pikepdf.Pdf) -> int:
 
 
 def _is_sound(pdf: pikepdf.Pdf) -> bool:
-    """Return whether a page that looks empty can be believed: nothing was repaired, no XFA form hides there."""
+    """Return whether a page that looks empty can be believed: all of it decodes, no XFA form hides there."""
     form = pdf.Root.get("/AcroForm")
-    return not pdf.get_warnings() and not (isinstance(form, pikepdf.Dictionary) and "/XFA" in form)
+    if isinstance(form, pikepdf.Dictionary) and "/XFA" in form:
+        return False
+    try:
+        for page in pdf.pages:
+            page.contents_coalesce()
+            contents = page.obj.get("/Contents")
+            if isinstance(contents, pikepdf.Stream):
+                contents.read_bytes()
+    except _BROKEN:
+        return False
+    return not pdf.get_warnings()
 
 
 def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
@@ -183,13 +193,13 @@ def _is_invoice_name(name: str) -> bool:
     return _rank(name) < len(_NAMES)
 
 
-def _by_other_reader(path: Path, error: pikepdf.PdfError) -> Reading:
+def _by_other_reader(path: Path, error: Exception) -> Reading:
     """Return what the second parser makes of a PDF that the first one refused."""
     from invoices.documents import pdf_text
 
     pages = pdf_text.page_count(path)
     if pages:
-        return pdf_text.read_text(path, pages, is_sound=False)
+        return pdf_text.read_text(path, pages, is_sound=lambda: False)
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2048))
         ended = b"%%EOF" in file.read()

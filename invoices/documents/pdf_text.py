@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pypdfium2 as pdfium  # type: ignore[import-untyped]  # it has no stubs
@@ -30,7 +31,7 @@ def page_count(path: Path) -> int:
         return 0
 
 
-def read_text(path: Path, pages: int, *, is_sound: bool) -> Reading:
+def read_text(path: Path, pages: int, *, is_sound: Callable[[], bool]) -> Reading:
     """Return ``not_invoice`` where the pages are blank or certainly another document's, else ``needs_extraction``.
 
     In a PDF that is not sound, what cannot be seen may only have been lost: an empty page is ``damaged_pdf``, and a
@@ -40,8 +41,8 @@ def read_text(path: Path, pages: int, *, is_sound: bool) -> Reading:
         with pdfium.PdfDocument(path) as document:
             reason_code = _verdict(document)
     except pdfium.PdfiumError:
-        reason_code = None if is_sound else "damaged_pdf"
-    if not is_sound and reason_code in _ABSENCES:
+        reason_code = None if is_sound() else "damaged_pdf"
+    if reason_code in _ABSENCES and not is_sound():
         reason_code = _ABSENCES[reason_code]
     if reason_code is None:
         return Reading("needs_extraction", PDF, pages)

@@ -7,8 +7,10 @@ what it does not state has no key; dates are YYYY-MM-DD where the document says 
      "source": "xml|pdf_attachment", "attachment_name": …,
      "invoices": [{
         "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
-        "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13, "payment_terms" BT-20,
-        "note" BT-22, "delivery_date" BT-72, "period_start" BT-73, "period_end" BT-74, "payee_name" BT-59, "iban" BT-84,
+        "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13,
+        "payment_terms" BT-20,
+        "note" BT-22, "delivery_date" BT-72, "period_start" BT-73, "period_end" BT-74, "payee_name" BT-59,
+        "iban" BT-84,
         "seller" BG-4, "buyer" BG-7: {"name", "trading_name", "vat_id", "tax_number", "legal_id", "country", "city",
             "postcode", "line1", "email", "endpoint"},
         "totals": {"line_total" BT-106, "allowance_total" BT-107, "charge_total" BT-108, "tax_exclusive" BT-109,
@@ -20,8 +22,8 @@ what it does not state has no key; dates are YYYY-MM-DD where the document says 
             "tax_category", "tax_rate"}],
         "line_texts": mere texts that ZUGFeRD 1 puts between lines,
         "lines" BG-25: [{"line_id", "parent_line_id", "line_kind" (detail, group, information: EXTENDED),
-            "description" BT-153, "details" BT-154, "note" BT-127, "quantity" BT-129, "unit" BT-130, "unit_price" BT-146,
-            "gross_price" BT-148, "price_base_quantity" BT-149,
+            "description" BT-153, "details" BT-154, "note" BT-127, "quantity" BT-129, "unit" BT-130,
+            "unit_price" BT-146, "gross_price" BT-148, "price_base_quantity" BT-149,
             "net_amount" BT-131, "tax_category", "tax_rate", "allowances" BG-27, "charges" BG-28, "order_line" BT-132,
             "sub_lines" (XRechnung extension)}]}]}
 """
@@ -45,8 +47,10 @@ _SYNTAXES = {
 def syntax_of(root: Element) -> str | None:
     """Return ``cii``, ``zugferd1`` or ``ubl`` for the root of an invoice that can be read here, else None."""
     name, space = local_name(root), namespace(root).casefold()
-    known = (syntax for (root_name, start), syntax in _SYNTAXES.items() if name == root_name and space.startswith(start))
-    return next(known, None)
+    for (known, start), syntax in _SYNTAXES.items():
+        if name == known and space.startswith(start):
+            return syntax
+    return None
 
 
 def read_einvoice(root: Element) -> Record:
