@@ -33,7 +33,7 @@ _SEVERITIES = ("critical", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """``verdicts`` (as ``VERDICTS``): one per candidate, in order; ``findings`` (as ``FINDINGS``): one per broken rule."""
+    """``verdicts`` (``VERDICTS``): one per candidate, in order; ``findings`` (``FINDINGS``): one per broken rule."""
 
     verdicts: pa.Table
     findings: pa.Table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -25,6 +25,8 @@ KNOWN = pa.schema([
     ("invoice_id", pa.string()),
     ("invoice_number", pa.string()),
 ])  # fmt: skip
+
+KnownKeys = Callable[[list[str], list[str]], Sequence[Mapping[str, str | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +56,41 @@ class Shaped:
 
 def shape(
     extractions: pa.Table,
-    known: pa.Table,
+    known: pa.Table | KnownKeys,
     company_tax_ids: Sequence[str],
     stopping_rules: Collection[str] = (),
 ) -> Shaped:
     """Return the candidates of a batch of answers, in the order in which they came.
 
     ``extractions`` has the columns of ``EXTRACTIONS``; of several answers about one document the last counts.
-    ``known`` has the columns of ``KNOWN``: the keys of earlier candidates that were not quarantined. ``stopping_rules``
-    are the rules that quarantine a candidate: such a one is no original for those after it in the batch, as if it had
+    ``known`` has the columns of ``KNOWN``: the keys of earlier candidates that were not quarantined; or it is asked for
+    them with the number keys and content keys of this batch, so that nobody has to hold them all. ``stopping_rules`` are the rules that quarantine a candidate: such a one is no original for those after it in the batch, as if it had
     come in a batch of its own. Raises ContractError when a column is missing or of another type, or a model fails.
     """
     with open_memory() as connection:
         connection.register("extractions", _as("extractions", extractions, EXTRACTIONS))
-        connection.register("known", _as("known", known, KNOWN))
         connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
         connection.register("stopping_rules", pa.table({"rule_id": pa.array(sorted(stopping_rules), pa.string())}))
         build(connection, "staging", "core")
+        keys = _table(connection, "candidate_keys")
+        connection.register("known", _known(known, keys))
+        build(connection, "core/newness")
         return Shaped(
             candidates=_table(connection, "candidates"),
             lines=_table(connection, "candidate_lines"),
             taxes=_table(connection, "candidate_taxes"),
             checks=_table(connection, "candidate_checks"),
-            keys=_table(connection, "candidate_keys"),
+            keys=keys,
             empty=_table(connection, "empty_answers"),
             document_count=len(set(extractions.column("document_sha256").to_pylist())),
         )
+
+
+def _known(known: pa.Table | KnownKeys, keys: pa.Table) -> pa.Table:
+    if callable(known):
+        asked = (sorted(set(keys.column(name).to_pylist())) for name in ("number_key", "content_key"))
+        known = pa.Table.from_pylist([dict(row) for row in known(*asked)], schema=KNOWN)
+    return _as("known", known, KNOWN)
 
 
 def _as(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
