@@ -193,6 +193,14 @@ def test_money_in_the_workbook_shows_the_decimals_of_its_currency(currency: str,
     assert page.cell(2, column).number_format == look
 
 
+def test_the_workbook_knows_no_clock_but_the_batch() -> None:
+    content = render(BATCH, [bill()])["bills.xlsx"]
+    about = openpyxl.load_workbook(io.BytesIO(content)).properties
+    assert about.created == about.modified == BATCH.created_at.replace(tzinfo=None)
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        assert {part.date_time for part in book.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
 def test_a_number_of_more_than_fifteen_digits_is_text_in_the_workbook_and_counted() -> None:
     files = render(BATCH, [bill(total_amount=Decimal("12345678901234.5678"))])
     assert sheet(files, "Bills")[0]["total_amount"] == "12345678901234.5678"
