@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+
+import pyarrow as pa
+
+from expectations.judging import STOPPING_RULES
 
 from invoices.house import House
 from invoices.ledger.documents import Pending, pending_count
@@ -10,6 +16,7 @@ from invoices.ledger.documents import pending as pending_documents
 from invoices.ledger.extractions import Answer, answers
 from invoices.ledger.judgements import known_keys
 from invoices.report import Report
+from transforms.shaping import EXTRACTIONS, KNOWN, Shaped, shape
 
 UNIT = "documents"
 
@@ -32,23 +39,28 @@ def pending(house: House, _report: Report) -> Iterator[Batch]:
 
 def work(house: House, batch: Batch, report: Report) -> None:
     """Shape the answers, judge the candidates, and write verdicts, findings and where each document stands."""
-    from expectations.judging import STOPPING_RULES, judge
+    from expectations.judging import judge
     from flows.verdicts import record
-    from transforms.shaping import Shaped, extractions_table, known_table, shape
-
-    def shaped_with(found: Sequence[Answer]) -> Shaped:
-        extractions, ours = extractions_table(found), house.settings.company.tax_ids
-        alone = shape(extractions, known_table(()), ours, STOPPING_RULES)
-        with house.ledger.reading() as connection:
-            keys = alone.keys.to_pylist()
-            known = known_keys(connection, (k["number_key"] for k in keys), (k["content_key"] for k in keys))
-        return shape(extractions, known_table(known), ours, STOPPING_RULES) if known else alone
 
     with house.ledger.reading() as connection:
         found = answers(connection, [document.document_sha256 for document in batch])
-    shaped = shaped_with(found)
+    shaped = _shape(house, found)
+    judged = judge(shaped)
     with house.ledger.transaction() as tx:
-        report.judged += record(tx, shaped, judge(shaped))
+        report.judged += record(tx, shaped, judged)
+
+
+def _shape(house: House, found: Sequence[Answer]) -> Shaped:
+    """Shape the answers alone; once more with the earlier candidates in view if any has the number or content of one."""
+    extractions = pa.Table.from_pylist([asdict(answer) for answer in found], schema=EXTRACTIONS)
+    shape_with = partial(
+        shape, extractions, company_tax_ids=house.settings.company.tax_ids, stopping_rules=STOPPING_RULES
+    )
+    alone = shape_with(known=KNOWN.empty_table())
+    keys = alone.keys.to_pylist()
+    with house.ledger.reading() as connection:
+        known = known_keys(connection, (key["number_key"] for key in keys), (key["content_key"] for key in keys))
+    return shape_with(known=pa.Table.from_pylist(known, schema=KNOWN)) if known else alone
 
 
 def _next(house: House, last: int) -> Batch:
