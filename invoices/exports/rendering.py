@@ -20,8 +20,8 @@ def render(batch: Batch, invoices: Sequence[Invoice], *, byte_order_mark: bool =
     The same batch and invoices, in whatever order, give the same bytes. ``byte_order_mark`` puts EF BB BF before each
     CSV file, without which Excel takes UTF-8 for the machine's code page and spoils umlauts.
 
-    Raises DocumentError for an invoice that is there twice, or whose number no book can hold; ConfigurationError for
-    more rows than a sheet has.
+    Raises DocumentError for an invoice that is there twice, or that holds a number no book can (NaN, infinity, more
+    than 38 digits on a side of the point).
     """
     _refuse_repeats(batch, invoices)
     ordered = sorted(invoices, key=_row_order)

@@ -17,7 +17,6 @@ from invoices.exports.totals import summarise
 
 _CSV_FILES = ("bills.csv", "bill_lines.csv", "tax_lines.csv")
 _EXPECTED = (*_CSV_FILES, workbook.FILE_NAME)
-_TABLE_SHEETS = (1, 2, 3)  # Bills, Lines, Taxes: the workbook's first sheets
 _UNREADABLE = (ValueError, KeyError, ArithmeticError, csv.Error, zipfile.BadZipFile, zlib.error)
 
 Document = Mapping[str, object]
@@ -71,8 +70,9 @@ def _row_count(name: str, content: bytes) -> int:
     if name != workbook.FILE_NAME:
         return len(csv_records(content))
     with zipfile.ZipFile(io.BytesIO(content)) as book:
-        sheets = [book.read(f"xl/worksheets/sheet{number}.xml") for number in _TABLE_SHEETS]
-    return sum(sheet.count(b"<row ") - 1 for sheet in sheets)
+        sheets = [name for name in book.namelist() if name.startswith("xl/worksheets/sheet")]
+        control = f"xl/worksheets/sheet{len(sheets)}.xml"  # the last sheet; each of the others has one row of header
+        return sum(book.read(name).count(b"<row ") - 1 for name in sheets if name != control)
 
 
 def _content_findings(document: Document, contents: Mapping[str, bytes]) -> list[str]:

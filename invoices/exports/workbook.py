@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,7 +13,6 @@ from xlsxwriter import Workbook  # type: ignore[import-untyped]  # XlsxWriter sh
 from xlsxwriter.format import Format  # type: ignore[import-untyped]  # same
 from xlsxwriter.worksheet import Worksheet  # type: ignore[import-untyped]  # same
 
-from invoices.errors import ConfigurationError
 from invoices.exports.batch import Batch
 from invoices.exports.cells import plain, significant_digits
 from invoices.exports.currencies import minor_digits
@@ -53,19 +52,29 @@ class Sheet:
     rows: Sequence[Sequence[Cell]]
 
 
-def render_workbook(batch: Batch, tables: Sequence[Table], control: Sheet) -> RenderedWorkbook:
-    """Return the workbook with a sheet per table and the control sheet; the same input gives the same bytes.
+def render_workbook(
+    batch: Batch, tables: Sequence[Table], control: Sheet, *, sheet_rows: int = _SHEET_ROWS
+) -> RenderedWorkbook:
+    """Return the workbook with a sheet per table and the control sheet last; the same input gives the same bytes.
 
-    Raises ConfigurationError where a table is longer than a sheet can be.
+    A table longer than ``sheet_rows``, header included, goes on in another sheet: Lines, Lines 2, Lines 3.
     """
     target = io.BytesIO()
     book = Workbook(target, _OPTIONS)
     book.set_properties({"title": f"Export {batch.batch_id}", "created": batch.created_at})
     writer = _Writer(book)
-    for sheet in (*(Sheet(table.sheet, table.columns, table.rows) for table in tables), control):
-        writer.add(batch, sheet)
+    for table in tables:
+        for sheet in _sheets(table, sheet_rows - 1):
+            writer.add(sheet)
+    writer.add(control)
     book.close()
     return RenderedWorkbook(target.getvalue(), writer.departures["cut"], writer.departures["number"])
+
+
+def _sheets(table: Table, capacity: int) -> Iterator[Sheet]:
+    for number, start in enumerate(range(0, max(len(table.rows), 1), capacity), start=1):
+        name = table.sheet if number == 1 else f"{table.sheet} {number}"
+        yield Sheet(name, table.columns, table.rows[start : start + capacity])
 
 
 class _Writer:
@@ -76,13 +85,8 @@ class _Writer:
         self._formats: dict[str, Format] = {}
         self.departures: Counter[str] = Counter()
 
-    def add(self, batch: Batch, sheet: Sheet) -> None:
+    def add(self, sheet: Sheet) -> None:
         """Write one sheet: a frozen header in bold, then the rows."""
-        if len(sheet.rows) >= _SHEET_ROWS:
-            raise ConfigurationError(
-                f"batch {batch.batch_id!r} has {len(sheet.rows)} rows for the sheet {sheet.name!r}, which holds "
-                f"{_SHEET_ROWS - 1}: export in smaller batches"
-            )
         page = self._book.add_worksheet(sheet.name)
         page.freeze_panes(1, 0)
         currency = next(index for index, column in enumerate(sheet.columns) if column.name == "currency")

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from invoices.errors import ConfigurationError, DocumentError
 from invoices.exports import Batch, render
 from invoices.exports.cells import clean, restore
-from invoices.exports.workbook import CUT_MARK
+from invoices.exports.tables import BILL_COLUMNS, bill_table
+from invoices.exports.workbook import CUT_MARK, Sheet, render_workbook
 from invoices.model import Invoice, Line, Party, Tax
 
 BATCH = Batch("batch-000007", dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC))
@@ -216,6 +217,16 @@ def test_a_text_longer_than_a_cell_is_cut_visibly_and_counted_but_whole_in_the_c
     assert 32_765 <= len(shown.encode("utf-16-le")) // 2 <= 32_767
     assert rows(files, "bill_lines.csv")[0]["description"] == long
     assert json.loads(files["manifest.json"])["notices"]["texts_cut"] == 1
+
+
+@pytest.mark.parametrize(("count", "names"), [(0, ["Bills"]), (2, ["Bills"]), (3, ["Bills", "Bills 2"])])
+def test_a_table_longer_than_a_sheet_goes_on_in_another(count: int, names: list[str]) -> None:
+    table = bill_table(BATCH, [bill(invoice_id=f"i{number}") for number in range(count)])
+    rendered = render_workbook(BATCH, [table], Sheet("Control", BILL_COLUMNS, []), sheet_rows=3)
+    book = openpyxl.load_workbook(io.BytesIO(rendered.content))
+    assert book.sheetnames == [*names, "Control"]
+    found = [row[1] for name in names for row in book[name].iter_rows(min_row=2, values_only=True)]
+    assert found == [f"i{number}" for number in range(count)]
 
 
 def test_a_date_before_excel_is_text() -> None:
