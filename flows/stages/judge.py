@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
 from expectations.judging import STOPPING_RULES
-
 from invoices.house import House
 from invoices.ledger.documents import Pending, pending_count
 from invoices.ledger.documents import pending as pending_documents
-from invoices.ledger.extractions import Answer, answers
+from invoices.ledger.extractions import answers
 from invoices.ledger.judgements import known_keys
 from invoices.report import Report
-from transforms.shaping import EXTRACTIONS, KNOWN, Shaped, shape
+from transforms.shaping import EXTRACTIONS, shape
 
 UNIT = "documents"
 
@@ -44,23 +44,20 @@ def work(house: House, batch: Batch, report: Report) -> None:
 
     with house.ledger.reading() as connection:
         found = answers(connection, [document.document_sha256 for document in batch])
-    shaped = _shape(house, found)
+    shaped = shape(
+        pa.Table.from_pylist([asdict(answer) for answer in found], schema=EXTRACTIONS),
+        partial(_known, house),
+        house.settings.company.tax_ids,
+        STOPPING_RULES,
+    )
     judged = judge(shaped)
     with house.ledger.transaction() as tx:
         report.judged += record(tx, shaped, judged)
 
 
-def _shape(house: House, found: Sequence[Answer]) -> Shaped:
-    """Shape the answers alone; once more with the earlier candidates in view if any has the number or content of one."""
-    extractions = pa.Table.from_pylist([asdict(answer) for answer in found], schema=EXTRACTIONS)
-    shape_with = partial(
-        shape, extractions, company_tax_ids=house.settings.company.tax_ids, stopping_rules=STOPPING_RULES
-    )
-    alone = shape_with(known=KNOWN.empty_table())
-    keys = alone.keys.to_pylist()
+def _known(house: House, number_keys: Iterable[str], content_keys: Iterable[str]) -> list[Mapping[str, Any]]:
     with house.ledger.reading() as connection:
-        known = known_keys(connection, (key["number_key"] for key in keys), (key["content_key"] for key in keys))
-    return shape_with(known=pa.Table.from_pylist(known, schema=KNOWN)) if known else alone
+        return known_keys(connection, number_keys, content_keys)
 
 
 def _next(house: House, last: int) -> Batch:
