@@ -17,6 +17,7 @@ from pathlib import Path
 
 from invoices.documents.document_files import read_file
 from invoices.documents.outcomes import Reading, because
+from invoices.documents.sniffing import UNKNOWN
 
 _OPEN_FILES = 64
 _ADDRESS_SPACE = 2 << 30  # mapped libraries and files count here, so this is only the outer wall
@@ -59,10 +60,10 @@ def answered(read: Callable[[Path], Reading], path: Path) -> tuple[Reading, bool
     try:
         return read(path), False
     except MemoryError:
-        return because("reader_memory", "application/octet-stream"), True
+        return because("reader_memory", UNKNOWN), True
     except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is an answer about this file
         reason = f"the reader failed with {type(error).__name__}: {error}"
-        return because("reader_crashed", "application/octet-stream", reason), True
+        return because("reader_crashed", UNKNOWN, reason), True
 
 
 def confine(limits: Limits) -> None:

@@ -106,7 +106,7 @@ def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
             broken = (name, error)
             continue
         if syntax_of(root):
-            payloads.append({**read_einvoice(root), "source": "pdf_attachment", "attachment_name": name})
+            payloads.append({**read_einvoice(root), "source": "pdf_attachment", "attachment_name": shown(name)})
         else:
             others.append(other_document(root))
     if payloads:

@@ -10,19 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
 from invoices.documents.child import Limits
 from invoices.documents.outcomes import Reading, because
+from invoices.documents.sniffing import HEAD, UNKNOWN, media_type
 from invoices.errors import TransientError
 
 _START_SECONDS = 60.0  # an overloaded machine starts slowly; that is not the document's fault
 _CLOSE_SECONDS = 2.0
 _LONGEST_ANSWER = 64 * 1024 * 1024
 _MEMORY_SHARE = 0.7  # of what is allowed: a child that died with more in use died of it
-_UNKNOWN = "application/octet-stream"
 
 
 class ReaderProcess:
@@ -40,13 +40,14 @@ class ReaderProcess:
         try:
             answer = self._answer(process, time.monotonic() + self._limits.seconds)
         except EOFError:
-            return self._died()
+            return self._died(path)
         except TimeoutError:
             self._kill()
-            return because("reader_timeout", _UNKNOWN, f"reading took more than {self._limits.seconds:g} seconds")
+            return because("reader_timeout", _type_of(path), f"reading took more than {self._limits.seconds:g} seconds")
         if answer.get("last"):
             self.close()
-        return Reading(**answer["reading"])
+        reading = Reading(**answer["reading"])
+        return replace(reading, media_type=_type_of(path)) if reading.media_type == UNKNOWN else reading
 
     def close(self) -> None:
         """End the child: politely, then not."""
@@ -101,15 +102,15 @@ class ReaderProcess:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _died(self) -> Reading:
+    def _died(self, path: Path) -> Reading:
         """Return why the child is gone, judged by how it ended and how much memory it held."""
         status, resident = self._reaped()
         if status == -signal.SIGXCPU or status == -signal.SIGALRM:
-            return because("reader_timeout", _UNKNOWN)
+            return because("reader_timeout", _type_of(path))
         if resident > _MEMORY_SHARE * self._limits.memory_bytes:
-            return because("reader_memory", _UNKNOWN)
+            return because("reader_memory", _type_of(path))
         ended = f"signal {-status}" if status < 0 else f"status {status}"
-        return because("reader_crashed", _UNKNOWN, f"the reader died of this file ({ended})")
+        return because("reader_crashed", _type_of(path), f"the reader died of this file ({ended})")
 
     def _reaped(self) -> tuple[int, int]:
         """Return the exit status of a child that is gone and the most memory it held, in bytes."""
@@ -137,6 +138,15 @@ def _spawned(module: str, limits: Limits) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         env={"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}, close_fds=True, cwd="/",
     )  # fmt: skip
+
+
+def _type_of(path: Path) -> str:
+    """Return the media type of a document whose reader could not say it any more."""
+    try:
+        with path.open("rb") as file:
+            return media_type(file.read(HEAD))
+    except OSError:
+        return UNKNOWN
 
 
 def _pipe(pipe: IO[bytes] | None) -> int:

@@ -1,0 +1,129 @@
+"""The document store: whole or not at all, once, private."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from invoices.documents.store import DocumentStore
+from invoices.errors import DocumentError
+
+
+class FullDisk(io.BytesIO):
+    """A source whose second block does not arrive, as when the disk behind a copy is full."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise OSError(28, "No space left on device")
+        return super().read(4)
+
+
+def files_in(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_content_comes_back_under_its_hash(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path / "documents")
+    sha256 = store.put(b"an invoice")
+    assert sha256 == hashlib.sha256(b"an invoice").hexdigest()
+    assert store.path(sha256) == tmp_path / "documents" / sha256[:2] / sha256
+    assert store.read(sha256) == b"an invoice"
+    assert sha256 in store
+
+
+def test_a_file_and_its_bytes_are_the_same_document(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path / "documents")
+    (tmp_path / "in.pdf").write_bytes(b"x" * 3_000_000)
+    assert store.put_file(tmp_path / "in.pdf") == (store.put(b"x" * 3_000_000), 3_000_000)
+    assert store.put_file(io.BytesIO(b"open")) == (hashlib.sha256(b"open").hexdigest(), 4)
+
+
+def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    sha256 = store.put(b"once")
+    before = store.path(sha256).stat()
+    assert store.put(b"once") == sha256
+    assert store.put_file(io.BytesIO(b"once")) == (sha256, 4)
+    after = store.path(sha256).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_a_stored_document_that_lost_its_end_is_replaced(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    sha256 = store.put(b"whole document")
+    os.truncate(store.path(sha256), 3)
+    with pytest.raises(DocumentError, match="not what was stored"):
+        store.read(sha256)
+    store.put(b"whole document")
+    assert store.read(sha256) == b"whole document"
+
+
+def test_a_document_that_was_never_stored_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError) as caught:
+        DocumentStore(tmp_path).read("0" * 64)
+    assert caught.value.reason_code == "missing"
+    assert "0" * 64 not in DocumentStore(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "0" * 63, "A" * 64, "0" * 64 + "\n"])
+def test_only_a_hash_is_a_name(tmp_path: Path, name: str) -> None:
+    store = DocumentStore(tmp_path)
+    assert name not in store
+    with pytest.raises(ValueError, match="not a SHA-256"):
+        store.path(name)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        store = DocumentStore(tmp_path / "documents")
+        path = store.path(store.put(b"private"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (path.parent, path.parent.parent)] == [0o700, 0o700]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    with pytest.raises(OSError, match="No space left"):
+        store.put_file(FullDisk(b"12345678"))
+    assert files_in(tmp_path) == []
+
+
+def test_leftovers_go_after_a_day_and_not_before(tmp_path: Path) -> None:
+    DocumentStore(tmp_path)
+    old, young = tmp_path / "incoming" / "old", tmp_path / "incoming" / "young"
+    for left in (old, young):
+        left.write_bytes(b"half")
+    yesterday = time.time() - 25 * 60 * 60
+    os.utime(old, (yesterday, yesterday))
+    DocumentStore(tmp_path)
+    assert files_in(tmp_path) == [young]
+
+
+def test_many_threads_storing_the_same_bytes_store_one_document(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    threads = [threading.Thread(target=store.put, args=(b"shared",)) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [path.read_bytes() for path in files_in(tmp_path)] == [b"shared"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(content=st.binary(max_size=2000))
+def test_any_bytes_come_back(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    store = DocumentStore(tmp_path_factory.mktemp("store"))
+    assert store.read(store.put(content)) == content
