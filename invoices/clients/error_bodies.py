@@ -18,7 +18,7 @@ LONGEST_TEXT = 200
 _HIDDEN = "[hidden]"
 _SECRETS = re.compile(
     r"(?i)\b(?:bearer|basic)\s+[^\s\"'<>,;]+|\b(?:sk|pk|rk|bf)_(?:live|test)_\w+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|\b(?:authorization|x-api-key|x-api-secret|api[_-]?key|token|password|cookie)\b\s*[\"']?\s*[:=]\s*[\"']?[^\s\"'<>,;&]+"
+    r"|\b(?:authorization|x-api-key|x-api-secret|api[_-]?key|token|password|cookie)\b\s*[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?[^\s\"'<>,;&]+"
 )
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,100}")
@@ -58,7 +58,6 @@ def safe_text(text: object, secrets: Iterable[str] = (), longest: int = LONGEST_
     """Return printable text of at most ``longest`` characters in which no secret is left, or None for no text."""
     if not isinstance(text, str) or not text.strip():
         return None
-    text = text[: 50 * longest]
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         for form in (secret, quote(secret, safe="")):
             text = text.replace(form, _HIDDEN)

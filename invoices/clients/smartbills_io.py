@@ -130,13 +130,17 @@ class SmartBillsIo:
         return _page(items, _position(value), page, page_size)
 
     def receipts(self, since: dt.datetime | None = None) -> Iterator[RemoteReceipt]:
-        """Yield each receipt once, oldest first, from ``since`` on; the last page is read again for late arrivals."""
+        """Yield each receipt once, oldest first, from ``since`` on; the end is read again for those that came late."""
         seen: set[int] = set()
         last = 1
         for page in self._pages("asc"):
             last = page.page
             yield from _new(page, seen, since)
-        yield from _new(self.list(last), seen, since)
+        for number in range(last, MOST_PAGES):
+            page = self.list(number)
+            yield from _new(page, seen, since)
+            if page.is_last:
+                return
 
     def find(self, receipt_id: str, created_after: dt.datetime | None = None) -> FoundReceipts:
         """Return the receipts under our key, newest first: none, one, or the two that must never be.

@@ -113,8 +113,9 @@ class Origin:
         """Check the address and the credentials; raises ConfigurationError, and nothing is sent."""
         self.base_url = checked_base_url(base_url)
         for name, value in (headers or {}).items():
-            if not value.strip() or not value.isascii() or not value.isprintable():
-                raise ConfigurationError(f"the value for {name!r} at {base_url!r} is empty or not printable ASCII")
+            if not value or value != value.strip() or not value.isascii() or not value.isprintable():
+                place = _without_user(base_url)
+                raise ConfigurationError(f"what to send as {name!r} to {place!r} is empty or not printable ASCII")
         self._session, self._headers, self._secrets = session, dict(headers or {}), secrets
         self._patience = patience or Patience()
 

@@ -36,8 +36,8 @@ class Seen:
 class Answer:
     """What to send back, and how badly.
 
-    ``framing`` is ``length``, ``chunked`` or ``close``; ``claims`` overrides the Content-Length; ``cut_after`` closes the
-    line after that many bytes of the body; ``drip`` sends one byte per that many seconds, headers included if told so.
+    ``framing`` is ``length``, ``chunked`` or ``close``; ``claims`` overrides the Content-Length; ``cut_after`` closes
+    the line after that many bytes of the body; ``drip`` sends one byte per that many seconds, headers too if told so.
     """
 
     status: int = 200
