@@ -11,6 +11,7 @@ from invoices.house import House
 from invoices.settings import Settings
 
 REHEARSAL_MINUTE_SECONDS = 1.0
+REHEARSAL_REQUESTS_PER_MINUTE = 1_000
 REHEARSAL_CUSTOMER = "rehearsal@example.org"
 
 
@@ -38,6 +39,7 @@ def rehearse(settings: Settings, closing: ExitStack) -> Settings:
             "base_url": receipts["base_url"],
             "api_key": SecretStr(receipts["api_key"]),
             "tenant_id": receipts["tenant_id"],
+            "requests_per_minute": REHEARSAL_REQUESTS_PER_MINUTE,
             "customer_email": settings.smartbills_io.customer_email or REHEARSAL_CUSTOMER,
         }
     )

@@ -16,7 +16,7 @@ from invoices.clients.transport import make_session
 from invoices.documents.reading import Limits, Readers
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
-from invoices.extraction.budget import Budget
+from invoices.extraction.budget import Budget, Window
 from invoices.extraction.smartbills_com import PLANS
 from invoices.ledger import Ledger
 from invoices.settings import Settings
@@ -98,6 +98,13 @@ class House:
         if part.api_key is None:
             return None
         return SmartBillsIo(part.base_url, part.api_key.get_secret_value(), part.tenant_id, make_session(), part.path)
+
+    @cached_property
+    def smartbills_io_budget(self) -> Budget:
+        """The calls that we allow ourselves."""
+        minute = self.vendor_settings.vendor_minute_seconds or REAL_MINUTE
+        allowed = Window(self.vendor_settings.smartbills_io.requests_per_minute, REAL_MINUTE)
+        return Budget((allowed,), scale=minute / REAL_MINUTE)
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:

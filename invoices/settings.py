@@ -64,6 +64,9 @@ class SmartBillsIo(Part):
     base_url: str = Field("https://api.smartbills.io/v1", description="where the API answers, with its version")
     api_key: SecretStr | None = Field(None, description="without a key, a run rehearses against the sandbox")
     tenant_id: str | None = Field(None, description="sent as x-tenant-id")
+    requests_per_minute: int = Field(
+        60, gt=0, description="our own limit; the vendor's pages name three different ones, this is the lowest"
+    )
     path: str = Field("receipts", description="route below the base URL, e.g. businesses/7/receipts")
     customer_email: str | None = Field(None, description="the customer of receipts whose buyer is not mapped")
     customers: dict[str, ReceiptCustomer] = Field(

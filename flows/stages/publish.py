@@ -39,7 +39,13 @@ def work(house: House, batch: Batch, report: Report) -> None:
         published.receipts["waiting"] += len(batch)
     else:
         found = accepted_invoices(house.settings.warehouse_directory, [receipt.invoice_id for receipt in batch])
-        publisher = ReceiptPublisher(house.ledger, house.smartbills_io, _customers(house), _default_customer(house))
+        publisher = ReceiptPublisher(
+            house.ledger,
+            house.smartbills_io,
+            _customers(house),
+            _default_customer(house),
+            house.smartbills_io_budget,
+        )
         publisher.publish(batch, {invoice.invoice_id: invoice for invoice in found}, published)
     report.receipts += published.receipts
     report.problems += published.problems

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from invoices.clients.json_text import render
 from invoices.clients.smartbills_io import RemoteReceipt
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
+from invoices.extraction.budget import Budget
 from invoices.ledger import Ledger
 from invoices.ledger.outbox import Outgoing, move
 from invoices.model import Invoice
@@ -60,11 +61,12 @@ class ReceiptPublisher:
         client: Client,
         customers: Mapping[str, Customer],
         default_customer: Customer | None,
+        budget: Budget,
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Take what is needed; nothing is sent yet."""
-        self._ledger, self._client, self._sleep = ledger, client, sleep
+        self._ledger, self._client, self._budget, self._sleep = ledger, client, budget, sleep
         self._customers, self._default_customer = customers, default_customer
         self._failures = 0
 
@@ -113,7 +115,7 @@ class ReceiptPublisher:
 
     def _send_or_find(self, receipt: Outgoing, body: dict[str, Any], published: Published) -> None:
         if receipt.first_sent_at is not None:
-            found = self._client.find(receipt.receipt_id, receipt.first_sent_at)
+            found = self._find(receipt, receipt.first_sent_at)
             if found:
                 self._mark_published(receipt, found[0], published)
                 return
@@ -122,13 +124,24 @@ class ReceiptPublisher:
         with self._ledger.transaction() as tx:
             move(tx, receipt, "sending", body_sha256=digest, first_sent_at=sent_at)
         try:
+            self._await_turn()
             remote = self._client.create(body, receipt.receipt_id)
         except UnknownOutcome:
-            found = self._client.find(receipt.receipt_id, sent_at)
+            found = self._find(receipt, sent_at)
             if not found:
                 raise
             remote = found[0]
         self._mark_published(receipt, remote, published)
+
+    def _find(self, receipt: Outgoing, sent_at: dt.datetime) -> list[RemoteReceipt]:
+        self._await_turn()
+        return self._client.find(receipt.receipt_id, sent_at)
+
+    def _await_turn(self) -> None:
+        """Sleep until our own limit allows a call."""
+        if (pause := self._budget.wait()) > 0:
+            self._sleep(pause)
+        self._budget.spend()
 
     def _mark_published(self, receipt: Outgoing, remote: RemoteReceipt, published: Published) -> None:
         with self._ledger.transaction() as tx:
