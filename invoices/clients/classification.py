@@ -96,6 +96,11 @@ def of_broken_line(call: Call, what: str, *, was_sent: bool) -> InvoicesError:
     return UnknownOutcome(f"{call} was sent, but its answer is missing: {what}")
 
 
+def of_untrusted_certificate(call: Call) -> InvoicesError:
+    """Return the error for a server that cannot prove who it is; nothing was sent to it."""
+    return ContractError(f"{call} was not sent: the server's certificate cannot be verified")
+
+
 def of_unreadable(call: Call, what: str, request: str | None, *, is_cut: bool = False) -> InvoicesError:
     """Return the error for a 2xx that cannot be understood; a POST has done its work all the same."""
     text = f"{call} answered success, but {what}"

@@ -18,7 +18,8 @@ LONGEST_TEXT = 200
 _HIDDEN = "[hidden]"
 _SECRETS = re.compile(
     r"(?i)\b(?:bearer|basic)\s+[^\s\"'<>,;]+|\b(?:sk|pk|rk|bf)_(?:live|test)_\w+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|\b(?:authorization|x-api-key|x-api-secret|api[_-]?key|token|password|cookie)\b\s*[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?[^\s\"'<>,;&]+"
+    r"|\b(?:authorization|x-api-key|x-api-secret|api[_-]?key|token|password|cookie)\b\s*[\"']?\s*[:=]\s*[\"']?"
+    r"(?:(?:bearer|basic)\s+)?[^\s\"'<>,;&]+"
 )
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,100}")

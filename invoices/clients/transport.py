@@ -6,6 +6,7 @@ each request to its own origin is given its own headers. Sources: reliability V-
 
 from __future__ import annotations
 
+import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -168,6 +169,8 @@ def exchange(
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidHeader):
             raise ConfigurationError(f"{call}: the address or a header cannot be sent") from None
         except _BROKEN as error:
+            if isinstance(_innermost(error), ssl.SSLCertVerificationError):
+                raise classification.of_untrusted_certificate(call) from None
             what = f"no complete answer within {patience.total:g} s" if watch.has_expired else _in_words(error)
             raise classification.of_broken_line(call, what, was_sent=watch.was_sent) from None
 
@@ -261,12 +264,15 @@ def _host(location: str) -> str | None:
 
 def _in_words(error: BaseException) -> str:
     """Return what broke, in words that hold no address, header or body."""
-    seen: BaseException = error
+    return " / ".join(dict.fromkeys([type(error).__name__, type(_innermost(error)).__name__]))
+
+
+def _innermost(error: BaseException) -> BaseException:
+    seen = error
     for _ in range(6):
         inner = getattr(seen, "reason", None) or (seen.args[0] if seen.args else None)
         inner = inner if isinstance(inner, BaseException) else (seen.__cause__ or seen.__context__)
         if inner is None:
             break
         seen = inner
-    kinds = dict.fromkeys([type(error).__name__, type(seen).__name__])
-    return " / ".join(kinds)
+    return seen

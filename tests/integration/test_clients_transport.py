@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import shutil
 import socket
+import ssl
+import subprocess
+import threading
 import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -309,3 +316,58 @@ def test_a_foreign_session_is_refused_before_anything_is_sent(server: ScriptedSe
     with requests.Session() as foreign, pytest.raises(ConfigurationError, match="make_session"):
         Origin(server.url, foreign).exchange("GET", "x")
     assert server.connections == 0
+
+
+def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing(session: requests.Session, tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not at hand to make a certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    received: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        line, _ = listener.accept()
+        with line, contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as secure:
+            received.append(secure.recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve, args=(listener,))
+        serving.start()
+        with pytest.raises(ContractError, match="certificate cannot be verified"):
+            Origin(f"https://127.0.0.1:{listener.getsockname()[1]}", session).exchange("POST", "x", data=b"{}")
+        serving.join()
+    assert not any(received)
+
+
+def test_an_upload_that_nobody_takes_ends_at_the_deadline(session: requests.Session) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        started = time.monotonic()
+        with pytest.raises(UnknownOutcome, match="no complete answer"):
+            Origin(f"http://127.0.0.1:{listener.getsockname()[1]}", session, patience=QUICK).exchange(
+                "POST", "x", data=b"x" * 30_000_000
+            )
+        assert time.monotonic() - started < 1.6
+
+
+def test_many_threads_share_a_session_and_keep_their_own_deadlines(
+    server: ScriptedServer, session: requests.Session
+) -> None:
+    server.react(lambda seen: Drop(after=2) if seen.path == "/slow" else Answer.json({"path": seen.path}))
+    origin = Origin(server.url, session, patience=QUICK)
+
+    def ask(number: int) -> str:
+        try:
+            return str(origin.exchange("GET", "slow" if number % 4 == 0 else f"p{number}").json()["path"])
+        except TransientError:
+            return "late"
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(ask, range(40)))
+    assert told == ["late" if number % 4 == 0 else f"/p{number}" for number in range(40)]
