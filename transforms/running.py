@@ -29,7 +29,7 @@ def open_memory() -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET lock_configuration = true")
     for name, text in sorted(models("macros").items()):
-        _run(connection, name, text)
+        run(connection, name, text)
     return connection
 
 
@@ -54,7 +54,7 @@ def build(connection: duckdb.DuckDBPyConnection, *folders: str) -> list[str]:
     texts = {name: text for folder in folders for name, text in models(folder).items()}
     order = in_order(texts)
     for name in order:
-        _run(connection, name, f"CREATE OR REPLACE TABLE {name} AS\n{texts[name]}")
+        run(connection, name, f"CREATE OR REPLACE TABLE {name} AS\n{texts[name]}")
     return order
 
 
@@ -71,7 +71,8 @@ def _read_by(text: str) -> list[str]:
     return _NAMED.findall(_COMMENT.sub("", text))
 
 
-def _run(connection: duckdb.DuckDBPyConnection, name: str, statement: str) -> None:
+def run(connection: duckdb.DuckDBPyConnection, name: str, statement: str) -> None:
+    """Run one statement; raise ContractError naming the model if it does not run."""
     try:
         connection.execute(statement)
     except duckdb.Error as error:

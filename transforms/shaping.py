@@ -64,7 +64,8 @@ def shape(
 
     ``extractions`` has the columns of ``EXTRACTIONS``; of several answers about one document the last counts.
     ``known`` has the columns of ``KNOWN``: the keys of earlier candidates that were not quarantined; or it is asked for
-    them with the number keys and content keys of this batch, so that nobody has to hold them all. ``stopping_rules`` are the rules that quarantine a candidate: such a one is no original for those after it in the batch, as if it had
+    them with the number keys and content keys of this batch, so that nobody has to hold them all. ``stopping_rules``
+    are the rules that quarantine a candidate: such a one is no original for those after it in the batch, as if it had
     come in a batch of its own. Raises ContractError when a column is missing or of another type, or a model fails.
     """
     with open_memory() as connection:

@@ -1,6 +1,7 @@
 -- Grain: one per candidate and rule about what an invoice must state (EN 16931 BR-02 … BR-15, BR-CO-09, -25, -26).
 WITH c AS (
     SELECT c.*, s.supplier_legal_id, s.has_supplier_address, s.has_customer_address, s.supplier_vat_id,
+           c.extracted_by = 'einvoice' AND s.syntax IS DISTINCT FROM 'zugferd1' AS is_en16931,
            c.extracted_by = 'einvoice' AS is_einvoice,
            c.extracted_by = 'einvoice' AND c.profile NOT IN ('minimum') AS is_full,
            regexp_matches(upper(s.supplier_vat_id), '^[A-Z]{2}') AS has_prefix
@@ -24,7 +25,7 @@ SELECT invoice_id, unnest([
     {rule_id: 'BR-13', outcome: outcome(is_einvoice, net_amount IS NOT NULL),
      message: 'the total without tax is missing'},
     {rule_id: 'BR-14', outcome: outcome(true, total_amount IS NOT NULL), message: 'the total with tax is missing'},
-    {rule_id: 'BR-15', outcome: outcome(is_einvoice, payable_amount IS NOT NULL), message: 'the amount due is missing'},
+    {rule_id: 'BR-15', outcome: outcome(is_en16931, payable_amount IS NOT NULL), message: 'the amount due is missing'},
     {rule_id: 'TAX-STATED', outcome: outcome(true, tax_amount IS NOT NULL OR (is_einvoice AND net_amount = total_amount)),
      message: CASE WHEN is_einvoice THEN 'the tax total is missing, though the totals with and without tax differ'
          ELSE 'the extractor states no tax amounts; a person must add or confirm them' END},

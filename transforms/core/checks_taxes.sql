@@ -3,7 +3,7 @@
 WITH t AS (
     SELECT
         *,
-        format('{} {}% of {}', coalesce(tax_category, 'no category'), coalesce(tax_rate, 0), taxable_amount) AS name,
+        format('{} {}% of {}', coalesce(tax_category, 'no category'), said(tax_rate), said(taxable_amount)) AS name,
         tax_amount::DECIMAL(20, 4) * 100::DECIMAL(3, 0)
             - taxable_amount::DECIMAL(19, 4) * coalesce(tax_rate, 0)::DECIMAL(18, 6) AS difference
     FROM candidate_taxes
@@ -17,7 +17,7 @@ WITH t AS (
         bool_and(exemption_reason IS NOT NULL) FILTER (WHERE tax_category IN ('E', 'AE', 'K', 'G', 'O')) AS has_reason,
         bool_or(taxable_amount IS NOT NULL AND tax_amount IS NOT NULL) AS has_both,
         coalesce(bool_or(abs(difference) >= 100 OR (coalesce(tax_rate, 0) = 0 AND tax_amount != 0)), false) AS is_far,
-        string_agg(format('{} is not {}', name, tax_amount), '; ' ORDER BY tax_number)
+        string_agg(format('{} is not {}', name, said(tax_amount)), '; ' ORDER BY tax_number)
             FILTER (WHERE abs(difference) >= 100 OR (coalesce(tax_rate, 0) = 0 AND tax_amount != 0)) AS far
     FROM t GROUP BY invoice_id
 )

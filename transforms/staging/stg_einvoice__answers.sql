@@ -2,7 +2,7 @@
 SELECT
     document_sha256,
     from_json(payload, '{
-        "profile": "VARCHAR",
+        "syntax": "VARCHAR", "profile": "VARCHAR",
         "invoices": [{
             "invoice_number": "VARCHAR", "issue_date": "VARCHAR", "due_date": "VARCHAR", "type_code": "VARCHAR",
             "kind": "VARCHAR", "currency": "VARCHAR", "order_number": "VARCHAR", "payment_terms": "VARCHAR",

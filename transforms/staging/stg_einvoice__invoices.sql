@@ -1,12 +1,13 @@
 -- Grain: one per invoice stated in an e-invoice document; amounts and dates still as texts.
 WITH found AS (
-    SELECT document_sha256, parsed.profile AS profile,
+    SELECT document_sha256, parsed.syntax AS syntax, parsed.profile AS profile,
            unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
     FROM stg_einvoice__answers
 )
 SELECT
     document_sha256,
     ordinal,
+    stated(syntax) AS syntax,
     coalesce(stated(profile), 'other') AS profile,
     stated(i.kind) AS kind,
     stated(i.type_code) AS type_code,

@@ -1,0 +1,11 @@
+-- Grain: one per accepted invoice. Amounts as stated: a credit note's are positive where the document's are.
+SELECT
+    invoice_id, document_sha256, ordinal, extracted_by, kind, direction,
+    invoice_number, issued_on, due_on, order_number,
+    supplier_name, supplier_tax_id, supplier_country, supplier_iban,
+    customer_name, customer_tax_id, customer_country,
+    currency, line_total_amount, discount_amount, charge_amount, net_amount, tax_amount, total_amount,
+    prepaid_amount, rounding_amount, payable_amount,
+    received_at, judged_at, judged_by
+FROM core.candidates
+WHERE verdict = 'accepted'
