@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.stages.export import write_files
+from flows.stages.export import manifest_hash, render_files, write_files
 from invoices.errors import ConfigurationError, ContractError
 from invoices.house import House
 from invoices.ledger.batches import export_batch_list, invoices_in, manifest_of
@@ -28,9 +28,10 @@ def reissue(house: House, batch_id: str) -> Path:
         raise ContractError(
             f"{batch_id}: the warehouse has {len(accepted)} of {len(wanted)} invoices; try: invoices rebuild"
         )
-    manifest = write_files(house, batch, accepted)
+    files = render_files(batch, accepted)
+    manifest = manifest_hash(files)
     if issued is not None and manifest != issued:
         raise ContractError(
             f"{batch_id}: the files differ from those issued (manifest {issued[:12]}, now {manifest[:12]})"
         )
-    return house.settings.exports_directory / batch_id
+    return write_files(house, batch, files)

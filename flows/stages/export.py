@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from invoices.exports import Batch as FileBatch
 from invoices.exports import render, write
@@ -42,17 +43,26 @@ def work(house: House, batch: Batch, report: Report) -> None:
     if assigned is None:
         with house.ledger.transaction() as tx:
             assigned = assign(tx, [invoice.invoice_id for invoice in accepted])
-    manifest = write_files(house, assigned, accepted)
+    files = render_files(assigned, accepted)
+    write_files(house, assigned, files)
     with house.ledger.transaction() as tx:
-        issue(tx, assigned, manifest)
+        issue(tx, assigned, manifest_hash(files))
     report.export_batches.append(assigned.batch_id)
     report.exported_invoices += len(accepted)
 
 
-def write_files(house: House, batch: ExportBatch, accepted: list[Invoice]) -> str:
-    """Write a batch's files, byte for byte as ever; return the hash of its manifest."""
-    files = render(FileBatch(batch.batch_id, batch.created_at), accepted)
-    write(house.settings.exports_directory, FileBatch(batch.batch_id, batch.created_at), files)
+def render_files(batch: ExportBatch, accepted: list[Invoice]) -> dict[str, bytes]:
+    """Return a batch's files by name: the same bytes whenever they are made."""
+    return render(FileBatch(batch.batch_id, batch.created_at), accepted)
+
+
+def write_files(house: House, batch: ExportBatch, files: dict[str, bytes]) -> Path:
+    """Put a batch's files in place, all at once; return their directory."""
+    return write(house.settings.exports_directory, FileBatch(batch.batch_id, batch.created_at), files)
+
+
+def manifest_hash(files: dict[str, bytes]) -> str:
+    """Return the hash of the manifest, which itself holds the hashes of the other files."""
     return hashlib.sha256(files["manifest.json"]).hexdigest()
 
 

@@ -69,7 +69,7 @@ def _write_parquet(directory: Path, draft: Path) -> dict[str, int]:
         for schema, name in found:
             target = draft / "parquet" / schema / name / f"{name}.parquet"
             target.parent.mkdir(parents=True, mode=0o700)
-            connection.table(f"{schema}.{name}").write_parquet(str(target), compression="zstd")
+            connection.sql(f"from {schema}.{name}").write_parquet(str(target), compression="zstd")
             row = connection.execute(f"select count(*) from {schema}.{name}").fetchone()
             counts[f"{schema}.{name}"] = int(row[0]) if row else 0
         connection.execute("checkpoint")
