@@ -1,0 +1,17 @@
+"""What we rehearse against: stand-ins for remote APIs, and the sample world they know; shares no code with the house."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def samples_directory() -> Path:
+    """Return the folder of the sample world: inside the installed package, else in the checkout.
+
+    It holds ``manifest.jsonl`` and ``inbox/``. Raises FileNotFoundError where neither place has them.
+    """
+    package = Path(__file__).resolve().parent
+    for directory in (package / "samples", package.parent / "data" / "samples"):
+        if (directory / "manifest.jsonl").is_file():
+            return directory
+    raise FileNotFoundError(f"no sample world in {str(package)!r} nor beside it; run: python -m sandbox make-samples")
