@@ -1,4 +1,4 @@
-"""A picture as a reading: a task for a model, or a logo, or broken, by its header alone."""
+"""A picture as a reading: a task for a model, or a logo, or broken, by its header and its last bytes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from PIL import Image
 from invoices.documents.outcomes import Reading, because
 
 MAX_PIXELS = 50_000_000
+_TAIL = 65_536
+_END_MARKS = {"image/png": b"IEND", "image/jpeg": b"\xff\xd9"}
+
 # No invoice can be read below these; a stamp of 300 by 300 or a banner of 1000 by 60 is decoration.
 MIN_SIDE = 200
 MIN_PIXELS = 120_000
@@ -30,4 +33,13 @@ def read_image(path: Path, media_type: str) -> Reading:
         return because("too_large", media_type, f"the picture has {width} × {height} pixels")
     if min(width, height) < MIN_SIDE or width * height < MIN_PIXELS:
         return because("logo", media_type, f"a picture of {width} × {height} pixels is too small to hold an invoice")
+    if not _has_end(path, media_type):
+        return because("truncated", media_type)
     return Reading("needs_extraction", media_type, 1)
+
+
+def _has_end(path: Path, media_type: str) -> bool:
+    """Return whether the end mark is among the last bytes; some cameras append data of their own after it."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return _END_MARKS[media_type] in file.read()

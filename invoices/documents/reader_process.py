@@ -33,12 +33,13 @@ class ReaderProcess:
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
+        self._status = 0  # of the last child that died
+        self._resident = 0
 
     def read(self, path: Path) -> Reading:
         """Return what the document is, or why its reader was stopped. Raises TransientError if no child starts."""
-        process = self._asked(path)
         try:
-            answer = self._answer(process, time.monotonic() + self._limits.seconds)
+            answer = self._answered(path)
         except EOFError:
             return self._died(path)
         except TimeoutError:
@@ -48,6 +49,19 @@ class ReaderProcess:
             self.close()
         reading = Reading(**answer["reading"])
         return replace(reading, media_type=_type_of(path)) if reading.media_type == UNKNOWN else reading
+
+    def _answered(self, path: Path) -> dict[str, Any]:
+        """Return the child's answer; a child that somebody else killed is replaced and asked once more.
+
+        Raises TimeoutError at the deadline, EOFError where the child died of the document.
+        """
+        try:
+            return self._answer(self._asked(path), time.monotonic() + self._limits.seconds)
+        except EOFError:
+            self._reap()
+            if self._status != -signal.SIGKILL:
+                raise
+        return self._answer(self._asked(path), time.monotonic() + self._limits.seconds)
 
     def close(self) -> None:
         """End the child: politely, then not."""
@@ -103,25 +117,26 @@ class ReaderProcess:
         return answer
 
     def _died(self, path: Path) -> Reading:
-        """Return why the child is gone, judged by how it ended and how much memory it held."""
-        status, resident = self._reaped()
+        """Return why the child is gone, judged by how it ended (SIGKILL: by the kernel, out of memory)."""
+        self._reap()
+        status, resident = self._status, self._resident
         if status == -signal.SIGXCPU or status == -signal.SIGALRM:
             return because("reader_timeout", _type_of(path))
-        if resident > _MEMORY_SHARE * self._limits.memory_bytes:
+        if status == -signal.SIGKILL or resident > _MEMORY_SHARE * self._limits.memory_bytes:
             return because("reader_memory", _type_of(path))
         ended = f"signal {-status}" if status < 0 else f"status {status}"
         return because("reader_crashed", _type_of(path), f"the reader died of this file ({ended})")
 
-    def _reaped(self) -> tuple[int, int]:
-        """Return the exit status of a child that is gone and the most memory it held, in bytes."""
+    def _reap(self) -> None:
+        """Note the exit status of a child that is gone, and the most memory it held in bytes."""
         process, self._process, self._received = self._process, None, b""
         if process is None:
-            return 0, 0
+            return
         with process:
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)  # it may have closed its output without ending
             _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        return process.returncode, usage.ru_maxrss * 1024
+            process.returncode = self._status = os.waitstatus_to_exitcode(status)
+        self._resident = usage.ru_maxrss * 1024
 
     def _kill(self) -> None:
         if self._process is None:

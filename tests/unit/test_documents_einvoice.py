@@ -220,13 +220,11 @@ def test_a_text_that_is_no_date_stays_as_it_is_written(value: str) -> None:
     assert iso_date(value) == value or len(iso_date(value)) == 10
 
 
-@given(name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60))
+XML_TEXT = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
+
+
+@given(name=st.text(XML_TEXT, min_size=1, max_size=60))
 def test_any_name_comes_through_unchanged(name: str) -> None:
     escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     content = cii().replace("Bäckerei Ünal".encode(), escaped.encode())
-    try:
-        root = parse_xml(content)
-    except Exception as error:  # noqa: BLE001 - characters that XML itself forbids
-        assert "malformed" in str(getattr(error, "reason_code", ""))
-        return
-    assert read_einvoice(root)["invoices"][0]["seller"].get("name") == (name.strip() or None)
+    assert invoice(content)["seller"].get("name") == (name.strip() or None)

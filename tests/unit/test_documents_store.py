@@ -24,7 +24,7 @@ class FullDisk(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         if self.tell():
             raise OSError(28, "No space left on device")
-        return super().read(4)
+        return super().read(min(4, size or 4))
 
 
 def files_in(root: Path) -> list[Path]:
