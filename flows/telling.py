@@ -65,7 +65,7 @@ def standing(house: House) -> dict[str, Any]:
         ],
         "receipts": {
             "published": by_status["published"],
-            "waiting": by_status["waiting"] + by_status["pending"] + by_status["sending"],
+            "waiting": sum(by_status[status] for status in ("pending", "waiting", "sending", "held")),
             "failed": by_status["failed"],
         },
         "exports": exports,

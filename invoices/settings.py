@@ -1,7 +1,8 @@
 """Everything that can be set, from ``invoices.toml`` and the environment; nothing else reads either.
 
 Environment names are ``INVOICES_`` + the field, nested with ``__``: ``INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL``. A
-secret may also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment wins over the file.
+secret may also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment wins
+over the file.
 """
 
 from __future__ import annotations

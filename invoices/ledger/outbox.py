@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import receipts
 
-Status = Literal["pending", "waiting", "sending", "published", "failed"]
+Status = Literal["pending", "waiting", "sending", "held", "published", "failed"]  # held: a person has to decide
 OPEN = ("pending", "waiting", "sending")
 
 

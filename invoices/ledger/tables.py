@@ -153,7 +153,7 @@ receipts = Table(
     Column("invoice_id", String(32), primary_key=True),
     Column("publisher", String(40), primary_key=True),
     Column("receipt_id", String(60), nullable=False),
-    Column("status", String(12), nullable=False),  # pending, waiting, sending, published, failed
+    Column("status", String(12), nullable=False),  # pending, waiting, sending, held, published, failed
     Column("remote_id", String(60)),
     Column("body_sha256", String(64)),
     Column("reason_code", String(60)),

@@ -91,7 +91,7 @@ class ReceiptPublisher:
                 except TransientError as error:
                     self._heed(error)
         except DocumentError as error:
-            status = "waiting" if error.reason_code == "credit_note_not_published" else "failed"
+            status = "held" if error.reason_code == "credit_note_not_published" else "failed"
             self._move(receipt, status, published, error.reason_code, str(error))
         except AccountError as error:
             return self._stop(published, f"smartbills.io refuses the account: {error}")

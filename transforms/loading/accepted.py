@@ -16,6 +16,7 @@ _HEADER = (
     "total_amount", "due_on", "order_number", "net_amount", "discount_amount", "charge_amount", "tax_amount",
     "prepaid_amount", "payable_amount",
 )  # fmt: skip
+NO_GROUPS = "coalesce(line_kind, 'detail') = 'detail'"  # group lines repeat what their parts state
 _PARTY = ("name", "tax_id", "country", "iban")
 _LINE = tuple(Line.__slots__)
 _TAX = tuple(Tax.__slots__)
@@ -27,7 +28,7 @@ def accepted_invoices(directory: Path, wanted: Sequence[str]) -> list[Invoice]:
         return []
     with duckdb.connect(published_path(directory), read_only=True) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        lines = _children(connection, "invoice_lines", _LINE, "line_number", wanted, "coalesce(line_kind, 'detail') = 'detail'")
+        lines = _children(connection, "invoice_lines", _LINE, "line_number", wanted, NO_GROUPS)
         taxes = _children(connection, "invoice_taxes", _TAX, "tax_number", wanted)
         party = ", ".join([f"supplier_{name}" for name in _PARTY] + [f"customer_{name}" for name in _PARTY[:3]])
         rows = connection.execute(

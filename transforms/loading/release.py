@@ -1,7 +1,8 @@
 """The published warehouse: a database, Parquet files and a manifest that change together, in one rename.
 
 ``invoices.duckdb``, ``parquet`` and ``manifest.json`` are links through ``current`` into one release below
-``releases``; pointing ``current`` elsewhere is the only step that a reader can see. A reader that has an older release open keeps it.
+``releases``; pointing ``current`` elsewhere is the only step that a reader can see. A reader that has an older
+release open keeps it.
 """
 
 from __future__ import annotations

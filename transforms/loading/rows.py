@@ -153,6 +153,7 @@ TABLES: tuple[LoadTable, ...] = (
         ), _as_is,
     ),
     LoadTable(
-        "core", "exported_invoices", "exported_invoices", ("invoice_id",), _schema(invoice_id=TEXT, batch_id=TEXT), _as_is
+        "core", "exported_invoices", "exported_invoices", ("invoice_id",), _schema(invoice_id=TEXT, batch_id=TEXT),
+        _as_is,
     ),
 )  # fmt: skip
