@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def read_pdf(path: Path) -> Reading:
     except pikepdf.PasswordError as error:
         raise DocumentError("a password is needed to open it", reason_code="encrypted") from error
     except (pikepdf.PdfError, RuntimeError) as error:
+        _raise_if_out_of_memory(error)
         return _by_other_reader(path, error)
 
 
@@ -63,10 +64,9 @@ def _read_opened(pdf: pikepdf.Pdf, path: Path) -> Reading:
 
 def _page_count(pdf: pikepdf.Pdf) -> int | None:
     """Return the number of pages found by walking the tree, never /Count; None where the tree is broken."""
-    try:
+    with _forgiving():
         return len(pdf.pages)
-    except _BROKEN:
-        return None
+    return None
 
 
 def _checked_page_count(pdf: pikepdf.Pdf) -> int:
@@ -85,15 +85,29 @@ def _is_sound(pdf: pikepdf.Pdf) -> bool:
     form = pdf.Root.get("/AcroForm")
     if isinstance(form, pikepdf.Dictionary) and "/XFA" in form:
         return False
-    try:
+    with _forgiving():
         for page in pdf.pages:
             page.contents_coalesce()
             contents = page.obj.get("/Contents")
             if isinstance(contents, pikepdf.Stream):
                 contents.read_bytes()
-    except _BROKEN:
-        return False
-    return not pdf.get_warnings()
+        return not pdf.get_warnings()
+    return False
+
+
+@contextlib.contextmanager
+def _forgiving() -> Generator[None, None, None]:
+    """Leave the block where the PDF is broken; running out of memory is not the PDF's being broken."""
+    try:
+        yield
+    except _BROKEN as error:
+        _raise_if_out_of_memory(error)
+
+
+def _raise_if_out_of_memory(error: Exception) -> None:
+    """Raise the MemoryError that qpdf reports as a decoding error."""
+    if "bad_alloc" in str(error):
+        raise MemoryError(str(error)) from error
 
 
 def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
@@ -129,10 +143,9 @@ def _xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
             continue
         seen.add(stream.objgen)
         if not name.lower().endswith((".pdf", ".png", ".jpg", ".jpeg")):
-            try:
+            content = b""
+            with _forgiving():
                 content = stream.read_bytes()
-            except _BROKEN:
-                continue
             if media_type(content) == "application/xml":
                 yield name, content
 
@@ -140,7 +153,7 @@ def _xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
 def _listed_files(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
     """Return the attachments, as many as can be listed before a broken one."""
     listed: list[tuple[str, pikepdf.Stream]] = []
-    with contextlib.suppress(*_BROKEN):
+    with _forgiving():
         listed.extend(itertools.islice(_embedded_files(pdf), MAX_ATTACHMENTS))
     return listed
 

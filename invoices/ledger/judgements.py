@@ -88,7 +88,7 @@ def _receipt(tx: Transaction, invoice: str, publisher: str) -> dict[str, Any]:
 def known_keys(
     connection: Connection, number_keys: Iterable[str], content_keys: Iterable[str]
 ) -> list[Mapping[str, Any]]:
-    """Return ``number_key``, ``content_key``, ``invoice_id``, ``invoice_number`` of earlier candidates with such a key."""
+    """Return keys, ``invoice_id`` and ``invoice_number`` of the earlier candidates that have one of these keys."""
     found: dict[str, Mapping[str, Any]] = {}
     columns = [candidates.c[name] for name in ("number_key", "content_key", "invoice_id", "invoice_number")]
     for column, keys in ((candidates.c.number_key, number_keys), (candidates.c.content_key, content_keys)):

@@ -50,7 +50,8 @@ class Ledger:
         if version != SCHEMA_VERSION:
             self.close()
             raise ConfigurationError(
-                f"the ledger has schema version {version!r}, this program knows {SCHEMA_VERSION!r}: use the newer program"
+                f"the ledger has schema version {version!r} and this program knows {SCHEMA_VERSION!r}: "
+                "use the newer program"
             )
 
     @contextmanager
@@ -69,6 +70,10 @@ class Ledger:
 
     def remember(self, name: str, value: str) -> str:
         """Return what is remembered under ``name``: ``value`` if nothing was yet."""
+        with self.reading() as connection:
+            known = _recall(connection, name)
+        if known is not None:
+            return known
         with self.transaction() as tx:
             return _remember(tx.connection, name, value)
 
@@ -108,11 +113,15 @@ def _begin(connection: Connection, how: str) -> None:
 
 
 def _remember(connection: Connection, name: str, value: str) -> str:
-    known = connection.scalar(select(notes.c.value).where(notes.c.name == name))
+    known = _recall(connection, name)
     if known is None:
         connection.execute(insert(notes).values(name=name, value=value))
         return value
-    return str(known)
+    return known
+
+
+def _recall(connection: Connection, name: str) -> str | None:
+    return connection.scalar(select(notes.c.value).where(notes.c.name == name))
 
 
 def _engine(url: str) -> Engine:

@@ -1,0 +1,246 @@
+"""The command line on the sample documents, offline: what its users see, and what the other side saw."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sandbox import samples_directory
+from sandbox.journal import read as read_journal
+from tests.e2e.commands import Ran, environment, run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the samples were run once."""
+    return tmp_path_factory.mktemp("house")
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> Ran:
+    """The first run on the samples."""
+    return run(home, "run", "--samples", "--json")
+
+
+def tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return every row of the published warehouse."""
+    with duckdb.connect(str(home / "warehouse" / "invoices.duckdb"), read_only=True) as connection:
+        names = connection.execute(
+            "select table_schema, table_name from information_schema.tables where table_name not like '%dlt%' order by all"
+        ).fetchall()
+        return {f"{s}.{t}": connection.execute(f"select * from {s}.{t} order by all").fetchall() for s, t in names}
+
+
+def test_the_samples_end_in_the_states_that_their_makers_expect(home: Path, first: Ran) -> None:
+    assert first.status == 0, first.err
+    manifest = (samples_directory() / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+    expected = {row["sha256"]: row["expected_state"] for row in map(json.loads, manifest) if row["expected_state"]}
+    found = dict(
+        duckdb.connect(str(home / "warehouse" / "invoices.duckdb"), read_only=True)
+        .execute("select document_sha256, state from core.documents")
+        .fetchall()
+    )
+    assert found == expected
+
+
+def test_the_last_line_tells_machines_what_happened(first: Ran) -> None:
+    told = first.told
+    assert told["documents"]["seen"] == told["documents"]["new"] == sum(told["documents"]["by_state"].values()) > 40
+    assert told["paid"]["calls"] > 0
+    assert told["receipts"]["published"] > 0
+    assert told["exports"]["batches"] == 1
+    assert told["rehearsal"] is True
+
+
+def test_the_sandbox_saw_each_document_once_and_each_receipt_once(home: Path, first: Ran) -> None:
+    journal = read_journal(home / "sandbox")
+    charged = [charge["document_sha256"] for charge in journal["charges"]]
+    created = [receipt["receipt_id"] for receipt in journal["receipts"]]
+    assert len(charged) == len(set(charged)) == first.told["paid"]["calls"]
+    assert len(created) == len(set(created)) == first.told["receipts"]["published"]
+
+
+def test_a_second_run_changes_nothing_and_calls_nobody(home: Path, first: Ran) -> None:
+    rows, release = tables(home), (home / "warehouse" / "current").readlink()
+    journal = read_journal(home / "sandbox")
+    ledger = hashlib.sha256(_dump(home)).hexdigest()
+    second = run(home, "run", "--samples", "--json")
+    assert second.status == 0
+    assert second.told["documents"]["new"] == second.told["rows_loaded"] == 0
+    assert second.told["paid"] == {"calls": 0, "pages": 0}
+    assert second.told["receipts"]["published"] == 0
+    assert second.told["exports"] == {"batches": 0, "invoices": 0}
+    assert read_journal(home / "sandbox") == journal
+    assert (tables(home), (home / "warehouse" / "current").readlink()) == (rows, release)
+    assert hashlib.sha256(_dump(home)).hexdigest() == ledger
+
+
+def test_a_rebuilt_warehouse_is_equal(home: Path, first: Ran) -> None:
+    rows = tables(home)
+    shutil.rmtree(home / "warehouse")
+    assert run(home, "rebuild").status == 0
+    assert tables(home) == rows
+
+
+def test_a_lost_warehouse_is_noticed_and_made_anew(home: Path, first: Ran) -> None:
+    rows = tables(home)
+    (home / "warehouse" / "working.duckdb").unlink()
+    (home / "warehouse" / "current").unlink()
+    ran = run(home, "load")
+    assert "made anew" in ran.out
+    assert tables(home) == rows
+
+
+def test_a_batch_is_reissued_byte_for_byte(home: Path, first: Ran) -> None:
+    batch = home / "exports" / "batch-000001"
+    before = {file.name: file.read_bytes() for file in batch.iterdir()}
+    shutil.rmtree(batch)
+    assert run(home, "export", "--reissue", "batch-000001").status == 0
+    assert {file.name: file.read_bytes() for file in batch.iterdir()} == before
+
+
+def test_explain_tells_the_story_from_sighting_to_export(home: Path, first: Ran) -> None:
+    with duckdb.connect(str(home / "warehouse" / "invoices.duckdb"), read_only=True) as connection:
+        found = connection.execute(
+            "select invoice_number, document_sha256 from core.invoices join core.receipts using (invoice_id) "
+            "where status = 'published' order by all limit 1"
+        ).fetchone()
+    assert found is not None
+    by_number, by_hash = run(home, "explain", found[0]), run(home, "explain", found[1][:12], "--json")
+    for word in ("seen by inbox", "read as an e-invoice", "judged accepted", "published", "exported in batch-000001"):
+        assert word in by_number.out
+    assert by_hash.told["documents"][0]["document"]["document_sha256"] == found[1]
+
+
+def test_status_and_doctor_look_and_change_nothing(home: Path, first: Ran) -> None:
+    before = _dump(home)
+    status, doctor = run(home, "status", "--json"), run(home, "doctor", "--json")
+    assert (status.status, doctor.status) == (0, 0), doctor.out
+    assert status.told["documents"] == first.told["documents"] | {} or status.told["documents"]["seen"] > 40
+    assert all(check["ok"] for check in doctor.told["checks"])
+    assert _dump(home) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({"INVOICES_SMARTBILLS_COM__PLAN": "gold"}, "smartbills_com.plan"),
+        ({"INVOICES_SMARTBILLS_IO__CUSTOMER_MAIL": "a@example.org"}, "smartbills_io.customer_mail"),
+        ({"INVOICES_EXTRACTORS": "crystal_ball"}, "extractors"),
+        ({"INVOICES_LEDGER_URL": "nonsense"}, "ledger"),
+        ({"INVOICES_SMARTBILLS_COM__API_KEY_FILE": "/nowhere/key"}, "INVOICES_SMARTBILLS_COM__API_KEY_FILE"),
+    ],
+)
+def test_wrong_settings_end_with_status_2_before_anything_is_touched(
+    tmp_path: Path, more: dict[str, str], names: str
+) -> None:
+    ran = run(tmp_path, "run", "--samples", env=environment(tmp_path / "house", **more))
+    assert ran.status == 2
+    assert names in ran.err
+    assert not (tmp_path / "house" / "ledger.sqlite").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    ran = run(tmp_path, "run", "--inbox", str(tmp_path / "nowhere"))
+    assert ran.status == 2
+    assert "nowhere" in ran.err
+
+
+def test_an_unknown_identity_is_named(home: Path, first: Ran) -> None:
+    ran = run(home, "explain", "no-such-thing")
+    assert ran.status == 2
+    assert "'no-such-thing'" in ran.err
+
+
+def test_a_vendor_that_is_down_ends_the_run_with_what_was_done_and_what_waits(tmp_path: Path) -> None:
+    home, inbox = tmp_path / "house", tmp_path / "inbox"
+    inbox.mkdir()
+    samples = samples_directory() / "inbox"
+    einvoice = next(iter(sorted(samples.rglob("*.xml"))))
+    for file in [einvoice, *sorted(samples.rglob("*.png"))]:
+        shutil.copyfile(file, inbox / file.name)
+    down = {
+        "INVOICES_SMARTBILLS_COM__BASE_URL": "http://127.0.0.1:9",
+        "INVOICES_SMARTBILLS_COM__API_KEY": "sk_test_canary_extraction",
+        "INVOICES_SMARTBILLS_IO__BASE_URL": "http://127.0.0.1:9/v1",
+        "INVOICES_SMARTBILLS_IO__API_KEY": "sk_test_canary_receipts",
+        "INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL": "books@example.org",
+        "INVOICES_VENDOR_MINUTE_SECONDS": "0.5",
+    }
+    ran = run(home, "run", "--inbox", str(inbox), "--json", env=environment(home, **down))
+    assert ran.status == 1
+    assert ran.told["documents"]["by_state"]["waiting"] > 0
+    assert ran.told["documents"]["by_state"]["accepted"] == 1
+    assert ran.told["receipts"] == {"published": 0, "waiting": 1, "failed": 0}
+    assert ran.told["exports"]["invoices"] == 1
+    assert "smartbills.com" in ran.err
+    assert "smartbills.io" in ran.err
+    _no_secret_anywhere(home, ran, "sk_test_canary")
+
+
+def test_a_second_run_beside_a_running_one_says_so_and_ends_well(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from flows.opening import open_house; from invoices.settings import Settings\n"
+            "with open_house(Settings.load()) as house, house.exclusively():\n print('held', flush=True); sys.stdin.read()",
+        ],
+        env=environment(tmp_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    beside = run(tmp_path, "collect", "--samples")
+    holder.kill()
+    holder.communicate()
+    assert beside.status == 0
+    assert f"process {holder.pid}" in beside.err
+    assert run(tmp_path, "status").status == 0
+
+
+def test_a_terminated_run_ends_soon_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-c", "from flows.cli import main; main()", "run", "--samples"],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "ledger.sqlite").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(started.pid, signal.SIGTERM)
+    out, err = started.communicate(timeout=15)
+    assert started.returncode == 143
+    assert "Traceback" not in out + err
+    assert run(tmp_path, "run", "--samples", "--json").told["documents"]["by_state"]["waiting"] == 0
+
+
+def _dump(home: Path) -> bytes:
+    import sqlite3
+
+    with sqlite3.connect(home / "ledger.sqlite") as connection:
+        dump = "\n".join(connection.iterdump())
+    connection.close()
+    return dump.encode()
+
+
+def _no_secret_anywhere(home: Path, ran: Ran, canary: str) -> None:
+    assert canary not in ran.out + ran.err
+    for file in home.rglob("*"):
+        if file.is_file():
+            assert canary.encode() not in file.read_bytes(), file
