@@ -1,0 +1,166 @@
+"""The corpus of real documents: the payload against the truth, every outcome, and what the worst file costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from invoices.documents import title_child
+from invoices.documents.reading import Readers, Reading
+
+CORPUS = Path(os.environ.get("INVOICES_CORPUS", Path(__file__).parents[3] / "shared" / "corpus"))
+
+pytestmark = [
+    pytest.mark.corpus,
+    pytest.mark.skipif(not (CORPUS / "manifest.jsonl").is_file(), reason="no corpus: set INVOICES_CORPUS"),
+]
+
+READ_KINDS = ("einvoice_pdf", "einvoice_ubl", "einvoice_cii", "einvoice_zugferd1")
+FIELDS = {
+    "invoice_number": "invoice_number", "issue_date": "issue_date", "due_date": "due_date",
+    "seller_name": "seller.name", "seller_vat_id": "seller.vat_id", "buyer_name": "buyer.name", "currency": "currency",
+    "subtotal": "totals.tax_exclusive", "tax_total": "totals.tax_total", "total": "totals.tax_inclusive",
+    "payable": "totals.payable", "doc_type": "kind",
+}  # fmt: skip
+MONEY = {"subtotal", "tax_total", "total", "payable"}
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[Document]:
+    return [json.loads(line) for line in (CORPUS / "manifest.jsonl").read_text("utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def readings(documents: list[Document]) -> dict[str, Reading]:
+    paths = [document["path"] for document in documents]
+    with Readers() as readers:
+        return dict(zip(paths, readers.read_many(CORPUS / path for path in paths), strict=True))
+
+
+def of_kind(documents: list[Document], *kinds: str) -> Iterator[Document]:
+    return (document for document in documents if document["kind"] in kinds)
+
+
+def fold(value: object) -> str:
+    return re.sub(r"\s+", " ", str(value)).strip().casefold()
+
+
+def number(value: object) -> Decimal | None:
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return None
+
+
+def stated(invoice: Any, path: str) -> Any:
+    for part in path.split("."):
+        invoice = (invoice or {}).get(part)
+    return invoice
+
+
+def is_same(field: str, truth: Document, found: object) -> bool:
+    """Compare as the house's score does: amounts as decimals, ids without separators, names with their alternatives."""
+    expected = truth[field]
+    if field in MONEY:
+        return number(expected) is not None and number(expected) == number(found)
+    if field == "seller_name":
+        return fold(found) in {fold(name) for name in [expected, *(truth.get("seller_name_alternatives") or [])]}
+    if field == "seller_vat_id":
+        return re.sub(r"\W", "", fold(expected)) == re.sub(r"\W", "", fold(found))
+    return fold(expected) == fold(found)
+
+
+@pytest.mark.parametrize("kind", READ_KINDS)
+def test_payloads_state_what_the_documents_state(
+    kind: str, documents: list[Document], readings: dict[str, Reading]
+) -> None:
+    compared, wrong = 0, []
+    for document in of_kind(documents, kind):
+        payload = readings[document["path"]].payload
+        invoice = payload["invoices"][0] if payload else {}
+        for field, path in FIELDS.items():
+            if document["expected"].get(field) in (None, ""):
+                continue
+            compared += 1
+            if not is_same(field, document["expected"], stated(invoice, path)):
+                wrong.append((document["path"], field, document["expected"][field], stated(invoice, path)))
+    assert compared > 0
+    assert len(wrong) <= compared // 100, wrong
+
+
+@pytest.mark.parametrize("kind", READ_KINDS)
+def test_lines_are_the_lines_of_the_documents(
+    kind: str, documents: list[Document], readings: dict[str, Reading]
+) -> None:
+    wrong = []
+    for document in of_kind(documents, kind):
+        payload = readings[document["path"]].payload
+        mine = payload["invoices"][0].get("lines", []) if payload else []
+        theirs = document["expected"].get("lines") or []
+        if [number(line.get("net_amount")) for line in mine] != [number(line.get("line_total")) for line in theirs]:
+            wrong.append((document["path"], len(theirs), len(mine)))
+    assert wrong == []
+
+
+def test_what_is_no_invoice_is_recognised(documents: list[Document], readings: dict[str, Reading]) -> None:
+    missed = [
+        document["path"]
+        for document in of_kind(documents, "not_invoice")
+        if readings[document["path"]].outcome != "not_invoice"
+        and (title_child.is_available() or not document["media_type"].startswith("image/"))
+    ]
+    assert missed == []
+
+
+def test_what_is_an_invoice_is_never_called_something_else(
+    documents: list[Document], readings: dict[str, Reading]
+) -> None:
+    invoices = [d for d in documents if d["kind"].startswith(("einvoice", "pdf_text", "pdf_scan", "image"))]
+    assert [d["path"] for d in invoices if readings[d["path"]].outcome == "not_invoice"] == []
+    for document in of_kind(invoices, "pdf_text_invoice", "pdf_scan_invoice", "image_invoice", "image_receipt"):
+        assert readings[document["path"]].outcome == "needs_extraction", document["path"]
+
+
+def test_encrypted_and_hostile_files_are_set_aside_with_a_reason(
+    documents: list[Document], readings: dict[str, Reading]
+) -> None:
+    for document in of_kind(documents, "pdf_odd"):
+        if document["expected"]["opens_without_password"] is False:
+            assert readings[document["path"]].reason_code == "encrypted", document["path"]
+    for document in of_kind(documents, "xml_hostile"):
+        if "malicious" in document["traits"]:
+            assert readings[document["path"]].reason_code == "hostile_xml", document["path"]
+    assert {readings[d["path"]].reason_code for d in of_kind(documents, "email", "tnef")} == {"mail_unsupported"}
+
+
+def test_no_reader_was_lost_and_everything_set_aside_says_why(readings: dict[str, Reading]) -> None:
+    codes = Counter(reading.reason_code for reading in readings.values())
+    assert not [code for code in codes if code and code.startswith("reader_")]
+    for reading in readings.values():
+        assert reading.outcome in {"einvoice", "needs_extraction"} or (reading.reason_code and reading.reason)
+        assert str(CORPUS) not in str(reading.reason)
+
+
+def test_no_document_takes_300_megabytes() -> None:
+    program = f"""
+import json, pathlib, resource
+from invoices.documents.reading import Readers
+corpus = pathlib.Path({str(CORPUS)!r})
+paths = [corpus / json.loads(line)["path"] for line in (corpus / "manifest.jsonl").open()]
+with Readers() as readers:
+    list(readers.read_many(paths))
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 300
