@@ -1,0 +1,40 @@
+"""Bytes that are no invoices: hostile XML, notes, programs, and what programs leave behind."""
+
+from __future__ import annotations
+
+ENTITY_BOMB = b"""<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE Invoice [
+  <!ENTITY a "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa">
+  <!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">
+  <!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">
+  <!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;">
+  <!ENTITY e "&d;&d;&d;&d;&d;&d;&d;&d;&d;&d;">
+  <!ENTITY f "&e;&e;&e;&e;&e;&e;&e;&e;&e;&e;">
+  <!ENTITY file SYSTEM "file:///etc/hostname">
+]>
+<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"
+ xmlns:cbc="urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2">
+  <cbc:ID>&f;&file;</cbc:ID>
+</Invoice>
+"""
+
+LETTER = [
+    "Musterwerk Werkzeuge GmbH",
+    "",
+    "Dear customers,",
+    "from 1 July 2026 our list prices rise by two percent.",
+    "This letter asks for no payment.",
+    "",
+    "Kind regards, Erika Muster",
+]
+
+NOTE = b"Invoices of 2026 go here. Please do not rename them.\n"
+
+PROGRAM = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00" + bytes(48) + b"not a real program\r\n" + bytes(256)
+
+LEFTOVERS = {
+    ".DS_Store": b"\x00\x00\x00\x01Bud1\x00\x00\x10\x00" + bytes(64),
+    "office/~$temp.docx": b"\x0aErika Muster" + bytes(42),
+    "scans/Thumbs.db": bytes.fromhex("d0cf11e0a1b11ae1") + bytes(120),
+    "scans/batch/scan0006.pdf.part": b"%PDF-1.4\n1 0 obj\n<< /Type /Cat",
+}
