@@ -6,7 +6,7 @@ WITH judged AS (
         (quantity::DECIMAL(19, 6) * unit_price_amount::DECIMAL(18, 6))::DECIMAL(38, 12)
             + (coalesce(a.adjustment_amount, 0)::DECIMAL(19, 6)
                * coalesce(nullif(l.price_base_quantity, 0), 1)::DECIMAL(18, 6))::DECIMAL(38, 12) AS computed_net,
-        0.02 * coalesce(abs(nullif(l.price_base_quantity, 0)), 1) AS tolerance
+        0.02::DECIMAL(4, 2) * coalesce(abs(nullif(l.price_base_quantity, 0)), 1)::DECIMAL(20, 6) AS tolerance
     FROM candidate_lines AS l
     LEFT JOIN line_adjustments AS a USING (invoice_id, line_number)
     WHERE line_kind = 'detail'

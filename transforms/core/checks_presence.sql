@@ -31,7 +31,7 @@ SELECT invoice_id, unnest([
          ELSE 'the extractor states no tax amounts; a person must add or confirm them' END},
     {rule_id: 'BR-CO-09', outcome: outcome(supplier_vat_id IS NOT NULL, has_prefix),
      message: format('the supplier''s VAT id {} does not begin with a country', supplier_vat_id)},
-    {rule_id: 'BR-CO-25', outcome: outcome(is_full AND payable_amount > 0, due_on IS NOT NULL OR payment_terms IS NOT NULL),
+    {rule_id: 'BR-CO-25', outcome: outcome(is_full AND coalesce(payable_amount > 0, false), due_on IS NOT NULL OR payment_terms IS NOT NULL),
      message: 'neither due date nor payment terms are stated'},
     {rule_id: 'BR-CO-26', outcome: outcome(is_einvoice, coalesce(supplier_tax_id, supplier_legal_id) IS NOT NULL),
      message: 'the supplier has no VAT id, tax number or registration'}
