@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pypdfium2 as pdfium  # type: ignore[import-untyped]  # it has no stubs
+import pypdfium2 as pdfium
 from pypdfium2 import raw
 
 from invoices.documents.outcomes import Reading, because

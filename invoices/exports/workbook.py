@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from xlsxwriter import Workbook  # type: ignore[import-untyped]  # XlsxWriter ships no types
-from xlsxwriter.format import Format  # type: ignore[import-untyped]  # same
-from xlsxwriter.worksheet import Worksheet  # type: ignore[import-untyped]  # same
+from xlsxwriter import Workbook
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
 
 from invoices.exports.batch import Batch
 from invoices.exports.cells import plain, significant_digits
