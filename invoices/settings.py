@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from invoices.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "INVOICES_"
 FILE_SUFFIX = "_FILE"
+NO_SETTINGS = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
 EXTRACTORS = ("einvoice", "smartbills_com")
 
 
@@ -139,6 +147,9 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take what ``load`` read from the file as the weakest source, the environment above it."""
+        if isinstance(env_settings, EnvSettingsSource):  # what names a secret's file is read by ``load``
+            named = env_settings.env_vars.items()
+            env_settings.env_vars = {name: value for name, value in named if not name.upper().endswith(FILE_SUFFIX)}
         return env_settings, init_settings
 
     @classmethod
@@ -148,12 +159,15 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: a file that cannot be read, an unknown name or a value out of range; names each of them.
         """
+        _refuse_unknown_names(os.environ)
         values = _read_toml(file)
         _overlay(values, _secrets_from_files(os.environ))
         try:
             settings = cls(**values)
         except ValidationError as error:
             raise ConfigurationError(_explain(error)) from None
+        except SettingsError as error:  # its cause quotes the value
+            raise ConfigurationError(f"the settings do not hold; nothing was touched:\n  {error}") from None
         return settings.model_copy(update=overrides) if overrides else settings
 
     @property
@@ -197,6 +211,19 @@ def _read_toml(file: Path | None) -> dict[str, Any]:
         raise ConfigurationError(f"cannot read the settings file {str(path)!r}: {error}") from error
 
 
+def _refuse_unknown_names(environment: Mapping[str, str]) -> None:
+    """Notice a misspelt first part of a name; the parts below it are checked with their values."""
+    ours = (name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in NO_SETTINGS)
+    known = set(Settings.model_fields)
+    unknown = [name for name in ours if _field(name) not in known]
+    if unknown:
+        raise ConfigurationError(f"the environment sets what is no setting: {', '.join(sorted(unknown))}")
+
+
+def _field(name: str) -> str:
+    return name[len(ENVIRONMENT_PREFIX) :].removesuffix(FILE_SUFFIX).lower().split("__")[0]
+
+
 def _secrets_from_files(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return nested values for each ``INVOICES_…_FILE`` variable, read from the file that it names."""
     values: dict[str, Any] = {}
@@ -207,10 +234,10 @@ def _secrets_from_files(environment: Mapping[str, str]) -> dict[str, Any]:
                 text = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigurationError(f"cannot read the secret that {name} names: {error}") from error
-            target = values
-            for parent in parents:
-                target = target.setdefault(parent, {})
-            target[leaf] = text
+            nested: Any = text
+            for part in reversed((*parents, leaf)):
+                nested = {part: nested}
+            _overlay(values, nested)
     return values
 
 

@@ -132,6 +132,8 @@ def _engine(url: str) -> Engine:
         engine = create_engine(parsed)
     except (ArgumentError, ModuleNotFoundError, OSError) as error:
         raise ConfigurationError(f"the ledger's URL does not work: {error}") from error
+    except ValueError:  # its text quotes a part of the URL, which may be one of the password
+        raise ConfigurationError("the ledger's URL does not work: its port is not a number") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     return engine

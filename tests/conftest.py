@@ -1,0 +1,53 @@
+"""What tests of several rooms share: the settings of an empty house, its ledger, the house itself, the corpus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from invoices.house import House
+from invoices.ledger import Ledger
+from invoices.settings import Folder, Settings
+
+CORPUS = "INVOICES_CORPUS"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in list(os.environ):
+        if name.startswith("INVOICES_") and name != CORPUS:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """The settings of a house that rehearses, with nothing in it yet; its inbox takes files at once."""
+    return Settings(home=tmp_path / "home", inbox=Folder(settle_seconds=0))
+
+
+@pytest.fixture
+def ledger(home: Settings) -> Iterator[Ledger]:
+    """An empty ledger."""
+    opened = Ledger(home.effective_ledger_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def house(home: Settings) -> Iterator[House]:
+    """An open house in which no vendor can be reached: there is neither a key nor a sandbox."""
+    with House(home, vendors=lambda _closing: home) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real documents; a test that needs it is skipped where it is missing."""
+    place = Path(os.environ.get(CORPUS) or Path(__file__).parents[2] / "shared" / "corpus")
+    if not place.is_dir():
+        pytest.skip(f"there is no corpus of real documents; name it in {CORPUS}")
+    return place

@@ -1,0 +1,23 @@
+"""Settings by themselves: what they show, and that they stay as they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from invoices.settings import Settings
+
+SECRET = "sk-live-0123456789"
+
+
+def test_neither_repr_nor_str_shows_a_secret() -> None:
+    settings = Settings(
+        smartbills_com={"api_key": SECRET}, smartbills_io={"api_key": SECRET}, ledger_url=f"postgresql://me:{SECRET}@db/x"
+    )  # fmt: skip
+    shown = f"{settings!r} {settings} {settings.smartbills_com!r} {settings.smartbills_io} {settings.model_dump()}"
+    assert SECRET not in shown
+    assert SECRET not in settings.model_dump_json()
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().batch_size = 2
