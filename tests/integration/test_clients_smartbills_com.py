@@ -216,6 +216,16 @@ def test_the_original_is_fetched_without_any_credential(server: ScriptedServer, 
     assert KEY not in str(seen)
 
 
+def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_files(server: ScriptedServer) -> None:
+    server.play(Answer(200, b"%PDF"))
+    with make_session() as session:
+        session.headers["X-API-Key"] = KEY
+        session.auth = ("user", KEY)
+        SmartBillsCom(server.url, KEY, session).file(f"{server.url}/a.pdf")
+    assert KEY not in str(server.seen)
+    assert "authorization" not in server.seen[0].headers
+
+
 ELSEWHERE = [
     "http://files.smartbills.com/a.pdf", "https://files.smartbills.com:8443/a", "https://files.smartbills.com.evil.test/",
     "https://evil.test/files.smartbills.com", "https://files.smartbills.com@evil.test/", "https://k@files.smartbills.com/a",

@@ -136,6 +136,12 @@ def test_an_unclear_creation_is_to_be_looked_up_and_never_repeated(
     assert len(server.seen) == 1
 
 
+def test_a_creation_without_an_answer_says_so(server: ScriptedServer, client: SmartBillsIo) -> None:
+    server.play(Answer(201))
+    with pytest.raises(UnknownOutcome, match="its body is empty"):
+        client.create(BODY, "abc-v1")
+
+
 @pytest.mark.parametrize(
     ("status", "code"), [(409, "DUPLICATE_RECEIPT"), (409, None), (422, "IdempotencyMismatch"), (409, "CONFLICT")]
 )
@@ -275,10 +281,18 @@ def test_a_receipt_that_appears_while_looking_is_found(server: ScriptedServer, c
 
 
 def test_a_receipt_that_slips_onto_a_page_already_read_is_found(server: ScriptedServer, client: SmartBillsIo) -> None:
-    shelf = Shelf(*(receipt(n, "wanted" if n == 5 else None) for n in range(1, 11)), largest_page=5)
-    shelf.before = {2: lambda: shelf.stored.remove(receipt(10))}
+    shelf = Shelf(*(receipt(n, "wanted" if n == 5 else None) for n in range(1, 16)), largest_page=5)
+    shelf.before = {3: lambda: shelf.stored.remove(receipt(15))}
     server.react(shelf)
     assert [r.id for r in client.find("wanted")] == [5]
+
+
+def test_a_list_that_never_stops_shrinking_proves_nothing(server: ScriptedServer, client: SmartBillsIo) -> None:
+    shelf = Shelf(*(receipt(n) for n in range(1, 40)))
+    shelf.before = dict.fromkeys(range(2, 20), lambda: shelf.stored.pop())
+    server.react(shelf)
+    with pytest.raises(UnknownOutcome, match="keeps shrinking"):
+        client.find("absent")
 
 
 def test_a_list_that_ignores_pages_is_no_proof_of_absence(server: ScriptedServer, client: SmartBillsIo) -> None:
