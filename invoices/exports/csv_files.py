@@ -8,8 +8,8 @@ import io
 from decimal import Decimal
 
 from invoices.exports.cells import neutralise, plain, restore
-from invoices.exports.currencies import minor_digits
 from invoices.exports.tables import Cell, Column, Table
+from invoices.model.currencies import minor_digits
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

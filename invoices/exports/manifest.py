@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from invoices.exports.batch import Batch
 from invoices.exports.cells import plain
-from invoices.exports.currencies import minor_digits
 from invoices.exports.tables import Cell, Column
 from invoices.exports.totals import BILL_AMOUNTS, TAX_AMOUNTS, Summary
 from invoices.exports.workbook import Sheet
+from invoices.model.currencies import minor_digits
 
 FILE_NAME = "manifest.json"
 SIGN = "credit notes negative"

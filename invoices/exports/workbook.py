@@ -15,8 +15,8 @@ from xlsxwriter.worksheet import Worksheet
 
 from invoices.exports.batch import Batch
 from invoices.exports.cells import plain, significant_digits
-from invoices.exports.currencies import minor_digits
 from invoices.exports.tables import Cell, Column, Table
+from invoices.model.currencies import minor_digits
 
 FILE_NAME = "bills.xlsx"
 CUT_MARK = " […cut here; the CSV file has all of it]"

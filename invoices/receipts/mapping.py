@@ -16,7 +16,7 @@ from typing import Any
 
 from invoices.errors import DocumentError
 from invoices.model import Invoice, Line, Party
-from invoices.receipts.currencies import minor_unit, rounded
+from invoices.model.currencies import minor_unit, rounded
 
 SOURCE_NAME = "invoices"
 NOT_APPLICABLE = "n/a"

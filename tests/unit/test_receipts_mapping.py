@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from invoices.errors import DocumentError
 from invoices.model import Invoice, Line, Party, Tax
-from invoices.receipts.currencies import minor_unit
+from invoices.model.currencies import minor_unit
 from invoices.receipts.mapping import TOTALS, Customer, check_receipt, find_customer, receipt_body
 
 D = Decimal

@@ -9,12 +9,17 @@ _OTHER_THAN_TWO = {
     3: "BHD IQD JOD KWD LYD OMR TND",
     4: "CLF UYW",
 }
-_EXPONENTS = {code: exponent for exponent, codes in _OTHER_THAN_TWO.items() for code in codes.split()}
+_MINOR_DIGITS = {code: digits for digits, codes in _OTHER_THAN_TWO.items() for code in codes.split()}
+
+
+def minor_digits(currency: str) -> int:
+    """Return the decimals of a currency: 2 for most, and for a code that is not in the list."""
+    return _MINOR_DIGITS.get(currency, 2)
 
 
 def minor_unit(currency: str) -> Decimal:
     """Return the smallest amount of a currency: 0.01 for most, 1 for JPY, 0.001 for KWD."""
-    return Decimal(1).scaleb(-_EXPONENTS.get(currency, 2))
+    return Decimal(1).scaleb(-minor_digits(currency))
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:
