@@ -40,12 +40,9 @@ def _places(settings: Settings) -> Iterator[Check]:
     yield _check("home", os.access(there, os.W_OK), f"{home}" + ("" if home.exists() else " (made by the first run)"))
     free = shutil.disk_usage(there).free
     yield _check("disk", free > SPACE_WANTED, f"{free / (1 << 30):.1f} GiB free of at least 1 GiB")
-    inbox = settings.inbox_directory
-    yield _check(
-        "inbox",
-        inbox.is_dir(),
-        f"{inbox}" + ("" if inbox.is_dir() else ": make it, or set [inbox] path in invoices.toml"),
-    )
+    inbox, is_ours = settings.inbox_directory, settings.inbox.path is None
+    missing = " (made by the first run)" if is_ours else ": make it, or change [inbox] path in invoices.toml"
+    yield _check("inbox", inbox.is_dir() or is_ours, f"{inbox}" + ("" if inbox.is_dir() else missing))
 
 
 def _versions() -> Iterator[Check]:

@@ -40,7 +40,7 @@ Samples = Annotated[bool, typer.Option("--samples", help="Look through the sampl
 
 @app.command()
 def run(inbox: Inbox = None, samples: Samples = False, settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Do everything once: collect, extract, judge, load, publish, export."""
+    """Do everything once, from the inbox to the accounting files."""
     from flows.driving import WHOLE
 
     _drive(WHOLE, _settings(settings, inbox, samples), as_json)
@@ -58,7 +58,7 @@ def collect(
 
 @app.command()
 def extract(settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Read each new document: by itself where it is an e-invoice, else by an extraction API."""
+    """Read new documents: as e-invoices, or by an extraction API."""
     from flows.driving import EXTRACT
 
     _drive(EXTRACT, _settings(settings), as_json)
@@ -66,7 +66,7 @@ def extract(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def judge(settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Hold what was extracted to the rules: accepted, review, quarantined or duplicate."""
+    """Hold what was extracted to the rules, and give verdicts."""
     from flows.stages import judge as stage
 
     _drive((stage,), _settings(settings), as_json)
@@ -74,7 +74,7 @@ def judge(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def load(settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Bring what changed into the warehouse and publish the copy for analysts."""
+    """Bring what changed into the warehouse, and publish its copy."""
     from flows.stages import load as stage
 
     _drive((stage,), _settings(settings), as_json)
@@ -82,7 +82,7 @@ def load(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def publish(settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Publish accepted invoices as receipts, then load what became of them."""
+    """Publish accepted invoices as receipts."""
     from flows.stages import load as load_stage
     from flows.stages import publish as stage
 
@@ -98,7 +98,7 @@ def export(
     settings: SettingsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the accounting files of accepted invoices that are in no batch yet."""
+    """Write accounting files of what is in no batch yet."""
     from flows.stages import export as stage
     from flows.stages import load as load_stage
 
@@ -116,7 +116,7 @@ def export(
 
 @app.command()
 def status(settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Show where every document, receipt and export stands; changes nothing."""
+    """Show where every document, receipt and export stands."""
     from flows.telling import standing, summary
 
     with _plainly(), open_house(_settings(settings)) as house:
@@ -136,7 +136,7 @@ def explain(
     settings: SettingsFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell the whole story of one document: from its sightings to its receipt and export."""
+    """Tell the whole story of one document."""
     from flows.explaining import as_text, stories
 
     with _plainly(), open_house(_settings(settings)) as house:
@@ -148,7 +148,7 @@ def explain(
 
 @app.command()
 def rebuild(settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Make the warehouse anew from the ledger, and publish it."""
+    """Make the warehouse anew from the ledger."""
     from flows.stages import load as stage
     from invoices.ledger.changes import WATERMARK
     from invoices.ledger.ledger import set_counter
@@ -163,7 +163,7 @@ def rebuild(settings: SettingsFile = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def doctor(settings: SettingsFile = None, as_json: AsJson = False) -> None:
-    """Check settings, home, ledger, warehouse and versions; changes nothing and asks no paid API."""
+    """Check settings, home, ledger, warehouse and versions."""
     from flows.checking import examine
 
     with _plainly():
@@ -184,7 +184,7 @@ def sandbox(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
     settings: SettingsFile = None,
 ) -> None:
-    """Serve the stand-ins of the remote APIs until interrupted, to rehearse against."""
+    """Serve stand-ins of the remote APIs, to rehearse against."""
     from sandbox.serving import serve
 
     with _plainly():

@@ -25,6 +25,8 @@ def total(_house: House) -> int | None:
 def pending(house: House, report: Report) -> Iterator[Batch]:
     """Yield what the inbox shows and the ledger does not know; the bytes are in the store already."""
     settings, seen = house.settings, Seen()
+    if settings.inbox.path is None:
+        settings.inbox_directory.mkdir(mode=0o700, exist_ok=True)
     with house.ledger.reading() as connection:
         known = fingerprints(connection, settings.inbox.name)
     source = folder(
