@@ -1,0 +1,93 @@
+"""A generated invoice as CII (EN 16931 profile)."""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape
+
+from tests.bench.papers import Line, Paper
+
+_INVOICE = """<?xml version="1.0" encoding="UTF-8"?>
+<rsm:CrossIndustryInvoice xmlns:rsm="urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100"
+ xmlns:ram="urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100"
+ xmlns:udt="urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100">
+ <rsm:ExchangedDocumentContext><ram:GuidelineSpecifiedDocumentContextParameter><ram:ID>urn:cen.eu:en16931:2017</ram:ID>
+  </ram:GuidelineSpecifiedDocumentContextParameter></rsm:ExchangedDocumentContext>
+ <rsm:ExchangedDocument><ram:ID>{number}</ram:ID><ram:TypeCode>380</ram:TypeCode>
+  <ram:IssueDateTime><udt:DateTimeString format="102">{issued}</udt:DateTimeString></ram:IssueDateTime>
+ </rsm:ExchangedDocument>
+ <rsm:SupplyChainTradeTransaction>{lines}
+  <ram:ApplicableHeaderTradeAgreement>
+   <ram:SellerTradeParty><ram:Name>Supplier {supplier} Works</ram:Name>
+    <ram:PostalTradeAddress><ram:PostcodeCode>1{supplier:04d}</ram:PostcodeCode><ram:LineOne>Long Street {supplier}
+</ram:LineOne><ram:CityName>Testtown</ram:CityName><ram:CountryID>{country}</ram:CountryID></ram:PostalTradeAddress>
+    <ram:SpecifiedTaxRegistration><ram:ID schemeID="VA">{country}{supplier:09d}</ram:ID></ram:SpecifiedTaxRegistration>
+   </ram:SellerTradeParty>
+   <ram:BuyerTradeParty><ram:Name>Buyer of Benchmarks</ram:Name>
+    <ram:PostalTradeAddress><ram:PostcodeCode>10999</ram:PostcodeCode><ram:LineOne>Main Street 1</ram:LineOne>
+     <ram:CityName>Testtown</ram:CityName><ram:CountryID>DE</ram:CountryID></ram:PostalTradeAddress>
+   </ram:BuyerTradeParty>
+  </ram:ApplicableHeaderTradeAgreement>
+  <ram:ApplicableHeaderTradeDelivery/>
+  <ram:ApplicableHeaderTradeSettlement>
+   <ram:InvoiceCurrencyCode>{currency}</ram:InvoiceCurrencyCode>
+   <ram:SpecifiedTradeSettlementPaymentMeans><ram:TypeCode>58</ram:TypeCode></ram:SpecifiedTradeSettlementPaymentMeans>
+{taxes}   <ram:SpecifiedTradePaymentTerms><ram:DueDateDateTime>
+    <udt:DateTimeString format="102">{due}</udt:DateTimeString></ram:DueDateDateTime></ram:SpecifiedTradePaymentTerms>
+   <ram:SpecifiedTradeSettlementHeaderMonetarySummation>
+    <ram:LineTotalAmount>{net}</ram:LineTotalAmount><ram:TaxBasisTotalAmount>{net}</ram:TaxBasisTotalAmount>
+    <ram:TaxTotalAmount currencyID="{currency}">{tax}</ram:TaxTotalAmount>
+    <ram:GrandTotalAmount>{total}</ram:GrandTotalAmount><ram:DuePayableAmount>{total}</ram:DuePayableAmount>
+   </ram:SpecifiedTradeSettlementHeaderMonetarySummation>
+  </ram:ApplicableHeaderTradeSettlement>
+ </rsm:SupplyChainTradeTransaction>
+</rsm:CrossIndustryInvoice>
+"""
+
+_LINE = """
+  <ram:IncludedSupplyChainTradeLineItem>
+   <ram:AssociatedDocumentLineDocument><ram:LineID>{position}</ram:LineID></ram:AssociatedDocumentLineDocument>
+   <ram:SpecifiedTradeProduct><ram:Name>{name}</ram:Name></ram:SpecifiedTradeProduct>
+   <ram:SpecifiedLineTradeAgreement><ram:NetPriceProductTradePrice><ram:ChargeAmount>{price}</ram:ChargeAmount>
+   </ram:NetPriceProductTradePrice></ram:SpecifiedLineTradeAgreement>
+   <ram:SpecifiedLineTradeDelivery><ram:BilledQuantity unitCode="C62">{quantity}</ram:BilledQuantity>
+   </ram:SpecifiedLineTradeDelivery>
+   <ram:SpecifiedLineTradeSettlement>
+    <ram:ApplicableTradeTax><ram:TypeCode>VAT</ram:TypeCode><ram:CategoryCode>S</ram:CategoryCode>
+     <ram:RateApplicablePercent>{rate}</ram:RateApplicablePercent></ram:ApplicableTradeTax>
+    <ram:SpecifiedTradeSettlementLineMonetarySummation><ram:LineTotalAmount>{net}</ram:LineTotalAmount>
+    </ram:SpecifiedTradeSettlementLineMonetarySummation>
+   </ram:SpecifiedLineTradeSettlement>
+  </ram:IncludedSupplyChainTradeLineItem>"""
+
+_TAX = """   <ram:ApplicableTradeTax><ram:CalculatedAmount>{tax}</ram:CalculatedAmount><ram:TypeCode>VAT</ram:TypeCode>
+    <ram:BasisAmount>{base}</ram:BasisAmount><ram:CategoryCode>S</ram:CategoryCode>
+    <ram:RateApplicablePercent>{rate}</ram:RateApplicablePercent></ram:ApplicableTradeTax>
+"""
+
+
+def render(paper: Paper) -> bytes:
+    """Return the invoice's XML."""
+    return _INVOICE.format(
+        number=paper.number,
+        issued=f"{paper.issued:%Y%m%d}",
+        due=f"{paper.due:%Y%m%d}",
+        supplier=paper.supplier,
+        country=paper.country,
+        currency=paper.currency,
+        net=paper.net,
+        tax=paper.tax,
+        total=paper.net + paper.tax,
+        lines="".join(_line(position, line) for position, line in enumerate(paper.lines, start=1)),
+        taxes="".join(_TAX.format(rate=rate, base=base, tax=tax) for rate, base, tax in paper.taxes),
+    ).encode()
+
+
+def _line(position: int, line: Line) -> str:
+    return _LINE.format(
+        position=position,
+        name=escape(line.name),
+        price=line.price,
+        quantity=line.quantity,
+        rate=line.rate,
+        net=line.net,
+    )

@@ -1,0 +1,33 @@
+"""The benchmark's inbox: a folder of generated e-invoices, half CII and half UBL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.bench import cii, ubl
+from tests.bench.papers import paper
+
+LONG_AGO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC).timestamp()  # files at rest: nobody waits for them to settle
+FILES_PER_FOLDER = 1_000
+
+
+def write_invoices(inbox: Path, count: int, start: int = 0) -> int:
+    """Write the invoices [start, start + count) below ``inbox``, 1,000 per folder; return how many bytes they have."""
+    written = 0
+    for index, content in enumerate(invoices(count, start), start):
+        folder = inbox / f"{index // FILES_PER_FOLDER:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"invoice-{index:06d}.xml"
+        file.write_bytes(content)
+        os.utime(file, (LONG_AGO, LONG_AGO))
+        written += len(content)
+    return written
+
+
+def invoices(count: int, start: int = 0) -> Iterator[bytes]:
+    """Yield ``count`` invoices; the same ones each time."""
+    for index in range(start, start + count):
+        yield (cii, ubl)[index % 2].render(paper(index))

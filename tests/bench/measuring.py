@@ -1,0 +1,95 @@
+"""Measuring one run of ``invoices run``: seconds, peak memory of all its processes, and what it says it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from lxml import etree
+
+POLL_SECONDS = 0.05
+COMMAND = [str(Path(sys.executable).with_name("invoices")), "run", "--json"]
+
+
+class RunError(Exception):
+    """A measured run did not do what is measured; the text tells what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: wall seconds of the whole process, the most resident bytes it had with its children, and its report."""
+
+    seconds: float
+    peak_bytes: int
+    told: Mapping[str, Any]
+
+
+def measured_run(environment: Mapping[str, str], output: Path) -> Run:
+    """Return the measures of one run; raise RunError if it failed or had problems."""
+    started = time.monotonic()
+    with output.open("w+", encoding="utf-8") as printed:
+        process = subprocess.Popen(
+            COMMAND, env=environment, stdout=printed, stderr=subprocess.STDOUT, cwd=output.parent
+        )
+        watch = _Watch(process.pid)
+        watch.start()
+        status = process.wait()
+        seconds = time.monotonic() - started
+        watch.stop()
+        printed.seek(0)
+        text = printed.read()
+    told = json.loads(text.strip().splitlines()[-1]) if status == 0 else None
+    if told is None or told["problems"]:
+        raise RunError(f"invoices run ended with {status}:\n{text[-4000:]}")
+    return Run(seconds, watch.peak_bytes, told)
+
+
+def bare_reading(inbox: Path) -> float:
+    """Return how many seconds a loop takes that reads every file with lxml and does nothing else."""
+    files = sorted(inbox.rglob("*.xml"))
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    started = time.monotonic()
+    for file in files:
+        etree.fromstring(file.read_bytes(), parser)
+    return time.monotonic() - started
+
+
+class _Watch(threading.Thread):
+    """Looks at a process and its children twenty times a second; pages they share are counted in each."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak_bytes = 0
+        self._process = psutil.Process(pid)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            self.peak_bytes = max(self.peak_bytes, self._resident())
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+    def _resident(self) -> int:
+        total = 0
+        try:
+            for process in [self._process, *self._process.children(recursive=True)]:
+                total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            pass  # it ended between two looks
+        return total
+
+
+def without_settings() -> dict[str, str]:
+    """Return the environment without settings of whoever runs the benchmark."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("INVOICES_")}
