@@ -10,9 +10,6 @@
 
 from __future__ import annotations
 
-import copy
-import datetime as dt
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -21,16 +18,16 @@ import duckdb
 import pyarrow as pa
 import pytest
 import yaml
+from stored_answers import einvoice, stored
 
 from invoices.model import invoice_id
 from transforms.building import build_marts, build_views
 from transforms.loading.rows import TABLES
 from transforms.running import build, models, open_memory
-from transforms.shaping import EXTRACTIONS, KNOWN
+from transforms.shaping import KNOWN
 
 CASES = Path(__file__).parents[1] / "sql"
 FILES = sorted(CASES.glob("*/*.yaml"))
-RECEIVED_AT = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -59,7 +56,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> No
         build_marts(connection, given.get("as_of"))
         return
     answers = [_answer(number, document) for number, document in enumerate(given["documents"], start=1)]
-    connection.register("extractions", pa.Table.from_pylist(answers, schema=EXTRACTIONS))
+    connection.register("extractions", stored(answers))
     connection.register("known", pa.Table.from_pylist(given.get("known", []), schema=KNOWN))
     for name, column in (("company_tax_ids", "tax_id"), ("stopping_rules", "rule_id")):
         connection.register(name, pa.table({column: pa.array(given.get(name, []), pa.string())}))
@@ -79,38 +76,15 @@ def _fill_warehouse(connection: duckdb.DuckDBPyConnection, tables: dict[str, lis
                 connection.execute(insert, list(row.values()))
 
 
-def _answer(number: int, document: dict[str, Any]) -> dict[str, Any]:
-    answer = {
-        "extraction_id": f"e{number}",
-        "document_sha256": document.get("document", f"d{number}"),
-        "received_at": RECEIVED_AT,
-        "sequence": number,
-    }
-    for extractor in ("einvoice", "smartbills_com"):
-        if extractor in document:
-            payload = _einvoice(document) if extractor == "einvoice" else document[extractor]
-            return answer | {"extracted_by": extractor, "payload": payload}
-    return answer | {"extracted_by": document["extracted_by"], "payload": document["payload"]}
-
-
-def _einvoice(document: dict[str, Any]) -> str:
-    sound = yaml.safe_load((CASES / "sound_invoice.yaml").read_text(encoding="utf-8"))
-    changes = document["einvoice"] or {}
-    several = changes if isinstance(changes, list) else [changes]
-    return json.dumps({
-        "syntax": document.get("syntax", "cii"),
-        "profile": document.get("profile", "en16931"),
-        "invoices": [_merged(sound, change) for change in several],
-    })  # fmt: skip
-
-
-def _merged(base: Any, changes: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(changes, dict):
-        return changes
-    merged = copy.deepcopy(base)
-    for key, value in changes.items():
-        merged[key] = _merged(base.get(key), value)
-    return {key: value for key, value in merged.items() if value is not None}
+def _answer(number: int, document: dict[str, Any]) -> tuple[str, str, str]:
+    name = document.get("document", f"d{number}")
+    if "einvoice" in document:
+        changes = document["einvoice"] if isinstance(document["einvoice"], list) else [document["einvoice"]]
+        about = {key: document[key] for key in ("profile", "syntax") if key in document}
+        return name, "einvoice", einvoice(*changes, **about)
+    if "smartbills_com" in document:
+        return name, "smartbills_com", document["smartbills_com"]
+    return name, document["extracted_by"], document["payload"]
 
 
 def _rows(

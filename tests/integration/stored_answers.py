@@ -1,0 +1,62 @@
+"""Answers as the extract stage stores them: a sound e-invoice and changes to it, one document each."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from transforms.shaping import EXTRACTIONS
+
+RECEIVED_AT = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+_SOUND = Path(__file__).parents[1] / "sql" / "sound_invoice.yaml"
+
+
+def einvoice(*changes: dict[str, Any], profile: str = "en16931", syntax: str = "cii") -> str:
+    """Return a payload with one sound invoice per set of changes; they are merged deeply, None takes a key away."""
+    invoices = [merged(_sound(), change) for change in changes or ({},)]
+    return json.dumps({"syntax": syntax, "profile": profile, "invoices": invoices}, ensure_ascii=False)
+
+
+def einvoices(*payloads: str) -> pa.Table:
+    """Return one answer per payload, about the documents d1, d2, …"""
+    return stored([(f"d{number}", "einvoice", payload) for number, payload in enumerate(payloads, start=1)])
+
+
+def stored(answers: Sequence[tuple[str, str, str]]) -> pa.Table:
+    """Return answers (document, extractor, payload) in the order in which they came."""
+    rows = [
+        {
+            "extraction_id": f"e{number}",
+            "document_sha256": document,
+            "extracted_by": extracted_by,
+            "payload": payload,
+            "received_at": RECEIVED_AT,
+            "sequence": number,
+        }
+        for number, (document, extracted_by, payload) in enumerate(answers, start=1)
+    ]
+    return pa.Table.from_pylist(rows, schema=EXTRACTIONS)
+
+
+def merged(base: Any, changes: Any) -> Any:
+    """Return ``base`` with ``changes`` merged into it, key by key."""
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    result = copy.deepcopy(base)
+    for key, value in changes.items():
+        result[key] = merged(base.get(key), value)
+    return {key: value for key, value in result.items() if value is not None}
+
+
+@cache
+def _sound() -> dict[str, Any]:
+    invoice: dict[str, Any] = yaml.safe_load(_SOUND.read_text(encoding="utf-8"))
+    return invoice

@@ -1,0 +1,193 @@
+"""Shaping: nothing lost, nothing rounded, and no text that a document can hold stops the batch."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stored_answers import einvoice, einvoices, stored
+
+from expectations.judging import RULES
+from invoices.errors import ContractError
+from invoices.model import invoice_id
+from transforms.building import build_marts, build_views
+from transforms.loading.rows import CANDIDATES, LINES, TABLES, TAXES
+from transforms.running import build, in_order, open_memory
+from transforms.shaping import EXTRACTIONS, KNOWN, Shaped, shape
+
+SCALES = {"line_total": "line_total_amount", "tax_exclusive": "net_amount", "tax_inclusive": "total_amount"}
+PLAIN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+
+few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+amounts = st.one_of(
+    st.decimals(allow_nan=True, allow_infinity=True).map(str),
+    st.decimals(min_value=-(10**15), max_value=10**15, places=4).map(lambda value: format(value, "f")),
+    st.decimals(min_value=-(10**6), max_value=10**6, places=6).map(lambda value: format(value, "f")),
+    st.sampled_from(["1,250.00", "1.250,00", "99999999999999.9999", "-99999999999999.9999", "", "-", "true", "1e40"]),
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _shape(extractions: pa.Table) -> Shaped:
+    return shape(extractions, KNOWN.empty_table(), [])
+
+
+def _exact(said: str) -> Decimal | None:
+    """Return what DECIMAL(18,4) holds of a text without rounding, by Python's own arithmetic."""
+    if not PLAIN.fullmatch(said):
+        return None
+    value = Decimal(said)
+    return value if abs(value) < 10**14 and value == round(value, 4) else None
+
+
+@few
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(SCALES, amounts)), min_size=1, max_size=20))
+def test_an_amount_is_exactly_what_was_stated_or_absent_and_told(totals: list[dict[str, str]]) -> None:
+    shaped = _shape(einvoices(*(einvoice({"totals": some}) for some in totals)))
+    broken = {
+        row["invoice_id"]: row["message"] or ""
+        for row in shaped.checks.to_pylist()
+        if row["rule_id"] == "AMOUNT-EXACT" and row["outcome"] == "broken"
+    }
+    for some, row in zip(totals, shaped.candidates.to_pylist(), strict=True):
+        for key, column in SCALES.items():
+            assert row[column] == _exact(some[key])
+            told = row[column] is None and some[key].strip() != ""
+            assert (f" {column} '" in broken.get(row["invoice_id"], "")) == told
+
+
+@few
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(json.loads(einvoice())["invoices"][0])), anything), max_size=5))
+def test_no_value_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[dict[str, Any]]) -> None:
+    shaped = _shape(einvoices(einvoice(), *(einvoice(change) for change in changes)))
+    with_invoice = set(shaped.candidates.column("document_sha256").to_pylist())
+    without = set(shaped.empty.column("document_sha256").to_pylist())
+    assert with_invoice | without == {f"d{number}" for number in range(1, len(changes) + 2)}
+    assert not with_invoice & without
+    assert shaped.checks.num_rows == shaped.candidates.num_rows * len(RULES)
+
+
+@few
+@given(st.lists(st.text(max_size=30) | anything.map(json.dumps), min_size=1, max_size=5))
+def test_no_vendors_answer_stops_the_batch_or_loses_a_document(payloads: list[str]) -> None:
+    payloads = [payload.encode("utf-8", "replace").decode() for payload in payloads]
+    answers = [(f"d{number}", "smartbills_com", payload) for number, payload in enumerate(payloads)]
+    shaped = _shape(stored(answers))
+    assert shaped.candidates.num_rows + shaped.empty.num_rows == len(payloads)
+
+
+@pytest.mark.parametrize(
+    "payload", ["[" * 100_000, '{"a":' * 5_000 + "1" + "}" * 5_000, '{"a": "\\ud800"}', "\x00", ""]
+)
+def test_an_answer_that_is_no_json_is_set_aside_alone(payload: str) -> None:
+    shaped = _shape(stored([("d1", "smartbills_com", payload), ("d2", "einvoice", einvoice())]))
+    assert shaped.candidates.column("document_sha256").to_pylist() == ["d2"]
+    assert shaped.empty.column("document_sha256").to_pylist() == ["d1"]
+
+
+def test_ids_are_those_of_the_model() -> None:
+    document = "ab" * 32
+    shaped = _shape(stored([(document, "einvoice", einvoice({}, {"invoice_number": "2"}))]))
+    assert shaped.candidates.column("invoice_id").to_pylist() == [invoice_id(document, 1), invoice_id(document, 2)]
+
+
+def test_candidates_come_in_the_order_of_their_answers() -> None:
+    answers = stored([(f"d{number}", "einvoice", einvoice({"invoice_number": f"{number}"})) for number in (9, 1, 5)])
+    assert _shape(answers.take([2, 0, 1])).candidates.column("document_sha256").to_pylist() == ["d9", "d1", "d5"]
+
+
+@pytest.mark.parametrize(("name", "loaded"), [("candidates", CANDIDATES), ("lines", LINES), ("taxes", TAXES)])
+def test_what_is_shaped_has_the_types_that_are_loaded(name: str, loaded: pa.Schema) -> None:
+    shaped: pa.Table = getattr(_shape(einvoices(einvoice())), name)
+    judged = {"verdict", "judged_at", "judged_by"}
+    numbers = {"ordinal", "line_number", "tax_number"}  # counted in 32 bits here
+    for field in loaded:
+        if field.name not in judged | numbers:
+            assert shaped.schema.field(field.name).type == field.type, field.name
+
+
+def test_known_keys_may_be_asked_for_with_those_of_the_batch() -> None:
+    first = _shape(einvoices(einvoice())).keys.to_pylist()
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def known(number_keys: list[str], content_keys: list[str]) -> list[dict[str, str | None]]:
+        asked.append((number_keys, content_keys))
+        return [{name: row[name] for name in KNOWN.names} for row in first]
+
+    again = shape(stored([("d7", "einvoice", einvoice())]), known, [])
+    broken = [row["rule_id"] for row in again.checks.to_pylist() if row["outcome"] == "broken"]
+    assert broken == ["DUPLICATE-CONTENT"]
+    assert asked == [([first[0]["number_key"]], [first[0]["content_key"]])]
+
+
+def test_the_content_key_does_not_depend_on_how_numbers_are_written() -> None:
+    keys = _shape(
+        einvoices(einvoice(), einvoice({"totals": {"payable": "100"}}), einvoice({"iban": "X"}))
+    ).keys.to_pylist()
+    assert keys[0]["content_key"] == keys[1]["content_key"] != keys[2]["content_key"]
+    assert len({key["number_key"] for key in keys}) == 1
+
+
+def test_two_values_that_cannot_be_read_are_not_the_same_content() -> None:
+    two = [einvoice({"totals": {"rounding": said}}) for said in ("1,00", "2,00")]
+    keys = _shape(einvoices(*two)).keys.column("content_key").to_pylist()
+    assert keys[0] != keys[1]
+
+
+def test_a_missing_column_is_a_broken_contract() -> None:
+    with pytest.raises(ContractError, match="extractions cannot be shaped"):
+        _shape(EXTRACTIONS.empty_table().drop_columns(["payload"]))
+
+
+def test_an_empty_batch_gives_empty_tables() -> None:
+    shaped = _shape(EXTRACTIONS.empty_table())
+    assert (shaped.candidates.num_rows, shaped.checks.num_rows, shaped.document_count) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT * FROM read_text('/etc/hostname')", "SET enable_external_access = true", "INSTALL httpfs"]
+)
+def test_the_database_in_memory_reaches_nothing(statement: str) -> None:
+    with open_memory() as connection, pytest.raises(duckdb.Error):
+        connection.execute(statement)
+
+
+def test_a_circle_of_models_is_named() -> None:
+    with pytest.raises(ContractError, match="circle"):
+        in_order({"a": "select * from b", "b": "select * from a -- from c"})
+
+
+def test_a_model_that_does_not_run_is_named() -> None:
+    with open_memory() as connection, pytest.raises(ContractError, match="'answers' does not run"):
+        build(connection, "staging")
+
+
+def test_building_the_marts_again_changes_no_row() -> None:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("CREATE SCHEMA core")
+        for table in (table for table in TABLES if table.layer == "core"):
+            connection.register("empty", table.schema.empty_table())
+            connection.execute(f"CREATE TABLE core.{table.name} AS SELECT * FROM empty")
+        connection.execute(
+            "INSERT INTO core.candidates (invoice_id, verdict, kind, direction, due_on, total_amount) "
+            "SELECT 'i' || n, 'accepted', 'invoice', 'expense', DATE '2026-01-01' + n::INTEGER, n FROM range(50) r (n)"
+        )
+        build_views(connection)
+        seen = []
+        for _ in range(2):
+            build_marts(connection, dt.date(2026, 1, 31))
+            seen.append(connection.execute("FROM marts.payables_aging").fetchall())
+        assert seen[0] == seen[1]
+        assert len(seen[0]) == 49
