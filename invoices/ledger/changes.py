@@ -44,8 +44,10 @@ def changed_rows(
 
 
 def row_counts(connection: Connection, up_to: int) -> dict[str, int]:
-    """Return how many rows of each table the warehouse must have if it has everything up to a revision."""
-    return {
-        name: connection.scalar(select(func.count()).where(table.c.revision <= up_to)) or 0
-        for name, table in LOADABLE.items()
-    }
+    """Return how many rows of each table the warehouse must have if it has everything up to a revision.
+
+    A question that is not answered yet has no row there.
+    """
+    counts = {name: select(func.count()).where(table.c.revision <= up_to) for name, table in LOADABLE.items()}
+    counts["extractions"] = counts["extractions"].where(tables.extractions.c.status.in_(("answered", "failed")))
+    return {name: connection.scalar(count) or 0 for name, count in counts.items()}

@@ -1,0 +1,141 @@
+"""The ledger under several real processes: nothing is lost, no number is given twice, a killed writer harms nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from invoices.ledger import Ledger
+from invoices.ledger.batches import assign, export_batch_list, invoices_in, waiting_invoices
+from invoices.ledger.tables import documents, exported_invoices, sightings
+from invoices.settings import Settings
+
+WRITE = """
+import hashlib, sys
+from invoices.ledger import Ledger
+from invoices.ledger.documents import Sighting, record_sighting
+from invoices.model import sighting_id
+
+url, me, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+ledger = Ledger(url)
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(count):
+    for owner in (me, "shared"):
+        sha = hashlib.sha256(f"{owner}-{number}".encode()).hexdigest()
+        place = f"/{me}/{number}"
+        with ledger.transaction() as tx:
+            record_sighting(tx, Sighting(
+                sighting_id("inbox", place, sha), sha, "application/pdf", 1, "inbox", "folder", place,
+            ))
+    print(number, flush=True)
+ledger.close()
+"""
+
+ASSIGN = """
+import sys
+from invoices.ledger import Ledger
+from invoices.ledger.batches import assign, waiting_invoices
+
+ledger = Ledger(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+with ledger.reading() as connection:
+    waiting = waiting_invoices(connection, 1000)
+with ledger.transaction() as tx:
+    print(assign(tx, waiting).batch_id, flush=True)
+ledger.close()
+"""
+
+
+def start(program: str, *arguments: object) -> subprocess.Popen[str]:
+    """Return a process that has the ledger open and waits for a line on its input."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def together(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """Let them all go at once; return what each printed."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ended = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), ended
+    return [out for out, _ in ended]
+
+
+@pytest.mark.parametrize("writers", [2, 4])
+def test_writers_at_the_same_time_lose_nothing_and_get_distinct_numbers(
+    home: Settings, ledger: Ledger, writers: int
+) -> None:
+    count = 25
+    together([start(WRITE, home.effective_ledger_url, f"w{number}", count) for number in range(writers)])
+    with ledger.reading() as connection:
+        sequences = sorted(connection.scalars(select(documents.c.sequence)))
+        seen = connection.scalar(select(func.count()).select_from(sightings))
+        revisions = list(connection.scalars(select(sightings.c.revision)))
+    assert sequences == list(range(1, count * (writers + 1) + 1))
+    assert seen == 2 * count * writers
+    assert len(set(revisions)) == seen
+
+
+def test_a_killed_writer_leaves_what_it_committed_and_no_lock(home: Settings, ledger: Ledger) -> None:
+    process = start(WRITE, home.effective_ledger_url, "w", 100_000)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    acknowledged = [process.stdout.readline() for _ in range(10)]
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    shas = {hashlib.sha256(f"w-{int(line)}".encode()).hexdigest() for line in acknowledged}
+    with ledger.transaction() as tx:  # no lock is left
+        kept = set(tx.connection.scalars(select(documents.c.document_sha256)))
+        sequences = sorted(tx.connection.scalars(select(documents.c.sequence)))
+    assert shas <= kept
+    assert sequences == list(range(1, len(kept) + 1))
+
+
+def test_an_invoice_is_in_one_batch_however_many_processes_assign_it(home: Settings, ledger: Ledger) -> None:
+    invoices = [f"invoice-{number:03}" for number in range(200)]
+    with ledger.transaction() as tx:
+        for invoice in invoices:
+            tx.connection.execute(exported_invoices.insert().values(invoice_id=invoice, revision=tx.revision))
+    printed = together([start(ASSIGN, home.effective_ledger_url) for _ in range(3)])
+    assert len(set(printed)) == 3
+    with ledger.reading() as connection:
+        assert waiting_invoices(connection, 1000) == []
+        held = [
+            invoice for batch in export_batch_list(connection) for invoice in invoices_in(connection, batch.batch_id)
+        ]
+    assert sorted(held) == invoices
+
+
+def test_a_reader_sees_one_state_while_others_write(ledger: Ledger, home: Settings) -> None:
+    other = Ledger(home.effective_ledger_url)
+    with ledger.reading() as connection:
+        assert export_batch_list(connection) == []
+        with other.transaction() as tx:
+            assign(tx, [])
+        assert export_batch_list(connection) == []
+    with ledger.reading() as connection:
+        assert len(export_batch_list(connection)) == 1
+    other.close()
+
+
+def test_the_ledger_is_for_its_owner_only(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/new/ledger.sqlite")
+    ledger.close()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
