@@ -75,6 +75,10 @@ def _checked_page_count(pdf: pikepdf.Pdf) -> int:
         raise DocumentError("the pages of the PDF cannot be found", reason_code="damaged_pdf")
     if pages == 0:
         raise DocumentError("the PDF has no page", reason_code="no_pages")
+    return _capped(pages)
+
+
+def _capped(pages: int) -> int:
     if pages > MAX_PAGES:
         raise DocumentError(f"the PDF has {pages} pages, more than {MAX_PAGES}", reason_code="too_many_pages")
     return pages
@@ -210,7 +214,7 @@ def _by_other_reader(path: Path, error: Exception) -> Reading:
     """Return what the second parser makes of a PDF that the first one refused."""
     from invoices.documents import pdf_text
 
-    pages = pdf_text.page_count(path)
+    pages = _capped(pdf_text.page_count(path))
     if pages:
         return pdf_text.read_text(path, pages, is_sound=lambda: False)
     with path.open("rb") as file:

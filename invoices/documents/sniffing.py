@@ -53,6 +53,7 @@ _MAIL_HEADERS = re.compile(
     rb"|content-transfer-encoding|x-[\w-]+|reply-to|sender):",
     re.IGNORECASE | re.MULTILINE,
 )
+_LONG_HEADERS = 4000
 _BASE64 = re.compile(rb"[A-Za-z0-9+/\s]{40,}")
 
 
@@ -133,7 +134,8 @@ def _is_mail(head: bytes) -> bool:
     block = re.split(rb"\r?\n\r?\n", lines, maxsplit=1)[0]
     if re.match(rb"content-type:\s*multipart/", block, re.IGNORECASE):
         return True
-    return len({match.group().lower() for match in _MAIL_HEADERS.finditer(block)}) >= 2
+    is_cut = block == lines and len(lines) >= _LONG_HEADERS  # one header may be longer than what we look at
+    return len({match.group().lower() for match in _MAIL_HEADERS.finditer(block)}) >= (1 if is_cut else 2)
 
 
 def _is_text(head: bytes) -> bool:

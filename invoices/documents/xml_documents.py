@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from invoices.documents.einvoice import parse_xml, read_einvoice, syntax_of
 from invoices.documents.einvoice.tree import Element, local_name, namespace
 from invoices.documents.outcomes import Reading, because, shown
@@ -36,8 +38,11 @@ _FORMATS = (
 )  # fmt: skip
 
 _INVOICE_NAMES = (
-    "invoice", "creditnote", "debitnote", "faktur", "fattur", "factur", "rechnung", "fatura", "comprobante",
+    "invoice", "creditnote", "attacheddocument", "debitnote",
+    "faktur", "fattur", "factur", "rechnung", "fatura", "comprobante",
 )  # fmt: skip
+
+_LOOKED_AT = 2000  # elements
 
 # TipoDeComprobante of the Mexican CFDI (SAT, catalogue c_TipoDeComprobante): what is neither income nor its refund.
 _CFDI_TYPES = {
@@ -48,9 +53,20 @@ _CFDI_TYPES = {
 def read_xml(content: bytes) -> Reading:
     """Return what an XML file is. Raises DocumentError where it is hostile, malformed or too large."""
     root = parse_xml(content)
-    if syntax_of(root):
-        return Reading("einvoice", XML, payload=read_einvoice(root))
+    carried = _carried(root)
+    if carried:
+        payloads = [read_einvoice(element) for element in carried]
+        together = [invoice for payload in payloads for invoice in payload["invoices"]]
+        return Reading("einvoice", XML, payload={**payloads[0], "invoices": together})
     return other_document(root)
+
+
+def _carried(root: Element) -> list[Element]:
+    """Return the invoice itself, or those in an envelope such as Peppol's StandardBusinessDocument."""
+    if syntax_of(root):
+        return [root]
+    inside = [child for child in root if syntax_of(child)]
+    return [child for child in inside if syntax_of(child) == syntax_of(inside[0])]
 
 
 def other_document(root: Element) -> Reading:
@@ -68,7 +84,15 @@ def other_document(root: Element) -> Reading:
         return because("unsupported_einvoice", XML, f"an invoice in the format {known}, which is not read yet")
     if any(part in name.casefold() for part in _INVOICE_NAMES):
         return because("unsupported_einvoice", XML, f"an invoice in an unknown format, root element {shown(name)!r}")
+    if _mentions_invoice(root):
+        return because("unsupported_einvoice", XML, f"XML with an invoice inside, root element {shown(name)!r}")
     return because("other_xml", XML, f"XML that is no invoice, root element {shown(name)!r}")
+
+
+def _mentions_invoice(root: Element) -> bool:
+    """Return whether an element among the first ones is named like an invoice: better a person than a loss."""
+    names = (local_name(element).casefold() for element in islice(root.iter("*"), _LOOKED_AT))
+    return any(name.startswith(_INVOICE_NAMES) for name in names)
 
 
 def _cfdi(root: Element) -> Reading:

@@ -62,6 +62,13 @@ def blank_pdf(pages: int = 1) -> bytes:
         return saved(pdf)
 
 
+def same_page(times: int) -> bytes:
+    """A PDF that names one page that often."""
+    return (b"%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Count %d/Kids[%s]>>endobj\n"
+            b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>\n%%%%EOF"
+            % (times, b"3 0 R " * times))  # fmt: skip
+
+
 def picture(width: int, height: int, form: str = "PNG") -> bytes:
     out = io.BytesIO()
     Image.new("L", (width, height), 255).save(out, form)
@@ -170,6 +177,7 @@ def test_only_a_user_password_keeps_us_out(tmp_path: Path) -> None:
         (b"%PDF-1.7\n1 0 obj\n<<", "truncated"),
         (b"%PDF-1.7\nnothing\n%%EOF\n", "damaged_pdf"),
         (blank_pdf(pages=201), "too_many_pages"),
+        (same_page(50_000), "too_many_pages"),
         (b"\x7fELF....", "executable"),
         (b"PK\x03\x04....", "unsupported_type"),
         (b"<html><body>your invoice</body></html>", "unsupported_type"),

@@ -34,6 +34,7 @@ OUTLOOK = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500) + "__substg1.0_".enco
         (b"Received: from a by b\r\nFrom: a@example.com\r\n\r\nbody", "message/rfc822"),
         (b"From a@example.com Mon Jan  1\nFrom: a@example.com\nTo: b@example.com\n\n", "message/rfc822"),
         (b'Content-Type: multipart/mixed; boundary="x"\n\n--x', "message/rfc822"),
+        (b"From: " + b"a@example.com, " * 5000, "message/rfc822"),
         (OUTLOOK, "application/vnd.ms-outlook"),
         (OUTLOOK[:400], "application/x-ole-storage"),
         (b"\x78\x9f\x3e\x22....", "application/ms-tnef"),

@@ -46,6 +46,10 @@ def test_malformed_xml_is_refused(content: bytes) -> None:
     assert reason_of(content) == "malformed_xml"
 
 
+def test_a_document_of_too_many_elements_is_too_large() -> None:
+    assert reason_of(b"<a>" + b"<b/>" * 500_001 + b"</a>") == "too_large"
+
+
 def test_a_document_type_inside_a_text_is_only_text() -> None:
     content = b"<a><![CDATA[<!DOCTYPE html><html>]]></a>"
     assert parse_xml(content).text == "<!DOCTYPE html><html>"
@@ -104,6 +108,19 @@ def test_invoices_in_formats_not_read_yet_are_set_aside_by_name(content: str, sa
     reading = read_xml(content.encode())
     assert (reading.outcome, reading.reason_code) == ("unreadable", "unsupported_einvoice")
     assert said in str(reading.reason)
+
+
+def test_an_invoice_in_an_envelope_is_read() -> None:
+    space = "urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"
+    one = f"<Invoice xmlns='{space}'><ID>1</ID></Invoice>"
+    content = f"<s:StandardBusinessDocument xmlns:s='urn:s'><s:Header/>{one}{one}</s:StandardBusinessDocument>"
+    reading = read_xml(content.encode())
+    assert reading.outcome == "einvoice"
+    assert [found["invoice_number"] for found in (reading.payload or {})["invoices"]] == ["1", "1"]
+
+
+def test_xml_that_mentions_an_invoice_is_not_dismissed() -> None:
+    assert read_xml(b"<Envelope><Body><InvoiceHeader/></Body></Envelope>").reason_code == "unsupported_einvoice"
 
 
 def test_every_reason_code_has_a_reading() -> None:

@@ -26,8 +26,9 @@ _FORMATS = {"102": "%Y%m%d", "203": "%Y%m%d%H%M", "204": "%Y%m%d%H%M%S"}
 def parse_xml(content: bytes) -> Element:
     """Return the root of a document that somebody sent us; comments and processing instructions are left out.
 
-    Raises DocumentError: ``hostile_xml`` for a document type, UTF-7 or a tree too deep or too wide, ``too_large`` past
-    30 MB, ``malformed_xml`` for anything a strict parser refuses. Only a broken XML declaration is forgiven.
+    Raises DocumentError: ``hostile_xml`` for a document type, UTF-7 or a tree too deep, ``too_large`` past 30 MB
+    or 500,000 elements, ``malformed_xml`` for anything a strict parser refuses. Only a broken XML
+    declaration is forgiven.
     """
     if len(content) > MAX_BYTES:
         raise DocumentError(f"the XML has {len(content)} bytes, more than {MAX_BYTES}", reason_code="too_large")
@@ -140,14 +141,14 @@ def _parsed_without_declaration(content: bytes, error: etree.XMLSyntaxError) -> 
 
 
 def _refuse_extremes(root: Element) -> None:
-    """Raise ``hostile_xml`` where the tree is deeper than MAX_DEPTH or has more than MAX_ELEMENTS elements."""
+    """Raise ``hostile_xml`` where the tree is deeper than MAX_DEPTH, ``too_large`` past MAX_ELEMENTS elements."""
     level, depth, total = [root], 0, 0
     while level:
         depth, total = depth + 1, total + len(level)
         if depth > MAX_DEPTH:
             raise DocumentError(f"the XML nests deeper than {MAX_DEPTH}", reason_code="hostile_xml")
         if total > MAX_ELEMENTS:
-            raise DocumentError(f"the XML has more than {MAX_ELEMENTS} elements", reason_code="hostile_xml")
+            raise DocumentError(f"the XML has more than {MAX_ELEMENTS} elements", reason_code="too_large")
         level = [child for element in level for child in element]
 
 
