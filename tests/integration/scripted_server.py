@@ -116,6 +116,7 @@ class ScriptedServer:
 
     def _serve(self, line: socket.socket) -> None:
         line.settimeout(0.1)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with line, contextlib.suppress(ConnectionError):
             while (seen := self._read(line)) is not None:
                 with self._lock:
