@@ -160,6 +160,9 @@ class SmartBillsExtraction:
         except DocumentError as error:
             self._set_aside(self._job(document), error.reason_code, str(error), asked)
             return False
+        except ContractError as error:
+            self._write(extraction, "unknown", message=str(error))
+            raise _Stop("contract_changed", f"smartbills.com answers differently: {error}", is_problem=True) from error
         self._heard(submitted.limits)
         asked.calls += 1
         asked.pages += 1
@@ -190,7 +193,7 @@ class SmartBillsExtraction:
     def _recover(self, document: Pending, job: Job, asked: Asked) -> bool:
         """Find out whether a submission arrived; adopt it, repeat it once, or leave it to a person."""
         try:
-            found = self._find_submitted(job)
+            found = self._patiently_find_submitted(job)
         except ContractError as error:
             found, why = None, f"the vendor's list cannot be used: {error}"
         else:
@@ -214,6 +217,13 @@ class SmartBillsExtraction:
             )
         asked.set_aside += 1
         return False
+
+    def _patiently_find_submitted(self, job: Job) -> str | None:
+        while True:
+            try:
+                return self._find_submitted(job)
+            except (TransientError, AccountError) as error:
+                self._heed(error)
 
     def _find_submitted(self, job: Job) -> str | None:
         """Return the vendor's id of the job that holds exactly this document's bytes, if its list shows one."""

@@ -117,7 +117,7 @@ class ReceiptPublisher:
         if receipt.first_sent_at is not None:
             found = self._find(receipt, receipt.first_sent_at)
             if found:
-                self._mark_published(receipt, found[0], published)
+                self._mark_published(receipt, _same(found, body), published)
                 return
         digest = hashlib.sha256(render(body)).hexdigest()
         sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
@@ -130,7 +130,7 @@ class ReceiptPublisher:
             found = self._find(receipt, sent_at)
             if not found:
                 raise
-            remote = found[0]
+            remote = _same(found, body)
         self._mark_published(receipt, remote, published)
 
     def _find(self, receipt: Outgoing, sent_at: dt.datetime) -> list[RemoteReceipt]:
@@ -164,3 +164,19 @@ class ReceiptPublisher:
     def _stop(self, published: Published, problem: str) -> bool:
         published.problems.append(problem)
         return False
+
+
+def _same(found: Sequence[RemoteReceipt], body: Mapping[str, Any]) -> RemoteReceipt:
+    """Return the one receipt that was found under our id, if it states our total (contract sheet 05 §8, 409)."""
+    total = body["total"]["amount"]
+    if len(found) > 1:
+        ids = [receipt.id for receipt in found]
+        raise DocumentError(
+            f"{body['receiptId']!r} exists more than once at smartbills.io: {ids!r}", reason_code="receipt_twice"
+        )
+    if found[0].total is not None and found[0].total != total:
+        raise DocumentError(
+            f"{body['receiptId']!r} exists at smartbills.io as {found[0].id} with the total {found[0].total}, not {total}",
+            reason_code="receipt_differs",
+        )
+    return found[0]
