@@ -176,7 +176,8 @@ def _same(found: Sequence[RemoteReceipt], body: Mapping[str, Any]) -> RemoteRece
         )
     if found[0].total is not None and found[0].total != total:
         raise DocumentError(
-            f"{body['receiptId']!r} exists at smartbills.io as {found[0].id} with the total {found[0].total}, not {total}",
+            f"{body['receiptId']!r} exists at smartbills.io as {found[0].id} with another total: "
+            f"{found[0].total}, ours is {total}",
             reason_code="receipt_differs",
         )
     return found[0]
