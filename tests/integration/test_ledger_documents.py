@@ -243,7 +243,7 @@ def test_a_ledger_of_a_later_version_is_left_alone(home_url: str) -> None:
         tx.connection.execute(update(notes).where(notes.c.name == "schema_version").values(value="2"))
         tx.connection.execute(insert(notes).values(name="mark", value="still here"))
     ledger.close()
-    with pytest.raises(ConfigurationError, match="schema version '2'.*newer program"):
+    with pytest.raises(ConfigurationError, match=r"schema version '2'.*newer program"):
         Ledger(home_url)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -302,7 +303,7 @@ def test_the_changes_between_two_revisions_are_exactly_what_was_written_between_
             write(tx)
         with ledger.reading() as connection:
             marks.append(latest_revision(connection))
-    steps = [changes(ledger, after, up_to) for after, up_to in zip(marks, marks[1:], strict=False)]
+    steps = [changes(ledger, after, up_to) for after, up_to in itertools.pairwise(marks)]
     assert steps == [
         {"documents": 3, "sightings": 3},
         {"extractions": 1},
