@@ -1,4 +1,4 @@
-"""What we rehearse against: stand-ins for remote APIs, and the sample world they know; shares no code with the house."""
+"""What we rehearse against: stand-ins for remote APIs and the sample world they know; none of the house's code."""
 
 from __future__ import annotations
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+from pathlib import Path
 
+import reportlab
 from PIL import Image, ImageDraw, ImageFont
 
 from sandbox.world.page import HEIGHT, WIDTH, Page
 
 SCALE = 1.4
+FONT = Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"
+"""A free font that comes with reportlab and knows the letters of Latin-1."""
 SIZE = (round(WIDTH * SCALE), round(HEIGHT * SCALE))
 
 
@@ -18,7 +22,7 @@ def scan(page: Page, *, degrees: float, seed: str) -> Image.Image:
     image = Image.new("L", SIZE, 255)
     draw = ImageDraw.Draw(image)
     for word in page:
-        font = ImageFont.load_default(round(word.size * SCALE))
+        font = ImageFont.truetype(FONT, round(word.size * SCALE * 0.9))
         draw.text((word.x * SCALE, (word.y - word.size) * SCALE), word.text, fill=20, font=font)
     image = image.rotate(degrees, resample=Image.Resampling.BILINEAR, fillcolor=255)
     _speck(image, seed)
@@ -44,7 +48,7 @@ def logo() -> bytes:
     image = Image.new("RGB", (120, 40), (255, 255, 255))
     draw = ImageDraw.Draw(image)
     draw.ellipse((4, 4, 36, 36), fill=(200, 40, 40))
-    draw.text((44, 12), "MUSTERWERK", fill=(40, 40, 40), font=ImageFont.load_default(11))
+    draw.text((44, 12), "MUSTERWERK", fill=(40, 40, 40), font=ImageFont.truetype(FONT, 10))
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()

@@ -30,7 +30,7 @@ LETTER = [
 
 NOTE = b"Invoices of 2026 go here. Please do not rename them.\n"
 
-PROGRAM = b"MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00" + bytes(48) + b"not a real program\r\n" + bytes(256)
+PROGRAM = bytes.fromhex("4d5a90000300000004000000ffff0000") + bytes(48) + b"not a real program\r\n" + bytes(256)
 
 LEFTOVERS = {
     ".DS_Store": b"\x00\x00\x00\x01Bud1\x00\x00\x10\x00" + bytes(64),

@@ -118,8 +118,8 @@ def _for_a_model() -> Iterator[Scene]:
         ("scans/batch/scan0004.pdf", of.CRANE, ()),
         ("scans/batch/scan0005.pdf", of.SMUDGED, ("invoice_number",)),
     ):
-        picture = image.jpeg(image.scan(page.pages(paper)[0], degrees=0.4, seed=path))
-        content = pdf.picture_page(picture, *image.SIZE)
+        jpeg = image.jpeg(image.scan(page.pages(paper)[0], degrees=0.4, seed=path))
+        content = pdf.picture_page(jpeg, *image.SIZE)
         state: State = "quarantined" if unreadable else "accepted"
         why = "the number is a smudge: BR-02 cannot hold" if unreadable else "a scan in a PDF; only a model can read it"
         yield Scene(path, content, "scanned pdf", state, why, paper, unreadable=unreadable)

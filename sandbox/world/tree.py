@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from lxml import etree
 
 
-
 class Tree:
     """Makes elements of one vocabulary, whose prefixes it knows."""
 
     def __init__(self, namespaces: Mapping[str | None, str]) -> None:
-        self._namespaces = dict(namespaces)
+        self._namespaces = dict(namespaces)  # None is the default namespace, which the stubs of lxml do not know
 
     def __call__(self, name: str, *children: etree._Element | str | None, **attributes: str) -> etree._Element:
         """Return an element ``prefix:Name``; None among the children is left out, text becomes its text."""
-        made = etree.Element(self._qualified(name), attributes, nsmap=self._namespaces)
+        made = etree.Element(self._qualified(name), attributes, nsmap=self._namespaces)  # type: ignore[arg-type]  # see above
         for child in children:
             if isinstance(child, str):
                 made.text = child

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sandbox.world.page import pages
 from sandbox.world.papers import Company, Paper
 from sandbox.world.scenes import Scene, scenes
 
@@ -43,6 +44,7 @@ def manifest_row(scene: Scene) -> dict[str, Any]:
         "path": f"inbox/{scene.path}",
         "sha256": hashlib.sha256(scene.content).hexdigest(),
         "bytes": len(scene.content),
+        "pages": len(pages(scene.paper)) if scene.paper and scene.content.startswith(b"%PDF-") else 1,
         "kind": scene.kind,
         "expected_state": scene.state,
         "why": scene.why,

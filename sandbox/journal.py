@@ -1,0 +1,124 @@
+"""The sandbox's memory: what was asked, charged, uploaded and created; one SQLite file that outlives a kill -9."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sandbox.exact_json import loads
+
+FILE_NAME = "sandbox.sqlite"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS requests (
+    seq INTEGER PRIMARY KEY, at TEXT NOT NULL, api_key TEXT, method TEXT NOT NULL, path TEXT NOT NULL,
+    route TEXT NOT NULL, status INTEGER NOT NULL, request_id TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS requests_by_key ON requests (api_key);
+CREATE TABLE IF NOT EXISTS contents (sha256 TEXT PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, api_key TEXT NOT NULL, sha256 TEXT NOT NULL,
+    file_token TEXT UNIQUE NOT NULL, extension TEXT NOT NULL, with_lines INTEGER NOT NULL, created_at TEXT NOT NULL,
+    created REAL NOT NULL, polls INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS charges (
+    seq INTEGER PRIMARY KEY, at TEXT NOT NULL, api_key TEXT NOT NULL, job_id TEXT NOT NULL,
+    document_sha256 TEXT NOT NULL, pages INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS receipts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, api_key TEXT NOT NULL, tenant_id TEXT NOT NULL,
+    receipt_id TEXT, body_sha256 TEXT NOT NULL, body TEXT NOT NULL, answer TEXT NOT NULL,
+    idempotency_key TEXT, is_ours INTEGER NOT NULL, deleted_at TEXT);
+CREATE INDEX IF NOT EXISTS receipts_by_key ON receipts (api_key, tenant_id, receipt_id);
+CREATE TABLE IF NOT EXISTS windows (
+    api_key TEXT NOT NULL, name TEXT NOT NULL, started REAL NOT NULL, used INTEGER NOT NULL,
+    PRIMARY KEY (api_key, name));
+"""
+
+
+class Journal:
+    """The journal as the server keeps it; a method that writes returns after the disk has it."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.connection = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+        self.connection.row_factory = sqlite3.Row
+        self.connection.execute("PRAGMA journal_mode=WAL")
+        self.connection.execute("PRAGMA synchronous=FULL")
+        self.connection.executescript(_TABLES)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection for some writes that happen all or not at all."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def record_request(
+        self, api_key: str | None, method: str, path: str, route: str, status: int, request_id: str
+    ) -> None:
+        """Write one request; status 0 is an answer that was lost on purpose."""
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT INTO requests (at, api_key, method, path, route, status, request_id) VALUES (?,?,?,?,?,?,?)",
+                (now_text(), api_key, method, path[:500], route, status, request_id),
+            )
+
+
+def read(directory: Path, api_key: str | None = None) -> dict[str, Any]:
+    """Return the journal of a state folder, for one API key or for all; works while the server runs, and after.
+
+    ``requests`` counts by route, ``answers`` by route and status (0: answer lost on purpose); ``charges`` have
+    api_key, job_id, document_sha256, pages, at; ``receipts`` (deleted ones with their ``deleted_at``) have api_key,
+    tenant_id, id, receiptId, body_sha256, body (numbers as Decimal), at. Raises FileNotFoundError where there is none.
+    """
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"no journal in {str(directory)!r}")
+    with closing(sqlite3.connect(path, timeout=10)) as connection:
+        connection.row_factory = sqlite3.Row
+        return summary(connection, api_key)
+
+
+def summary(connection: sqlite3.Connection, api_key: str | None = None) -> dict[str, Any]:
+    """Return what ``read`` returns, from an open journal."""
+    mine, key = ("WHERE api_key = ?", (api_key,)) if api_key else ("", ())
+    answers: dict[str, dict[str, int]] = {}
+    for row in connection.execute(
+        f"SELECT method || ' ' || route AS route, status, count(*) AS n FROM requests {mine} GROUP BY 1, 2", key
+    ):
+        answers.setdefault(row["route"], {})[str(row["status"])] = row["n"]
+    charges = connection.execute(
+        f"SELECT api_key, job_id, document_sha256, pages, at FROM charges {mine} ORDER BY seq", key
+    )
+    receipts = connection.execute(
+        f"""SELECT api_key, tenant_id, id, receipt_id AS receiptId, body_sha256, body, at, deleted_at
+            FROM receipts {mine + " AND" if mine else "WHERE"} is_ours ORDER BY id""",
+        key,
+    )
+    return {
+        "requests": {route: sum(by_status.values()) for route, by_status in answers.items()},
+        "answers": answers,
+        "charges": [dict(row) for row in charges],
+        "receipts": [{**dict(row), "body": loads(row["body"].encode())} for row in receipts],
+    }
+
+
+def sha256(content: bytes) -> str:
+    """Return the hex SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def now_text() -> str:
+    """Return the instant as ISO 8601 in UTC, to the millisecond."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

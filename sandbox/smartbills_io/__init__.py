@@ -1,0 +1,1 @@
+"""Stand-in for the SmartBills receipts API, api.smartbills.io (contract sheet 05)."""

@@ -1,0 +1,60 @@
+"""One call on the sandbox, as every room sees it: whose it is, what to write on its answer, how to lose that."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from sandbox.exact_json import dumps
+
+KEY_PREFIX = "sk_test_"
+
+
+@dataclass
+class Visit:
+    """A call: ``api_key`` is None unless it is one of ours; ``headers`` go on the answer, whatever it is."""
+
+    api_key: str | None
+    request_id: str = field(default_factory=lambda: f"req_{secrets.token_hex(8)}")
+    headers: dict[str, str] = field(default_factory=dict)
+    route: str | None = None
+
+
+class BodyTooLarge(Exception):
+    """The caller sent more bytes than this room takes."""
+
+
+class Json(Response):
+    """A JSON answer whose Decimals stay exact."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return dumps(content).encode("utf-8")
+
+
+class Lost(Response):
+    """An answer that never arrives: the work is done, the connection breaks."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "sandbox.lost"})
+
+
+def visit_of(request: Request) -> Visit:
+    """Return the visit that the front door noted on this request."""
+    visit = request.scope["sandbox.visit"]
+    assert isinstance(visit, Visit)  # noqa: S101 - the front door put it there
+    return visit
+
+
+def bearer_key(authorization: str | None) -> str | None:
+    """Return the API key of an Authorization header where it is one of ours, else None; others are kept nowhere."""
+    scheme, _, key = (authorization or "").partition(" ")
+    key = key.strip()
+    is_ours = scheme.lower() == "bearer" and key.startswith(KEY_PREFIX) and len(key) <= 200 and key.isprintable()
+    return key if is_ours else None
