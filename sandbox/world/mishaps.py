@@ -33,8 +33,9 @@ NOTE = b"Invoices of 2026 go here. Please do not rename them.\n"
 PROGRAM = bytes.fromhex("4d5a90000300000004000000ffff0000") + bytes(48) + b"not a real program\r\n" + bytes(256)
 
 LEFTOVERS = {
-    ".DS_Store": b"\x00\x00\x00\x01Bud1\x00\x00\x10\x00" + bytes(64),
+    "scans/._scan0001.png": bytes.fromhex("0005160700020000") + b"Mac OS X        " + bytes(60),
     "office/~$temp.docx": b"\x0aErika Muster" + bytes(42),
     "scans/Thumbs.db": bytes.fromhex("d0cf11e0a1b11ae1") + bytes(120),
     "scans/batch/scan0006.pdf.part": b"%PDF-1.4\n1 0 obj\n<< /Type /Cat",
 }
+"""There is no .DS_Store among them, because the wheel's builder leaves files of that name out."""

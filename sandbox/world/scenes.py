@@ -17,14 +17,14 @@ State = Literal["accepted", "review", "quarantined", "duplicate", "not_invoice"]
 class Scene:
     """One file; ``reads_as`` is what a model makes of it: the document, nothing at all, or a failure.
 
-    ``is_leftover`` marks what programs drop beside documents and a source need not even collect;
+    ``state`` is None for a leftover: what programs drop beside documents, and a source does not collect;
     ``unreadable`` names fields that no model can make out.
     """
 
     path: str
     content: bytes
     kind: str
-    state: State
+    state: State | None
     why: str
     paper: Paper | None = None
     doc_type: str | None = None
@@ -178,13 +178,13 @@ def mishaps_of_life() -> Iterator[Scene]:
     letter = pdf.text_pages(page.letter(mishaps.LETTER), "letter")
     yield _other("tools/price letter.pdf", letter, "text pdf", "a letter, not an invoice")
     yield _other("tools/logo.png", image.logo(), "logo", "the logo of a mail signature")
-    yield _other("tools/readme.txt", mishaps.NOTE, "text file", "a note")
-    yield _other("scans/invoice.pdf.exe", mishaps.PROGRAM, "program", "a program under the name of an invoice")
+    yield _broken("tools/readme.txt", mishaps.NOTE, "text file", "a note: no type of file that holds invoices")
+    yield _broken("scans/invoice.pdf.exe", mishaps.PROGRAM, "program", "a program under the name of an invoice")
 
 
 def _leftovers() -> Iterator[Scene]:
     for path, content in mishaps.LEFTOVERS.items():
-        yield Scene(path, content, "leftover", "not_invoice", "dropped by a program", doc_type="other",
+        yield Scene(path, content, "leftover", None, "dropped by a program", doc_type="other",
                     reads_as="nothing", is_leftover=True)  # fmt: skip
 
 
