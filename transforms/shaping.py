@@ -39,7 +39,8 @@ class Shaped:
       ``core.candidate_taxes``, not judged yet
     - ``checks``: ``invoice_id``, ``rule_id``, ``outcome`` (``holds``, ``broken``, ``not_applicable``), ``message``
     - ``keys``: ``invoice_id``, ``document_sha256``, ``invoice_number``, ``number_key``, ``content_key``: what to hand
-      in as ``known`` later, for those candidates that count
+      in as ``known`` later, for those candidates that count; ``name_key`` is the ``number_key`` that the candidate
+      would have without a tax id, and may be looked for among the number keys
     - ``empty``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``, ``unreadable_answer``,
       ``unknown_extractor``), ``reason``
     - ``document_count``: how many documents were handed in
@@ -89,9 +90,13 @@ def shape(
 
 def _known(known: pa.Table | KnownKeys, keys: pa.Table) -> pa.Table:
     if callable(known):
-        asked = (sorted(set(keys.column(name).to_pylist())) for name in ("number_key", "content_key"))
-        known = pa.Table.from_pylist([dict(row) for row in known(*asked)], schema=KNOWN)
+        found = known(_distinct(keys, "number_key", "name_key"), _distinct(keys, "content_key"))
+        known = pa.Table.from_pylist([dict(row) for row in found], schema=KNOWN)
     return _as("known", known, KNOWN)
+
+
+def _distinct(keys: pa.Table, *columns: str) -> list[str]:
+    return sorted({key for column in columns for key in keys.column(column).to_pylist() if key is not None})
 
 
 def _as(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -26,7 +26,7 @@ from transforms.shaping import EXTRACTIONS, KNOWN, Shaped, shape
 SCALES = {"line_total": "line_total_amount", "tax_exclusive": "net_amount", "tax_inclusive": "total_amount"}
 PLAIN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 
-few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 amounts = st.one_of(
     st.decimals(allow_nan=True, allow_infinity=True).map(str),
     st.decimals(min_value=-(10**15), max_value=10**15, places=4).map(lambda value: format(value, "f")),
@@ -97,6 +97,15 @@ def test_an_answer_that_is_no_json_is_set_aside_alone(payload: str) -> None:
     assert shaped.empty.column("document_sha256").to_pylist() == ["d1"]
 
 
+@pytest.mark.parametrize("number", ["-Infinity", "NaN", "Infinity", "-inf", "1E400", "-0", "1.0e-2"])
+def test_a_number_that_is_none_is_told_and_leaves_the_rest_as_it_is(number: str) -> None:
+    told = f'{{"total_amount": {number}, "invoice_number": "5 \\" -7, 8", "currency": "EUR"}}'
+    shaped = _shape(stored([("d1", "smartbills_com", told)]))
+    row = shaped.candidates.to_pylist()[0]
+    assert (row["invoice_number"], row["currency"]) == ('5 " -7, 8', "EUR")
+    assert row["total_amount"] == (0 if number == "-0" else None)
+
+
 def test_ids_are_those_of_the_model() -> None:
     document = "ab" * 32
     shaped = _shape(stored([(document, "einvoice", einvoice({}, {"invoice_number": "2"}))]))
@@ -129,7 +138,15 @@ def test_known_keys_may_be_asked_for_with_those_of_the_batch() -> None:
     again = shape(stored([("d7", "einvoice", einvoice())]), known, [])
     broken = [row["rule_id"] for row in again.checks.to_pylist() if row["outcome"] == "broken"]
     assert broken == ["DUPLICATE-CONTENT"]
-    assert asked == [([first[0]["number_key"]], [first[0]["content_key"]])]
+    assert asked == [(sorted([first[0]["number_key"], first[0]["name_key"]]), [first[0]["content_key"]])]
+
+
+def test_an_invoice_paid_as_a_page_is_recognised_when_its_e_invoice_comes_later() -> None:
+    page = '{"invoice_number": "R-2026-001", "total_amount": 113.05, "vendor": {"name": "PAPIERHAUS  Nord GmbH"}}'
+    earlier = _shape(stored([("page", "smartbills_com", page)])).keys.select(KNOWN.names)
+    shaped = shape(einvoices(einvoice(), einvoice({"invoice_number": "2"})), lambda *_: earlier.to_pylist(), [])
+    broken = [row for row in shaped.checks.to_pylist() if row["outcome"] == "broken"]
+    assert [(row["invoice_id"], row["rule_id"]) for row in broken] == [(invoice_id("d1", 1), "DUPLICATE-NUMBER")]
 
 
 def test_the_content_key_does_not_depend_on_how_numbers_are_written() -> None:

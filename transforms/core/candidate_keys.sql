@@ -1,5 +1,5 @@
 -- Grain: one per candidate with a number: by what it is recognised when it comes again in other bytes.
--- number_key: supplier, number and kind. content_key: all that it states, in canonical form, lines and taxes included.
+-- number_key: supplier (its tax id, else its name), number and kind; name_key: the same by name alone. content_key: all that it states, in canonical form, lines and taxes included.
 -- Without a number nothing is recognised: two receipts of one shop, one day and one price are two receipts.
 WITH lines AS (
     SELECT invoice_id, to_json(list({a: description, b: quantity, c: unit, d: unit_price_amount, e: net_amount,
@@ -21,6 +21,8 @@ SELECT
     c.ordinal,
     sha256(concat_ws(chr(31), 'number', coalesce(folded_tax_id(c.supplier_tax_id), folded_name(c.supplier_name)),
         folded_number(c.invoice_number), c.kind)) AS number_key,
+    CASE WHEN folded_name(c.supplier_name) IS NOT NULL THEN sha256(concat_ws(chr(31), 'number',
+        folded_name(c.supplier_name), folded_number(c.invoice_number), c.kind)) END AS name_key,
     sha256(concat_ws(chr(31), 'content', to_json({
         a: c.kind, b: c.invoice_number, c: c.issued_on, d: c.due_on, e: c.order_number, f: c.supplier_name,
         g: c.supplier_tax_id, h: c.supplier_country, i: c.supplier_iban, j: c.customer_name, k: c.customer_tax_id,
