@@ -46,20 +46,26 @@ def list_files(root: Path) -> Iterator[Entry | str]:
     Raises:
         OSError: ``root`` itself cannot be listed.
     """
-    yield from _walk(root, sorted(os.scandir(root), key=lambda found: found.name))
-
-
-def _walk(directory: Path, found: list[os.DirEntry[str]]) -> Iterator[Entry | str]:
-    for item in found:
-        path = directory / item.name
+    stack = [_sorted(root)]  # not recursion: a folder may be nested deeper than Python's own stack
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+            continue
+        path = Path(item.path)
         try:
             if item.is_dir(follow_symlinks=False):
                 if not _matches(item.name, LEFTOVER_DIRECTORIES):
-                    yield from _walk(path, sorted(os.scandir(path), key=lambda inner: inner.name))
+                    stack.append(_sorted(path))
             elif not _matches(item.name, LEFTOVER_FILES):
                 yield look_at(path) or f"{str(path)!r} is not a regular file"
         except OSError as error:
             yield f"{str(path)!r} cannot be read: {error.strerror}"
+
+
+def _sorted(directory: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(directory) as found:
+        return iter(sorted(found, key=lambda item: item.name))
 
 
 def look_at(path: Path) -> Entry | None:

@@ -71,6 +71,7 @@ def folder(
     Raises:
         ConfigurationError: ``root_directory`` is not there or cannot be listed.
     """
+    _check(root_directory)
     known, seen = known or {}, seen if seen is not None else Seen()
 
     @dlt.resource(name="sightings", primary_key="sighting_id", write_disposition="merge")
@@ -89,17 +90,22 @@ def folder(
     return sightings
 
 
-def _new(root: Path, known: Mapping[str, Collection[str]], seen: Seen) -> Iterator[Entry]:
+def _check(root: Path) -> None:
+    """Refuse a folder that cannot be listed here, where dlt does not wrap the error yet."""
     try:
-        for entry in list_files(root):
-            if isinstance(entry, str):
-                seen.unreadable.append(entry)
-            elif entry.fingerprint in known.get(entry.location, ()):
-                seen.known += 1
-            else:
-                yield entry
+        os.scandir(root).close()
     except OSError as error:
         raise ConfigurationError(f"the folder {str(root)!r} cannot be listed: {error.strerror}") from error
+
+
+def _new(root: Path, known: Mapping[str, Collection[str]], seen: Seen) -> Iterator[Entry]:
+    for entry in list_files(root):
+        if isinstance(entry, str):
+            seen.unreadable.append(entry)
+        elif entry.fingerprint in known.get(entry.location, ()):
+            seen.known += 1
+        else:
+            yield entry
 
 
 def _settled(
@@ -124,13 +130,16 @@ def _settled(
 def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> _Sighting | None:
     """Keep the bytes of one file, read through one descriptor; None if it changed meanwhile or cannot be read."""
     try:
-        descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = _open(entry.path)
     except OSError as error:
         seen.unreadable.append(f"{entry.location!r} cannot be read: {error.strerror}")
         return None
-    with os.fdopen(descriptor, "rb") as opened:
+    with opened:
+        if look_at(entry.path) != entry:  # also what became a pipe, which would have no end
+            seen.growing.append(entry.location)
+            return None
         document, size = store.put_file(opened)
-        head = os.pread(descriptor, HEAD_BYTES, 0)
+        head = os.pread(opened.fileno(), HEAD_BYTES, 0)
     if look_at(entry.path) != entry or size != entry.size:
         seen.growing.append(entry.location)
         return None
@@ -145,3 +154,12 @@ def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> _Sighting
         file_name=entry.location.rpartition("/")[2],
         fingerprint=entry.fingerprint,
     )
+
+
+def _open(path: Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.fdopen(descriptor, "rb")
+    except OSError:  # a folder by now
+        os.close(descriptor)
+        raise

@@ -1,0 +1,356 @@
+"""The folder source over real directories: what is taken, what is left, and that nothing outside is ever opened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import dlt
+import duckdb
+import pytest
+
+from invoices.documents.store import DocumentStore
+from invoices.errors import ConfigurationError
+from sources.folder import Seen, folder
+
+Row = dict[str, Any]
+OLD = 1_700_000_000  # a time of change long past
+
+
+class Watched:
+    """A store that notes each file it is given, and may do something to the folder while it reads."""
+
+    def __init__(self, store: DocumentStore, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.store, self.meanwhile, self.read = store, meanwhile, 0
+
+    def put_file(self, source: BinaryIO) -> tuple[str, int]:
+        self.read += 1
+        kept = self.store.put_file(source)
+        self.meanwhile()
+        return kept
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    """An empty folder."""
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DocumentStore:
+    """An empty store."""
+    return DocumentStore(tmp_path / "documents")
+
+
+def lay(place: Path, content: bytes | str = b"%PDF-1.7 one", modified: float = OLD) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.utime(place, (modified, modified))
+    return place
+
+
+def look(
+    inbox: Path,
+    store: DocumentStore | Watched,
+    known: Mapping[str, Collection[str]] | None = None,
+    seen: Seen | None = None,
+    sleep: Callable[[float], None] = lambda _seconds: None,
+) -> list[Row]:
+    return list(folder("inbox", inbox, store, known, 2.0, seen if seen is not None else Seen(), sleep))
+
+
+def names(rows: list[Row]) -> list[str]:
+    return [row["file_name"] for row in rows]
+
+
+def known_of(rows: list[Row]) -> dict[str, set[str]]:
+    return {row["location"]: {row["fingerprint"]} for row in rows}
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_every_file_below_the_folder_is_taken_in_sorted_order(inbox: Path, store: DocumentStore) -> None:
+    for name in ("b/2.pdf", "b/1.pdf", "a.pdf", "b/deep/er/3.xml", "c.png", "B.pdf"):
+        lay(inbox / name, f"content of {name}")
+    found = [Path(row["location"]).relative_to(inbox).as_posix() for row in look(inbox, store)]
+    assert found == ["B.pdf", "a.pdf", "b/1.pdf", "b/2.pdf", "b/deep/er/3.xml", "c.png"]
+
+
+def test_a_sighting_tells_what_and_where_and_the_bytes_are_kept_before(inbox: Path, store: DocumentStore) -> None:
+    content = b"%PDF-1.7 hello"
+    place = lay(inbox / "bill.pdf", content)
+    (row,) = look(inbox, store)
+    assert store.read(sha(content)) == content
+    assert row | {"sighting_id": "", "fingerprint": ""} == {
+        "sighting_id": "", "document_sha256": sha(content), "media_type": "application/pdf", "byte_count": len(content),
+        "source_name": "inbox", "source_kind": "folder", "location": str(place), "file_name": "bill.pdf",
+        "fingerprint": "",
+    }  # fmt: skip
+    assert look(inbox, store) == [row]
+    assert place.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".DS_Store", ".hidden.pdf", "Thumbs.db", "THUMBS.DB", "desktop.ini", "~$bill.docx", "bill.pdf~", "#bill.pdf#",
+        "bill.pdf.part", "bill.PDF.crdownload", "upload.tmp", "x.swp", "bill.lnk", ".git/config", "__MACOSX/bill.pdf",
+        "@eaDir/bill.pdf", "$RECYCLE.BIN/bill.pdf", "#recycle/bill.pdf", "System Volume Information/x.pdf",
+    ],
+)  # fmt: skip
+def test_what_systems_and_editors_leave_behind_is_not_a_document(inbox: Path, store: DocumentStore, name: str) -> None:
+    lay(inbox / name)
+    lay(inbox / "real.pdf")
+    seen = Seen()
+    assert names(look(inbox, store, seen=seen)) == ["real.pdf"]
+    assert seen.unreadable == []
+
+
+def test_a_young_file_that_stays_as_it_is_is_taken_after_the_wait(inbox: Path, store: DocumentStore) -> None:
+    place = lay(inbox / "new.pdf")
+    os.utime(place)
+    waits: list[float] = []
+    assert names(look(inbox, store, sleep=waits.append)) == ["new.pdf"]
+    assert waits == [2.0]
+
+
+def test_old_files_are_taken_without_a_wait(inbox: Path, store: DocumentStore) -> None:
+    lay(inbox / "old.pdf")
+    assert len(look(inbox, store, sleep=lambda _seconds: pytest.fail("waited"))) == 1
+
+
+def test_a_file_that_is_still_growing_is_left_for_the_next_run(inbox: Path, store: DocumentStore) -> None:
+    place = lay(inbox / "half.pdf")
+    os.utime(place)
+    lay(inbox / "other.pdf")
+
+    def grow(_seconds: float) -> None:
+        with place.open("ab") as more:
+            more.write(b" and the rest")
+
+    seen = Seen()
+    watched = Watched(store)
+    assert names(look(inbox, watched, seen=seen, sleep=grow)) == ["other.pdf"]
+    assert seen.growing == [str(place)]
+    assert watched.read == 1  # half a file is not even read
+    assert names(look(inbox, store)) == ["half.pdf", "other.pdf"]
+
+
+def test_a_file_from_the_future_is_taken_all_the_same(inbox: Path, store: DocumentStore) -> None:
+    lay(inbox / "future.pdf", modified=4_000_000_000)
+    assert names(look(inbox, store)) == ["future.pdf"]
+
+
+def test_a_file_that_goes_while_we_wait_harms_nobody(inbox: Path, store: DocumentStore) -> None:
+    place = lay(inbox / "gone.pdf")
+    os.utime(place)
+    lay(inbox / "stays.pdf")
+    assert names(look(inbox, store, sleep=lambda _seconds: place.unlink())) == ["stays.pdf"]
+
+
+def test_nothing_outside_of_the_folder_is_followed(inbox: Path, store: DocumentStore, tmp_path: Path) -> None:
+    lay(tmp_path / "outside" / "secret.pdf")
+    (inbox / "link.pdf").symlink_to(tmp_path / "outside" / "secret.pdf")
+    (inbox / "folder").symlink_to(tmp_path / "outside")
+    (inbox / "dangling.pdf").symlink_to(tmp_path / "nowhere")
+    (inbox / "circle").symlink_to(inbox)
+    lay(inbox / "real.pdf", "real")
+    seen = Seen()
+    assert names(look(inbox, store, seen=seen)) == ["real.pdf"]
+    assert len(seen.unreadable) == 4
+    assert all("is not a regular file" in reason for reason in seen.unreadable)
+    assert sha(b"%PDF-1.7 one") not in store
+
+
+def test_a_pipe_and_a_socket_block_nobody(inbox: Path, store: DocumentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(inbox / "pipe.pdf")
+    lay(inbox / "real.pdf")
+    monkeypatch.chdir(inbox)  # a socket's path has to be short
+    seen = Seen()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.pdf")
+        assert names(look(inbox, store, seen=seen)) == ["real.pdf"]
+    assert len(seen.unreadable) == 2
+
+
+@pytest.mark.parametrize("what", ["pipe", "link", "folder", "nothing"])
+def test_a_file_that_becomes_something_else_before_it_is_opened_is_not_taken(
+    inbox: Path, store: DocumentStore, tmp_path: Path, what: str
+) -> None:
+    lay(tmp_path / "secret.pdf", "secret")
+    lay(inbox / "a.pdf")
+    lay(inbox / "b.pdf", "b")
+    lay(inbox / "c.pdf", "c")
+
+    place = inbox / "b.pdf"
+    becoming = {
+        "pipe": lambda: os.mkfifo(place),
+        "link": lambda: place.symlink_to(tmp_path / "secret.pdf"),
+        "folder": place.mkdir,
+        "nothing": lambda: None,
+    }
+
+    def replace() -> None:
+        if place.is_file() and not place.is_symlink():
+            place.unlink()
+            becoming[what]()
+
+    seen = Seen()
+    assert names(look(inbox, Watched(store, replace), seen=seen)) == ["a.pdf", "c.pdf"]
+    assert len(seen.growing) + len(seen.unreadable) == 1
+    assert sha(b"secret") not in store
+
+
+def test_a_file_replaced_while_it_is_read_is_left_for_the_next_run(inbox: Path, store: DocumentStore) -> None:
+    place = lay(inbox / "a.pdf", "first")
+
+    def replace() -> None:
+        lay(place, "other", modified=OLD + 5)
+
+    seen = Seen()
+    assert look(inbox, Watched(store, replace), seen=seen) == []
+    assert seen.growing == [str(place)]
+    (row,) = look(inbox, store)
+    assert row["document_sha256"] == sha(b"other")
+
+
+def test_the_same_name_with_new_content_is_a_new_document(inbox: Path, store: DocumentStore) -> None:
+    place = lay(inbox / "bill.pdf", "first")
+    first = look(inbox, store)
+    lay(place, "second", modified=OLD + 5)
+    (second,) = look(inbox, store, known_of(first))
+    assert second["document_sha256"] == sha(b"second")
+    assert second["sighting_id"] != first[0]["sighting_id"]
+    assert store.read(sha(b"first")) == b"first"
+
+
+def test_new_content_of_the_same_length_is_noticed(inbox: Path, store: DocumentStore) -> None:
+    place = lay(inbox / "bill.pdf", "total 100")
+    first = look(inbox, store)
+    place.write_text("total 900")
+    assert [row["document_sha256"] for row in look(inbox, store, known_of(first))] == [sha(b"total 900")]
+
+
+def test_known_files_are_not_opened_again(inbox: Path, store: DocumentStore) -> None:
+    for number in range(5):
+        lay(inbox / f"{number}.pdf", str(number))
+    rows = look(inbox, store)
+    lay(inbox / "new.pdf", "new")
+    watched, seen = Watched(store), Seen()
+    assert names(look(inbox, watched, known_of(rows), seen)) == ["new.pdf"]
+    assert (watched.read, seen.known) == (1, 5)
+
+
+def test_the_same_bytes_twice_are_two_sightings_of_one_document(inbox: Path, store: DocumentStore) -> None:
+    lay(inbox / "a.pdf")
+    lay(inbox / "copy.pdf")
+    rows = look(inbox, store)
+    assert len({row["document_sha256"] for row in rows}) == 1
+    assert len({row["sighting_id"] for row in rows}) == 2
+
+
+def test_a_name_that_is_no_utf8_is_told_in_text_that_any_encoding_can_carry(inbox: Path, store: DocumentStore) -> None:
+    place = os.fsencode(inbox) + b"/r\xe9sum\xe9.pdf"
+    Path(os.fsdecode(place)).write_bytes(b"latin")
+    os.utime(place, (OLD, OLD))
+    lay(inbox / "r\u00e9sum\u00e9.pdf", "utf8")
+    found = {row["document_sha256"]: row for row in look(inbox, store)}
+    assert found[sha(b"latin")]["file_name"] == r"r\xe9sum\xe9.pdf"
+    assert found[sha(b"utf8")]["file_name"] == "r\u00e9sum\u00e9.pdf"
+    for row in found.values():
+        row["location"].encode("utf-8")
+
+
+def test_names_are_never_taken_for_paths_or_patterns(inbox: Path, store: DocumentStore) -> None:
+    odd = ["-rf.pdf", "a\nb.pdf", "..pdf.pdf"[1:], "x;rm.pdf", "[1].pdf", "%00.pdf", "'\".pdf", "a\\b.pdf"]
+    for name in odd:
+        lay(inbox / name, name)
+    taken = set(names(look(inbox, store)))
+    assert taken == {name for name in odd if not name.startswith(".")}
+
+
+def test_an_empty_file_is_a_document_too(inbox: Path, store: DocumentStore) -> None:
+    lay(inbox / "empty.pdf", b"")
+    (row,) = look(inbox, store)
+    assert (row["byte_count"], row["document_sha256"]) == (0, sha(b""))
+
+
+def test_folders_nested_deeper_than_any_stack_are_walked(inbox: Path, store: DocumentStore) -> None:
+    depth, here = 1_500, os.getcwd()
+    lay(inbox / "z.pdf", "shallow")
+    try:
+        os.chdir(inbox)
+        for _ in range(depth):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("deep.pdf").write_text("deep")
+        os.utime("deep.pdf", (OLD, OLD))
+        assert names(look(inbox, store)) == ["deep.pdf", "z.pdf"]
+    finally:
+        os.chdir(inbox)
+        for _ in range(depth):
+            os.chdir("d")
+        Path("deep.pdf").unlink()
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("d")
+        os.chdir(here)
+
+
+def test_a_folder_that_is_not_there_or_is_none_is_a_configuration_error(tmp_path: Path, store: DocumentStore) -> None:
+    lay(tmp_path / "file")
+    for place in (tmp_path / "absent", tmp_path / "file"):
+        with pytest.raises(ConfigurationError, match="cannot be listed"):
+            look(place, store)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named_and_the_rest_is_taken(inbox: Path, store: DocumentStore) -> None:
+    lay(inbox / "closed" / "x.pdf")
+    lay(inbox / "forbidden.pdf").chmod(0)
+    lay(inbox / "real.pdf")
+    (inbox / "closed").chmod(0)
+    seen = Seen()
+    assert names(look(inbox, store, seen=seen)) == ["real.pdf"]
+    (inbox / "closed").chmod(0o700)
+    assert len(seen.unreadable) == 2
+
+
+def test_many_sightings_come_one_by_one_in_order(inbox: Path, store: DocumentStore) -> None:
+    for number in range(450):
+        lay(inbox / f"{number:04}.pdf", str(number))
+    assert names(look(inbox, store)) == [f"{number:04}.pdf" for number in range(450)]
+
+
+def test_it_is_a_dlt_source_like_any_other(inbox: Path, store: DocumentStore, tmp_path: Path) -> None:
+    lay(inbox / "a.pdf", "a")
+    lay(inbox / "b.pdf", "b")
+    database = tmp_path / "warehouse.duckdb"
+    pipeline = dlt.pipeline(
+        "documents", pipelines_dir=str(tmp_path / "dlt"), dataset_name="raw",
+        destination=dlt.destinations.duckdb(str(database)),
+    )  # fmt: skip
+    for _ in range(2):  # merged by its key, so that a second run adds nothing
+        pipeline.run(folder("inbox", inbox, store, settle_seconds=0)).raise_on_failed_jobs()
+    pipeline.deactivate()
+    with duckdb.connect(database) as connection:
+        rows = connection.execute("select file_name, byte_count from raw.sightings order by all").fetchall()
+    assert rows == [("a.pdf", 1), ("b.pdf", 1)]
+
+
+@pytest.mark.corpus
+@pytest.mark.slow
+def test_every_file_of_the_corpus_is_seen_once(corpus: Path, store: DocumentStore) -> None:
+    seen = Seen()
+    rows = look(corpus, store, seen=seen)
+    files = sum(path.is_file() and not path.is_symlink() for path in corpus.rglob("*"))
+    assert len(rows) == files
+    assert (seen.growing, seen.unreadable) == ([], [])
+    assert all(row["document_sha256"] in store for row in rows)
