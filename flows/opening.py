@@ -30,7 +30,7 @@ def rehearse(settings: Settings, closing: ExitStack) -> Settings:
 
     minute = settings.vendor_minute_seconds or REHEARSAL_MINUTE_SECONDS
     served = closing.enter_context(start(settings.home / "sandbox", minute_seconds=minute, plan="pro"))
-    extraction, receipts = served["smartbills_com"], served["smartbills_io"]
+    extraction, receipts = served.smartbills_com, served.smartbills_io
     smartbills_com = settings.smartbills_com.model_copy(
         update={"base_url": extraction["base_url"], "api_key": SecretStr(extraction["api_key"]), "plan": "pro"}
     )

@@ -185,12 +185,13 @@ def sandbox(
     settings: SettingsFile = None,
 ) -> None:
     """Serve stand-ins of the remote APIs, to rehearse against."""
-    from sandbox.serving import serve
+    from sandbox.__main__ import main as serve
 
     with _plainly():
         chosen = _settings(settings)
-        minute = chosen.vendor_minute_seconds or 60.0
-        serve(state or chosen.home / "sandbox", port=port, minute_seconds=minute)
+        minute = str(chosen.vendor_minute_seconds or 60.0)
+        where = str(state or chosen.home / "sandbox")
+        raise typer.Exit(serve(["serve", "--state", where, "--port", str(port), "--minute-seconds", minute]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

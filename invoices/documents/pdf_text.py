@@ -9,7 +9,7 @@ import pypdfium2 as pdfium
 from pypdfium2 import raw
 
 from invoices.documents.outcomes import Reading, because
-from invoices.documents.vocabulary import other_kind
+from invoices.documents.vocabulary import heading, other_kind
 from invoices.errors import DocumentError
 
 PDF = "application/pdf"
@@ -55,13 +55,16 @@ def _verdict(document: pdfium.PdfDocument) -> str | None:
     if not text.strip():
         return "blank_page" if len(document) == len(shown) and all(blank for _, blank, _ in shown) else None
     reason_code = other_kind(text)
-    if reason_code == "no_invoice_text" and (len(document) > len(shown) or any(picture for _, _, picture in shown)):
-        return None
-    return reason_code
+    pictures = max(share for _, _, share in shown)
+    if len(document) > len(shown):
+        return None if reason_code == "no_invoice_text" else reason_code
+    if reason_code is None and pictures == 0:
+        return heading(text)
+    return None if reason_code == "no_invoice_text" and pictures > _LARGE_PICTURE else reason_code
 
 
-def _read_page(page: pdfium.PdfPage) -> tuple[str, bool, bool]:
-    """Return the page's text, whether nothing is on it, and whether a picture covers much of it."""
+def _read_page(page: pdfium.PdfPage) -> tuple[str, bool, float]:
+    """Return the page's text, whether nothing is on it, and the share of it that pictures cover."""
     try:
         textpage = page.get_textpage()
         try:
@@ -70,17 +73,17 @@ def _read_page(page: pdfium.PdfPage) -> tuple[str, bool, bool]:
             textpage.close()
         objects = raw.FPDFPage_CountObjects(page)
         blank = objects == 0 and raw.FPDFPage_GetAnnotCount(page) == 0
-        return text, blank, _has_large_picture(page, objects)
+        return text, blank, _picture_share(page, objects)
     finally:
         page.close()
 
 
-def _has_large_picture(page: pdfium.PdfPage, objects: int) -> bool:
+def _picture_share(page: pdfium.PdfPage, objects: int) -> float:
     if objects > MAX_OBJECTS:
-        return True
+        return 1.0
     width, height = page.get_size()
     area = 0.0
     for picture in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3):
         left, bottom, right, top = picture.get_bounds()
         area += max(0.0, right - left) * max(0.0, top - bottom)
-    return bool(area > _LARGE_PICTURE * max(1.0, width * height))
+    return float(area / max(1.0, width * height))

@@ -15,6 +15,7 @@ from invoices.documents import title_child
 from invoices.documents.child import Limits
 from invoices.documents.outcomes import Outcome, Reading
 from invoices.documents.reader_process import ReaderProcess
+from invoices.errors import TransientError
 
 _PICTURES = {"image/png", "image/jpeg"}
 
@@ -56,8 +57,9 @@ class Readers:
         """Return what the document at ``path`` is; waits for an idle process where all are busy."""
         reading = _read_by(self._idle, path)
         if self._reads_titles and reading.outcome == "needs_extraction" and reading.media_type in _PICTURES:
-            titled = _read_by(self._titles, path)
-            return titled if titled.outcome == "not_invoice" else reading
+            with contextlib.suppress(TransientError):  # where it does not start, the picture is asked about anyway
+                titled = _read_by(self._titles, path)
+                return titled if titled.outcome == "not_invoice" else reading
         return reading
 
     def read_many(self, paths: Iterable[Path]) -> Iterator[Reading]:

@@ -8,12 +8,15 @@ import unicodedata
 # A page with any of these is worth asking a model about. Folded: lower case, no accents.
 _INVOICE = re.compile(
     r"invoice|rechnung|faktur|factur|fattur|fatura|gutschrift|credit ?note|credit ?memo|\bavoir\b"
-    r"|nota (?:de|di) credito"
-    r"|\bnote de credit|kreditnota|creditnota|korekta|szamla|\bracun\b|\bbill\b|bill to|\breceipt\b|quittung|kassenbon"
-    r"|\bbeleg|\brecu\b|recibo|ricevuta|scontrino|\bbon\b|paragon|kvitto|kvittering|kuitti|lasku|\btotal|\bsumme\b|gesamt"
-    r"|\btotaal|totale|razem|\bsuma\b|balance due|amount due|zu zahlen|a payer|a pagar|da pagare|te betalen|do zaplaty"
-    r"|\bvat\b|\bust\b|mwst|\btva\b|\biva\b|\bbtw\b|\bmoms\b|\bgst\b|\btax\b|\bsteuer|umsatzsteuer|\bnip\b|\bdph\b"
-    r"|\biban\b|\bpayment|zahlung|paiement|\bpago\b|pagamento|betaling|platnosc|factuur|\bcharges\b"
+    r"|nota (?:de|di) credito|\bnote de credit|kreditnota|creditnota|korekta|szamla|\bracun\b|\breceipt\b|quittung"
+    r"|kassenbon|\bbeleg|\brecu\b|recibo|ricevuta|scontrino|\bbon\b|paragon|kvitto|kvittering|kuitti|lasku|factuur"
+)
+
+# Words that invoices share with other business papers.
+_BUSINESS = re.compile(
+    r"\bbill\b|\btotal|\bsumme\b|gesamt|\btotaal|totale|razem|\bsuma\b|balance due|amount due|zu zahlen|a payer|a pagar"
+    r"|da pagare|te betalen|do zaplaty|\bvat\b|\bust\b|mwst|\btva\b|\biva\b|\bbtw\b|\bmoms\b|\bgst\b|\btax\b|\bsteuer"
+    r"|\bnip\b|\bdph\b|\biban\b|\bpayment|zahlung|paiement|\bpago\b|pagamento|betaling|platnosc|\bcharges\b"
 )
 
 _AMOUNT = re.compile(r"\d[.,]\d{2}(?!\d)|[€$£¥]\s?\d|\d\s?(?:€|eur|usd|gbp|chf|pln|kr|zl|kc|ft)\b", re.IGNORECASE)
@@ -38,6 +41,7 @@ _TITLES = (
 )  # fmt: skip
 
 _TITLE_CHARACTERS = 400
+_HEADING_LINES = 40
 _ENOUGH_LETTERS = 40
 
 
@@ -53,10 +57,22 @@ def other_kind(text: str) -> str | None:
         return certain
     if _INVOICE.search(folded) or not _is_covered(folded):
         return None
+    business = set(_BUSINESS.findall(folded))
     titled = next((code for code, title in _TITLES if title.search(head)), None)
-    if titled:
+    if titled and not business:
         return titled
-    return None if _AMOUNT.search(folded) else "no_invoice_text"
+    return None if _AMOUNT.search(folded) or len(business) > 1 else "no_invoice_text"
+
+
+def heading(text: str) -> str | None:
+    """Return the reason code of a text with a line that is another document's title, and nowhere a word for invoice.
+
+    Only for pages without pictures: there the word could be drawn, not written.
+    """
+    if _INVOICE.search(fold(text)):
+        return None
+    lines = [fold(line).strip() for line in text.splitlines()[:_HEADING_LINES]]
+    return next((code for line in lines for code, title in _TITLES if title.fullmatch(line)), None)
 
 
 def other_title(lines: list[str]) -> str | None:
@@ -64,7 +80,7 @@ def other_title(lines: list[str]) -> str | None:
     folded = [fold(line).strip() for line in lines]
     head = " ".join(folded)
     certain = next((code for code, title in _CERTAIN_TITLES if title.search(head)), None)
-    if certain or _INVOICE.search(head):
+    if certain or _INVOICE.search(head) or _BUSINESS.search(head):
         return certain
     return next((code for line in folded for code, title in _TITLES if _is_title(line, title)), None)
 
