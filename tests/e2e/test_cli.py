@@ -65,7 +65,7 @@ def test_the_last_line_tells_machines_what_happened(first: Ran) -> None:
 def test_the_sandbox_saw_each_document_once_and_each_receipt_once(home: Path, first: Ran) -> None:
     journal = read_journal(home / "sandbox")
     charged = [charge["document_sha256"] for charge in journal["charges"]]
-    created = [receipt["receipt_id"] for receipt in journal["receipts"]]
+    created = [receipt["receiptId"] for receipt in journal["receipts"]]
     assert len(charged) == len(set(charged)) == first.told["paid"]["calls"]
     assert len(created) == len(set(created)) == first.told["receipts"]["published"]
 
