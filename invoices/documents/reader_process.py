@@ -22,6 +22,11 @@ from invoices.errors import TransientError
 _START_SECONDS = 60.0  # an overloaded machine starts slowly; that is not the document's fault
 _CLOSE_SECONDS = 2.0
 _LONGEST_ANSWER = 64 * 1024 * 1024
+# One thread per library: on a machine of many cores their stacks alone would fill the allowed memory.
+_ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1",
+    "MALLOC_ARENA_MAX": "2",
+}  # fmt: skip
 _MEMORY_SHARE = 0.7  # of what is allowed: a child that died with more in use died of it
 
 
@@ -117,12 +122,13 @@ class ReaderProcess:
         return answer
 
     def _died(self, path: Path) -> Reading:
-        """Return why the child is gone, judged by how it ended (SIGKILL: by the kernel, out of memory)."""
+        """Return why the child is gone, judged by how it ended: SIGKILL and SIGABRT are how memory runs out."""
         self._reap()
         status, resident = self._status, self._resident
         if status == -signal.SIGXCPU or status == -signal.SIGALRM:
             return because("reader_timeout", _type_of(path))
-        if status == -signal.SIGKILL or resident > _MEMORY_SHARE * self._limits.memory_bytes:
+        is_full = resident > _MEMORY_SHARE * self._limits.memory_bytes  # true, too, below a parent that large
+        if status == -signal.SIGKILL or (status == -signal.SIGABRT and is_full):
             return because("reader_memory", _type_of(path))
         ended = f"signal {-status}" if status < 0 else f"status {status}"
         return because("reader_crashed", _type_of(path), f"the reader died of this file ({ended})")
@@ -151,7 +157,7 @@ def _spawned(module: str, limits: Limits) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-I", "-m", module, json.dumps(asdict(limits))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}, close_fds=True, cwd="/",
+        env=_ENVIRONMENT, close_fds=True, cwd="/",
     )  # fmt: skip
 
 

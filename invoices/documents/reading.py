@@ -57,7 +57,7 @@ class Readers:
         """Return what the document at ``path`` is; waits for an idle process where all are busy."""
         reading = _read_by(self._idle, path)
         if self._reads_titles and reading.outcome == "needs_extraction" and reading.media_type in _PICTURES:
-            with contextlib.suppress(TransientError):  # where it does not start, the picture is asked about anyway
+            with contextlib.suppress(TransientError):  # where it does not start, a model is asked anyway
                 titled = _read_by(self._titles, path)
                 return titled if titled.outcome == "not_invoice" else reading
         return reading

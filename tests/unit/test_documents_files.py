@@ -124,6 +124,7 @@ def test_other_attachments_do_not_matter(tmp_path: Path) -> None:
     [
         ("INVOICE", "Total 12.00"),
         ("Purchase order 7", "Invoice to: Main Street 1"),
+        ("Purchase order", "Invoice 5"), ("Purchase order: PO-7", "VAT 19%", "Total 12.00"),
         ("Rechnung Nr. 5",), ("Fattura n. 5",), ("Factuur",), ("FAKTURA VAT",), ("Quittung",),
         ("Thank you for your visit on this lovely Monday in our little shop", "Coffee 3.50"),
         ("Too short to tell",),
@@ -141,6 +142,8 @@ def test_a_text_that_may_be_an_invoice_goes_to_a_model(tmp_path: Path, lines: tu
         (("Angebot 12", PROSE), "quotation"),
         (("Expense Report", "Total 2100.00"), "expense_report"),
         (("Validierungsbericht elektronische Rechnung", PROSE), "validation_report"),
+        (("Shop Ltd", "PURCHASE ORDER", "Number PO-1", "Bill to: Buyer", "VAT 19%", "Total 12.00"), "order"),
+        (("Prices rise in July, dear customers; this letter asks for no payment at all.",), "no_invoice_text"),
         ((PROSE, PROSE), "no_invoice_text"),
     ],
 )
