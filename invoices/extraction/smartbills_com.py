@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from invoices.clients.classification import NotFound
 from invoices.clients.smartbills_com import Job as RemoteJob
 from invoices.clients.smartbills_com import JobSummary, RateLimit, SubmittedJob
 from invoices.documents.store import DocumentStore
@@ -99,7 +100,6 @@ class SmartBillsExtraction:
         self._sleep = sleep
         self._failures = 0
         self._looks: list[tuple[float, int, int, Job]] = []  # due, tie-breaker, looks so far, job
-        self._listed: dict[str, JobSummary] | None = None
 
     def ask(self, documents: Sequence[Pending], asked: Asked, done: Callable[[], None] = lambda: None) -> bool:
         """Ask about the documents; return False when the vendor has to be left alone for the rest of this run."""
@@ -134,7 +134,9 @@ class SmartBillsExtraction:
             return True
         if job is not None and job.status in ("intended", "unknown"):
             return self._recover(document, job, asked)
-        return self._submit(document, job.generation if job else 1, asked, is_repeat=False, known=job is not None)
+        if job is not None:
+            return self._submit(document, job.generation, asked, is_repeat=job.possible_double_charge, known=True)
+        return self._submit(document, 1, asked, is_repeat=False, known=False)
 
     def _submit(self, document: Pending, generation: int, asked: Asked, *, is_repeat: bool, known: bool) -> bool:
         content = self._readable(document, asked)
@@ -160,8 +162,8 @@ class SmartBillsExtraction:
         except DocumentError as error:
             self._set_aside(self._job(document), error.reason_code, str(error), asked)
             return False
-        except ContractError as error:
-            self._write(extraction, "unknown", message=str(error))
+        except ContractError as error:  # a clear answer, and not one of success: nothing was charged
+            self._write(extraction, "refused", message=str(error))
             raise _Stop("contract_changed", f"smartbills.com answers differently: {error}", is_problem=True) from error
         self._heard(submitted.limits)
         asked.calls += 1
@@ -172,19 +174,23 @@ class SmartBillsExtraction:
         return True
 
     def _readable(self, document: Pending, asked: Asked) -> bytes | None:
-        """Return the bytes, or None after setting aside what the vendor does not take."""
-        content = self._store.read(document.document_sha256)
-        if document.media_type in SUFFIXES and len(content) <= LARGEST_BYTES:
-            return content
-        reason = (
-            f"smartbills.com reads PDF, PNG and JPEG of up to 10 MB; this is {document.media_type} "
-            f"with {len(content):,} bytes."
-        )
+        """Return the bytes, or None after setting aside what the vendor does not take or the store does not have."""
+        try:
+            content = self._store.read(document.document_sha256)
+        except DocumentError as error:
+            reason_code, reason = error.reason_code, str(error)
+        else:
+            if document.media_type in SUFFIXES and len(content) <= LARGEST_BYTES:
+                return content
+            reason_code = "extractor_cannot_read"
+            reason = (
+                f"smartbills.com reads PDF, PNG and JPEG of up to 10 MB; this is {document.media_type} "
+                f"with {len(content):,} bytes."
+            )
         with self._ledger.transaction() as tx:
             settle(
-                tx, document.document_sha256, stage="done", state="quarantined",
-                reason_code="extractor_cannot_read", reason=reason,
-            )  # fmt: skip
+                tx, document.document_sha256, stage="done", state="quarantined", reason_code=reason_code, reason=reason
+            )
         asked.set_aside += 1
         return None
 
@@ -261,6 +267,9 @@ class SmartBillsExtraction:
             self._heed(error)
             return
         except (ContractError, DocumentError) as error:
+            if self._is_odd(job, error):
+                heapq.heapreplace(self._looks, self._look_at(job, looks + 1, self._delay(looks + 1)))
+                return
             heapq.heappop(self._looks)
             self._set_aside(job, "extraction_lost", f"smartbills.com does not tell about the job: {error}", asked)
             done()
@@ -272,6 +281,21 @@ class SmartBillsExtraction:
             return
         done()
 
+    def _is_odd(self, job: Job, error: ContractError | DocumentError) -> bool:
+        """Whether an answer about a paid job is only not understood, so that it is asked for again until the deadline.
+
+        Several in a row mean that the vendor changed; then everything waits for a person.
+        """
+        if not isinstance(error, ContractError) or isinstance(error, NotFound) or self._is_overdue(job):
+            return False
+        self._failures += 1
+        if self._failures >= FAILURES_TO_STOP:
+            raise _Stop("contract_changed", f"smartbills.com answers differently: {error}", is_problem=True) from error
+        return True
+
+    def _is_overdue(self, job: Job) -> bool:
+        return job.submitted_at is not None and dt.datetime.now(dt.UTC) - job.submitted_at > self._deadline
+
     def _conclude(self, job: Job, remote: RemoteJob, asked: Asked) -> bool:
         if remote.status == "completed":
             self._answer(job, remote.extracted_data)
@@ -279,7 +303,7 @@ class SmartBillsExtraction:
         elif remote.status == "failed":
             text = remote.error_message or remote.error_code or "no reason given"
             self._set_aside(job, "extraction_failed", f"smartbills.com could not read it: {text}", asked)
-        elif job.submitted_at and dt.datetime.now(dt.UTC) - job.submitted_at > self._deadline:
+        elif self._is_overdue(job):
             self._set_aside(job, "extraction_stuck", f"smartbills.com still says {remote.status!r}.", asked)
         else:
             return False
@@ -330,7 +354,10 @@ class SmartBillsExtraction:
         return max(planned, self._budget.stretch(len(self._looks) + 1))
 
     def _plan_look(self, job: Job, looks: int, delay: float) -> None:
-        heapq.heappush(self._looks, (time.monotonic() + delay, id(job), looks, job))
+        heapq.heappush(self._looks, self._look_at(job, looks, delay))
+
+    def _look_at(self, job: Job, looks: int, delay: float) -> tuple[float, int, int, Job]:
+        return time.monotonic() + delay, id(job), looks, job
 
     # Writing
 

@@ -190,7 +190,7 @@ def test_a_file_that_becomes_something_else_before_it_is_opened_is_not_taken(
     lay(inbox / "c.pdf", "c")
 
     place = inbox / "b.pdf"
-    becoming = {
+    becoming: dict[str, Callable[[], object]] = {
         "pipe": lambda: os.mkfifo(place),
         "link": lambda: place.symlink_to(tmp_path / "secret.pdf"),
         "folder": place.mkdir,
