@@ -18,7 +18,7 @@ from transforms.loading.working import is_complete
 
 SPACE_WANTED = 1 << 30
 KNOWN_BAD = {
-    "fastapi": ("0.155", "Prefect 3.8.8 does not start with it"),
+    "fastapi": ("0.151", "Prefect 3.8.8 cannot deploy with it"),
     "duckdb": ("2", "it has no extension wheels yet"),
 }
 

@@ -12,13 +12,12 @@ from typing import Any, BinaryIO, Protocol
 import dlt
 from dlt.extract import DltResource
 
-from invoices.documents.sniffing import media_type
+from invoices.documents.sniffing import HEAD, media_type
 from invoices.errors import ConfigurationError
 from invoices.model import sighting_id
 from sources.folder.listing import Entry, list_files, look_at
 
 SOURCE_KIND = "folder"
-HEAD_BYTES = 4096  # enough to tell what kind of file it is
 PAGE_SIZE = 200  # sightings per page, and so per transaction of whoever records them
 
 
@@ -139,7 +138,7 @@ def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> _Sighting
             seen.growing.append(entry.location)
             return None
         document, size = store.put_file(opened)
-        head = os.pread(opened.fileno(), HEAD_BYTES, 0)
+        head = os.pread(opened.fileno(), HEAD, 0)
     if look_at(entry.path) != entry or size != entry.size:
         seen.growing.append(entry.location)
         return None
