@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from invoices.house import House
 from invoices.ledger import Ledger
 from invoices.settings import Folder, Settings
 
 CORPUS = "INVOICES_CORPUS"
+
+hypothesis_settings.register_profile("house", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)

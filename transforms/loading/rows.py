@@ -82,7 +82,7 @@ def as_body(candidate: Row, lines: Sequence[Row], taxes: Sequence[Row]) -> str:
 
 def _candidate(row: Row) -> Sequence[Row]:
     body = _typed(json.loads(row["body"])["candidate"], CANDIDATES)
-    return (body | {name: row[name] for name in ("verdict", "judged_at", "judged_by")},)
+    return (body | {name: row[name] for name in ("invoice_id", "verdict", "judged_at", "judged_by")},)
 
 
 def _lines(row: Row) -> Sequence[Row]:
