@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     @property
     def inbox_directory(self) -> Path:
         """The folder that is looked through."""
-        return (self.inbox.path or self.home / "inbox").expanduser().absolute()
+        return (self.inbox.path or self.home / "inbox").expanduser().resolve()
 
     @property
     def effective_ledger_url(self) -> str:
