@@ -44,6 +44,15 @@ def test_what_came_twice_is_a_duplicate_unless_it_is_wrong_as_well() -> None:
     assert _verdicts(einvoice(), einvoice(), wrong, wrong) == ["accepted", "duplicate", "quarantined", "quarantined"]
 
 
+def test_a_sum_that_is_wrong_outweighs_having_come_before() -> None:
+    wrong = einvoices(einvoice(WRONG_SUM))
+    approved = shape(wrong, KNOWN.empty_table(), []).keys.to_pylist()[0] | {"invoice_id": "approved"}
+    shaped = shape(wrong, lambda *_: [{name: approved[name] for name in KNOWN.names}], [], STOPPING_RULES)
+    judged = judge(shaped)
+    assert judged.findings.column("rule_id").to_pylist() == ["BR-CO-16", "DUPLICATE-CONTENT"]
+    assert judged.verdicts.column("verdict").to_pylist() == ["quarantined"]
+
+
 def test_each_broken_rule_is_a_finding_with_its_document_severity_and_words() -> None:
     judged = judge(_shape(einvoice(), einvoice({"invoice_number": "2", "seller": {"country": None}, **WRONG_SUM})))
     assert judged.findings.to_pylist() == [
