@@ -1,0 +1,225 @@
+"""The words keep up with the code: commands, settings, tables, rules, reason codes, links, and the names of tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pydantic import BaseModel
+from typer.main import get_command
+
+from expectations.judging import RULES
+from flows.cli.commands import app
+from flows.telling import STATES
+from invoices.clients.classification import REFUSED
+from invoices.documents.outcomes import REASONS
+from invoices.settings import EXTRACTORS, NO_SETTINGS, Settings
+from transforms.loading.rows import TABLES, LoadTable
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+ROOMS = ("flows", "sources", "transforms", "expectations", "invoices")
+CODE = {path: path.read_text() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))}
+EMPTY = (ROOT / "transforms" / "core" / "empty_answers.sql").read_text()
+SQL = "".join(path.read_text() for path in sorted((ROOT / "transforms").rglob("*.sql")))
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # a group, as typer does not say
+TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN", pa.date32(): "DATE"}
+SAYING_CALLS = {"_Stop": 0, "_set_aside": 1, "_move": 3, "because": 0}  # name: which argument is a reason code
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands under a heading, up to the next one of the same or a higher level; empty if there is none."""
+    level = len(heading) - len(heading.lstrip("#"))
+    found = re.search(rf"^{re.escape(heading)}$(.*?)(?=^#{{1,{level}}} |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of each table row whose first cell is code."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def codes(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# Commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_described_with_its_options(name: str) -> None:
+    told = section(page("commands.md"), f"## `invoices {name}`")
+    assert told.strip(), f"docs/commands.md has no section about invoices {name}"
+    options = [option for parameter in COMMANDS[name].params for option in parameter.opts if option.startswith("--")]
+    assert [option for option in options if f"`{option}" not in told] == []
+    assert f"`invoices {name}" in (ROOT / "README.md").read_text()
+
+
+def test_no_page_names_a_command_or_an_option_that_does_not_exist() -> None:
+    for path in PAGES:
+        for line in re.findall(r"(?:^|`)(?:\S*/bin/)?invoices +([a-z]+(?: [^`\n]*)?)", path.read_text(), re.MULTILINE):
+            name, *arguments = line.split(" #")[0].split()
+            if name not in COMMANDS and not re.search(rf"`invoices {name}\b", path.read_text()):
+                continue  # a sentence, not a command
+            assert name in COMMANDS, f"{path.name}: invoices {name}"
+            known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+            strange = {word for word in arguments if word.startswith("--")} - known
+            assert not strange, f"{path.name}: invoices {line}"
+
+
+def test_every_door_of_make_that_a_page_names_is_there() -> None:
+    doors = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in PAGES:
+        named = set(re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE))
+        assert named <= doors, path.name
+
+
+# Settings
+
+
+def fields(model: type[BaseModel], prefix: str = "INVOICES_") -> Iterator[tuple[str, object]]:
+    """Yield the environment name and the default of each field, those of the tables one by one."""
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, BaseModel):
+            yield from fields(type(default), f"{prefix}{name.upper()}__")
+        else:
+            yield f"{prefix}{name.upper()}", default
+
+
+FIELDS = dict(fields(Settings))
+SETTING_ROWS = {codes(row[0])[0]: row for row in rows(page("settings.md"))}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_is_described_with_its_default(name: str) -> None:
+    assert name in SETTING_ROWS, f"docs/settings.md has no row for {name}"
+    assert SETTING_ROWS[name][1] == _written(name, FIELDS[name])
+    assert len(SETTING_ROWS[name][2]) > 10
+
+
+def test_secrets_are_called_so() -> None:
+    secret = {name for name in FIELDS if name.endswith("__API_KEY") or name == "INVOICES_LEDGER_URL"}
+    assert {name for name, row in SETTING_ROWS.items() if row[2].startswith("*secret*")} == secret
+
+
+def test_no_page_names_a_setting_that_does_not_exist() -> None:
+    known = {*FIELDS, *NO_SETTINGS} | {f"{name}_FILE" for name in FIELDS} | {"INVOICES_INBOX__PAHT"}  # on purpose
+    for path in PAGES:
+        named = set(re.findall(r"INVOICES_[A-Z_]*[A-Z]", path.read_text()))
+        assert named <= known, path.name
+
+
+def _written(name: str, default: object) -> str:
+    if default is None:
+        return "none"
+    if name == "INVOICES_EXTRACTORS":
+        return f"`{','.join(EXTRACTORS)}`"
+    plain = {True: "true", False: "false", (): "[]"}
+    return f"`{plain.get(default, default) if isinstance(default, (bool, tuple)) else default}`"
+
+
+# Tables
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table.layer}.{table.name}")
+def test_every_loaded_table_is_described_with_its_columns_and_types(table: LoadTable) -> None:
+    told = section(page("tables.md"), f"### `{table.layer}.{table.name}`")
+    assert [(codes(row[0])[0], row[1]) for row in rows(told)] == [
+        (field.name, "JSON" if field.name == "payload" else _sql_type(field.type)) for field in table.schema
+    ]
+    assert all(len(row) == 3 and row[2] for row in rows(told))
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_decimal(kind):
+        return f"DECIMAL({kind.precision},{kind.scale})"
+    return TYPES.get(kind, "TIMESTAMPTZ")
+
+
+# States, rules and reason codes
+
+
+def test_the_readme_says_what_every_state_means() -> None:
+    told = rows(section((ROOT / "README.md").read_text(), "## What every state means"))
+    assert {codes(row[0])[0] for row in told} == set(STATES)
+
+
+def test_every_rule_is_described_with_its_severity_and_no_other() -> None:
+    told = {codes(row[0])[0]: row for row in rows(page("rules.md"))}
+    assert set(told) == set(RULES)
+    for rule_id, rule in RULES.items():
+        severity = f"{rule.severity}, verdict *{rule.verdict}*" if rule.verdict else rule.severity
+        assert told[rule_id][1] == severity, rule_id
+        assert len(told[rule_id]) == 5, rule_id
+
+
+def stated_reason_codes() -> set[str]:
+    """Return the reason codes that the code writes out, wherever it does."""
+    found = {*REASONS, *REFUSED.values(), *re.findall(r"(?:THEN|ELSE) '([a-z_]+)'", EMPTY)}
+    for text in CODE.values():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call):
+                found.update(_reason_codes_of(node))
+    return found
+
+
+def _reason_codes_of(call: ast.Call) -> Iterator[str]:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    told: list[ast.expr] = [keyword.value for keyword in call.keywords if keyword.arg == "reason_code"]
+    told += call.args[SAYING_CALLS[name] : SAYING_CALLS[name] + 1] if name in SAYING_CALLS else []
+    for value in told:
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield value.value
+
+
+def described_reason_codes() -> set[str]:
+    return {code for row in rows(page("reasons.md")) for code in codes(row[0])}
+
+
+def test_every_reason_code_is_described() -> None:
+    assert stated_reason_codes() - described_reason_codes() == set()
+
+
+def test_no_reason_code_is_described_that_nothing_can_end_in() -> None:
+    strings = "\n".join([*CODE.values(), SQL])
+    assert [code for code in described_reason_codes() if not re.search(rf"['\"]{code}['\"]", strings)] == []
+
+
+# Links and names
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        place, _, anchor = target.partition("#")
+        file = path.parent / place if place else path
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, target
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = page("index.md")
+    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md") if path.name != "index.md"]
+    assert [name for name in pages if f"({name})" not in index] == []
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    named = {name for path in PAGES for name in re.findall(r"`(test_\w+)`", path.read_text())}
+    assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
