@@ -48,6 +48,7 @@ class Journal:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.executescript(_TABLES)
+        self.windows: dict[tuple[str, str], tuple[float, int]] = {}
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -64,11 +65,24 @@ class Journal:
         """Close the file."""
         self.connection.close()
 
+    def window(self, api_key: str, name: str) -> tuple[float, int]:
+        """Return when a key's window began and how many calls it has seen; a window nobody began is at zero."""
+        if (api_key, name) not in self.windows:
+            row = self.connection.execute(
+                "SELECT started, used FROM windows WHERE api_key = ? AND name = ?", (api_key, name)
+            ).fetchone()
+            self.windows[api_key, name] = (row["started"], row["used"]) if row else (0.0, 0)
+        return self.windows[api_key, name]
+
     def record_request(
         self, api_key: str | None, method: str, path: str, route: str, status: int, request_id: str
     ) -> None:
-        """Write one request; status 0 is an answer that was lost on purpose."""
+        """Write one request, and its key's windows with it; status 0 is an answer that was lost on purpose."""
         with self.writing() as connection:
+            connection.executemany(
+                "REPLACE INTO windows VALUES (?, ?, ?, ?)",
+                [(*holder, *window) for holder, window in self.windows.items() if holder[0] == api_key],
+            )
             connection.execute(
                 "INSERT INTO requests (at, api_key, method, path, route, status, request_id) VALUES (?,?,?,?,?,?,?)",
                 (now_text(), api_key, method, path[:500], route, status, request_id),

@@ -31,15 +31,13 @@ class Windows:
     def count(self, api_key: str, plan: str, now: float) -> Standing:
         """Count one call and return where the key stands after it."""
         standings = []
-        with self._journal.writing() as connection:
-            for (name, length), limit in zip(self._lengths.items(), PLANS[plan], strict=True):
-                row = connection.execute(
-                    "SELECT started, used FROM windows WHERE api_key = ? AND name = ?", (api_key, name)
-                ).fetchone()
-                fresh = row is None or not row["started"] <= now < row["started"] + length
-                started, used = (now, 1) if fresh else (row["started"], row["used"] + 1)
-                connection.execute("REPLACE INTO windows VALUES (?, ?, ?, ?)", (api_key, name, started, used))
-                standings.append(Standing(used <= limit, limit, max(0, limit - used), started + length))
+        for (name, length), limit in zip(self._lengths.items(), PLANS[plan], strict=True):
+            started, used = self._journal.window(api_key, name)
+            if not started <= now < started + length:
+                started, used = now, 0
+            used += 1
+            self._journal.windows[api_key, name] = (started, used)
+            standings.append(Standing(used <= limit, limit, max(0, limit - used), started + length))
         return min(standings, key=lambda s: (s.is_allowed, s.remaining, -s.resets_at))
 
     def untouched(self, plan: str, now: float) -> Standing:
