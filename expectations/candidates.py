@@ -37,6 +37,7 @@ RULES = (
     Rule("BR-CO-14", "critical", "the tax total is the sum of the tax categories (BT-110 = Σ BT-117)"),
     Rule("BR-CO-15", "critical", "total with tax = total without tax + tax total (BT-112)"),
     Rule("BR-CO-16", "critical", "amount due = total with tax − prepaid + rounding (BT-115)"),
+    Rule("BR-DEC", "info", "no amount of the document has more than two decimals (BR-DEC-09 … BR-DEC-18)"),
     # Sense
     Rule("CURRENCY-KNOWN", "critical", "the currency was one of ISO 4217 when the invoice was issued"),
     Rule("ISSUED-IN-TIME", "warning", "the issue date is between 2000-01-01 and the day after the document came"),

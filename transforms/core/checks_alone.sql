@@ -3,5 +3,6 @@ SELECT * FROM checks_reading
 UNION ALL SELECT * FROM checks_presence
 UNION ALL SELECT * FROM checks_totals
 UNION ALL SELECT * FROM checks_taxes
+UNION ALL SELECT * FROM checks_categories
 UNION ALL SELECT * FROM checks_lines
 UNION ALL SELECT * FROM checks_sense
