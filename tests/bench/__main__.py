@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sandbox.serving import start
+
 from tests.bench.inbox import write_invoices
 from tests.bench.measuring import Run, RunError, bare_reading, measured_run, without_settings
 
