@@ -45,12 +45,11 @@ def release(directory: Path, revision: int) -> Path:
 
 
 def released_revision(directory: Path) -> int | None:
-    """Return up to which ledger revision the published warehouse has everything; None if there is none."""
+    """Return up to which ledger revision the published warehouse has everything; None without a sound one."""
     try:
-        manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return int(json.loads((directory / "manifest.json").read_text(encoding="utf-8"))["revision"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return int(manifest["revision"])
 
 
 def published_path(directory: Path) -> Path:

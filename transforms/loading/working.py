@@ -9,6 +9,8 @@ import duckdb
 
 from transforms.loading.rows import TABLES
 
+HEADER_BYTES = 3 * 4096  # DuckDB's storage format
+
 
 def working_path(directory: Path) -> Path:
     """Return where the working warehouse lies."""
@@ -27,13 +29,16 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
 def is_complete(directory: Path, expected: Mapping[str, int]) -> bool:
     """Return whether the working warehouse opens and has at least the rows that the ledger says it was given.
 
-    A DuckDB file whose log was lost or cut opens without a word and lacks the newest rows, hence the counting.
+    A DuckDB file that was cut, or whose log was lost or cut, opens without a word and lacks rows, hence the counting.
     """
     path = working_path(directory)
     if not path.exists():
         return not any(expected.values())
     try:
+        size = path.stat().st_size
         with connect(path) as connection:
+            if size < _whole_size(connection):
+                return False
             present = {
                 name
                 for (name,) in connection.execute("select schema_name||'.'||table_name from duckdb_tables()").fetchall()
@@ -45,6 +50,12 @@ def is_complete(directory: Path, expected: Mapping[str, int]) -> bool:
             )
     except duckdb.Error:
         return False
+
+
+def _whole_size(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return the bytes that the file must have by its own account: three headers and its blocks."""
+    row = connection.execute("select block_size * total_blocks from pragma_database_size()").fetchone()
+    return HEADER_BYTES + int(row[0]) if row and row[0] else 0
 
 
 def _count(connection: duckdb.DuckDBPyConnection, table: str, present: set[str]) -> int:
