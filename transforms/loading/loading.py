@@ -9,8 +9,10 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from invoices.errors import ContractError
 from transforms.loading.rows import TABLES, LoadTable
 from transforms.loading.working import connect, create, working_path
 
+PARTS = {"candidate_lines": "invoice_id", "candidate_taxes": "invoice_id", "findings": "finding_id"}  # of a candidate
 Changed = Callable[[str], Iterator[list[Mapping[str, Any]]]]  # a ledger table's changed rows, in pieces
 
 
@@ -33,21 +36,34 @@ def load(directory: Path, changed: Changed) -> dict[str, int]:
         ContractError: a value or column does not fit the frozen types; nothing of that layer was changed.
     """
     create(directory)
-    counts: dict[str, int] = {}
+    given = _Given()
     with _dlt_directory(directory) as working_directory:
         for layer in ("raw", "core"):
-            resources = [_resource(table, changed, counts) for table in TABLES if table.layer == layer]
+            resources = [_resource(table, changed, given) for table in TABLES if table.layer == layer]
             _run(layer, resources, working_path(directory), working_directory)
-    _drop_staging(directory)
-    return counts
+    _tidy(directory, given)
+    return dict(given.counts)
 
 
-def _resource(table: LoadTable, changed: Changed, counts: dict[str, int]) -> DltResource:
+@dataclass(slots=True)
+class _Given:
+    """What dlt was given: rows by table, and the keys of what hangs on a candidate."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    keys: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in ("candidates", *PARTS)})
+
+    def add(self, table: LoadTable, rows: pa.Table) -> None:
+        self.counts[f"{table.layer}.{table.name}"] += rows.num_rows
+        if table.name in self.keys:
+            self.keys[table.name].update(rows.column(PARTS.get(table.name, "invoice_id")).to_pylist())
+
+
+def _resource(table: LoadTable, changed: Changed, given: _Given) -> DltResource:
     def rows() -> Iterator[pa.Table]:
         yield table.schema.empty_table()
         for piece in changed(table.ledger_table):
             arrow = table.arrow(piece)
-            counts[f"{table.layer}.{table.name}"] = counts.get(f"{table.layer}.{table.name}", 0) + arrow.num_rows
+            given.add(table, arrow)
             yield arrow
 
     resource: DltResource = dlt.resource(
@@ -107,7 +123,14 @@ def _is_serious(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.ERROR
 
 
-def _drop_staging(directory: Path) -> None:
+def _tidy(directory: Path, given: _Given) -> None:
+    """Drop dlt's staging, and what hung on a candidate before it was judged again: a merge only replaces."""
     with connect(working_path(directory)) as connection:
         for layer in ("raw", "core"):
             connection.execute(f"drop schema if exists {layer}_staging cascade")
+        for name, key in PARTS.items():
+            connection.execute(
+                f"delete from core.{name} where invoice_id in (select unnest($1::varchar[])) "
+                f"and {key} not in (select unnest($2::varchar[]))",
+                [list(given.keys["candidates"]), list(given.keys[name])],
+            )
