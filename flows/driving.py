@@ -36,10 +36,10 @@ def drive(house: House, stages: Sequence[ModuleType], report: Report, call: Call
         for stage in stages:
             name = stage.__name__.rpartition(".")[2]
             task = progress.add_task(name, total=stage.total(house), unit=stage.UNIT)
+            report.tick = partial(progress.advance, task)
             started = time.monotonic()
             for number, batch in enumerate(stage.pending(house, report), start=1):
                 call(f"{name}-{number}", partial(stage.work, house, batch, report))
-                progress.advance(task, len(batch) if isinstance(batch, list) else 1)
             report.seconds[name] = report.seconds.get(name, 0.0) + time.monotonic() - started
             progress.update(task, total=progress.tasks[task].completed)
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -22,6 +23,7 @@ class Report:
     exported_invoices: int = 0
     remarks: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    tick: Callable[[int], None] = lambda _: None  # told how many more units of a stage are done
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
 
     @property

@@ -34,6 +34,7 @@ def work(house: House, batch: Batch, report: Report) -> None:
     """Ask about each document until it is answered, set aside, or has to wait for a later run."""
     if EXTRACTOR not in house.settings.extractors or house.smartbills_com is None:
         _leave_waiting(house, batch)
+        report.tick(len(batch))
         return
     part = house.settings.smartbills_com
     extraction = SmartBillsExtraction(
@@ -45,7 +46,7 @@ def work(house: House, batch: Batch, report: Report) -> None:
         deadline_minutes=part.deadline_minutes,
     )
     asked = Asked()
-    extraction.ask(batch, asked)
+    extraction.ask(batch, asked, report.tick)
     report.paid_calls += asked.calls
     report.paid_pages += asked.pages
     report.problems += asked.problems

@@ -49,3 +49,4 @@ def work(house: House, batch: Batch, report: Report) -> None:
     """Write the sightings, and the documents that are new."""
     with house.ledger.transaction() as tx:
         report.new_documents += sum(record_sighting(tx, Sighting(**sighting)) for sighting in batch)
+    report.tick(len(batch))

@@ -49,6 +49,7 @@ def work(house: House, batch: Batch, report: Report) -> None:
         issue(tx, assigned, manifest_hash(files))
     report.export_batches.append(assigned.batch_id)
     report.exported_invoices += len(accepted)
+    report.tick(1)
 
 
 def render_files(batch: ExportBatch, accepted: list[Invoice]) -> dict[str, bytes]:

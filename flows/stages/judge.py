@@ -53,6 +53,7 @@ def work(house: House, batch: Batch, report: Report) -> None:
     judged = judge(shaped)
     with house.ledger.transaction() as tx:
         report.judged += record(tx, shaped, judged)
+    report.tick(len(batch))
 
 
 def _known(house: House, number_keys: Iterable[str], content_keys: Iterable[str]) -> list[Mapping[str, Any]]:

@@ -42,7 +42,6 @@ def pending(house: House, report: Report) -> Iterator[Batch]:
 def work(house: House, batch: Batch, report: Report) -> None:
     """Merge the changes, renew views and marts, publish the copy, and note how far the warehouse is."""
     from transforms.building import build
-
     from transforms.loading.loading import load
     from transforms.loading.release import release
 
@@ -58,3 +57,4 @@ def work(house: House, batch: Batch, report: Report) -> None:
     release(directory, up_to)
     with house.ledger.transaction() as tx:
         set_counter(tx, WATERMARK, up_to)
+    report.tick(1)

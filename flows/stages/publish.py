@@ -49,6 +49,7 @@ def work(house: House, batch: Batch, report: Report) -> None:
         publisher.publish(batch, {invoice.invoice_id: invoice for invoice in found}, published)
     report.receipts += published.receipts
     report.problems += published.problems
+    report.tick(len(batch))
 
 
 def _customers(house: House) -> dict[str, Customer]:

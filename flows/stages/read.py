@@ -31,7 +31,7 @@ def pending(house: House, _report: Report) -> Iterator[Batch]:
 
 def work(house: House, batch: Batch, report: Report) -> None:
     """Read the documents and write what comes next for each."""
-    report.read += read_documents(house.ledger, house.store, house.readers, batch)
+    report.read += read_documents(house.ledger, house.store, house.readers, batch, report.tick)
 
 
 def _next(house: House, last: int) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from invoices.documents.reading import Readers, Reading
@@ -20,9 +20,16 @@ WRITE_EVERY = 100  # documents per transaction
 
 
 def read_documents(
-    ledger: Ledger, store: DocumentStore, readers: Readers, documents: Sequence[Pending]
+    ledger: Ledger,
+    store: DocumentStore,
+    readers: Readers,
+    documents: Sequence[Pending],
+    done: Callable[[int], None] = lambda _: None,
 ) -> Counter[str]:
-    """Read documents in limited processes and write for each what comes next; return how many had which outcome."""
+    """Read documents in limited processes and write for each what comes next; return how many had which outcome.
+
+    ``done`` is told how many were just written.
+    """
     outcomes: Counter[str] = Counter()
     held: list[tuple[Pending, Reading]] = []
     for document, reading in zip(
@@ -32,8 +39,10 @@ def read_documents(
         outcomes[reading.outcome] += 1
         if len(held) == WRITE_EVERY:
             _write(ledger, held)
+            done(len(held))
             held = []
     _write(ledger, held)
+    done(len(held))
     return outcomes
 
 

@@ -13,7 +13,7 @@ from invoices.ledger.documents import chunks
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import documents, extractions
 
-Status = Literal["intended", "unknown", "submitted", "answered", "failed"]
+Status = Literal["intended", "refused", "unknown", "submitted", "answered", "failed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ extractions = Table(
     Column("document_sha256", String(64), nullable=False, index=True),
     Column("extracted_by", String(40), nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("status", String(12), nullable=False),  # intended, unknown, submitted, answered, failed
+    Column("status", String(12), nullable=False),  # intended, refused, unknown, submitted, answered, failed
     Column("remote_id", String(200)),
     Column("payload", Text),
     Column("message", Text),

@@ -12,20 +12,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from invoices.clients.json_text import render
 from invoices.clients.smartbills_io import RemoteReceipt
-from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
+from invoices.errors import ContractError, DocumentError, UnknownOutcome
 from invoices.extraction.budget import Budget
+from invoices.extraction.pacing import Pacing, VendorStopped
 from invoices.ledger import Ledger
 from invoices.ledger.outbox import Outgoing, move
 from invoices.model import Invoice
 from invoices.receipts.mapping import Customer, check_receipt, find_customer, receipt_body
 
 PUBLISHER = "smartbills_io"
-FAILURES_TO_STOP = 5
-PATIENCE_SECONDS = 60.0
+VENDOR = "smartbills.io"
 NO_CUSTOMER = (
     "No customer is known for the buyer {buyer!r}: map it in invoices.toml under [smartbills_io.customers], "
     "or set INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL."
@@ -66,9 +67,8 @@ class ReceiptPublisher:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Take what is needed; nothing is sent yet."""
-        self._ledger, self._client, self._budget, self._sleep = ledger, client, budget, sleep
+        self._ledger, self._client, self._pacing = ledger, client, Pacing(VENDOR, budget, sleep)
         self._customers, self._default_customer = customers, default_customer
-        self._failures = 0
 
     def publish(self, receipts: Sequence[Outgoing], invoices: Mapping[str, Invoice], published: Published) -> bool:
         """Publish the receipts whose invoices are given; return False when the vendor has to be left alone."""
@@ -81,25 +81,18 @@ class ReceiptPublisher:
         return True
 
     def _publish_one(self, receipt: Outgoing, invoice: Invoice, published: Published) -> bool:
-        """Publish one receipt, trying again as the vendor asks; return False when the vendor is to be left alone."""
+        """Publish one receipt; return False when the vendor is to be left alone."""
         try:
             body = self._body(receipt, invoice, published)
-            while body is not None:
-                try:
-                    self._send_or_find(receipt, body, published)
-                    break
-                except TransientError as error:
-                    self._heed(error)
+            if body is not None:
+                self._mark_published(receipt, self._find_or_send(receipt, body), published)
         except DocumentError as error:
             status = "held" if error.reason_code == "credit_note_not_published" else "failed"
             self._move(receipt, status, published, error.reason_code, str(error))
-        except AccountError as error:
-            return self._stop(published, f"smartbills.io refuses the account: {error}")
-        except (TransientError, UnknownOutcome, ContractError) as error:
-            published.receipts["waiting"] += 1
-            return self._stop(published, f"invoice {invoice.invoice_number!r}: smartbills.io: {error}")
-        else:
-            self._failures = 0
+        except VendorStopped as stop:
+            return self._stop(published, stop.reason if stop.is_problem else None)
+        except (UnknownOutcome, ContractError) as error:
+            return self._stop(published, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
         return True
 
     def _body(self, receipt: Outgoing, invoice: Invoice, published: Published) -> dict[str, Any] | None:
@@ -113,35 +106,26 @@ class ReceiptPublisher:
         check_receipt(body)
         return body
 
-    def _send_or_find(self, receipt: Outgoing, body: dict[str, Any], published: Published) -> None:
+    def _find_or_send(self, receipt: Outgoing, body: dict[str, Any]) -> RemoteReceipt:
+        """Return the receipt as the other side has it: looked up if it may be there, else sent, once."""
         if receipt.first_sent_at is not None:
             found = self._find(receipt, receipt.first_sent_at)
             if found:
-                self._mark_published(receipt, _same(found, body), published)
-                return
-        digest = hashlib.sha256(render(body)).hexdigest()
+                return _same(found, body)
         sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
         with self._ledger.transaction() as tx:
+            digest = hashlib.sha256(render(body)).hexdigest()
             move(tx, receipt, "sending", body_sha256=digest, first_sent_at=sent_at)
         try:
-            self._await_turn()
-            remote = self._client.create(body, receipt.receipt_id)
+            return self._pacing.call(partial(self._client.create, body, receipt.receipt_id))
         except UnknownOutcome:
             found = self._find(receipt, sent_at)
             if not found:
                 raise
-            remote = _same(found, body)
-        self._mark_published(receipt, remote, published)
+            return _same(found, body)
 
     def _find(self, receipt: Outgoing, sent_at: dt.datetime) -> list[RemoteReceipt]:
-        self._await_turn()
-        return self._client.find(receipt.receipt_id, sent_at)
-
-    def _await_turn(self) -> None:
-        """Sleep until our own limit allows a call."""
-        if (pause := self._budget.wait()) > 0:
-            self._sleep(pause)
-        self._budget.spend()
+        return self._pacing.call(partial(self._client.find, receipt.receipt_id, sent_at))
 
     def _mark_published(self, receipt: Outgoing, remote: RemoteReceipt, published: Published) -> None:
         with self._ledger.transaction() as tx:
@@ -153,16 +137,9 @@ class ReceiptPublisher:
             move(tx, receipt, status, reason_code=reason_code, reason=reason)
         published.receipts[status] += 1
 
-    def _heed(self, error: TransientError) -> None:
-        """Sleep as the vendor asks, within patience; raise the error again after several failures in a row."""
-        self._failures += 1
-        pause = error.retry_after if error.retry_after is not None else min(2.0 ** (self._failures - 1), 8.0)
-        if self._failures >= FAILURES_TO_STOP or pause > PATIENCE_SECONDS:
-            raise error
-        self._sleep(pause)
-
-    def _stop(self, published: Published, problem: str) -> bool:
-        published.problems.append(problem)
+    def _stop(self, published: Published, problem: str | None) -> bool:
+        if problem is not None:
+            published.problems.append(problem)
         return False
 
 

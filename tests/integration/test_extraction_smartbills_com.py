@@ -139,8 +139,8 @@ class Desk:
         self.asked = Asked()
         return extraction.ask(self.waiting(), self.asked, self._count)
 
-    def _count(self) -> None:
-        self.done += 1
+    def _count(self, concluded: int) -> None:
+        self.done += concluded
 
     def document(self, sha: str) -> dict[str, Any]:
         with self.ledger.reading() as connection:
