@@ -30,7 +30,7 @@ EMPTY = (ROOT / "transforms" / "core" / "empty_answers.sql").read_text()
 SQL = "".join(path.read_text() for path in sorted((ROOT / "transforms").rglob("*.sql")))
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # a group, as typer does not say
 TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN", pa.date32(): "DATE"}
-SAYING_CALLS = {"_Stop": 0, "VendorStopped": 0, "_set_aside": 1, "_end": 2, "_move": 3, "because": 0}  # which argument is a code
+SAYING_CALLS = {"_Stop": 0, "VendorStopped": 0, "_set_aside": 1, "_end": 2, "_move": 3, "because": 0}  # code's place
 
 
 def page(name: str) -> str:
