@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -26,16 +27,17 @@ class RunError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: wall seconds of the whole process, the most resident bytes it had with its children, and its report."""
+    """One run: wall and processor seconds and the most resident bytes, all with its children; and its report."""
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
     told: Mapping[str, Any]
 
 
 def measured_run(environment: Mapping[str, str], output: Path) -> Run:
     """Return the measures of one run; raise RunError if it failed or had problems."""
-    started = time.monotonic()
+    started, spent = time.monotonic(), _children_cpu()
     with output.open("w+", encoding="utf-8") as printed:
         process = subprocess.Popen(
             COMMAND, env=environment, stdout=printed, stderr=subprocess.STDOUT, cwd=output.parent
@@ -44,13 +46,20 @@ def measured_run(environment: Mapping[str, str], output: Path) -> Run:
         watch.start()
         status = process.wait()
         seconds = time.monotonic() - started
+        cpu_seconds = _children_cpu() - spent
         watch.stop()
         printed.seek(0)
         text = printed.read()
     told = json.loads(text.strip().splitlines()[-1]) if status == 0 else None
     if told is None or told["problems"]:
         raise RunError(f"invoices run ended with {status}:\n{text[-4000:]}")
-    return Run(seconds, watch.peak_bytes, told)
+    return Run(seconds, cpu_seconds, watch.peak_bytes, told)
+
+
+def _children_cpu() -> float:
+    """Return the processor seconds of all children that ended, and of theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def bare_reading(inbox: Path) -> float:
