@@ -78,7 +78,11 @@ def _asked(asked: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_at(asked['answered_at'])}  read as an e-invoice, at no cost"
         return
     flag = "; POSSIBLY CHARGED TWICE: an earlier outcome is unknown" if asked["possible_double_charge"] else ""
-    yield f"{_at(asked['requested_at'])}  submitted to {who}{remote}, {asked['pages_charged']} charged{flag}"
+    if asked["submitted_at"]:
+        yield f"{_at(asked['requested_at'])}  submitted to {who}{remote}, {asked['pages_charged']} charged{flag}"
+    else:
+        known = "whether it arrived is not known" if asked["status"] in ("intended", "unknown") else "refused"
+        yield f"{_at(asked['requested_at'])}  to be sent to {who}; {known}{flag}"
     if asked["answered_at"]:
         said = f": {asked['message']}" if asked["message"] else ""
         yield f"{_at(asked['answered_at'])}  {asked['status']} by {who}{said}"

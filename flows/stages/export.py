@@ -24,17 +24,25 @@ def total(_house: House) -> int | None:
     return None
 
 
-def pending(house: House, _report: Report) -> Iterator[Batch]:
+def pending(house: House, report: Report) -> Iterator[Batch]:
     """Yield batches whose files are not in place yet, then the accepted invoices that are in none."""
     with house.ledger.reading() as connection:
         interrupted = [
             (batch, invoices_in(connection, batch.batch_id)) for batch in export_batch_list(connection, "assigned")
         ]
-        waiting = waiting_invoices(connection, BATCH_SIZE)
     for batch, invoices in interrupted:
-        yield batch, _accepted(house, invoices)
-    if waiting and (accepted := _accepted(house, waiting)):
-        yield None, accepted
+        accepted = _accepted(house, invoices)
+        if len(accepted) == len(invoices):
+            yield batch, accepted
+        else:
+            report.problems.append(
+                f"{batch.batch_id} is not written: the warehouse has {len(accepted)} of its {len(invoices)} invoices."
+            )
+    last = ""
+    while waiting := _waiting(house, last):
+        if accepted := _accepted(house, waiting):
+            yield None, accepted
+        last = waiting[-1]
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
@@ -65,6 +73,11 @@ def write_files(house: House, batch: ExportBatch, files: dict[str, bytes]) -> Pa
 def manifest_hash(files: dict[str, bytes]) -> str:
     """Return the hash of the manifest, which itself holds the hashes of the other files."""
     return hashlib.sha256(files["manifest.json"]).hexdigest()
+
+
+def _waiting(house: House, last: str) -> list[str]:
+    with house.ledger.reading() as connection:
+        return waiting_invoices(connection, BATCH_SIZE, last)
 
 
 def _accepted(house: House, invoices: list[str]) -> list[Invoice]:

@@ -21,11 +21,11 @@ class ExportBatch:
     created_at: dt.datetime
 
 
-def waiting_invoices(connection: Connection, limit: int) -> list[str]:
-    """Return accepted invoices that are in no batch yet, by id."""
+def waiting_invoices(connection: Connection, limit: int, after: str = "") -> list[str]:
+    """Return up to ``limit`` accepted invoices that are in no batch yet, by id."""
     rows = connection.scalars(
         select(exported_invoices.c.invoice_id)
-        .where(exported_invoices.c.batch_id.is_(None))
+        .where(exported_invoices.c.batch_id.is_(None), exported_invoices.c.invoice_id > after)
         .order_by(exported_invoices.c.invoice_id)
         .limit(limit)
     )

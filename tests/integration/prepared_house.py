@@ -94,7 +94,10 @@ def fill(house: House) -> None:
             reason="Submitted to smartbills.com; not answered yet.",
         )  # fmt: skip
         intend(tx, "x-scan", sha("scan"), "smartbills_com")
-        advance(tx, "x-scan", "submitted", remote_id="job-7", pages_charged=1, possible_double_charge=True)
+        advance(
+            tx, "x-scan", "submitted", remote_id="job-7", submitted_at=tx.at, pages_charged=1,
+            possible_double_charge=True,
+        )  # fmt: skip
 
 
 def bring_to_the_warehouse(house: House) -> Report:

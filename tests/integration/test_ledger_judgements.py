@@ -199,6 +199,14 @@ def test_an_invoice_is_never_in_two_batches(ledger: Ledger) -> None:
         assert waiting_invoices(connection, 10) == []
 
 
+def test_waiting_invoices_come_page_by_page(ledger: Ledger) -> None:
+    judge(ledger, map(candidate, "edcba"))
+    with ledger.reading() as connection:
+        assert waiting_invoices(connection, 2) == ["a", "b"]
+        assert waiting_invoices(connection, 2, after="b") == ["c", "d"]
+        assert waiting_invoices(connection, 2, after="e") == []
+
+
 def test_a_batch_is_issued_with_the_hash_of_its_manifest(ledger: Ledger) -> None:
     judge(ledger, map(candidate, "abc"))
     with ledger.transaction() as tx:
