@@ -50,16 +50,18 @@ class House:
             raise ConfigurationError(f"the home {str(settings.home)!r} cannot be written: {error.strerror}") from error
         self.ledger = Ledger(settings.effective_ledger_url)
         self._closing.callback(self.ledger.close)
-        self._refuse_mixing()
+        self._refuse_mixing(self.ledger.recall("mode"))
 
-    def _refuse_mixing(self) -> None:
+    @property
+    def _mode(self) -> str:
+        return "rehearsal" if self.settings.rehearses else "real"
+
+    def _refuse_mixing(self, kept: str | None) -> None:
         """Stop before rehearsed answers get into real books."""
-        mine = "rehearsal" if self.settings.rehearses else "real"
-        kept = self.ledger.remember("mode", mine)
-        if kept != mine:
+        if kept is not None and kept != self._mode:
             self.close()
             raise ConfigurationError(
-                f"{str(self.settings.home)!r} holds a {kept} house and these settings are for a {mine} one: "
+                f"{str(self.settings.home)!r} holds a {kept} house and these settings are for a {self._mode} one: "
                 "set INVOICES_HOME to another directory"
             )
 
@@ -123,6 +125,7 @@ class House:
             lock.truncate(0)
             lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime())}")
             lock.flush()
+            self._refuse_mixing(self.ledger.remember("mode", self._mode))
             yield
 
     def close(self) -> None:

@@ -68,10 +68,14 @@ class Ledger:
             _begin(connection, "BEGIN")
             yield connection
 
+    def recall(self, name: str) -> str | None:
+        """Return what is remembered under ``name``, or None."""
+        with self.reading() as connection:
+            return _recall(connection, name)
+
     def remember(self, name: str, value: str) -> str:
         """Return what is remembered under ``name``: ``value`` if nothing was yet."""
-        with self.reading() as connection:
-            known = _recall(connection, name)
+        known = self.recall(name)
         if known is not None:
             return known
         with self.transaction() as tx:

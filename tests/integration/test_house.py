@@ -44,22 +44,33 @@ def hold(settings: Settings) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_rehearsed_house_refuses_real_settings_and_keeps_its_rows(home: Settings) -> None:
+def work(settings: Settings) -> None:
+    """Do as a run does: work in the house, alone."""
+    with opened(settings) as house, house.exclusively():
+        pass
+
+
+def test_looking_into_a_house_does_not_decide_what_it_is_for(home: Settings) -> None:
     opened(home).close()
+    work(real(home))
+
+
+def test_a_rehearsed_house_refuses_real_settings_and_keeps_its_rows(home: Settings) -> None:
+    work(home)
     with pytest.raises(ConfigurationError, match=r"rehearsal house.*real one.*INVOICES_HOME"):
         opened(real(home))
     opened(home).close()
 
 
 def test_a_real_house_refuses_to_rehearse(home: Settings) -> None:
-    opened(real(home)).close()
+    work(real(home))
     with pytest.raises(ConfigurationError, match=r"real house.*rehearsal one"):
         opened(home)
 
 
 def test_one_real_key_makes_a_house_real(home: Settings) -> None:
     half = Settings(home=home.home, smartbills_io={"api_key": "sk-io"})  # type: ignore[arg-type]  # pydantic converts
-    with opened(half) as house:
+    with opened(half) as house, house.exclusively():
         assert house.smartbills_io is not None
         assert house.smartbills_com is None
     with pytest.raises(ConfigurationError):
