@@ -39,13 +39,13 @@ def _make_samples(directory: Path) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from sandbox import server
+    from sandbox.server import serve
     from sandbox.knobs import KnobError
 
     knobs = dict(knob.partition("=")[::2] for knob in options.knob)
     knobs.setdefault("smartbills_com.plan", options.plan)
     try:
-        server.serve(
+        serve(
             options.state,
             port=options.port,
             minute_seconds=options.minute_seconds,
