@@ -39,21 +39,32 @@ def compiled_shim(directory: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """Where to die: at which call of which stage, and whether before it, after it, or in the middle of a write."""
+class Reach:
+    """What is swept: the calls of a stage that change a file below a part of the home; "" is all of it."""
 
     stage: str
-    call: int
-    when: str
+    below: str = ""
 
     def __str__(self) -> str:
-        return f"{self.stage}-{self.when}-{self.call}"
+        return f"{self.stage}-{self.below or 'home'}"
 
 
-def spread(stage: str, calls: int, points: int) -> list[Point]:
-    """Return points spread evenly over the calls of a stage, the moments in turn."""
-    chosen = sorted({1 + (2 * index + 1) * calls // (2 * points) for index in range(points)})
-    return [Point(stage, min(call, calls), MOMENTS[index % 3]) for index, call in enumerate(chosen)]
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where to die: at which call, and whether before it, after it, or in the middle of a write; call 0 only counts."""
+
+    reach: Reach
+    call: int = 0
+    when: str = "before"
+
+    def __str__(self) -> str:
+        return f"{self.reach}-{self.when}-{self.call}"
+
+
+def spread(reach: Reach, calls: int, points: int) -> list[Point]:
+    """Return points spread evenly over the calls, the moments in turn."""
+    chosen = sorted({(2 * index + 1) * calls // (2 * points) for index in range(points)})
+    return [Point(reach, call + 1, MOMENTS[index % 3]) for index, call in enumerate(chosen)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +89,12 @@ class Command:
         """Where everything that the command prints is appended."""
         return self.directory / "output.txt"
 
-    def kill(self, point: Point | None) -> dict[str, Any]:
-        """Return what the shim is told; without a point it only counts."""
-        call, when = (point.call, point.when) if point else (0, "before")
-        return {"root": str(self.home), "at": call, "when": when, "counter": str(self.directory / "calls")}
+    def kill(self, point: Point) -> dict[str, Any]:
+        """Return what the shim is told, with the count at its beginning."""
+        counter = self.directory / "calls"
+        counter.unlink(missing_ok=True)
+        root = self.home / point.reach.below
+        return {"root": str(root), "at": point.call, "when": point.when, "counter": str(counter)}
 
     def calls(self) -> int:
         """Return how many counted calls the last run of a command here made."""
@@ -106,19 +119,14 @@ class Fork:
             text=True,
         )
 
-    def run(self, command: Command, point: Point | None = None, *, armed: bool = True) -> int:
-        """Return the exit status of a command, -9 once it was killed at the point."""
-        if point is None and not armed:
-            kill = None
-        else:
-            kill = command.kill(point)
-            Path(kill["counter"]).unlink(missing_ok=True)
+    def run(self, command: Command, point: Point | None = None) -> int:
+        """Return the exit status of a command, -9 if it was killed at the point; without a point it is left alone."""
         request = {
             "arguments": list(command.arguments),
             "environment": dict(command.environment),
             "directory": str(command.directory),
             "output": str(command.output),
-            "kill": kill,
+            "kill": command.kill(point) if point else None,
         }
         while "status" not in (answer := self._ask(request)):
             request = {}
@@ -146,10 +154,8 @@ class Fork:
 
 def started_and_killed(shim: Path, command: Command, point: Point) -> int:
     """Return the exit status of a command that was started as anybody starts it, with the shim preloaded."""
-    kill = command.kill(point)
-    Path(kill["counter"]).unlink(missing_ok=True)
-    environment = {**command.environment, "LD_PRELOAD": str(shim)}
-    environment |= {f"KILLPOINT_{name.upper()}": str(value) for name, value in kill.items()}
+    told = {f"KILLPOINT_{name.upper()}": str(value) for name, value in command.kill(point).items()}
+    environment = {**command.environment, **told, "LD_PRELOAD": str(shim)}
     with command.output.open("a", encoding="utf-8") as output:
         return subprocess.run(
             [str(Path(sys.executable).with_name("invoices")), *command.arguments],

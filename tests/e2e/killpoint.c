@@ -3,7 +3,8 @@
  *
  * Loaded with LD_PRELOAD and armed by the environment when the process starts, or by killpoint_arm() later:
  *
- *   KILLPOINT_ROOT     the directory, absolute and without links; unset: nothing is counted
+ *   KILLPOINT_ROOT     the directory, absolute and without links, or a database with its -wal, -shm and -journal;
+ *                      unset: nothing is counted
  *   KILLPOINT_AT       which call is the last one, from 1; 0 only counts
  *   KILLPOINT_WHEN     "before" the call, "after" it, or "torn": a write stores half of its bytes first
  *   KILLPOINT_COUNTER  a file of eight bytes that holds the number of calls so far; it outlives the process
@@ -80,7 +81,7 @@ __attribute__((constructor)) static void arm_from_environment(void)
 
 static int is_below(const char *path)
 {
-    return strncmp(path, root, root_length) == 0 && (path[root_length] == '/' || path[root_length] == '\0');
+    return strncmp(path, root, root_length) == 0 && strchr("/-", path[root_length]) != NULL; /* or the end */
 }
 
 static int is_armed(void)
