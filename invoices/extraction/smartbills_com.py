@@ -21,7 +21,7 @@ from invoices.clients.classification import NotFound
 from invoices.clients.smartbills_com import Job as RemoteJob
 from invoices.clients.smartbills_com import JobSummary, RateLimit, SubmittedJob
 from invoices.documents.store import DocumentStore
-from invoices.errors import ContractError, DocumentError, UnknownOutcome
+from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction.budget import Budget, Window
 from invoices.extraction.pacing import FAILURES_TO_STOP, Pacing, VendorStopped
 from invoices.ledger import Ledger, Transaction
@@ -139,13 +139,9 @@ class SmartBillsExtraction:
         content = self._content(document, asked)
         if content is None:
             return
-        extraction = self._intend(document, is_repeat=is_repeat)
-        file_name = f"{document.document_sha256}.{SUFFIXES[document.media_type]}"
+        extraction = extraction_id(document.document_sha256, EXTRACTOR, CONFIGURATION)
         try:
-            submitted = self._pacing.call(partial(self._client.submit, content, file_name, document.media_type))
-        except VendorStopped as stop:
-            self._write(extraction, "refused", message=stop.reason)
-            raise
+            submitted = self._pacing.call(partial(self._send, document, content, is_repeat=is_repeat))
         except UnknownOutcome as error:
             self._write(extraction, "unknown", message=str(error))
             self._recover(document, self._job(document), asked)
@@ -159,6 +155,16 @@ class SmartBillsExtraction:
         else:
             self._heard(submitted.limits)
             self._adopt(document, extraction, submitted.id, asked, self._first_look())
+
+    def _send(self, document: Pending, content: bytes, *, is_repeat: bool) -> SubmittedJob:
+        """Commit the intent and submit at once; what is refused is written before anybody waits for the next try."""
+        extraction = self._intend(document, is_repeat=is_repeat)
+        file_name = f"{document.document_sha256}.{SUFFIXES[document.media_type]}"
+        try:
+            return self._client.submit(content, file_name, document.media_type)
+        except (TransientError, AccountError) as error:
+            self._write(extraction, "refused", message=str(error))
+            raise
 
     def _content(self, document: Pending, asked: Asked) -> bytes | None:
         """Return the bytes, or None after setting aside what the vendor does not take or the store does not have."""

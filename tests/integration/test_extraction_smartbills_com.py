@@ -428,6 +428,44 @@ def test_a_submitted_job_is_looked_at_again_and_not_submitted_again(desk: Desk) 
     assert {desk.stands(sha)[0] for sha in shas} == {"judge"}
 
 
+def test_a_run_killed_while_it_waits_for_its_turn_has_written_no_intent(desk: Desk) -> None:
+    desk.windows = [Window(1, 50)]
+    first, second = desk.collect(b"a", b"b")
+    sleeping = desk.clock.sleep
+
+    def die(_seconds: float) -> None:
+        raise Dead
+
+    desk.clock.sleep = die  # type: ignore[method-assign]  # the process dies in its sleep
+    with pytest.raises(Dead):
+        desk.ask()
+    assert desk.vendor.charges == [first]
+    assert desk.extractions(second) == []
+    desk.clock.sleep, desk.windows = sleeping, [Window(100, 50)]  # type: ignore[method-assign]
+    assert desk.ask()
+    assert desk.vendor.charges == [first, second]
+    assert not any(row["possible_double_charge"] for sha in (first, second) for row in desk.extractions(sha))
+
+
+@pytest.mark.parametrize("kills", [1, 2, 3])
+def test_a_run_killed_while_the_vendor_wanted_a_pause_has_nothing_to_recover(desk: Desk, kills: int) -> None:
+    (sha,) = desk.collect(b"a")
+    sleeping = desk.clock.sleep
+
+    def die(_seconds: float) -> None:
+        raise Dead
+
+    for _ in range(kills):
+        desk.vendor.submits = [TransientError("429", retry_after=5)]
+        desk.clock.sleep = die  # type: ignore[method-assign]  # the process dies in its sleep
+        with pytest.raises(Dead):
+            desk.ask()
+    desk.clock.sleep = sleeping  # type: ignore[method-assign]
+    assert desk.ask()
+    assert desk.vendor.charges == [sha]
+    assert not desk.extractions(sha)[0]["possible_double_charge"]
+
+
 # Patience
 
 
