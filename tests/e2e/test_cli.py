@@ -36,7 +36,8 @@ def tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
     """Return every row of the published warehouse."""
     with duckdb.connect(str(home / "warehouse" / "invoices.duckdb"), read_only=True) as connection:
         names = connection.execute(
-            "select table_schema, table_name from information_schema.tables where table_name not like '%dlt%' order by all"
+            "select table_schema, table_name from information_schema.tables "
+            "where table_name not like '%dlt%' order by all"
         ).fetchall()
         return {f"{s}.{t}": connection.execute(f"select * from {s}.{t} order by all").fetchall() for s, t in names}
 
@@ -194,7 +195,8 @@ def test_a_second_run_beside_a_running_one_says_so_and_ends_well(tmp_path: Path)
             sys.executable,
             "-c",
             "import sys; from flows.opening import open_house; from invoices.settings import Settings\n"
-            "with open_house(Settings.load()) as house, house.exclusively():\n print('held', flush=True); sys.stdin.read()",
+            "with open_house(Settings.load()) as house, house.exclusively():\n"
+            " print('held', flush=True); sys.stdin.read()",
         ],
         env=environment(tmp_path),
         stdin=subprocess.PIPE,

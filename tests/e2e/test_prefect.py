@@ -116,7 +116,8 @@ def _ask(environment: dict[str, str], route: str, body: dict[str, Any]) -> list[
 
 
 def _prefect(environment: dict[str, str], *arguments: str) -> None:
-    done = subprocess.run([*PREFECT, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [*PREFECT, *arguments]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
