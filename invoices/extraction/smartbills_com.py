@@ -342,11 +342,12 @@ def _end(tx: Transaction, document: str, reason_code: str, reason: str) -> None:
 
 
 def _as_json(data: dict[str, Any]) -> str:
-    """Return JSON in which every fraction stands as its exact decimal text."""
+    """Return JSON in which every fraction stands as its exact decimal text, and U+FFFD for half a character."""
 
     def exact(value: object) -> str:
         if isinstance(value, Decimal):
             return str(value)
         raise TypeError(f"not JSON: {type(value).__name__}")
 
-    return json.dumps(data, ensure_ascii=False, default=exact, allow_nan=False)
+    text = json.dumps(data, ensure_ascii=False, default=exact, allow_nan=False)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

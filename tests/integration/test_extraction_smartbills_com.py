@@ -197,6 +197,16 @@ def test_decimals_in_an_answer_stay_exact_text(desk: Desk) -> None:
     assert payload == {"invoice_number": "R-1", "total": "119.10", "lines": [{"price": "0.1000", "quantity": 3}]}
 
 
+def test_half_a_character_in_an_answer_does_not_stop_the_run(desk: Desk) -> None:
+    broken, sound = desk.collect(b"a", b"b")
+    desk.vendor.looks = [("completed", {"supplier": "Caf\u00e9 \U0001f9fe \ud83e", "total": Decimal("1.10")})]
+    assert desk.ask()
+    assert json.loads(desk.extractions(broken)[0]["payload"]) == {
+        "supplier": "Caf\u00e9 \U0001f9fe \ufffd", "total": "1.10",
+    }  # fmt: skip
+    assert desk.stands(sound)[0] == "judge"
+
+
 def test_a_completed_job_without_data_is_an_empty_answer(desk: Desk) -> None:
     (sha,) = desk.collect(b"a")
     desk.vendor.looks = [("completed", None)]
