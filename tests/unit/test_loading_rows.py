@@ -51,14 +51,14 @@ def test_every_amount_comes_out_as_it_went_in(total: Decimal, price: Decimal, ra
 @given(st.dates(), st.datetimes(timezones=st.timezones()), st.text())
 def test_dates_instants_and_texts_come_out_as_they_went_in(day: dt.date, moment: dt.datetime, text: str) -> None:
     try:
-        moment.astimezone(dt.UTC)
+        utc = moment.astimezone(dt.UTC)  # an hour that comes twice equals nothing in another zone
     except OverflowError:
         return
     text = text.encode("utf-8", "ignore").decode()
     row = judged(body({"issued_on": day, "received_at": moment, "supplier_name": text}))
     (out,) = table("candidates").arrow([row]).to_pylist()
     assert (out["issued_on"], out["supplier_name"]) == (day, text)
-    assert out["received_at"] == moment
+    assert out["received_at"] == utc
 
 
 @pytest.mark.parametrize("text", ["1200", "1250.5", "1E+3", "-0", "0.0001", "99999999999999.9999"])
