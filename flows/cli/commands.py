@@ -236,9 +236,24 @@ def _plainly() -> Iterator[None]:
     except InvoicesError as error:
         typer.echo(f"invoices: {error}\nWhat was done so far is kept; see: invoices status", err=True)
         raise typer.Exit(PROBLEM) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        cause = _foreseen(error)
+        if cause is None:
+            raise
+        typer.echo(f"invoices: {cause}\nWhat was done so far is kept; see: invoices status", err=True)
+        raise typer.Exit(PROBLEM) from None
     except KeyboardInterrupt:
         typer.echo("interrupted; run the same command again to go on", err=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _foreseen(error: BaseException | None) -> BaseException | None:
+    """Return what an engine's error hides and a person can act on: one of ours, or the system's (a full disk)."""
+    while error is not None and not isinstance(error, (InvoicesError, OSError)):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _settings(file: Path | None, inbox: Path | None = None, samples: bool = False) -> Settings:
