@@ -7,13 +7,9 @@ vendor's list and proved by the bytes it holds; only if that is impossible is it
 from __future__ import annotations
 
 import datetime as dt
-import heapq
-import itertools
-import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,9 +19,11 @@ from invoices.clients.smartbills_com import JobSummary, RateLimit, SubmittedJob
 from invoices.documents.store import DocumentStore
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction.budget import Budget, Window
+from invoices.extraction.looks import Looks
 from invoices.extraction.pacing import FAILURES_TO_STOP, Pacing, VendorStopped
-from invoices.ledger import Ledger, Transaction
-from invoices.ledger.documents import Pending, settle
+from invoices.extraction.recording import leave_waiting, record_answered, record_failed, record_submitted, set_aside
+from invoices.ledger import Ledger
+from invoices.ledger.documents import Pending
 from invoices.ledger.extractions import Job, Status, advance, intend, jobs_of, remote_ids
 from invoices.model import document_sha256, extraction_id
 
@@ -39,7 +37,6 @@ PLANS = {  # sheet 01 §5: both windows apply at once, every route uses them
     "pro": (Window(100, 60), Window(1_000, 3600)),
     "enterprise": (Window(1_000, 60), Window(10_000, 3600)),
 }
-LOOK_AFTER = (5.0, 5.0, 10.0, 20.0, 30.0)  # seconds, the last one for ever (sheet 01 §3)
 LOOKUP_SLACK = dt.timedelta(minutes=10)  # how far the vendor's clock may be behind ours
 
 
@@ -93,8 +90,7 @@ class SmartBillsExtraction:
         self._budget, self._pacing, self._sleep = budget, Pacing(VENDOR, budget, sleep), sleep
         self._repeat_after_unknown = repeat_after_unknown
         self._deadline = dt.timedelta(minutes=deadline_minutes * budget.scale)
-        self._looks: list[tuple[float, int, int, Job]] = []  # when due, the order of planning, looks so far, the job
-        self._planned = itertools.count()
+        self._looks = Looks(budget)
         self._oddities = 0  # answers in a row that were not understood
 
     def ask(self, documents: Sequence[Pending], asked: Asked, done: Callable[[int], None] = lambda _: None) -> bool:
@@ -105,7 +101,7 @@ class SmartBillsExtraction:
         todo, concluded = list(reversed(documents)), 0
         try:
             while todo or self._looks:
-                if self._looks and (not todo or self._looks[0][0] <= time.monotonic()):
+                if self._looks and (not todo or self._looks.wait() == 0):
                     self._look(asked)
                 else:
                     self._start(todo[-1], asked)
@@ -115,9 +111,10 @@ class SmartBillsExtraction:
         except VendorStopped as stop:
             if stop.is_problem:
                 asked.problems.append(stop.reason)
-            waiting = [document.document_sha256 for document in todo]
-            self._leave_waiting([*waiting, *(look[3].document_sha256 for look in self._looks)], stop)
-            self._looks.clear()
+            waiting = [document.document_sha256 for document in todo] + self._looks.clear()
+            with self._ledger.transaction() as tx:
+                for sha256 in waiting:
+                    leave_waiting(tx, sha256, stop.reason_code, stop.reason)
             return False
         return True
 
@@ -127,7 +124,7 @@ class SmartBillsExtraction:
             jobs = jobs_of(connection, document.document_sha256, EXTRACTOR)
         job = jobs[-1] if jobs else None
         if job is not None and job.status == "submitted":
-            self._plan_look(job, 0, 0.0)
+            self._looks.add(job, at_once=True)
         elif job is not None and job.status in ("intended", "unknown"):
             self._recover(document, job, asked)
         else:
@@ -149,12 +146,10 @@ class SmartBillsExtraction:
             self._set_aside(self._job(document), error.reason_code, str(error), asked)
         except ContractError as error:  # a clear answer, and not one of success: nothing was charged
             self._write(extraction, "refused", message=str(error))
-            raise VendorStopped(
-                "contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True
-            ) from error
+            raise _changed(error) from error
         else:
             self._heard(submitted.limits)
-            self._adopt(document, extraction, submitted.id, asked, self._first_look())
+            self._adopt(document, extraction, submitted.id, asked, at_once=False)
 
     def _send(self, document: Pending, content: bytes, *, is_repeat: bool) -> SubmittedJob:
         """Commit the intent and submit at once; what is refused is written before anybody waits for the next try."""
@@ -176,12 +171,10 @@ class SmartBillsExtraction:
             if document.media_type in SUFFIXES and len(content) <= LARGEST_BYTES:
                 return content
             said = f"{document.media_type}, {len(content):,} bytes"
-            reason_code, reason = (
-                "extractor_cannot_read",
-                f"{VENDOR} reads PDF, PNG and JPEG up to 10 MB; this is {said}.",
-            )
+            reason_code = "extractor_cannot_read"
+            reason = f"{VENDOR} reads PDF, PNG and JPEG up to 10 MB; this is {said}."
         with self._ledger.transaction() as tx:
-            _end(tx, document.document_sha256, reason_code, reason)
+            set_aside(tx, document.document_sha256, reason_code, reason)
         asked.set_aside += 1
         return None
 
@@ -194,17 +187,13 @@ class SmartBillsExtraction:
             advance(tx, extraction, "intended", possible_double_charge=is_repeat)
         return extraction
 
-    def _adopt(self, document: Pending, extraction: str, remote_id: str, asked: Asked, look_after: float) -> None:
+    def _adopt(self, document: Pending, extraction: str, remote_id: str, asked: Asked, *, at_once: bool) -> None:
         """Write the vendor's id of a submission, before anything else happens, and plan to look at it."""
         with self._ledger.transaction() as tx:
-            advance(tx, extraction, "submitted", remote_id=remote_id, submitted_at=tx.at, pages_charged=1)
-            settle(
-                tx, document.document_sha256, stage="ask", state="waiting", reason_code="submitted",
-                reason=f"Submitted to {VENDOR}; not answered yet.",
-            )  # fmt: skip
+            record_submitted(tx, extraction, document.document_sha256, VENDOR, remote_id)
         asked.calls += 1
         asked.pages += 1
-        self._plan_look(self._job(document), 0, look_after)
+        self._looks.add(self._job(document), at_once=at_once)
 
     # After an unknown outcome
 
@@ -216,7 +205,7 @@ class SmartBillsExtraction:
         except ContractError as error:
             found, why = None, f"its list cannot be used: {error}"
         if found is not None:
-            self._adopt(document, job.extraction_id, found, asked, 0.0)
+            self._adopt(document, job.extraction_id, found, asked, at_once=True)
         elif self._repeat_after_unknown and not job.possible_double_charge:
             self._submit(document, asked, is_repeat=True)
         else:
@@ -224,7 +213,7 @@ class SmartBillsExtraction:
             asked.problems.append(f"document {job.document_sha256[:12]}: {reason}")
             asked.set_aside += 1
             with self._ledger.transaction() as tx:
-                _end(tx, job.document_sha256, "outcome_unknown", reason)
+                set_aside(tx, job.document_sha256, "outcome_unknown", reason)
 
     def _find_submitted(self, job: Job) -> str | None:
         """Return the vendor's id of the job that holds exactly this document's bytes, if its list shows one."""
@@ -243,9 +232,9 @@ class SmartBillsExtraction:
 
     def _look(self, asked: Asked) -> None:
         """Look at the job that is due next."""
-        due, _, looks, job = self._looks[0]
-        if (pause := due - time.monotonic()) > 0:
+        if (pause := self._looks.wait()) > 0:
             self._sleep(pause)
+        job, looks = self._looks.first()
         try:
             remote = self._pacing.call(partial(self._client.job, job.remote_id or ""))
         except (ContractError, DocumentError) as error:
@@ -254,9 +243,9 @@ class SmartBillsExtraction:
             self._oddities = 0
             self._heard(remote.limits)
             is_over = self._conclude(job, remote, asked)
-        heapq.heappop(self._looks)
+        self._looks.drop_first()
         if not is_over:
-            self._plan_look(job, looks + 1, self._delay(looks + 1))
+            self._looks.add(job, looks + 1)
 
     def _give_up(self, job: Job, error: ContractError | DocumentError, asked: Asked) -> bool:
         """Set a job aside that the vendor no longer knows; an answer that is only not understood is asked for again.
@@ -270,9 +259,7 @@ class SmartBillsExtraction:
             return True
         self._oddities += 1
         if self._oddities >= FAILURES_TO_STOP:
-            raise VendorStopped(
-                "contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True
-            ) from error
+            raise _changed(error) from error
         return False
 
     def _is_overdue(self, job: Job) -> bool:
@@ -281,7 +268,8 @@ class SmartBillsExtraction:
     def _conclude(self, job: Job, remote: RemoteJob, asked: Asked) -> bool:
         """Write an answer, a failure or the end of patience; return False when the job has to be looked at again."""
         if remote.status == "completed":
-            self._answer(job, remote.extracted_data or {})
+            with self._ledger.transaction() as tx:
+                record_answered(tx, job, VENDOR, remote.extracted_data or {})
             asked.answered += 1
         elif remote.status == "failed":
             said = remote.error_message or remote.error_code or "no reason given"
@@ -291,16 +279,6 @@ class SmartBillsExtraction:
         else:
             return False
         return True
-
-    def _first_look(self) -> float:
-        return max(LOOK_AFTER[0] * self._budget.scale, self._budget.stretch(len(self._looks) + 1))
-
-    def _delay(self, looks: int) -> float:
-        planned = LOOK_AFTER[min(looks, len(LOOK_AFTER) - 1)] * self._budget.scale
-        return max(planned, self._budget.stretch(len(self._looks) + 1))
-
-    def _plan_look(self, job: Job, looks: int, delay: float) -> None:
-        heapq.heappush(self._looks, (time.monotonic() + delay, next(self._planned), looks, job))
 
     def _heard(self, limits: RateLimit | None) -> None:
         """Stop before the wall: when the vendor says that nothing is left, keep quiet until its window ends."""
@@ -317,37 +295,11 @@ class SmartBillsExtraction:
         with self._ledger.transaction() as tx:
             advance(tx, extraction, status, **values)
 
-    def _answer(self, job: Job, data: dict[str, Any]) -> None:
-        with self._ledger.transaction() as tx:
-            advance(tx, job.extraction_id, "answered", payload=_as_json(data), answered_at=tx.at)
-            settle(
-                tx, job.document_sha256, stage="judge", state="waiting", reason_code="answered",
-                reason=f"Answered by {VENDOR}; not judged yet.",
-            )  # fmt: skip
-
     def _set_aside(self, job: Job, reason_code: str, reason: str, asked: Asked) -> None:
         with self._ledger.transaction() as tx:
-            advance(tx, job.extraction_id, "failed", message=reason, answered_at=tx.at)
-            _end(tx, job.document_sha256, reason_code, reason)
+            record_failed(tx, job, reason_code, reason)
         asked.set_aside += 1
 
-    def _leave_waiting(self, documents: Iterable[str], stop: VendorStopped) -> None:
-        with self._ledger.transaction() as tx:
-            for document in documents:
-                settle(tx, document, stage="ask", state="waiting", reason_code=stop.reason_code, reason=stop.reason)
 
-
-def _end(tx: Transaction, document: str, reason_code: str, reason: str) -> None:
-    settle(tx, document, stage="done", state="quarantined", reason_code=reason_code, reason=reason)
-
-
-def _as_json(data: dict[str, Any]) -> str:
-    """Return JSON in which every fraction stands as its exact decimal text, and U+FFFD for half a character."""
-
-    def exact(value: object) -> str:
-        if isinstance(value, Decimal):
-            return str(value)
-        raise TypeError(f"not JSON: {type(value).__name__}")
-
-    text = json.dumps(data, ensure_ascii=False, default=exact, allow_nan=False)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _changed(error: ContractError | DocumentError) -> VendorStopped:
+    return VendorStopped("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
