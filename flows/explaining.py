@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from invoices.documents.outcomes import shown
 from invoices.errors import ConfigurationError
 from invoices.house import House
 from invoices.ledger.documents import document_row, documents_at, find_documents, sighting_rows
 from invoices.ledger.extractions import extraction_rows
 from invoices.ledger.judgements import candidate_rows, document_of, export_rows, finding_rows, receipt_rows
+
+LONGEST_LINE = 1_000  # characters
 
 Story = dict[str, Any]
 
@@ -21,11 +25,12 @@ def stories(house: House, identity: str) -> list[Story]:
     Raises:
         ConfigurationError: nothing in this house is named so.
     """
+    identity = os.fsencode(identity).decode("utf-8", "backslashreplace")  # as locations are kept
     with house.ledger.reading() as connection:
-        found = (
-            (find_documents(connection, identity) if len(identity) >= 4 else [])
-            or document_of(connection, identity)
+        found = (  # a whole name goes before the beginning of some hash
+            document_of(connection, identity)
             or documents_at(connection, identity)
+            or (find_documents(connection, identity) if len(identity) >= 4 else [])
         )
         if not found:
             raise ConfigurationError(f"nothing here is named {identity!r}; see: invoices status")
@@ -54,8 +59,8 @@ def _story(connection: Any, document: str) -> Story:
 
 
 def as_text(story: Story) -> str:
-    """Return a story as text, one line an event, in the order of the stages."""
-    return "\n".join(_lines(story))
+    """Return a story as text, one line an event, in the order of the stages; what documents say stays on its line."""
+    return "\n".join(shown(line, LONGEST_LINE) for line in _lines(story))
 
 
 def _lines(story: Story) -> Iterator[str]:

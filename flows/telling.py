@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+from invoices.documents.outcomes import shown
 from invoices.house import House
 from invoices.ledger.batches import export_counts
 from invoices.ledger.documents import count_by_state
@@ -15,6 +16,7 @@ from transforms.loading.accepted import money_by_currency
 from transforms.loading.release import published_path
 
 STATES = ("accepted", "review", "quarantined", "duplicate", "not_invoice", "waiting")
+LONGEST_SENTENCE = 500  # characters of what others wrote
 WAITS_FOR = {
     "review": "a person: look at it",
     "quarantined": "a person or a better file",
@@ -128,7 +130,7 @@ def _receipts(house: House, report: Report | None) -> str:
     title = "Receipts" + (f" ({report.receipts['published']} published by this run)" if report else "")
     lines = [title]
     for (status, code, reason), count in sorted(receipts.items(), key=str):
-        why = f"   {code}: {reason}" if code else ""
+        why = f"   {code}: {shown(reason or '', LONGEST_SENTENCE)}" if code else ""
         lines.append(f"  {status:12}{count:6}{why}")
     return "\n".join(lines)
 
@@ -144,9 +146,9 @@ def _exports(house: House, report: Report | None) -> str:
 
 
 def _remarks(report: Report | None) -> str:
-    shown = report.remarks[:10] if report else []
+    told = report.remarks[:10] if report else []
     more = [f"  … and {len(report.remarks) - 10} more"] if report and len(report.remarks) > 10 else []
-    return "\n".join(["Noticed", *(f"  {remark}" for remark in shown), *more]) if shown else ""
+    return "\n".join(["Noticed", *(f"  {shown(remark, LONGEST_SENTENCE)}" for remark in told), *more]) if told else ""
 
 
 def _next_steps(house: House) -> str:

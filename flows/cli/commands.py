@@ -14,12 +14,14 @@ from typing import Annotated
 import typer
 
 from flows.opening import open_house, sample_inbox
+from invoices.documents.outcomes import shown
 from invoices.errors import ConfigurationError, InvoicesError
 from invoices.house import AlreadyRunning
 from invoices.report import Report
 from invoices.settings import Folder, Settings
 
 PROBLEM, MISCONFIGURED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+LONGEST_PROBLEM = 1_000  # characters
 
 app = typer.Typer(
     name="invoices",
@@ -219,7 +221,7 @@ def _drive(stages: Sequence[ModuleType], settings: Settings, as_json: bool) -> N
 
 def _say_problems(report: Report) -> None:
     for problem in report.problems:
-        typer.echo(f"problem: {problem}", err=True)
+        typer.echo(f"problem: {shown(problem, LONGEST_PROBLEM)}", err=True)
 
 
 @contextmanager
