@@ -23,6 +23,7 @@ class Report:
     exported_invoices: int = 0
     remarks: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_alone: set[str] = field(default_factory=set)  # vendors that are not called again in this run
     tick: Callable[[int], None] = lambda _: None  # told how many more units of a stage are done
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
 

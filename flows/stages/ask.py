@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flows.queues import batches, waiting_count
 from invoices.extraction.smartbills_com import EXTRACTOR, Asked, SmartBillsExtraction
 from invoices.house import House
-from invoices.ledger.documents import Pending, pending_count, settle
-from invoices.ledger.documents import pending as pending_documents
+from invoices.ledger.documents import Pending, settle
 from invoices.report import Report
 
 UNIT = "documents"
@@ -18,16 +18,12 @@ Batch = list[Pending]
 
 def total(house: House) -> int | None:
     """Return how many documents wait for an extraction API."""
-    with house.ledger.reading() as connection:
-        return pending_count(connection, "ask")
+    return waiting_count(house, "ask")
 
 
 def pending(house: House, _report: Report) -> Iterator[Batch]:
-    """Yield the documents that an extraction API has to read, in the order of arrival."""
-    last = 0
-    while batch := _next(house, last):
-        yield batch
-        last = batch[-1].sequence
+    """Yield the documents that an extraction API has to read."""
+    return batches(house, "ask")
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
@@ -46,7 +42,8 @@ def work(house: House, batch: Batch, report: Report) -> None:
         deadline_minutes=part.deadline_minutes,
     )
     asked = Asked()
-    extraction.ask(batch, asked, report.tick)
+    if not extraction.ask(batch, asked, report.tick):
+        report.left_alone.add(EXTRACTOR)
     report.paid_calls += asked.calls
     report.paid_pages += asked.pages
     report.problems += asked.problems
@@ -59,8 +56,3 @@ def _leave_waiting(house: House, batch: Batch) -> None:
                 tx, document.document_sha256, stage="ask", state="waiting", reason_code="no_extractor",
                 reason=NO_EXTRACTOR,
             )  # fmt: skip
-
-
-def _next(house: House, last: int) -> Batch:
-    with house.ledger.reading() as connection:
-        return pending_documents(connection, "ask", house.settings.batch_size, last)

@@ -24,8 +24,8 @@ def total(house: House) -> int | None:
 
 def pending(house: House, report: Report) -> Iterator[Batch]:
     """Yield the receipts that are not published, until the vendor has to be left alone."""
-    last, problems = "", len(report.problems)
-    while len(report.problems) == problems and (batch := _next(house, last)):
+    last = ""
+    while PUBLISHER not in report.left_alone and (batch := _next(house, last)):
         yield batch
         last = batch[-1].invoice_id
 
@@ -46,7 +46,8 @@ def work(house: House, batch: Batch, report: Report) -> None:
             _default_customer(house),
             house.smartbills_io_budget,
         )
-        publisher.publish(batch, {invoice.invoice_id: invoice for invoice in found}, published)
+        if not publisher.publish(batch, {invoice.invoice_id: invoice for invoice in found}, published):
+            report.left_alone.add(PUBLISHER)
     report.receipts += published.receipts
     report.problems += published.problems
     report.tick(len(batch))

@@ -19,7 +19,7 @@ from invoices.clients.json_text import render
 from invoices.clients.smartbills_io import RemoteReceipt
 from invoices.errors import ContractError, DocumentError, UnknownOutcome
 from invoices.extraction.budget import Budget
-from invoices.extraction.pacing import Pacing, VendorStopped
+from invoices.extraction.pacing import FAILURES_TO_STOP, Pacing, VendorStopped
 from invoices.ledger import Ledger
 from invoices.ledger.outbox import Outgoing, move
 from invoices.model import Invoice
@@ -69,6 +69,7 @@ class ReceiptPublisher:
         """Take what is needed; nothing is sent yet."""
         self._ledger, self._client, self._pacing = ledger, client, Pacing(VENDOR, budget, sleep)
         self._customers, self._default_customer = customers, default_customer
+        self._unclear = 0  # outcomes in a row: one receipt at which the server fails must not hold up the others
 
     def publish(self, receipts: Sequence[Outgoing], invoices: Mapping[str, Invoice], published: Published) -> bool:
         """Publish the receipts whose invoices are given; return False when the vendor has to be left alone."""
@@ -86,12 +87,17 @@ class ReceiptPublisher:
             body = self._body(receipt, invoice, published)
             if body is not None:
                 self._mark_published(receipt, self._find_or_send(receipt, body), published)
+                self._unclear = 0
         except DocumentError as error:
             status = "held" if error.reason_code == "credit_note_not_published" else "failed"
             self._move(receipt, status, published, error.reason_code, str(error))
         except VendorStopped as stop:
             return self._stop(published, stop.reason if stop.is_problem else None)
-        except (UnknownOutcome, ContractError) as error:
+        except UnknownOutcome as error:
+            self._unclear += 1
+            self._stop(published, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
+            return self._unclear < FAILURES_TO_STOP
+        except ContractError as error:
             return self._stop(published, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
         return True
 

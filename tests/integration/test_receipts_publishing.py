@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from invoices.clients.smartbills_io import SmartBillsIo
+from invoices.clients.smartbills_io import RemoteReceipt, SmartBillsIo
 from invoices.clients.transport import make_session
+from invoices.errors import UnknownOutcome
 from invoices.extraction.budget import Budget, Window
+from invoices.extraction.pacing import FAILURES_TO_STOP
 from invoices.ledger import Ledger
 from invoices.ledger.judgements import Candidate, receipt_rows, record_judgement
 from invoices.ledger.outbox import outgoing
@@ -49,9 +52,15 @@ class Office:
         with self.ledger.transaction() as tx:
             record_judgement(tx, found, [], "rules", (PUBLISHER,))
 
-    def publish(self, *invoices: Invoice, default: Customer | None = EMAIL, port: int | None = None) -> bool:
+    def publish(
+        self,
+        *invoices: Invoice,
+        default: Customer | None = EMAIL,
+        port: int | None = None,
+        chokes_on: tuple[Invoice, ...] = (),
+    ) -> bool:
         base_url = f"http://127.0.0.1:{port or self.sandbox.port}/smartbills_io/v1"
-        client = SmartBillsIo(base_url, self.key, "1", make_session())
+        client = Choking(SmartBillsIo(base_url, self.key, "1", make_session()), *chokes_on)
         publisher = ReceiptPublisher(
             self.ledger, client, {}, default, Budget((Window(10_000, 60),), scale=0.001), sleep=lambda _: None
         )
@@ -185,6 +194,36 @@ def test_one_receipt_that_is_refused_does_not_stop_the_others(office: Office) ->
     assert office.publish(odd, sound)
     assert office.stands(odd) == ("failed", "receipt_incomplete")
     assert office.created() == [receipt_id(sound.invoice_id)]
+
+
+class Choking:
+    """The API over a server that fails at some receipts, whenever they come."""
+
+    def __init__(self, client: SmartBillsIo, *chokes_on: Invoice) -> None:
+        self._client, self._chokes_on = client, {receipt_id(i.invoice_id) for i in chokes_on}
+        self.find = client.find
+
+    def create(self, body: Mapping[str, Any], idempotency_key: str) -> RemoteReceipt:
+        if body["receiptId"] in self._chokes_on:
+            raise UnknownOutcome("POST receipts answered 500")
+        return self._client.create(body, idempotency_key)
+
+
+def test_one_receipt_at_which_the_server_fails_does_not_stop_the_others(office: Office) -> None:
+    poison, sound = invoice("1"), invoice("2")
+    office.accept(poison, sound)
+    assert office.publish(poison, sound, chokes_on=(poison,))
+    assert office.stands(poison) == ("sending", None)
+    assert office.created() == [receipt_id(sound.invoice_id)]
+    assert len(office.published.problems) == 1
+
+
+def test_a_server_that_fails_at_every_receipt_is_left_alone_after_a_few(office: Office) -> None:
+    found = [invoice(str(number)) for number in range(1, 10)]
+    office.accept(*found)
+    assert not office.publish(*found, chokes_on=tuple(found))
+    assert len(office.published.problems) == FAILURES_TO_STOP
+    assert office.stands(found[-1]) == ("pending", None)
 
 
 def test_a_refused_key_stops_at_once_and_everything_waits(office: Office) -> None:
