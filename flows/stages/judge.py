@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from expectations.judging import STOPPING_RULES
+from flows.queues import batches, waiting_count
 from invoices.house import House
-from invoices.ledger.documents import Pending, pending_count
-from invoices.ledger.documents import pending as pending_documents
+from invoices.ledger.documents import Pending
 from invoices.ledger.extractions import answers
 from invoices.ledger.judgements import known_keys
 from invoices.report import Report
@@ -24,17 +24,13 @@ Batch = list[Pending]
 
 
 def total(house: House) -> int | None:
-    """Return how many answered documents are not judged."""
-    with house.ledger.reading() as connection:
-        return pending_count(connection, "judge")
+    """Return how many documents are answered and not judged."""
+    return waiting_count(house, "judge")
 
 
 def pending(house: House, _report: Report) -> Iterator[Batch]:
-    """Yield the answered documents that nobody has judged, in the order of arrival."""
-    last = 0
-    while batch := _next(house, last):
-        yield batch
-        last = batch[-1].sequence
+    """Yield the answered documents that nobody has judged."""
+    return batches(house, "judge")
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
@@ -59,8 +55,3 @@ def work(house: House, batch: Batch, report: Report) -> None:
 def _known(house: House, number_keys: Iterable[str], content_keys: Iterable[str]) -> list[Mapping[str, Any]]:
     with house.ledger.reading() as connection:
         return known_keys(connection, number_keys, content_keys)
-
-
-def _next(house: House, last: int) -> Batch:
-    with house.ledger.reading() as connection:
-        return pending_documents(connection, "judge", house.settings.batch_size, last)

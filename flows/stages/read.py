@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from flows.queues import batches, waiting_count
 from invoices.extraction.reading import read_documents
 from invoices.house import House
-from invoices.ledger.documents import Pending, pending_count
-from invoices.ledger.documents import pending as pending_documents
+from invoices.ledger.documents import Pending
 from invoices.report import Report
 
 UNIT = "documents"
@@ -17,23 +17,14 @@ Batch = list[Pending]
 
 def total(house: House) -> int | None:
     """Return how many documents are unread."""
-    with house.ledger.reading() as connection:
-        return pending_count(connection, "read")
+    return waiting_count(house, "read")
 
 
 def pending(house: House, _report: Report) -> Iterator[Batch]:
-    """Yield the documents that nobody has read, in the order of arrival."""
-    last = 0
-    while batch := _next(house, last):
-        yield batch
-        last = batch[-1].sequence
+    """Yield the documents that nobody has read."""
+    return batches(house, "read")
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
     """Read the documents and write what comes next for each."""
     report.read += read_documents(house.ledger, house.store, house.readers, batch, report.tick)
-
-
-def _next(house: House, last: int) -> Batch:
-    with house.ledger.reading() as connection:
-        return pending_documents(connection, "read", house.settings.batch_size, last)

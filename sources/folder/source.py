@@ -14,6 +14,7 @@ from dlt.extract import DltResource
 
 from invoices.documents.sniffing import HEAD, media_type
 from invoices.errors import ConfigurationError
+from invoices.ledger.documents import Sighting
 from invoices.model import sighting_id
 from sources.folder.listing import Entry, list_files, look_at
 
@@ -36,19 +37,6 @@ class Seen:
     known: int = 0
     growing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sighting:
-    sighting_id: str
-    document_sha256: str
-    media_type: str
-    byte_count: int
-    source_name: str
-    source_kind: str
-    location: str
-    file_name: str
-    fingerprint: str
 
 
 @dlt.source(name="folder", max_table_nesting=0)
@@ -126,7 +114,7 @@ def _settled(
     yield from sorted(settled, key=lambda entry: entry.path)
 
 
-def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> _Sighting | None:
+def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> Sighting | None:
     """Keep the bytes of one file, read through one descriptor; None if it changed meanwhile or cannot be read."""
     try:
         opened = _open(entry.path)
@@ -142,7 +130,7 @@ def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> _Sighting
     if look_at(entry.path) != entry or size != entry.size:
         seen.growing.append(entry.location)
         return None
-    return _Sighting(
+    return Sighting(
         sighting_id=sighting_id(source_name, entry.location, document),
         document_sha256=document,
         media_type=media_type(head),
