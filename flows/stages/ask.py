@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from flows.queues import batches, waiting_count
 from invoices.extraction.smartbills_com import EXTRACTOR, Asked, SmartBillsExtraction
@@ -21,9 +22,9 @@ def total(house: House) -> int | None:
     return waiting_count(house, "ask")
 
 
-def pending(house: House, _report: Report) -> Iterator[Batch]:
-    """Yield the documents that an extraction API has to read."""
-    return batches(house, "ask")
+def pending(house: House, report: Report) -> Iterator[Batch]:
+    """Yield the documents that an extraction API has to read, until it has to be left alone."""
+    return takewhile(lambda _batch: EXTRACTOR not in report.left_alone, batches(house, "ask"))
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
