@@ -11,7 +11,7 @@ from invoices.receipts.publishing import PUBLISHER, Published, ReceiptPublisher
 from invoices.report import Report
 
 UNIT = "receipts"
-BATCH_SIZE = 200
+BATCH_SIZE = 1_000
 
 Batch = list[Outgoing]
 

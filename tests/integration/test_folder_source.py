@@ -91,7 +91,7 @@ def test_a_sighting_tells_what_and_where_and_the_bytes_are_kept_before(inbox: Pa
     assert row | {"sighting_id": "", "fingerprint": ""} == {
         "sighting_id": "", "document_sha256": sha(content), "media_type": "application/pdf", "byte_count": len(content),
         "source_name": "inbox", "source_kind": "folder", "location": str(place), "file_name": "bill.pdf",
-        "fingerprint": "",
+        "fingerprint": "", "sender": None, "subject": None, "message_id": None, "received_at": None,
     }  # fmt: skip
     assert look(inbox, store) == [row]
     assert place.read_bytes() == content
