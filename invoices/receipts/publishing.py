@@ -20,7 +20,7 @@ from invoices.clients.smartbills_io import RemoteReceipt
 from invoices.errors import ContractError, DocumentError, UnknownOutcome
 from invoices.extraction.budget import Budget
 from invoices.extraction.pacing import FAILURES_TO_STOP, Pacing, VendorStopped
-from invoices.ledger import Ledger
+from invoices.ledger import Ledger, Transaction
 from invoices.ledger.outbox import Outgoing, move
 from invoices.model import Invoice
 from invoices.receipts.mapping import Customer, check_receipt, find_customer, receipt_body
@@ -69,16 +69,22 @@ class ReceiptPublisher:
         """Take what is needed; nothing is sent yet."""
         self._ledger, self._client, self._pacing = ledger, client, Pacing(VENDOR, budget, sleep)
         self._customers, self._default_customer = customers, default_customer
+        self._created: tuple[Outgoing, RemoteReceipt] | None = None  # written with the next intent, or at the end
         self._unclear = 0  # outcomes in a row: one receipt at which the server fails must not hold up the others
 
     def publish(self, receipts: Sequence[Outgoing], invoices: Mapping[str, Invoice], published: Published) -> bool:
         """Publish the receipts whose invoices are given; return False when the vendor has to be left alone."""
-        for receipt in receipts:
-            invoice = invoices.get(receipt.invoice_id)
-            if invoice is None:
-                self._move(receipt, "waiting", published, "not_loaded", "The invoice is not in the warehouse yet.")
-            elif not self._publish_one(receipt, invoice, published):
-                return False
+        try:
+            return all(
+                self._publish_known(receipt, invoices.get(receipt.invoice_id), published) for receipt in receipts
+            )
+        finally:
+            self._conclude_alone()
+
+    def _publish_known(self, receipt: Outgoing, invoice: Invoice | None, published: Published) -> bool:
+        if invoice is not None:
+            return self._publish_one(receipt, invoice, published)
+        self._move(receipt, "waiting", published, "not_loaded", "The invoice is not in the warehouse yet.")
         return True
 
     def _publish_one(self, receipt: Outgoing, invoice: Invoice, published: Published) -> bool:
@@ -86,7 +92,10 @@ class ReceiptPublisher:
         try:
             body = self._body(receipt, invoice, published)
             if body is not None:
-                self._mark_published(receipt, self._find_or_send(receipt, body), published)
+                remote = self._find_or_send(receipt, body)
+                self._conclude_alone()
+                self._created = (receipt, remote)
+                published.receipts["published"] += 1
                 self._unclear = 0
         except DocumentError as error:
             status = "held" if error.reason_code == "credit_note_not_published" else "failed"
@@ -120,6 +129,7 @@ class ReceiptPublisher:
                 return _same(found, body)
         sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
         with self._ledger.transaction() as tx:
+            self._conclude(tx)
             digest = hashlib.sha256(render(body)).hexdigest()
             move(tx, receipt, "sending", body_sha256=digest, first_sent_at=sent_at)
         try:
@@ -133,10 +143,17 @@ class ReceiptPublisher:
     def _find(self, receipt: Outgoing, sent_at: dt.datetime) -> list[RemoteReceipt]:
         return self._pacing.call(partial(self._client.find, receipt.receipt_id, sent_at))
 
-    def _mark_published(self, receipt: Outgoing, remote: RemoteReceipt, published: Published) -> None:
-        with self._ledger.transaction() as tx:
+    def _conclude(self, tx: Transaction) -> None:
+        """Write that the last created receipt is published; killed before that, the next run looks it up."""
+        if self._created is not None:
+            receipt, remote = self._created
             move(tx, receipt, "published", remote_id=str(remote.id), published_at=tx.at)
-        published.receipts["published"] += 1
+            self._created = None
+
+    def _conclude_alone(self) -> None:
+        if self._created is not None:
+            with self._ledger.transaction() as tx:
+                self._conclude(tx)
 
     def _move(self, receipt: Outgoing, status: Any, published: Published, reason_code: str, reason: str) -> None:
         with self._ledger.transaction() as tx:

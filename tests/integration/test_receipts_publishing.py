@@ -260,3 +260,15 @@ def test_the_invoice_is_not_in_the_warehouse_yet(office: Office, tmp_path: Path)
     office.accept(one)
     assert office.publish()
     assert office.stands(one) == ("waiting", "not_loaded")
+
+
+def test_receipts_found_and_receipts_sent_are_all_written(office: Office) -> None:
+    found = [invoice(str(number)) for number in range(1, 5)]
+    office.accept(*found)
+    office.turn(smartbills_io__lost_response=2, smartbills_io__scopes=WRITE_ONLY)
+    office.publish(*found)
+    office.turn(smartbills_io__scopes=READ_AND_WRITE)
+    assert office.publish(*found)
+    assert {office.stands(i) for i in found} == {("published", None)}
+    assert sorted(office.created()) == sorted(receipt_id(i.invoice_id) for i in found)
+    assert office.published.receipts["published"] == len(found)
