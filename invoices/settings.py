@@ -30,6 +30,8 @@ FILE_SUFFIX = "_FILE"
 NO_SETTINGS = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
 EXTRACTORS = ("einvoice", "smartbills_com")
 
+UNFIT_FOR_HOME = "?%'="  # SQLAlchemy cuts its URL at ?, dlt formats % and quotes paths by ', DuckDB takes a=b for a column
+
 
 class Part(BaseModel):
     """A table of ``invoices.toml``: unknown names are refused, so that a misspelt one is noticed."""
@@ -135,7 +137,11 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        home = value.expanduser().absolute()
+        odd = sorted({sign for sign in str(home) if sign in UNFIT_FOR_HOME or not sign.isprintable()})
+        if odd:
+            raise ValueError(f"{str(home)!r} has {odd!r} in it, which a database would not take as part of a name")
+        return home
 
     @classmethod
     def settings_customise_sources(

@@ -21,3 +21,13 @@ def test_neither_repr_nor_str_shows_a_secret() -> None:
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().batch_size = 2
+
+
+@pytest.mark.parametrize("home", ["/in/a?b=c", "/in/100%", "/in/year=2026", "/in/O'Brien", "/in/a\nb", "/in/\udcff"])
+def test_a_home_that_a_database_would_take_for_something_else_is_refused(home: str) -> None:
+    with pytest.raises(ValueError, match="home"):
+        Settings(home=home)
+
+
+def test_a_home_may_have_spaces_accents_and_signs() -> None:
+    assert str(Settings(home='/in/Büro #1 & "Söhne" [x] {y}').home).startswith("/in/Büro #1")
