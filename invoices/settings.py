@@ -30,7 +30,7 @@ FILE_SUFFIX = "_FILE"
 NO_SETTINGS = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
 EXTRACTORS = ("einvoice", "smartbills_com")
 
-UNFIT_FOR_HOME = "?%'="  # SQLAlchemy cuts its URL at ?, dlt formats % and quotes paths by ', DuckDB takes a=b for a column
+UNFIT_FOR_HOME = "?%'="  # SQLAlchemy cuts its URL at ?, dlt formats % and quotes paths by ', DuckDB takes a=b as data
 
 
 class Part(BaseModel):
