@@ -22,17 +22,26 @@ def total(_house: House) -> int | None:
 
 
 def pending(house: House, report: Report) -> Iterator[Batch]:
-    """Yield what the warehouse has not got; everything, if the warehouse lacks rows that it was given."""
+    """Yield what the warehouse has not got; everything, if the warehouse lacks rows that it was given.
+
+    Everything, too, if the warehouse is ahead of the ledger: the ledger was restored, or a run was killed just after
+    publishing; a merge would keep rows that the ledger does not have.
+    """
     with house.ledger.reading() as connection:
         after, up_to = loaded_revision(connection), latest_revision(connection)
         expected = row_counts(connection, after)
     from transforms.loading.release import released_revision
-    from transforms.loading.working import discard, is_complete
+    from transforms.loading.working import discard, is_complete, working_path
 
     directory = house.settings.warehouse_directory
-    if after >= up_to and released_revision(directory) == after:
+    released = released_revision(directory)
+    if after >= up_to and released == after:
         return
-    if not is_complete(directory, expected):
+    if working_path(directory).exists() and (released or 0) > after:
+        report.remarks.append("The warehouse was ahead of the ledger; it is made anew.")
+        discard(directory)
+        after = 0
+    elif not is_complete(directory, expected):
         report.remarks.append("The warehouse lacked rows that the ledger has; it is made anew.")
         discard(directory)
         after = 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
-from prepared_house import see
+import duckdb
+import pytest
+from prepared_house import bring_to_the_warehouse, judge, see, sha
 from pydantic import SecretStr
 
 from flows.stages import ask
@@ -12,6 +16,7 @@ from invoices.house import House
 from invoices.ledger.documents import settle
 from invoices.report import Report
 from invoices.settings import Settings, SmartBillsCom
+from transforms.loading.release import published_path
 
 
 def test_a_vendor_that_is_down_is_left_alone_for_all_batches(tmp_path: Path) -> None:
@@ -28,3 +33,33 @@ def test_a_vendor_that_is_down_is_left_alone_for_all_batches(tmp_path: Path) -> 
             ask.work(house, batch, report)
     assert len(report.problems) == 1
     assert "is not available" in report.problems[0]
+
+
+@pytest.mark.parametrize("loaded_before", [True, False])
+def test_a_warehouse_ahead_of_a_restored_ledger_is_made_anew(home: Settings, loaded_before: bool) -> None:
+    with House(home, vendors=lambda _closing: home) as house:
+        with house.ledger.transaction() as tx:
+            see(tx, "kept")
+        if loaded_before:
+            bring_to_the_warehouse(house)
+        with (
+            closing(sqlite3.connect(home.home / "ledger.sqlite")) as source,
+            closing(sqlite3.connect(home.home / "backup.sqlite")) as backup,
+        ):
+            source.backup(backup)
+        with house.ledger.transaction() as tx:
+            see(tx, "after the backup")
+            judge(tx, "after the backup", "accepted")
+        bring_to_the_warehouse(house)
+    for leftover in home.home.glob("ledger.sqlite*"):
+        leftover.unlink()
+    (home.home / "backup.sqlite").rename(home.home / "ledger.sqlite")
+    with House(home, vendors=lambda _closing: home) as house:
+        with house.ledger.transaction() as tx:
+            see(tx, "new")
+        report = bring_to_the_warehouse(house)
+    with duckdb.connect(published_path(home.warehouse_directory), read_only=True) as connection:
+        found = connection.execute("select document_sha256 from core.documents order by all").fetchall()
+        assert found == [(document,) for document in sorted((sha("kept"), sha("new")))]
+        assert connection.execute("select count(*) from core.candidates").fetchone() == (0,)
+    assert len(report.remarks) == 1
