@@ -133,7 +133,7 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = create_engine(parsed)
+        engine = create_engine(parsed, hide_parameters=True)  # errors are logged and kept; rows hold personal data
     except (ArgumentError, ModuleNotFoundError, OSError) as error:
         raise ConfigurationError(f"the ledger's URL does not work: {error}") from error
     except ValueError:  # its text quotes a part of the URL, which may be one of the password

@@ -285,3 +285,9 @@ def test_a_place_that_cannot_be_is_a_configuration_error(tmp_path: Path) -> None
 def home_url(tmp_path: Path) -> str:
     """Where a ledger may be made."""
     return f"sqlite:///{tmp_path}/deeper/ledger.sqlite"
+
+
+def test_an_error_of_the_database_quotes_no_value_that_was_written(ledger: Ledger) -> None:
+    with pytest.raises(StatementError) as caught, ledger.transaction() as tx:
+        tx.connection.execute(insert(notes), [{"name": "x", "value": "DE89 3704"}, {"name": "x", "value": "DE89 3704"}])
+    assert "DE89" not in str(caught.value)
