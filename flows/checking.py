@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from invoices.documents.reading import Readers
@@ -80,9 +82,18 @@ def _state(settings: Settings) -> Iterator[Check]:
         expected = row_counts(connection, revision)
     ledger.close()
     yield _check("ledger", True, f"{expected['documents']} documents, loaded up to revision {revision}")
-    directory = settings.warehouse_directory
-    sound = is_complete(directory, expected) and (released_revision(directory) or 0) == revision
-    yield _check(
+    yield _warehouse(settings.home / "run.lock", settings.warehouse_directory, expected, revision)
+
+
+def _warehouse(lock_path: Path, directory: Path, expected: Mapping[str, int], revision: int) -> Check:
+    """Look into the working warehouse only while no run does: a second process that has it open makes a load fail."""
+    with lock_path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _check("warehouse", True, "not looked at: a run is at work in it")
+        sound = is_complete(directory, expected) and (released_revision(directory) or 0) == revision
+    return _check(
         "warehouse", sound, f"{directory}" if sound else "it lacks rows that it was given; try: invoices rebuild"
     )
 

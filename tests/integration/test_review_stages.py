@@ -11,12 +11,14 @@ import pytest
 from prepared_house import bring_to_the_warehouse, judge, see, sha
 from pydantic import SecretStr
 
+from flows.checking import Check, examine
 from flows.stages import ask
 from invoices.house import House
 from invoices.ledger.documents import settle
 from invoices.report import Report
 from invoices.settings import Settings, SmartBillsCom
 from transforms.loading.release import published_path
+from transforms.loading.working import working_path
 
 
 def test_a_vendor_that_is_down_is_left_alone_for_all_batches(tmp_path: Path) -> None:
@@ -63,3 +65,23 @@ def test_a_warehouse_ahead_of_a_restored_ledger_is_made_anew(home: Settings, loa
         assert found == [(document,) for document in sorted((sha("kept"), sha("new")))]
         assert connection.execute("select count(*) from core.candidates").fetchone() == (0,)
     assert len(report.remarks) == 1
+
+
+def test_the_doctor_does_not_open_the_warehouse_while_a_run_works_in_it(home: Settings) -> None:
+    with House(home, vendors=lambda _closing: home) as house:
+        with house.ledger.transaction() as tx:
+            see(tx, "kept")
+        bring_to_the_warehouse(house)
+        work = working_path(home.warehouse_directory)
+        with house.exclusively():
+            work.rename(work.with_name("moved"))
+            busy = warehouse_check(home)
+            work.with_name("moved").rename(work)
+        assert busy == {"name": "warehouse", "ok": True, "detail": "not looked at: a run is at work in it"}
+        assert warehouse_check(home) == {"name": "warehouse", "ok": True, "detail": str(home.warehouse_directory)}
+        with house.exclusively():
+            pass
+
+
+def warehouse_check(settings: Settings) -> Check:
+    return next(check for check in examine(settings) if check["name"] == "warehouse")
