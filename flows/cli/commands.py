@@ -251,11 +251,15 @@ def _plainly() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _foreseen(error: BaseException | None) -> BaseException | None:
-    """Return what an engine's error hides and a person can act on: one of ours, or the system's (a full disk)."""
+def _foreseen(error: BaseException | None) -> str | None:
+    """Return what an engine's error hides and a person can act on: one of ours, the system's or the ledger's."""
+    from sqlalchemy.exc import OperationalError
+
     while error is not None and not isinstance(error, (InvoicesError, OSError)):
+        if isinstance(error, OperationalError):  # a full disk, too; SQLite does not say it as an OSError
+            return f"the ledger: {error.orig}"
         error = error.__cause__ or error.__context__
-    return error
+    return None if error is None else str(error)
 
 
 def _settings(file: Path | None, inbox: Path | None = None, samples: bool = False) -> Settings:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import typer
 from prepared_house import bring_to_the_warehouse, judge, see, sha
 from pydantic import SecretStr
 
 from flows.checking import Check, examine
+from flows.cli.commands import _plainly
 from flows.stages import ask
+from invoices.errors import UnknownOutcome
 from invoices.house import House
 from invoices.ledger.documents import settle
 from invoices.report import Report
@@ -85,3 +88,18 @@ def test_the_doctor_does_not_open_the_warehouse_while_a_run_works_in_it(home: Se
 
 def warehouse_check(settings: Settings) -> Check:
     return next(check for check in examine(settings) if check["name"] == "warehouse")
+
+
+def test_a_ledger_that_cannot_grow_is_told_in_a_sentence(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as left, _plainly():
+        try:
+            raise UnknownOutcome("POST somewhere answered 500")
+        except UnknownOutcome:
+            with house.ledger.transaction() as tx:
+                tx.connection.exec_driver_sql("pragma max_page_count = 1")
+                for number in range(1_000):
+                    see(tx, f"document {number}")
+    assert left.value.exit_code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("invoices: the ledger: database or disk is full\n")
+    assert "Traceback" not in told
