@@ -92,14 +92,19 @@ def warehouse_check(settings: Settings) -> Check:
 
 def test_a_ledger_that_cannot_grow_is_told_in_a_sentence(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as left, _plainly():
-        try:
-            raise UnknownOutcome("POST somewhere answered 500")
-        except UnknownOutcome:
-            with house.ledger.transaction() as tx:
-                tx.connection.exec_driver_sql("pragma max_page_count = 1")
-                for number in range(1_000):
-                    see(tx, f"document {number}")
+        fail_after_a_vendor(house)
     assert left.value.exit_code == 1
     told = capsys.readouterr().err
     assert told.startswith("invoices: the ledger: database or disk is full\n")
     assert "Traceback" not in told
+
+
+def fail_after_a_vendor(house: House) -> None:
+    """Fail to write into the ledger what a vendor's failure was."""
+    try:
+        raise UnknownOutcome("POST somewhere answered 500")
+    except UnknownOutcome:
+        with house.ledger.transaction() as tx:
+            tx.connection.exec_driver_sql("pragma max_page_count = 1")
+            for number in range(1_000):
+                see(tx, f"document {number}")
