@@ -26,11 +26,12 @@ class Entry:
     size: int
     modified_ns: int
     inode: int
+    changed_ns: int  # unlike the time of modification, nobody can set it back
 
     @property
     def fingerprint(self) -> str:
         """What stays the same as long as nobody writes to the file."""
-        return f"{self.size}-{self.modified_ns}-{self.inode}"
+        return f"{self.size}-{self.modified_ns}-{self.inode}-{self.changed_ns}"
 
     @property
     def location(self) -> str:
@@ -76,7 +77,7 @@ def look_at(path: Path) -> Entry | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
-    return Entry(path, status.st_size, status.st_mtime_ns, status.st_ino)
+    return Entry(path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -236,6 +237,17 @@ def test_new_content_of_the_same_length_is_noticed(inbox: Path, store: DocumentS
     first = look(inbox, store)
     place.write_text("total 900")
     assert [row["document_sha256"] for row in look(inbox, store, known_of(first))] == [sha(b"total 900")]
+
+
+def test_new_content_under_the_old_length_and_time_is_noticed(inbox: Path, store: DocumentStore) -> None:
+    path = lay(inbox / "same.pdf", b"%PDF-1.7 one")
+    first = look(inbox, store)
+    time.sleep(0.02)  # the system's clock of changes ticks every few milliseconds
+    with path.open("r+b") as file:
+        file.write(b"%PDF-1.7 two")
+    os.utime(path, (OLD, OLD))
+    (second,) = look(inbox, store, known=known_of(first))
+    assert second["document_sha256"] == sha(b"%PDF-1.7 two")
 
 
 def test_known_files_are_not_opened_again(inbox: Path, store: DocumentStore) -> None:
