@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from invoices.ledger.ledger import Transaction, next_number
-from invoices.ledger.tables import documents, sightings
+from invoices.ledger.tables import IS_PENDING, documents, sightings
 
 Stage = Literal["read", "ask", "judge", "done"]
 State = Literal["waiting", "accepted", "review", "quarantined", "duplicate", "not_invoice"]
@@ -100,7 +100,7 @@ def pending(connection: Connection, stage: Stage, limit: int, after: int = 0) ->
     """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival."""
     rows = connection.execute(
         select(documents.c.document_sha256, documents.c.sequence, documents.c.media_type, documents.c.first_seen_at)
-        .where(documents.c.stage == stage, documents.c.sequence > after)
+        .where(text(IS_PENDING), documents.c.stage == stage, documents.c.sequence > after)
         .order_by(documents.c.sequence)
         .limit(limit)
     )
@@ -109,7 +109,7 @@ def pending(connection: Connection, stage: Stage, limit: int, after: int = 0) ->
 
 def pending_count(connection: Connection, stage: Stage) -> int:
     """Return how many documents wait for ``stage``."""
-    return connection.scalar(select(func.count()).where(documents.c.stage == stage)) or 0
+    return connection.scalar(select(func.count()).where(text(IS_PENDING), documents.c.stage == stage)) or 0
 
 
 def settle(

@@ -6,13 +6,12 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.tables import receipts
+from invoices.ledger.tables import IS_OPEN, receipts
 
 Status = Literal["pending", "waiting", "sending", "held", "published", "failed"]  # held: a person has to decide
-OPEN = ("pending", "waiting", "sending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def outgoing(connection: Connection, publisher: str, limit: int, after: str = ""
     """Return up to ``limit`` receipts that are not published yet, by invoice id."""
     rows = connection.execute(
         select(*_OUTGOING)
-        .where(receipts.c.publisher == publisher, receipts.c.status.in_(OPEN), receipts.c.invoice_id > after)
+        .where(text(IS_OPEN), receipts.c.publisher == publisher, receipts.c.invoice_id > after)
         .order_by(receipts.c.invoice_id)
         .limit(limit)
     )
@@ -44,7 +43,7 @@ def outgoing(connection: Connection, publisher: str, limit: int, after: str = ""
 
 def outgoing_count(connection: Connection) -> int:
     """Return how many receipts are not published yet."""
-    return connection.scalar(select(func.count()).where(receipts.c.status.in_(OPEN))) or 0
+    return connection.scalar(select(func.count()).select_from(receipts).where(text(IS_OPEN))) or 0
 
 
 def move(tx: Transaction, receipt: Outgoing, status: Status, **values: Any) -> bool:

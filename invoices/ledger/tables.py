@@ -51,6 +51,7 @@ def _revision() -> Column[int]:
 
 
 def _where(condition: str) -> dict[str, Any]:
+    """Return a partial index's condition; SQLite uses it only for a query that has the same condition as text."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
@@ -76,7 +77,8 @@ documents = Table(
     Column("changed_at", Instant, nullable=False),
     _revision(),
 )
-Index("documents_pending", documents.c.stage, documents.c.sequence, **_where("stage <> 'done'"))
+IS_PENDING = "stage <> 'done'"
+Index("documents_pending", documents.c.stage, documents.c.sequence, **_where(IS_PENDING))
 Index("documents_by_state", documents.c.state, documents.c.reason_code)
 
 sightings = Table(
@@ -163,7 +165,8 @@ receipts = Table(
     Column("changed_at", Instant, nullable=False),
     _revision(),
 )
-Index("receipts_open", receipts.c.status, **_where("status in ('pending', 'waiting', 'sending')"))
+IS_OPEN = "status in ('pending', 'waiting', 'sending')"
+Index("receipts_open", receipts.c.status, **_where(IS_OPEN))
 
 export_batches = Table(
     "export_batches",
