@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -27,8 +27,11 @@ def pending(house: House, report: Report) -> Iterator[Batch]:
     settings, seen = house.settings, Seen()
     if settings.inbox.path is None:
         settings.inbox_directory.mkdir(mode=0o700, exist_ok=True)
-    with house.ledger.reading() as connection:
-        known = fingerprints(connection, settings.inbox.name)
+
+    def known(locations: Sequence[str]) -> dict[str, set[str]]:
+        with house.ledger.reading() as connection:
+            return fingerprints(connection, settings.inbox.name, locations)
+
     source = folder(
         source_name=settings.inbox.name,
         root_directory=settings.inbox_directory,

@@ -85,14 +85,17 @@ def _record_document(tx: Transaction, sighting: Sighting) -> bool:
     return True
 
 
-def fingerprints(connection: Connection, source_name: str) -> dict[str, set[str]]:
-    """Return, for each location of a source, the fingerprints that were taken there."""
+def fingerprints(connection: Connection, source_name: str, locations: Iterable[str]) -> dict[str, set[str]]:
+    """Return, for each of a source's locations, the fingerprints that were taken there; nothing for unknown ones."""
     known: dict[str, set[str]] = {}
-    rows = connection.execute(
-        select(sightings.c.location, sightings.c.fingerprint).where(sightings.c.source_name == source_name)
-    )
-    for location, fingerprint in rows:
-        known.setdefault(location, set()).add(fingerprint)
+    for some in chunks(locations):
+        rows = connection.execute(
+            select(sightings.c.location, sightings.c.fingerprint).where(
+                sightings.c.source_name == source_name, sightings.c.location.in_(some)
+            )
+        )
+        for location, fingerprint in rows:
+            known.setdefault(location, set()).add(fingerprint)
     return known
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -20,6 +21,9 @@ from sources.folder.listing import Entry, list_files, look_at
 
 SOURCE_KIND = "folder"
 PAGE_SIZE = 200  # sightings per page, and so per transaction of whoever records them
+LOOKED_UP_TOGETHER = 500  # files
+
+Known = Callable[[Sequence[str]], Mapping[str, Collection[str]]]  # locations → fingerprints that were taken there
 
 
 class Store(Protocol):
@@ -44,12 +48,14 @@ def folder(
     source_name: str,
     root_directory: Path,
     store: Store,
-    known: Mapping[str, Collection[str]] | None = None,
+    known: Known | None = None,
     settle_seconds: float = 2.0,
     seen: Seen | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DltResource:
-    """Load the sightings of every document below ``root_directory`` that is not in ``known`` (location → fingerprints).
+    """Load the sightings of every document below ``root_directory`` that is not ``known``.
+
+    ``known`` is asked, for some locations at a time, which fingerprints were taken there before.
 
     The bytes are in ``store``, flushed to disk, before their sighting is told. A file changed within the last
     ``settle_seconds`` is looked at again after that time and taken only if it stayed as it was; else it is left for the
@@ -59,7 +65,7 @@ def folder(
         ConfigurationError: ``root_directory`` is not there or cannot be listed.
     """
     _check(root_directory)
-    known, seen = known or {}, seen if seen is not None else Seen()
+    known, seen = known or _nothing, seen if seen is not None else Seen()
 
     @dlt.resource(name="sightings", primary_key="sighting_id", write_disposition="merge")
     def sightings() -> Iterator[list[dict[str, Any]]]:
@@ -85,14 +91,21 @@ def _check(root: Path) -> None:
         raise ConfigurationError(f"the folder {str(root)!r} cannot be listed: {error.strerror}") from error
 
 
-def _new(root: Path, known: Mapping[str, Collection[str]], seen: Seen) -> Iterator[Entry]:
-    for entry in list_files(root):
-        if isinstance(entry, str):
-            seen.unreadable.append(entry)
-        elif entry.fingerprint in known.get(entry.location, ()):
-            seen.known += 1
-        else:
-            yield entry
+def _nothing(_locations: Sequence[str]) -> Mapping[str, Collection[str]]:
+    return {}
+
+
+def _new(root: Path, known: Known, seen: Seen) -> Iterator[Entry]:
+    found = list_files(root)
+    while some := list(islice(found, LOOKED_UP_TOGETHER)):
+        taken = known([entry.location for entry in some if isinstance(entry, Entry)])
+        for entry in some:
+            if isinstance(entry, str):
+                seen.unreadable.append(entry)
+            elif entry.fingerprint in taken.get(entry.location, ()):
+                seen.known += 1
+            else:
+                yield entry
 
 
 def _settled(

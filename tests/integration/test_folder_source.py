@@ -62,7 +62,9 @@ def look(
     seen: Seen | None = None,
     sleep: Callable[[float], None] = lambda _seconds: None,
 ) -> list[Row]:
-    return list(folder("inbox", inbox, store, known, 2.0, seen if seen is not None else Seen(), sleep))
+    return list(
+        folder("inbox", inbox, store, lambda _locations: known or {}, 2.0, seen if seen is not None else Seen(), sleep)
+    )
 
 
 def names(rows: list[Row]) -> list[str]:

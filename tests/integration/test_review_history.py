@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from invoices.ledger import Ledger
 from invoices.ledger.batches import waiting_invoices
 from invoices.ledger.changes import latest_revision
-from invoices.ledger.documents import pending, pending_count
+from invoices.ledger.documents import fingerprints, pending, pending_count
 from invoices.ledger.outbox import outgoing, outgoing_count
 
 HISTORY = 20_000
@@ -53,3 +53,18 @@ def steps(connection: Connection, question: Callable[[Connection], object]) -> i
     question(connection)
     sqlite.set_progress_handler(None, 0)
     return len(counted)
+
+
+def test_what_was_seen_elsewhere_does_not_slow_down_a_look_at_a_folder(ledger: Ledger) -> None:
+    with ledger.transaction() as tx:
+        tx.connection.execute(
+            text(
+                "insert into sightings (sighting_id, document_sha256, source_name, source_kind, location, seen_at, "
+                f"fingerprint, revision) {NUMBERS} select printf('%032d', i), 'd', 'inbox', 'folder', '/in/' || i, "
+                "'2026-01-01', 'f' || i, 1 from n"
+            )
+        )
+    with ledger.reading() as connection:
+        wanted = [f"/in/{number}" for number in range(10)]
+        assert steps(connection, lambda asked: fingerprints(asked, "inbox", wanted)) < HISTORY // 10
+        assert fingerprints(connection, "inbox", wanted) == {f"/in/{number}": {f"f{number}"} for number in range(1, 10)}
