@@ -29,7 +29,6 @@ def pending(house: House, report: Report) -> Iterator[Batch]:
     """
     with house.ledger.reading() as connection:
         after, up_to = loaded_revision(connection), latest_revision(connection)
-        expected = row_counts(connection, after)
     from transforms.loading.release import released_revision
     from transforms.loading.working import discard, is_complete, working_path
 
@@ -41,11 +40,16 @@ def pending(house: House, report: Report) -> Iterator[Batch]:
         report.remarks.append("The warehouse was ahead of the ledger; it is made anew.")
         discard(directory)
         after = 0
-    elif not is_complete(directory, expected):
+    elif not is_complete(directory, _expected(house, after)):
         report.remarks.append("The warehouse lacked rows that the ledger has; it is made anew.")
         discard(directory)
         after = 0
     yield after, up_to
+
+
+def _expected(house: House, up_to: int) -> dict[str, int]:
+    with house.ledger.reading() as connection:
+        return row_counts(connection, up_to)
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
