@@ -39,8 +39,8 @@ def _make_samples(directory: Path) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from sandbox.server import serve
     from sandbox.knobs import KnobError
+    from sandbox.server import serve
 
     knobs = dict(knob.partition("=")[::2] for knob in options.knob)
     knobs.setdefault("smartbills_com.plan", options.plan)
