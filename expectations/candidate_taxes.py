@@ -14,5 +14,6 @@ RULES = (
     Rule("BR-CO-17", "critical", "tax = taxable amount × rate, less than one unit apart; no rate, no tax (BT-117)"),
     Rule("BR-CO-18", "info", "at least one tax category is stated (BG-23)"),
     Rule("BR-S-08", "warning", "what is taxed at a rate is its lines − allowances + charges, less than one unit apart"),
+    Rule("TAXABLE-SUM", "warning", "the taxable amounts add up to the net amount, less than one unit each apart"),
     Rule("BR-E-10", "info", "a tax category without tax gives a reason (BT-120, BT-121)"),
 )

@@ -39,6 +39,7 @@ RULES = (
     Rule("BR-CO-16", "critical", "amount due = total with tax − prepaid + rounding (BT-115)"),
     Rule("BR-DEC", "info", "no amount of the document has more than two decimals (BR-DEC-09 … BR-DEC-18)"),
     # Sense
+    Rule("BR-CL-01", "warning", "the type code is one of an invoice or credit note in UNTDID 1001 (BT-3)"),
     Rule("CURRENCY-KNOWN", "critical", "the currency was one of ISO 4217 when the invoice was issued"),
     Rule("ISSUED-IN-TIME", "warning", "the issue date is between 2000-01-01 and the day after the document came"),
     Rule("DUE-AFTER-ISSUED", "warning", "the due date is not before the issue date"),

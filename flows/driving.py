@@ -31,8 +31,10 @@ def drive(house: House, stages: Sequence[ModuleType], report: Report, call: Call
 
     Raises:
         AlreadyRunning: another process works in this house.
+        ConfigurationError: the house is for rehearsals and the settings are not, or the other way round.
     """
     with house.exclusively(), _progress() as progress:
+        house.claim()
         for stage in stages:
             name = stage.__name__.rpartition(".")[2]
             task = progress.add_task(name, total=stage.total(house), unit=stage.UNIT)

@@ -6,6 +6,7 @@ anywhere and run again. Flows take no parameters, so nothing secret or personal 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
@@ -87,6 +88,8 @@ def _work_through(stages: Sequence[ModuleType]) -> None:
     logger = get_run_logger()
     report = Report()
     with open_house(Settings.load()) as house:
+        if house.rehearses:
+            logger.warning("REHEARSAL: no vendor key is set, so the sandbox stands in for every remote API")
         try:
             drive(house, stages, report, _as_task)
         except AlreadyRunning as busy:
@@ -96,5 +99,7 @@ def _work_through(stages: Sequence[ModuleType]) -> None:
         "%d new documents, %d paid calls, verdicts %s, receipts %s, exported %d",
         report.new_documents, report.paid_calls, dict(report.judged), dict(report.receipts), report.exported_invoices,
     )  # fmt: skip
+    for told in (*report.remarks, *report.problems):  # on the worker's terminal, not into Prefect's database
+        print(told, file=sys.stderr)  # noqa: T201
     if report.problems:
-        raise InvoicesError(f"{len(report.problems)} problems; see: invoices status")
+        raise InvoicesError("there were problems, told in the worker's log; see also: invoices status")

@@ -43,7 +43,7 @@ def outcome(house: House, report: Report) -> dict[str, Any]:
         "seconds": round(report.total_seconds, 3),
         "seconds_by_stage": {name: round(seconds, 3) for name, seconds in report.seconds.items()},
         "rows_loaded": report.rows_loaded,
-        "rehearsal": house.settings.rehearses,
+        "rehearsal": house.rehearses,
         "problems": report.problems,
         "remarks": report.remarks,
     }
@@ -85,7 +85,7 @@ def summary(house: House, report: Report | None) -> str:
 
 def _opening(house: House, report: Report | None) -> str:
     lines = []
-    if house.settings.rehearses:
+    if house.rehearses:
         lines.append("REHEARSAL: no vendor key is set, so the sandbox stood in for every remote API.")
     if report is not None:
         paid = f"{report.paid_calls} paid calls" if report.paid_calls else "no paid call"

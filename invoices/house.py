@@ -22,6 +22,7 @@ from invoices.ledger import Ledger
 from invoices.settings import Settings
 
 REAL_MINUTE = 60.0
+REHEARSAL, REAL = "rehearsal", "real"
 
 
 class AlreadyRunning(ConfigurationError):
@@ -38,7 +39,7 @@ class House:
         """Open the ledger and the store.
 
         Raises:
-            ConfigurationError: the home cannot be written, or it belongs to the other of rehearsal and real life.
+            ConfigurationError: the home or the ledger cannot be used.
         """
         self.settings = settings
         self._vendors = vendors
@@ -50,18 +51,24 @@ class House:
             raise ConfigurationError(f"the home {str(settings.home)!r} cannot be written: {error.strerror}") from error
         self.ledger = Ledger(settings.effective_ledger_url)
         self._closing.callback(self.ledger.close)
-        self._refuse_mixing(self.ledger.recall("mode"))
 
     @property
-    def _mode(self) -> str:
-        return "rehearsal" if self.settings.rehearses else "real"
+    def rehearses(self) -> bool:
+        """Whether this is a house of rehearsals: by what was done in it, else by the settings."""
+        kept = self.ledger.recall("mode")
+        return self.settings.rehearses if kept is None else kept == REHEARSAL
 
-    def _refuse_mixing(self, kept: str | None) -> None:
-        """Stop before rehearsed answers get into real books."""
-        if kept is not None and kept != self._mode:
-            self.close()
+    def claim(self) -> None:
+        """Fix what the house is for, once, so that rehearsed answers never get into real books.
+
+        Raises:
+            ConfigurationError: it belongs to the other of rehearsal and real life.
+        """
+        mode = REHEARSAL if self.settings.rehearses else REAL
+        kept = self.ledger.remember("mode", mode)
+        if kept != mode:
             raise ConfigurationError(
-                f"{str(self.settings.home)!r} holds a {kept} house and these settings are for a {self._mode} one: "
+                f"{str(self.settings.home)!r} holds a {kept} house and these settings are for a {mode} one: "
                 "set INVOICES_HOME to another directory"
             )
 
@@ -125,7 +132,6 @@ class House:
             lock.truncate(0)
             lock.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime())}")
             lock.flush()
-            self._refuse_mixing(self.ledger.remember("mode", self._mode))
             yield
 
     def close(self) -> None:

@@ -88,7 +88,14 @@ class SmartBillsIo(Part):
 class Company(Part):
     """Who we are."""
 
-    tax_ids: tuple[str, ...] = Field((), description="our tax ids: what we issued ourselves is revenue")
+    tax_ids: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="our tax ids, by comma in the environment: what we issued ourselves is revenue"
+    )
+
+    @field_validator("tax_ids", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class Reading(Part):

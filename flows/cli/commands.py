@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -198,6 +199,7 @@ def sandbox(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit status 0 done, 1 with problems, 2 wrong settings, 130 or 143 interrupted."""
+    os.umask(0o077)  # invoices are for their owner only
     signal.signal(signal.SIGTERM, _terminate)
     app(args=list(arguments) if arguments is not None else None)
 

@@ -21,6 +21,7 @@ from invoices.report import Report
 from transforms.shaping import EXTRACTIONS, shape
 
 UNIT = "documents"
+NO_TAX_IDS = "No tax id of your own company is set (company.tax_ids): every invoice counts as an expense."
 
 Batch = list[Pending]
 
@@ -41,6 +42,8 @@ def work(house: House, batch: Batch, report: Report) -> None:
     Raises:
         ContractError: nothing of the batch can be judged: it is not the documents' fault.
     """
+    if not house.settings.company.tax_ids and NO_TAX_IDS not in report.remarks:
+        report.remarks.append(NO_TAX_IDS)
     with house.ledger.reading() as connection:
         found = answers(connection, [document.document_sha256 for document in batch])
     for answer, error in work_apart(found, partial(_judge, house, report)):

@@ -59,7 +59,7 @@ class Pacing:
         if pause > self._budget.patience:
             raise VendorStopped(
                 "rate_limited",
-                f"{self._vendor} can be asked again in {pause:.0f} s; a later run does.",
+                f"{self._vendor}: the limit of the plan is used up for now; a later run goes on.",
                 is_problem=False,
             )
         if pause > 0:

@@ -132,7 +132,7 @@ def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            Path(parsed.database).parent.mkdir(exist_ok=True, mode=0o700)
         engine = create_engine(parsed, hide_parameters=True)  # errors are logged and kept; rows hold personal data
     except (ArgumentError, ModuleNotFoundError, OSError) as error:
         raise ConfigurationError(f"the ledger's URL does not work: {error}") from error

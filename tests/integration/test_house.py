@@ -47,7 +47,7 @@ def hold(settings: Settings) -> subprocess.Popen[str]:
 def work(settings: Settings) -> None:
     """Do as a run does: work in the house, alone."""
     with opened(settings) as house, house.exclusively():
-        pass
+        house.claim()
 
 
 def test_looking_into_a_house_does_not_decide_what_it_is_for(home: Settings) -> None:
@@ -58,23 +58,24 @@ def test_looking_into_a_house_does_not_decide_what_it_is_for(home: Settings) -> 
 def test_a_rehearsed_house_refuses_real_settings_and_keeps_its_rows(home: Settings) -> None:
     work(home)
     with pytest.raises(ConfigurationError, match=r"rehearsal house.*real one.*INVOICES_HOME"):
-        opened(real(home))
-    opened(home).close()
+        work(real(home))
+    opened(real(home)).close()
 
 
 def test_a_real_house_refuses_to_rehearse(home: Settings) -> None:
     work(real(home))
     with pytest.raises(ConfigurationError, match=r"real house.*rehearsal one"):
-        opened(home)
+        work(home)
 
 
 def test_one_real_key_makes_a_house_real(home: Settings) -> None:
     half = Settings(home=home.home, smartbills_io={"api_key": "sk-io"})  # type: ignore[arg-type]  # pydantic converts
     with opened(half) as house, house.exclusively():
+        house.claim()
         assert house.smartbills_io is not None
         assert house.smartbills_com is None
     with pytest.raises(ConfigurationError):
-        opened(home)
+        work(home)
 
 
 def test_clients_and_budgets_follow_the_settings_and_show_no_key(home: Settings) -> None:

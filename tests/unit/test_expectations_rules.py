@@ -7,7 +7,7 @@ import re
 from expectations.judging import RULES, STOPPING_RULES, TABLES
 from transforms.running import models
 
-DECIDED = re.compile(r"'((?:BR|PEPPOL|DUPLICATE|TAX|CURRENCY|ISSUED|DUE)-[A-Z0-9-]+)'")
+DECIDED = re.compile(r"'((?:BR|PEPPOL|DUPLICATE|TAX|TAXABLE|CURRENCY|ISSUED|DUE)-[A-Z0-9-]+)'")
 
 
 def test_no_rule_is_declared_twice() -> None:

@@ -1,13 +1,17 @@
--- Grain: one per candidate and rule about dates and currencies that make sense.
+-- Grain: one per candidate and rule about dates, currencies and type codes that make sense.
 WITH c AS (
     SELECT c.*, k.currency IS NOT NULL AND coalesce(c.issued_on < k.withdrawn_on, true) AS is_currency_known,
            (c.received_at AT TIME ZONE 'UTC')::DATE + 1 AS latest_on,
+           t.type_code IS NOT NULL AS is_type_known,
            exact_date(s.period_started_on) AS period_started_on, exact_date(s.period_ended_on) AS period_ended_on
     FROM candidates AS c
     JOIN stated_candidates AS s USING (invoice_id)
     LEFT JOIN currencies AS k ON k.currency = c.currency
+    LEFT JOIN type_codes AS t ON t.type_code = c.type_code
 )
 SELECT invoice_id, unnest([
+    {rule_id: 'BR-CL-01', outcome: outcome(extracted_by = 'einvoice', coalesce(is_type_known, false)),
+     message: format('{} is no type of an invoice or credit note', coalesce(type_code, 'nothing'))},
     {rule_id: 'CURRENCY-KNOWN', outcome: outcome(currency IS NOT NULL, is_currency_known),
      message: format('{} was no ISO 4217 currency on {}', currency, issued_on)},
     {rule_id: 'ISSUED-IN-TIME', outcome: outcome(issued_on IS NOT NULL, issued_on BETWEEN DATE '2000-01-01' AND latest_on),

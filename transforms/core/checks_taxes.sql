@@ -1,4 +1,5 @@
 -- Grain: one per candidate and rule about its tax categories (EN 16931 BR-45 … BR-48, BR-CO-17, -18, BR-E-10).
+-- TAXABLE-SUM follows from BR-CO-13 and the BR-…-08 of all categories: what they tax together is the net amount.
 -- Differences are taken times 100, so that a percentage needs no division: DuckDB divides decimals as floats.
 WITH t AS (
     SELECT
@@ -16,6 +17,8 @@ WITH t AS (
         bool_and(tax_rate IS NOT NULL OR coalesce(tax_category, '') = 'O') AS has_rate,
         bool_and(exemption_reason IS NOT NULL) FILTER (WHERE tax_category IN ('E', 'AE', 'K', 'G', 'O')) AS has_reason,
         bool_or(taxable_amount IS NOT NULL AND tax_amount IS NOT NULL) AS has_both,
+        sum(taxable_amount) AS taxable_total,
+        count(*) AS tax_count,
         coalesce(bool_or(abs(difference) >= 100 OR (coalesce(tax_rate, 0) = 0 AND tax_amount != 0)), false) AS is_far,
         string_agg(format('{} is not {}', name, said(tax_amount)), '; ' ORDER BY tax_number)
             FILTER (WHERE abs(difference) >= 100 OR (coalesce(tax_rate, 0) = 0 AND tax_amount != 0)) AS far
@@ -30,6 +33,9 @@ SELECT c.invoice_id, unnest([
     {rule_id: 'BR-CO-17', outcome: outcome(s.invoice_id IS NOT NULL AND has_both, NOT is_far), message: far[:500]},
     {rule_id: 'BR-CO-18', outcome: outcome(c.extracted_by = 'einvoice' AND c.profile != 'minimum',
         s.invoice_id IS NOT NULL), message: 'no tax category is stated'},
+    {rule_id: 'TAXABLE-SUM', outcome: outcome(coalesce(has_taxable, false) AND c.net_amount IS NOT NULL,
+        abs(taxable_total - c.net_amount) < tax_count),
+     message: format('the taxable amounts add up to {}, the net amount is {}', said(taxable_total), said(c.net_amount))},
     {rule_id: 'BR-E-10', outcome: outcome(has_reason IS NOT NULL, has_reason),
      message: 'a tax category without tax gives no reason'}
 ], recursive := true)
