@@ -49,8 +49,9 @@ def work(house: House, batch: Batch, report: Report) -> None:
     """Fix the batch in the ledger, write its files, and note that they are in place."""
     assigned, accepted = batch
     if assigned is None:
+        wanted, directory = [invoice.invoice_id for invoice in accepted], house.settings.exports_directory
         with house.ledger.transaction() as tx:
-            assigned = assign(tx, [invoice.invoice_id for invoice in accepted])
+            assigned = assign(tx, wanted, is_taken=lambda batch_id: (directory / batch_id).exists())
     files = render_files(assigned, accepted)
     write_files(house, assigned, files)
     with house.ledger.transaction() as tx:

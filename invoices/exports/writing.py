@@ -62,7 +62,7 @@ def _refuse_other_bytes(target: Path, batch: Batch, files: Mapping[str, bytes]) 
     if differing:
         raise ConfigurationError(
             f"batch {batch.batch_id!r} is already in {str(target)!r} and differs in {sorted(differing)!r}: a finished "
-            "batch is never changed; give the new one its own id, or move the old one away"
+            "batch is never changed; move it away and issue it again"
         )
 
 

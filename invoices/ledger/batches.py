@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -32,9 +33,16 @@ def waiting_invoices(connection: Connection, limit: int, after: str = "") -> lis
     return list(rows)
 
 
-def assign(tx: Transaction, invoices: list[str]) -> ExportBatch:
-    """Fix a new batch of these invoices; its files are written afterwards, and again if that is interrupted."""
-    batch = ExportBatch(f"batch-{next_number(tx, 'export_batches'):06d}", "assigned", tx.at)
+def assign(
+    tx: Transaction, invoices: list[str], is_taken: Callable[[str], bool] = lambda _: False
+) -> ExportBatch:
+    """Fix a new batch of these invoices; its files are written afterwards, and again if that is interrupted.
+
+    A number whose files exist already, issued before the ledger was restored from a backup, is passed over.
+    """
+    while is_taken(batch_id := f"batch-{next_number(tx, 'export_batches'):06d}"):
+        continue
+    batch = ExportBatch(batch_id, "assigned", tx.at)
     tx.connection.execute(
         insert(export_batches).values(
             batch_id=batch.batch_id, status=batch.status, created_at=batch.created_at, revision=tx.revision

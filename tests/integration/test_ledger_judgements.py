@@ -361,3 +361,9 @@ def test_an_unanswered_question_is_no_row_that_the_warehouse_lacks(ledger: Ledge
         record_answer(tx, "x2", DOCUMENT, "einvoice", "{}")
     with ledger.reading() as connection:
         assert row_counts(connection, tx.revision)["extractions"] == 1
+
+
+def test_a_number_whose_files_exist_already_is_not_given_again(ledger: Ledger) -> None:
+    with ledger.transaction() as tx:
+        batch = assign(tx, [], is_taken=lambda batch_id: batch_id < "batch-000003")
+    assert batch.batch_id == "batch-000003"
