@@ -16,10 +16,13 @@ from prefect.cache_policies import NO_CACHE
 from flows.driving import EXTRACT, WHOLE, drive
 from flows.opening import open_house
 from flows.stages import collect, export, judge, load, publish
+from invoices.documents.outcomes import shown
 from invoices.errors import InvoicesError
 from invoices.house import AlreadyRunning
 from invoices.report import Report
 from invoices.settings import Settings
+
+LONGEST_TOLD = 1_000  # characters of a remark or a problem; documents and vendors have their say in them
 
 
 @flow(name="ingest-invoices")
@@ -100,6 +103,6 @@ def _work_through(stages: Sequence[ModuleType]) -> None:
         report.new_documents, report.paid_calls, dict(report.judged), dict(report.receipts), report.exported_invoices,
     )  # fmt: skip
     for told in (*report.remarks, *report.problems):  # on the worker's terminal, not into Prefect's database
-        print(told, file=sys.stderr)  # noqa: T201
+        print(shown(told, LONGEST_TOLD), file=sys.stderr)  # noqa: T201
     if report.problems:
         raise InvoicesError("there were problems, told in the worker's log; see also: invoices status")
