@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     samples = commands.add_parser("make-samples", help="write the sample world into a folder")
     samples.add_argument("directory", type=Path)
-    serve = commands.add_parser("serve", help="serve both APIs on 127.0.0.1 until stopped")
+    serve = commands.add_parser("serve", help="serve all APIs on 127.0.0.1 until stopped")
     serve.add_argument("--state", type=Path, required=True, help="folder for the journal and the uploads")
     serve.add_argument("--port", type=int, default=0, help="0 takes a free one")
     serve.add_argument("--minute-seconds", type=float, default=60.0, help="how long the vendors' minute lasts")

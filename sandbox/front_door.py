@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sandbox.journal import Journal
 from sandbox.visits import BodyTooLarge, Visit, bearer_key
 
-ROOMS = ("smartbills_com", "smartbills_io", "_sandbox")
+ROOMS = ("smartbills_com", "invoicedataextraction_com", "billflowai", "smartbills_io", "_sandbox")
 
 
 class FrontDoor:

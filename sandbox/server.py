@@ -1,4 +1,4 @@
-"""Serves both APIs in one process on one port of 127.0.0.1, and says so in one line of JSON."""
+"""Serves all APIs in one process on one port of 127.0.0.1, and says so in one line of JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from typing import Any
 import uvicorn
 
 from sandbox import desk
+from sandbox.billflowai import app as billflowai
 from sandbox.front_door import FrontDoor
+from sandbox.invoicedataextraction_com import app as invoicedataextraction_com
 from sandbox.journal import Journal
 from sandbox.knobs import KnobError, Knobs
 from sandbox.smartbills_com import app as com
@@ -23,7 +25,13 @@ from sandbox.smartbills_io import app as io
 
 API_KEY = "sk_test_sandbox"
 TENANT_ID = "1"
-BODY_LIMITS = {"smartbills_com": 64_000_000, "smartbills_io": 1_000_000, "_sandbox": 100_000}
+BODY_LIMITS = {
+    "smartbills_com": 64_000_000,
+    "invoicedataextraction_com": 64_000_000,
+    "billflowai": 64_000_000,
+    "smartbills_io": 1_000_000,
+    "_sandbox": 100_000,
+}
 
 
 def serve(state: Path, *, port: int, minute_seconds: float, knobs: Mapping[str, Any], until_stdin_closes: bool) -> None:
@@ -51,6 +59,8 @@ def application(journal: Journal, knobs: Knobs, minute_seconds: float) -> FrontD
     """Return the whole sandbox as one ASGI application."""
     rooms = {
         "smartbills_com": com.application(journal, knobs, minute_seconds),
+        "invoicedataextraction_com": invoicedataextraction_com.application(journal, knobs, minute_seconds),
+        "billflowai": billflowai.application(journal, knobs, minute_seconds),
         "smartbills_io": io.application(journal, knobs, minute_seconds),
         "_sandbox": desk.application(journal, knobs),
     }
@@ -87,6 +97,8 @@ def _addresses(port: int) -> dict[str, Any]:
     origin = f"http://127.0.0.1:{port}"
     return {
         "smartbills_com": {"base_url": f"{origin}/smartbills_com", "api_key": API_KEY},
+        "invoicedataextraction_com": {"base_url": f"{origin}/invoicedataextraction_com/v1", "api_key": API_KEY},
+        "billflowai": {"base_url": f"{origin}/billflowai", "api_key": API_KEY},
         "smartbills_io": {"base_url": f"{origin}/smartbills_io/v1", "api_key": API_KEY, "tenant_id": TENANT_ID},
         "port": port,
         "pid": os.getpid(),

@@ -25,6 +25,8 @@ class Sandbox:
     """A running sandbox: where its APIs are, and the keys to show there."""
 
     smartbills_com: Mapping[str, str]
+    invoicedataextraction_com: Mapping[str, str]
+    billflowai: Mapping[str, str]
     smartbills_io: Mapping[str, str]
     port: int
     pid: int

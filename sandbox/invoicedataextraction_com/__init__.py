@@ -1,0 +1,1 @@
+"""Stand-in for Invoice Data Extraction, api.invoicedataextraction.com (contract sheet 02)."""
