@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     created REAL NOT NULL, polls INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS charges (
     seq INTEGER PRIMARY KEY, at TEXT NOT NULL, api_key TEXT NOT NULL, job_id TEXT NOT NULL,
-    document_sha256 TEXT NOT NULL, pages INTEGER NOT NULL);
+    document_sha256 TEXT NOT NULL, pages INTEGER NOT NULL, vendor TEXT NOT NULL DEFAULT 'smartbills_com');
+CREATE INDEX IF NOT EXISTS charges_by_key ON charges (api_key);
 CREATE TABLE IF NOT EXISTS receipts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, api_key TEXT NOT NULL, tenant_id TEXT NOT NULL,
     receipt_id TEXT, body_sha256 TEXT NOT NULL, body TEXT NOT NULL, answer TEXT NOT NULL,
@@ -48,7 +49,14 @@ class Journal:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.executescript(_TABLES)
+        self._catch_up()
         self.windows: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def _catch_up(self) -> None:
+        """Give tables of an older sandbox the columns they lack."""
+        columns = {row["name"] for row in self.connection.execute("PRAGMA table_info(charges)")}
+        if "vendor" not in columns:
+            self.connection.execute("ALTER TABLE charges ADD COLUMN vendor TEXT NOT NULL DEFAULT 'smartbills_com'")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -93,7 +101,7 @@ def read(directory: Path, api_key: str | None = None) -> dict[str, Any]:
     """Return the journal of a state folder, for one API key or for all; works while the server runs, and after.
 
     ``requests`` counts by route, ``answers`` by route and status (0: answer lost on purpose); ``charges`` have
-    api_key, job_id, document_sha256, pages, at; ``receipts`` (deleted ones with their ``deleted_at``) have api_key,
+    vendor (the room's name), api_key, job_id, document_sha256, pages, at; ``receipts`` (deleted ones with their ``deleted_at``) have api_key,
     tenant_id, id, receiptId, body_sha256, body (numbers as Decimal), at. Raises FileNotFoundError where there is none.
     """
     path = directory / FILE_NAME
@@ -113,7 +121,7 @@ def summary(connection: sqlite3.Connection, api_key: str | None = None) -> dict[
     ):
         answers.setdefault(row["route"], {})[str(row["status"])] = row["n"]
     charges = connection.execute(
-        f"SELECT api_key, job_id, document_sha256, pages, at FROM charges {mine} ORDER BY seq", key
+        f"SELECT vendor, api_key, job_id, document_sha256, pages, at FROM charges {mine} ORDER BY seq", key
     )
     receipts = connection.execute(
         f"""SELECT api_key, tenant_id, id, receipt_id AS receiptId, body_sha256, body, at, deleted_at
