@@ -36,11 +36,30 @@ CREATE INDEX IF NOT EXISTS receipts_by_key ON receipts (api_key, tenant_id, rece
 CREATE TABLE IF NOT EXISTS windows (
     api_key TEXT NOT NULL, name TEXT NOT NULL, started REAL NOT NULL, used INTEGER NOT NULL,
     PRIMARY KEY (api_key, name));
+CREATE TABLE IF NOT EXISTS upload_sessions (
+    seq INTEGER PRIMARY KEY, api_key TEXT NOT NULL, id TEXT NOT NULL, part_size INTEGER NOT NULL,
+    created REAL NOT NULL, at TEXT NOT NULL, UNIQUE (api_key, id));
+CREATE TABLE IF NOT EXISTS upload_files (
+    seq INTEGER PRIMARY KEY, session INTEGER NOT NULL, file_id TEXT NOT NULL, name TEXT NOT NULL,
+    size INTEGER NOT NULL, state TEXT NOT NULL, sha256 TEXT, completed_at TEXT, UNIQUE (session, file_id));
+CREATE TABLE IF NOT EXISTS upload_parts (
+    file INTEGER NOT NULL, number INTEGER NOT NULL, e_tag TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (file, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS extractions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, api_key TEXT NOT NULL, submission_id TEXT NOT NULL,
+    request TEXT NOT NULL, manner TEXT NOT NULL, status TEXT NOT NULL, error TEXT, created REAL NOT NULL,
+    at TEXT NOT NULL, due REAL, reserved INTEGER NOT NULL, deducted INTEGER, polls INTEGER NOT NULL DEFAULT 0,
+    answer_by REAL, reason TEXT, cancel_requested_at TEXT, deleted_at TEXT, UNIQUE (api_key, submission_id));
+CREATE INDEX IF NOT EXISTS extractions_by_status ON extractions (api_key, status);
+CREATE TABLE IF NOT EXISTS extraction_files (
+    extraction INTEGER NOT NULL, position INTEGER NOT NULL, file INTEGER NOT NULL,
+    PRIMARY KEY (extraction, position)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
 class Journal:
-    """The journal as the server keeps it; a method that writes returns after the disk has it."""
+    """The journal as the server keeps it; what was done is on disk before it is told, the log of calls soon after."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -50,7 +69,9 @@ class Journal:
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.executescript(_TABLES)
         self._catch_up()
+        self._waits = True
         self.windows: dict[tuple[str, str], tuple[float, int]] = {}
+        self._kept_windows: dict[tuple[str, str], tuple[float, int]] = {}
 
     def _catch_up(self) -> None:
         """Give tables of an older sandbox the columns they lack."""
@@ -59,8 +80,13 @@ class Journal:
             self.connection.execute("ALTER TABLE charges ADD COLUMN vendor TEXT NOT NULL DEFAULT 'smartbills_com'")
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection for some writes that happen all or not at all."""
+    def writing(self, *, waits: bool = True) -> Iterator[sqlite3.Connection]:
+        """Give the connection for some writes that happen all or not at all.
+
+        Returns after the disk has them, or, where it does not wait, after the operating system has them: those
+        outlive a kill -9, and a power cut once a later write has waited.
+        """
+        self._wait(waits)
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
@@ -68,6 +94,11 @@ class Journal:
             self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+
+    def _wait(self, waits: bool) -> None:
+        if waits != self._waits:
+            self.connection.execute(f"PRAGMA synchronous={'FULL' if waits else 'NORMAL'}")
+            self._waits = waits
 
     def close(self) -> None:
         """Close the file."""
@@ -86,23 +117,33 @@ class Journal:
         self, api_key: str | None, method: str, path: str, route: str, status: int, request_id: str
     ) -> None:
         """Write one request, and its key's windows with it; status 0 is an answer that was lost on purpose."""
-        with self.writing() as connection:
+        with self.writing(waits=False) as connection:
             connection.executemany(
-                "REPLACE INTO windows VALUES (?, ?, ?, ?)",
-                [(*holder, *window) for holder, window in self.windows.items() if holder[0] == api_key],
+                "REPLACE INTO windows VALUES (?, ?, ?, ?)", [(*holder, *window) for holder, window in self._moved()]
             )
             connection.execute(
                 "INSERT INTO requests (at, api_key, method, path, route, status, request_id) VALUES (?,?,?,?,?,?,?)",
                 (now_text(), api_key, method, path[:500], route, status, request_id),
             )
 
+    def _moved(self) -> list[tuple[tuple[str, str], tuple[float, int]]]:
+        """Return the windows that counted since they were written."""
+        moved = [
+            (holder, window) for holder, window in self.windows.items() if self._kept_windows.get(holder) != window
+        ]
+        self._kept_windows.update(moved)
+        return moved
+
 
 def read(directory: Path, api_key: str | None = None) -> dict[str, Any]:
     """Return the journal of a state folder, for one API key or for all; works while the server runs, and after.
 
     ``requests`` counts by route, ``answers`` by route and status (0: answer lost on purpose); ``charges`` have
-    vendor (the room's name), api_key, job_id, document_sha256, pages, at; ``receipts`` (deleted ones with their ``deleted_at``) have api_key,
-    tenant_id, id, receiptId, body_sha256, body (numbers as Decimal), at. Raises FileNotFoundError where there is none.
+    vendor (the room's name), api_key, job_id, document_sha256, pages, at; ``receipts`` (deleted ones with their
+    ``deleted_at``) have api_key, tenant_id, id, receiptId, body_sha256, body (numbers as Decimal), at; ``sessions``
+    have api_key, id, file_count, at; ``uploads`` (completed ones) have api_key, session_id, file_id, file_name,
+    document_sha256, at; ``extractions`` (deleted ones too) have api_key, id, submission_id, status, documents (their
+    SHA-256, in order), at. Raises FileNotFoundError where there is none.
     """
     path = directory / FILE_NAME
     if not path.is_file():
@@ -133,7 +174,39 @@ def summary(connection: sqlite3.Connection, api_key: str | None = None) -> dict[
         "answers": answers,
         "charges": [dict(row) for row in charges],
         "receipts": [{**dict(row), "body": loads(row["body"].encode())} for row in receipts],
+        **_uploads(connection, mine, key),
+        "extractions": _extractions(connection, mine, key),
     }
+
+
+def _uploads(connection: sqlite3.Connection, mine: str, key: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    sessions = connection.execute(
+        f"""SELECT api_key, id, at,
+                   (SELECT count(*) FROM upload_files WHERE session = upload_sessions.seq) AS file_count
+            FROM upload_sessions {mine} ORDER BY seq""",
+        key,
+    )
+    files = connection.execute(
+        f"""SELECT api_key, id AS session_id, file_id, name AS file_name, sha256 AS document_sha256, completed_at AS at
+            FROM upload_files JOIN upload_sessions ON session = upload_sessions.seq
+            {mine + " AND" if mine else "WHERE"} state = 'completed' ORDER BY upload_files.seq""",
+        key,
+    )
+    return {"sessions": [dict(row) for row in sessions], "uploads": [dict(row) for row in files]}
+
+
+def _extractions(connection: sqlite3.Connection, mine: str, key: tuple[str, ...]) -> list[dict[str, Any]]:
+    documents: dict[int, list[str]] = {}
+    for row in connection.execute(
+        f"""SELECT extraction, sha256 FROM extraction_files JOIN upload_files ON file = upload_files.seq
+            WHERE extraction IN (SELECT seq FROM extractions {mine}) ORDER BY extraction, position""",
+        key,
+    ):
+        documents.setdefault(row["extraction"], []).append(row["sha256"])
+    rows = connection.execute(
+        f"SELECT seq, api_key, id, submission_id, status, at FROM extractions {mine} ORDER BY seq", key
+    )
+    return [{**dict(row), "documents": documents.get(row["seq"], [])} for row in rows]
 
 
 def sha256(content: bytes) -> str:
