@@ -36,11 +36,15 @@ class Conflict(UnknownOutcome):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as messages name it: ``POST api.example.com/v1/things``; ``secrets`` never appear in a message."""
+    """One call as messages name it: ``POST api.example.com/v1/things``; ``secrets`` never appear in a message.
+
+    ``has_own_id`` marks a POST that names its work by an id of ours, so that sending it again does nothing new.
+    """
 
     method: str
     place: str
     secrets: tuple[str, ...] = ()
+    has_own_id: bool = False
 
     def __repr__(self) -> str:
         return f"Call({self})"
@@ -51,7 +55,7 @@ class Call:
     @property
     def is_repeatable(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
-        return self.method in REPEATABLE
+        return self.has_own_id or self.method in REPEATABLE
 
     @property
     def carries_document(self) -> bool:
@@ -62,7 +66,7 @@ class Call:
 def of_status(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
     """Return the error that an answer other than 2xx means."""
     detail = read_error(body, call.secrets)
-    text = _sentence(call, status, detail)
+    text = sentence(call, status, detail)
     request = request_id(call, headers, detail)
     if 300 <= status < 400:
         return ContractError(text, request_id=request)
@@ -102,11 +106,21 @@ def of_untrusted_certificate(call: Call) -> InvoicesError:
 
 
 def of_unreadable(call: Call, what: str, request: str | None, *, is_cut: bool = False) -> InvoicesError:
-    """Return the error for a 2xx that cannot be understood; a POST has done its work all the same."""
+    """Return the error for a 2xx that cannot be understood; a POST has done its work all the same.
+
+    A POST under an id of ours may be sent again, and then shows what it has done.
+    """
     text = f"{call} answered success, but {what}"
     if not call.is_repeatable:
         return UnknownOutcome(text, request_id=request)
-    return TransientError(text, request_id=request) if is_cut else ContractError(text, request_id=request)
+    if is_cut or call.has_own_id:
+        return TransientError(text, request_id=request)
+    return ContractError(text, request_id=request)
+
+
+def of_forbidden_place(call: Call, place: str) -> InvoicesError:
+    """Return the error for a name that led to an address which must not be asked; nothing was sent to it."""
+    return ContractError(f"{call} was not sent: its host is at {place}, which is not a public address")
 
 
 def request_id(call: Call, headers: Mapping[str, str], detail: ErrorDetail | None = None) -> str | None:
@@ -116,6 +130,7 @@ def request_id(call: Call, headers: Mapping[str, str], detail: ErrorDetail | Non
     return None if found is None or any(secret in found for secret in call.secrets if secret) else found
 
 
-def _sentence(call: Call, status: int, detail: ErrorDetail) -> str:
+def sentence(call: Call, status: int, detail: ErrorDetail) -> str:
+    """Return what an error says: the call, the status, and the vendor's own code and words, without any secret."""
     told = " ".join(filter(None, [detail.code, repr(detail.message) if detail.message else None]))
     return safe_text(f"{call} answered {status}{': ' + told if told else ''}", call.secrets, 500) or str(call)

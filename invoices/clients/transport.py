@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -27,6 +27,10 @@ MEGABYTE = 1024 * 1024
 LARGEST_ANSWER = 10 * MEGABYTE
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _CHUNK = 64 * 1024
+Part = tuple[
+    str | None, bytes, str | None
+]  # file name, content, media type of a form's part; a plain field has no name
+Judge = Callable[[Call, int, Mapping[str, str], bytes], InvoicesError]  # what an answer other than 2xx means
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
@@ -42,6 +46,10 @@ class Patience:
     def within(cls, seconds: float) -> Patience:
         """Return the usual patience, with no part of it longer than ``seconds``."""
         return cls(min(cls().connect, seconds), min(cls().read, seconds), seconds)
+
+    def longer(self, seconds: float) -> Patience:
+        """Return this patience for a call that the other side was asked to hold for so long."""
+        return Patience(self.connect, self.read + seconds, self.total + seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +106,11 @@ class _Session(requests.Session):
 class Origin:
     """One remote API at its address: where it is, who we are there, and how patient we are.
 
-    ``headers`` carry the credentials and are sent to this origin alone; ``secrets`` are kept out of every message.
+    ``headers`` carry the credentials and are sent to this origin alone; ``secrets`` are kept out of every message;
+    ``judge`` knows what this vendor's refusals mean.
     """
 
-    __slots__ = ("_headers", "_patience", "_secrets", "_session", "base_url")
+    __slots__ = ("_headers", "_judge", "_patience", "_secrets", "_session", "base_url")
 
     def __init__(
         self,
@@ -110,6 +119,7 @@ class Origin:
         headers: Mapping[str, str] | None = None,
         secrets: tuple[str, ...] = (),
         patience: Patience | None = None,
+        judge: Judge = classification.of_status,
     ) -> None:
         """Check the address and the credentials; raises ConfigurationError, and nothing is sent."""
         self.base_url = checked_base_url(base_url)
@@ -118,7 +128,7 @@ class Origin:
                 place = _without_user(base_url)
                 raise ConfigurationError(f"what to send as {name!r} to {place!r} is empty or not printable ASCII")
         self._session, self._headers, self._secrets = session, dict(headers or {}), secrets
-        self._patience = patience or Patience()
+        self._patience, self._judge = patience or Patience(), judge
 
     def __repr__(self) -> str:
         """Show the address and nothing secret."""
@@ -132,15 +142,22 @@ class Origin:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         data: bytes | None = None,
-        files: Mapping[str, tuple[str, bytes, str]] | None = None,
+        files: Mapping[str, Part] | None = None,
         largest: int = LARGEST_ANSWER,
+        has_own_id: bool = False,
+        held: float = 0.0,
     ) -> Reply:
-        """Send one request and return its 2xx; every other outcome is one of our errors (see ``classification``)."""
+        """Send one request and return its 2xx; every other outcome is one of our errors (see ``classification``).
+
+        ``has_own_id`` marks a POST that may be sent again because it carries an id of ours; ``held`` are the seconds
+        for which the other side was asked to hold its answer.
+        """
         url = f"{self.base_url}/{path.lstrip('/')}"
         request = requests.Request(
             method, url, params=dict(params or {}), data=data, files=files, headers={**self._headers, **(headers or {})}
         )
-        return exchange(self._session, request, self._patience, self._secrets, largest)
+        patience = self._patience.longer(held)
+        return exchange(self._session, request, patience, self._secrets, largest, self._judge, has_own_id=has_own_id)
 
 
 def exchange(
@@ -149,28 +166,36 @@ def exchange(
     patience: Patience,
     secrets: tuple[str, ...] = (),
     largest: int = LARGEST_ANSWER,
+    judge: Judge = classification.of_status,
+    *,
+    has_own_id: bool = False,
+    may_speak_with: Callable[[str], bool] | None = None,
 ) -> Reply:
     """Send ``request`` once and return its 2xx with a body of at most ``largest`` bytes.
+
+    ``may_speak_with`` is asked about the address that the host's name has led to, before anything is sent there.
 
     Raises what ``classification`` says: TransientError, UnknownOutcome, AccountError, DocumentError, NotFound,
     ContractError; and ConfigurationError for a session that ``make_session`` did not make, or an unusable address.
     """
     parts = urlsplit(str(request.url))
-    call = Call(str(request.method), f"{parts.hostname}{parts.path}", secrets)
+    call = Call(str(request.method), f"{parts.hostname}{parts.path}", secrets, has_own_id)
     if not isinstance(session.get_adapter(str(request.url)), WatchedAdapter):
         raise ConfigurationError(f"{call}: the session must come from make_session")
-    with Watch(patience.total) as watch:
+    with Watch(patience.total, may_speak_with) as watch:
         try:
             prepared = session.prepare_request(request)
             with session.send(
                 prepared, timeout=(patience.connect, patience.read), allow_redirects=False, stream=True, verify=True
             ) as response:
-                return _read(call, response, watch, largest)
+                return _read(call, response, watch, largest, judge)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidHeader):
             raise ConfigurationError(f"{call}: the address or a header cannot be sent") from None
         except _BROKEN as error:
             if isinstance(_innermost(error), ssl.SSLCertVerificationError):
                 raise classification.of_untrusted_certificate(call) from None
+            if watch.refused is not None:
+                raise classification.of_forbidden_place(call, watch.refused) from None
             what = f"no complete answer within {patience.total:g} s" if watch.has_expired else _in_words(error)
             raise classification.of_broken_line(call, what, was_sent=watch.was_sent) from None
 
@@ -193,13 +218,13 @@ def _without_user(url: str) -> str:
     return url.rpartition("@")[2]
 
 
-def _read(call: Call, response: requests.Response, watch: Watch, largest: int) -> Reply:
+def _read(call: Call, response: requests.Response, watch: Watch, largest: int, judge: Judge) -> Reply:
     status, headers = response.status_code, response.headers
     if 300 <= status < 400:
         target = _host(headers.get("Location", "")) or "the same host"
         raise classification.of_redirect(call, status, target, classification.request_id(call, headers))
     if not 200 <= status < 300:
-        raise classification.of_status(call, status, headers, _error_body(response, watch))
+        raise judge(call, status, headers, _error_body(response, watch))
     body = _body(response, largest)
     problem = "its body is larger than allowed" if body is None else None
     if body is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -21,11 +22,16 @@ _here = threading.local()
 
 
 class Watch:
-    """Guards one exchange of this thread for ``seconds``; use it in a ``with`` statement."""
+    """Guards one exchange of this thread for ``seconds``; use it in a ``with`` statement.
 
-    def __init__(self, seconds: float) -> None:
+    ``may_speak_with`` decides by the address that the name has led to; nothing is sent to any other.
+    """
+
+    def __init__(self, seconds: float, may_speak_with: Callable[[str], bool] | None = None) -> None:
         self.was_sent = False
         self.has_expired = False
+        self.refused: str | None = None
+        self._may_speak_with = may_speak_with
         self._line: socket.socket | None = None
         self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._cut)
@@ -49,7 +55,13 @@ class Watch:
                 self._line = None
 
     def sending(self, line: socket.socket) -> None:
-        """Take note that bytes are about to leave through ``line``; raise TimeoutError if time is already up."""
+        """Take note that bytes are about to leave through ``line``.
+
+        Raises TimeoutError if time is already up, PermissionError where the line leads to a forbidden address.
+        """
+        if self._may_speak_with is not None and not self._may_speak_with(place := str(line.getpeername()[0])):
+            self.refused = place
+            raise PermissionError("this address must not be asked")
         with self._lock:
             if self.has_expired:
                 raise TimeoutError("the time for this call is up")
