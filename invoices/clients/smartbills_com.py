@@ -16,8 +16,10 @@ from urllib.parse import SplitResult, urlsplit
 import requests
 
 from invoices.clients.error_bodies import read_error, safe_text
+from invoices.clients.listings import complete_list
 from invoices.clients.throttling import RateLimit, rate_limit
 from invoices.clients.transport import MEGABYTE, Origin, Patience, Reply, exchange, make_session
+from invoices.clients.uploads import wire_name
 from invoices.clients.wire_values import is_opaque_id, moment, opaque_id, text
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError
 
@@ -87,7 +89,7 @@ class SmartBillsCom:
         Raises UnknownOutcome when it may have arrived (also a success without a job id), DocumentError when the vendor
         refuses the document, TransientError, AccountError, ContractError.
         """
-        upload = {"file": (_wire_name(file_name), content, media_type)}
+        upload = {"file": (wire_name(file_name), content, media_type)}
         reply = self._origin.exchange("POST", "v1/invoices/extract", files=upload)
         fields = _object(reply)
         job_id = opaque_id(fields, "id")
@@ -128,13 +130,7 @@ class SmartBillsCom:
         as ``data``, is a ContractError, so that nobody takes a missing job for a job that never was.
         """
         reply = self._origin.exchange("GET", "v1/invoices")
-        value = reply.json()
-        listed = value if isinstance(value, list) else _unwrapped(value, reply)
-        if isinstance(listed, dict):
-            _check_complete(listed, reply)
-            listed = listed.get("data")
-        if not isinstance(listed, list):
-            raise reply.unreadable("it holds no list of jobs")
+        listed = complete_list(_unwrapped(reply.json(), reply), ("data",), reply)
         return [_summary(entry, reply) for entry in listed]
 
     def file(self, file_url: str) -> bytes:
@@ -206,20 +202,3 @@ def _summary(entry: Any, reply: Reply) -> JobSummary:
     if job_id is None:
         raise reply.unreadable("an entry of its list has no job id")
     return JobSummary(job_id, text(entry, "status", 100), moment(entry, "created_at"), text(entry, "file_url"))
-
-
-def _check_complete(listed: Mapping[str, Any], reply: Reply) -> None:
-    """Refuse a list that says there is more of it: we do not know how to ask for the rest."""
-    places = [listed, *(p for p in map(listed.get, ("metadata", "pagination", "meta")) if isinstance(p, dict))]
-    for place in places:
-        pages = next((place[k] for k in ("totalPages", "total_pages", "pageCount") if isinstance(place.get(k), int)), 1)
-        more = any(place.get(name) for name in ("has_more", "hasMore", "hasNext", "next", "next_cursor", "nextCursor"))
-        if more or pages > 1:
-            raise reply.unreadable("it shows only a part of the list of jobs")
-
-
-def _wire_name(file_name: str) -> str:
-    """Return a name that fits a multipart header: the last part of a path, printable, at most 200 characters."""
-    last = file_name.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode("utf-8")
-    name = "".join(character if character.isprintable() and character != '"' else "_" for character in last)
-    return name[-200:] or "document"

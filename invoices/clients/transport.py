@@ -27,9 +27,7 @@ MEGABYTE = 1024 * 1024
 LARGEST_ANSWER = 10 * MEGABYTE
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _CHUNK = 64 * 1024
-Part = tuple[
-    str | None, bytes, str | None
-]  # file name, content, media type of a form's part; a plain field has no name
+Part = tuple[str | None, bytes, str | None]  # of a form: file name, content, media type; a plain field has no name
 Judge = Callable[[Call, int, Mapping[str, str], bytes], InvoicesError]  # what an answer other than 2xx means
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -146,18 +144,20 @@ class Origin:
         largest: int = LARGEST_ANSWER,
         has_own_id: bool = False,
         held: float = 0.0,
+        secrets: tuple[str, ...] = (),
     ) -> Reply:
         """Send one request and return its 2xx; every other outcome is one of our errors (see ``classification``).
 
         ``has_own_id`` marks a POST that may be sent again because it carries an id of ours; ``held`` are the seconds
-        for which the other side was asked to hold its answer.
+        for which the other side was asked to hold its answer; ``secrets`` are those of this one request.
         """
         url = f"{self.base_url}/{path.lstrip('/')}"
         request = requests.Request(
             method, url, params=dict(params or {}), data=data, files=files, headers={**self._headers, **(headers or {})}
         )
         patience = self._patience.longer(held)
-        return exchange(self._session, request, patience, self._secrets, largest, self._judge, has_own_id=has_own_id)
+        hidden = (*self._secrets, *secrets)
+        return exchange(self._session, request, patience, hidden, largest, self._judge, has_own_id=has_own_id)
 
 
 def exchange(
