@@ -136,18 +136,15 @@ def _meaning(call: Call, status: int, headers: Mapping[str, str], body: bytes) -
     503 comes from a server that did not take the request, so it may be sent again. 502 and 504 come from a gateway
     which lost patience with a call of up to 120 s: the work behind it may go on and be charged, as after a 500.
     """
-    usual = classification.of_status(call, status, headers, body)
-    if not call.carries_document:
-        return usual
-    detail, sentence = read_error(body, call.secrets), str(usual)
-    meaning = REFUSALS.get((status, detail.code or ""))
-    if status == 503:
-        usual = TransientError(sentence, retry_after=retry_after(headers, detail.wait))
-    elif meaning is not None:
-        kind, reason_code = meaning
-        usual = kind(sentence, reason_code=reason_code)
-    usual.request_id = classification.request_id(call, headers, detail)  # the text already tells it
-    return usual
+    detail = read_error(body, call.secrets)
+    request = classification.request_id(call, headers, detail)
+    sentence = classification.sentence(call, status, detail)
+    if status == 503 and call.carries_document:
+        return TransientError(sentence, retry_after=retry_after(headers, detail.wait), request_id=request)
+    if call.carries_document and (status, detail.code or "") in REFUSALS:
+        kind, reason_code = REFUSALS[status, detail.code or ""]
+        return kind(sentence, reason_code=reason_code, request_id=request)
+    return classification.of_status(call, status, headers, body)
 
 
 def _reading(reply: Reply) -> Reading:

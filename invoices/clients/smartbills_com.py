@@ -19,7 +19,7 @@ from invoices.clients.error_bodies import read_error, safe_text
 from invoices.clients.listings import complete_list
 from invoices.clients.throttling import RateLimit, rate_limit
 from invoices.clients.transport import MEGABYTE, Origin, Patience, Reply, exchange, make_session
-from invoices.clients.uploads import wire_name
+from invoices.clients.uploads import document_part, field_part
 from invoices.clients.wire_values import is_opaque_id, moment, opaque_id, text
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError
 
@@ -70,13 +70,26 @@ class JobSummary:
 class SmartBillsCom:
     """The extraction API for one account; ``base_url`` stands before ``/v1``."""
 
-    def __init__(self, base_url: str, api_key: str, session: requests.Session, deadline: float = 120.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        session: requests.Session,
+        deadline: float = 120.0,
+        version: str | None = None,
+        extract_line_items: bool | None = None,
+    ) -> None:
         """Take a session from ``make_session`` and the seconds one call may take altogether.
 
-        Raises ConfigurationError for an unusable address or key.
+        ``version`` pins the vendor's API (``1.2.0``; its latest stable one without), ``extract_line_items`` asks for
+        lines or declines them (the default has changed between versions). Both are left out unless given. Raises
+        ConfigurationError for an unusable address, key or version.
         """
         self._patience = Patience.within(deadline)
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
+        if version is not None:
+            headers["SmartBills-Version"] = version
+        self._extract_line_items = extract_line_items
         self._origin = Origin(base_url, session, headers, (api_key,), self._patience)
 
     def __repr__(self) -> str:
@@ -89,7 +102,9 @@ class SmartBillsCom:
         Raises UnknownOutcome when it may have arrived (also a success without a job id), DocumentError when the vendor
         refuses the document, TransientError, AccountError, ContractError.
         """
-        upload = {"file": (wire_name(file_name), content, media_type)}
+        upload = {"file": document_part(content, file_name, media_type)}
+        if self._extract_line_items is not None:
+            upload["extract_line_items"] = field_part("true" if self._extract_line_items else "false")
         reply = self._origin.exchange("POST", "v1/invoices/extract", files=upload)
         fields = _object(reply)
         job_id = opaque_id(fields, "id")

@@ -10,7 +10,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT = 3600.0  # seconds
@@ -20,20 +20,25 @@ _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The window a vendor reports with each answer: its ceiling, the calls left, and when it starts anew."""
+    """The window a vendor reports with each answer: its ceiling, the calls left, and when it starts anew.
+
+    ``resets_in`` are the seconds (0 to 3600) from the answer to ``reset_at``, by the vendor's clock where the answer
+    has a ``Date``, so that ours may be wrong; None where no reset is told, or one that is already past.
+    """
 
     limit: int | None
     remaining: int | None
     reset_at: dt.datetime | None
+    resets_in: float | None = field(default=None, compare=False)
 
 
-def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
+def rate_limit(headers: Mapping[str, str], now: dt.datetime | None = None) -> RateLimit | None:
     """Return what the ``X-RateLimit-…`` headers tell, or None when none of them is there to be read."""
     limit, remaining = (_count(headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining"))
     reset_at = instant(headers.get("X-RateLimit-Reset"))
     if limit is None and remaining is None and reset_at is None:
         return None
-    return RateLimit(limit, remaining, reset_at)
+    return RateLimit(limit, remaining, reset_at, _seconds_until(reset_at, _time_of(headers, now)))
 
 
 def retry_after(headers: Mapping[str, str], told: object = None, now: dt.datetime | None = None) -> float | None:
@@ -43,14 +48,14 @@ def retry_after(headers: Mapping[str, str], told: object = None, now: dt.datetim
     ``X-RateLimit-Reset``. Instants are measured against the answer's ``Date``, so a wrong clock on either side does no
     harm. A reset that is already past says nothing about the wait.
     """
-    now = instant(headers.get("Date")) or now or dt.datetime.now(dt.UTC)
+    now = _time_of(headers, now)
     wait = _seconds(headers.get("Retry-After"))
     if wait is None and (until := _http_date(headers.get("Retry-After"))) is not None:
         wait = max((until - now).total_seconds(), 0.0)
     if wait is None:
         wait = _seconds(told)
-    if wait is None and (reset_at := instant(headers.get("X-RateLimit-Reset"))) is not None and reset_at > now:
-        wait = (reset_at - now).total_seconds()
+    if wait is None:
+        wait = _seconds_until(instant(headers.get("X-RateLimit-Reset")), now)
     return None if wait is None else min(wait, LONGEST_WAIT)
 
 
@@ -69,6 +74,16 @@ def instant(text: object) -> dt.datetime | None:
         return _utc(dt.datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return _http_date(text)
+
+
+def _time_of(headers: Mapping[str, str], now: dt.datetime | None) -> dt.datetime:
+    return instant(headers.get("Date")) or now or dt.datetime.now(dt.UTC)
+
+
+def _seconds_until(reset_at: dt.datetime | None, now: dt.datetime) -> float | None:
+    if reset_at is None or reset_at <= now:
+        return None
+    return min((reset_at - now).total_seconds(), LONGEST_WAIT)
 
 
 def _http_date(text: str | None) -> dt.datetime | None:
