@@ -1,0 +1,65 @@
+"""Speaking with api.invoicedataextraction.com: upload in parts, submit, look, fetch the rows (contract sheet 02)."""
+
+from __future__ import annotations
+
+from invoices.clients.invoicedataextraction_com.client import InvoiceDataExtraction
+from invoices.clients.invoicedataextraction_com.errors import (
+    AlreadyUploaded,
+    ExpiredUrl,
+    FilesRefused,
+    NotEnoughCredits,
+    OutputGone,
+    PartRefused,
+    SessionGone,
+    SubmissionExists,
+    SubmissionsPaused,
+    TaskRefused,
+)
+from invoices.clients.invoicedataextraction_com.values import (
+    Balance,
+    CancelRequested,
+    Details,
+    Extraction,
+    ExtractionSummary,
+    FailedPage,
+    FileToUpload,
+    Note,
+    Pages,
+    Results,
+    ResultsPage,
+    ReviewItem,
+    Submission,
+    SuccessfulPage,
+    TaskError,
+    UploadSession,
+)
+
+__all__ = [
+    "AlreadyUploaded",
+    "Balance",
+    "CancelRequested",
+    "Details",
+    "ExpiredUrl",
+    "Extraction",
+    "ExtractionSummary",
+    "FailedPage",
+    "FileToUpload",
+    "FilesRefused",
+    "InvoiceDataExtraction",
+    "NotEnoughCredits",
+    "Note",
+    "OutputGone",
+    "Pages",
+    "PartRefused",
+    "Results",
+    "ResultsPage",
+    "ReviewItem",
+    "SessionGone",
+    "Submission",
+    "SubmissionExists",
+    "SubmissionsPaused",
+    "SuccessfulPage",
+    "TaskError",
+    "TaskRefused",
+    "UploadSession",
+]
