@@ -31,14 +31,17 @@ class Addresses:
         query = f"X-Amz-Expires={max(1, int(lives))}&X-Amz-Until={expires}&X-Amz-Signature={signature}"
         return f"http://{host}:{port}/invoicedataextraction_com{path}?{query}"
 
+    def is_ours(self, request: Request) -> bool:
+        """Return whether this address was given out here, for this method."""
+        query = request.query_params
+        wanted = self._signature(request.method, request.scope["path"], query.get("X-Amz-Until", ""))
+        return hmac.compare_digest(wanted.encode(), query.get("X-Amz-Signature", "").encode())
+
     def refusal(self, request: Request, now: float) -> Response | None:
         """Return what refuses a call whose address is not ours or has expired, else None."""
-        query = request.query_params
-        expires = query.get("X-Amz-Until", "")
-        wanted = self._signature(request.method, request.scope["path"], expires)
-        if not hmac.compare_digest(wanted.encode(), query.get("X-Amz-Signature", "").encode()):
+        if not self.is_ours(request):
             return storage_refusal(403, "SignatureDoesNotMatch", "The request signature does not match.")
-        if now >= float(expires):
+        if now >= float(request.query_params["X-Amz-Until"]):
             return storage_refusal(403, "AccessDenied", "Request has expired")
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class Extractions:
                 [(seq, position, file) for position, file in enumerate(submission.files)],
             )
             row = connection.execute("SELECT * FROM extractions WHERE seq = ?", (seq,)).fetchone()
-            if submission.due is not None and submission.due <= submission.created and submission.manner["polls"] == 0:
+            if row["status"] == "processing" and row["due"] == row["created"] and not submission.manner["polls"]:
                 self._end(connection, row)
         found = self.find(api_key, extraction_id)
         assert found is not None  # noqa: S101 - it was just written
@@ -83,10 +83,10 @@ class Extractions:
         row = self._journal.connection.execute(query, (extraction_id,)).fetchone()
         return str(row["api_key"]) if row else None
 
-    def newest(self, api_key: str, before: int | None) -> list[Row]:
-        """Return the key's extractions older than a sequence number, newest first."""
+    def newest(self, api_key: str, before: int | None) -> Iterator[Row]:
+        """Yield the key's extractions older than a sequence number, newest first."""
         query = "SELECT * FROM extractions WHERE api_key = ? AND deleted_at IS NULL AND seq < ? ORDER BY seq DESC"
-        return self._journal.connection.execute(query, (api_key, before or 2**62)).fetchall()
+        yield from self._journal.connection.execute(query, (api_key, before or 2**62))
 
     def files(self, row: Row) -> list[File]:
         """Return an extraction's files, in the order they were submitted."""

@@ -89,7 +89,7 @@ def review_body(outcome: Outcome) -> Body:
     items = [
         {
             "message": REVIEW_MESSAGE,
-            "affected_fields": [outcome.columns[-3 if len(outcome.columns) > 2 else 0]],
+            "affected_fields": ["Total amount" if "Total amount" in outcome.columns else outcome.columns[0]],
             "output_row_numbers": [number],
             "source_references": [str(outcome.rows[number - 1].get(SOURCE_FILE) or "")],
         }

@@ -56,16 +56,17 @@ async def part_addresses(vendor: Vendor, request: Request, api_key: str) -> Resp
 
 async def put_part(vendor: Vendor, request: Request) -> Response:
     """Keep one part; the address is all the permission there is."""
-    file = vendor.uploads.file_and_key(int(request.path_params["file"]))
-    refused = vendor.addresses.refusal(request, vendor.now(file["api_key"] if file else None))
+    content = await request.body()
     if "authorization" in request.headers:
         return storage_refusal(400, "InvalidArgument", "Only one auth mechanism allowed")
+    is_ours = vendor.addresses.is_ours(request)
+    file = vendor.uploads.file_and_key(request.path_params["file"]) if is_ours else None
+    refused = vendor.addresses.refusal(request, vendor.now(file["api_key"] if file else None))
     if refused is not None:
         return refused
-    content = await request.body()
     if file is None or _state(vendor, file, file["api_key"]) != "open":
         return storage_refusal(404, "NoSuchUpload", "The specified upload does not exist.")
-    e_tag = vendor.uploads.put(file, int(request.path_params["part"]), content)
+    e_tag = vendor.uploads.put(file, request.path_params["part"], content)
     return vendor.spoilt(Response(status_code=200, headers={"ETag": e_tag}), "put", file["api_key"])
 
 

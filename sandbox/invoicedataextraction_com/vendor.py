@@ -79,6 +79,7 @@ class Vendor:
 
     async def answer(self, request: Request, route: str, bucket: str, work: Work) -> Response:
         """Check the key and its calls a minute, then do the work, then spoil its answer where a knob says so."""
+        await request.body()  # an answer before the body is read would break the caller's connection
         try:
             api_key = self._admitted(request)
             refused = self._too_many(api_key, bucket)

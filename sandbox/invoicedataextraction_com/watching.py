@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import itertools
 import time
 
 from starlette.requests import Request
@@ -49,18 +50,17 @@ async def newest(vendor: Vendor, request: Request, api_key: str) -> Response:
     limit = whole_number(query, "limit", 1, 100, 25)
     status = word(query, "status", STATUSES)
     method = word(query, "submission_method", ("api", "web_app"))
-    after, before = (
-        _instant(query.get("created_after"), "created_after"),
-        _instant(query.get("created_before"), "created_before"),
-    )
-    rows = [
+    after = _instant(query.get("created_after"), "created_after")
+    before = _instant(query.get("created_before"), "created_before")
+    matching = (
         row
         for row in vendor.extractions.newest(api_key, _position(query.get("cursor")))
         if status in (None, row["status"])
         and method != "web_app"
         and (after is None or row["created"] > after)
         and (before is None or row["created"] < before)
-    ]
+    )
+    rows = list(itertools.islice(matching, limit + 1))
     page = rows[:limit]
     more = len(rows) > limit
     cursor = base64.urlsafe_b64encode(f"before:{page[-1]['seq']}".encode()).decode() if more else None
