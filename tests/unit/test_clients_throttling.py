@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,52 @@ def test_limits_are_read_where_they_are() -> None:
 )
 def test_what_is_no_instant_is_none(text: object) -> None:
     assert instant(text) is None
+
+
+clocks = st.timedeltas(dt.timedelta(days=-400), dt.timedelta(days=400)).map(lambda wrong: NOW + wrong)
+seconds_away = st.integers(-100_000, 100_000)
+ENCODINGS = {
+    "epoch seconds": lambda moment: str(int(moment.timestamp())),
+    "epoch milliseconds": lambda moment: str(int(moment.timestamp() * 1000)),
+    "ISO 8601": lambda moment: moment.isoformat(),
+    "HTTP date": lambda moment: format_datetime(moment, usegmt=True),
+}
+
+
+@given(seconds_away, clocks)
+def test_a_date_to_wait_for_is_measured_by_the_vendors_clock(seconds: int, our_clock: dt.datetime) -> None:
+    until = format_datetime(NOW + dt.timedelta(seconds=seconds), usegmt=True)
+    headers = {"Date": format_datetime(NOW, usegmt=True), "Retry-After": until}
+    assert retry_after(headers, now=our_clock) == min(max(seconds, 0), 3600)
+
+
+@given(seconds_away, clocks, st.sampled_from(sorted(ENCODINGS)))
+def test_a_reset_is_measured_by_the_vendors_clock_in_any_encoding(
+    seconds: int, our_clock: dt.datetime, encoding: str
+) -> None:
+    reset = ENCODINGS[encoding](NOW + dt.timedelta(seconds=seconds))
+    headers = {"Date": format_datetime(NOW, usegmt=True), "X-RateLimit-Reset": reset}
+    wait = min(seconds, 3600) if seconds > 0 else None
+    assert retry_after(headers, now=our_clock) == wait
+    limits = rate_limit(headers, our_clock)
+    assert limits is not None
+    assert limits.resets_in == wait
+
+
+@given(st.sampled_from(["", "abc", "-5", "nan", "1e9", "5 minutes", "٣", "+5"]), st.integers(1, 3600))
+def test_a_wait_that_cannot_be_read_leaves_the_word_to_the_reset(odd: str, seconds: int) -> None:
+    headers = {"Retry-After": odd, "X-RateLimit-Reset": str(EPOCH + seconds)}
+    assert retry_after(headers, now=NOW) == seconds
+    assert retry_after({**headers, "X-RateLimit-Reset": str(EPOCH - seconds)}, now=NOW) is None
+
+
+@given(st.integers(0, 10**14))
+def test_seconds_to_wait_are_taken_up_to_an_hour(seconds: int) -> None:
+    past = {"X-RateLimit-Reset": str(EPOCH - 60)}
+    assert retry_after({"Retry-After": str(seconds), **past}, now=NOW) == min(seconds, 3600)
+
+
+def test_without_a_date_our_own_clock_has_to_do() -> None:
+    limits = rate_limit({"X-RateLimit-Reset": str(EPOCH + 40)}, NOW)
+    assert limits is not None
+    assert limits.resets_in == 40
