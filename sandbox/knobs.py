@@ -43,18 +43,21 @@ class Knobs:
 
     def get(self, name: str, api_key: str | None) -> Any:
         """Return the knob's value for this key."""
-        for holder in (api_key, None):
-            if (holder, name) in self._values:
-                return self._values[holder, name]
-        return KNOBS[name].default
+        return self._values.get((self._holder(name, api_key), name), KNOBS[name].default)
 
     def take(self, name: str, api_key: str | None) -> bool:
         """Return whether a counting knob still counts, and count it down."""
         left = int(self.get(name, api_key))
         if left > 0:
-            holder = api_key if (api_key, name) in self._values else None
-            self._values[holder, name] = left - 1
+            self.wear(name, api_key, left - 1)
         return left > 0
+
+    def wear(self, name: str, api_key: str | None, value: Any) -> None:
+        """Change the value this key meets, where it was set: for the key alone or for everyone."""
+        self._values[self._holder(name, api_key), name] = value
+
+    def _holder(self, name: str, api_key: str | None) -> str | None:
+        return api_key if (api_key, name) in self._values else None
 
 
 def _checked(name: str, value: Any) -> Any:

@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.exact_json import dumps
 
-KEY_PREFIX = "sk_test_"
+KEY_PREFIXES = ("sk_test_", "bf_live_sandbox")
+"""What begins like this is a key of ours; whatever follows is a world of its own."""
 
 
 @dataclass
@@ -56,5 +57,5 @@ def bearer_key(authorization: str | None) -> str | None:
     """Return the API key of an Authorization header where it is one of ours, else None; others are kept nowhere."""
     scheme, _, key = (authorization or "").partition(" ")
     key = key.strip()
-    is_ours = scheme.lower() == "bearer" and key.startswith(KEY_PREFIX) and len(key) <= 200 and key.isprintable()
+    is_ours = scheme.lower() == "bearer" and key.startswith(KEY_PREFIXES) and len(key) <= 200 and key.isprintable()
     return key if is_ours else None

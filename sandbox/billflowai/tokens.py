@@ -1,0 +1,53 @@
+"""Session tokens: what the vendor's web app would give its user, signed so that no token of a real account passes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+from sandbox.exact_json import JsonError, loads
+from sandbox.visits import KEY_PREFIXES
+
+ISSUER = "https://billflowai.example/auth/v1"
+_SIGNING_KEY = b"this key is public: the sandbox has no secrets"
+
+
+def session_token(account: str, issued_at: float | None = None) -> str:
+    """Return a token for the world of ``account`` (which begins as a key does), issued now unless told otherwise."""
+    claims = {"iss": ISSUER, "sub": account, "iat": int(time.time() if issued_at is None else issued_at)}
+    head, body = (_encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return f"{head}.{body}.{_signature(head, body)}"
+
+
+def claims_of(authorization: str | None) -> dict[str, Any] | None:
+    """Return ``sub`` and ``iat`` of a session token of ours in an Authorization header, else None."""
+    scheme, _, token = (authorization or "").partition(" ")
+    parts = token.strip().split(".")
+    if scheme.lower() != "bearer" or len(parts) != 3 or len(token) > 2_000 or not token.isascii():
+        return None
+    head, body, signature = parts
+    if not hmac.compare_digest(signature, _signature(head, body)):
+        return None
+    try:
+        claims = loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (JsonError, ValueError):
+        return None
+    return claims if isinstance(claims, dict) and _is_ours(claims) else None
+
+
+def _is_ours(claims: dict[str, Any]) -> bool:
+    account = claims.get("sub")
+    is_account = isinstance(account, str) and account.startswith(KEY_PREFIXES) and len(account) <= 200
+    return is_account and claims.get("iss") == ISSUER and isinstance(claims.get("iat"), int)
+
+
+def _signature(head: str, body: str) -> str:
+    return _encoded(hmac.digest(_SIGNING_KEY, f"{head}.{body}".encode(), hashlib.sha256))
+
+
+def _encoded(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")
