@@ -255,10 +255,12 @@ def _extraction(reply: Reply, fields: Fields, extraction_id: str) -> Extraction:
 
 def _summaries(reply: Reply, fields: Fields) -> Iterator[ExtractionSummary]:
     listed = fields.get("extractions")
-    for entry in listed if isinstance(listed, list) else [None]:
-        extraction_id = opaque_id(entry, "extraction_id") if isinstance(entry, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise reply.unreadable("it holds no list of extractions")
+    for entry in listed:
+        extraction_id = opaque_id(entry, "extraction_id")
         if extraction_id is None:
-            raise reply.unreadable("it holds no list of extractions with ids")
+            raise reply.unreadable("an entry of its list has no extraction id")
         yield ExtractionSummary(
             extraction_id, text(entry, "submission_id", 200), text(entry, "status", 100), moment(entry, "created_at")
         )

@@ -137,7 +137,7 @@ def _reasons(pages: Fields) -> Iterator[FailedPage]:
             name = text(place, "file_name") if isinstance(place, dict) else None
             if name is None:
                 raise ValueError("a failed page has no file name")
-            numbers = [number for number in _list(place.get("pages")) if isinstance(number, int)]
+            numbers: list[int | None] = [number for number in _list(place.get("pages")) if isinstance(number, int)]
             for number in numbers or [None]:
                 yield FailedPage(name, number, code, message)
 
