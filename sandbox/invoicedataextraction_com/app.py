@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from sandbox.invoicedataextraction_com import outputs, submitting, uploading, watching
 from sandbox.invoicedataextraction_com.checking import word
@@ -107,7 +108,14 @@ def _add_refusals(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 400
         code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(status, "INVALID_INPUT")
-        headers = dict(getattr(error, "headers", None) or {})
-        visit_of(request).headers.update(headers)
+        if status == 405:
+            visit_of(request).headers["Allow"] = ", ".join(_methods(app, request))
         assert code in STATUS  # noqa: S101 - or the answer below would break
         return Refused(code, "No such route.").answer()
+
+
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    routes = [
+        route for route in app.routes if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
+    ]
+    return sorted({method for route in routes for method in route.methods or ()})
