@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import ModuleType
 
@@ -29,11 +29,14 @@ def _directly(_name: str, work: Callable[[], None]) -> None:
 def drive(house: House, stages: Sequence[ModuleType], report: Report, call: Call = _directly) -> Report:
     """Work through the stages in order, each to its end, and return the report.
 
+    Several processes may extract side by side, unless they rehearse: each has a sandbox of its own then.
+
     Raises:
         AlreadyRunning: another process works in this house.
         ConfigurationError: the house is for rehearsals and the settings are not, or the other way round.
     """
-    with house.exclusively(), _progress() as progress:
+    alone = house.exclusively() if house.settings.rehearses or not set(stages) <= set(EXTRACT) else nullcontext()
+    with alone, _progress() as progress:
         house.claim()
         for stage in stages:
             name = stage.__name__.rpartition(".")[2]

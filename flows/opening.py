@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from invoices.house import House
-from invoices.settings import Settings
+from invoices.settings import PAID_EXTRACTORS, PaidExtractor, Settings
 
 REHEARSAL_MINUTE_SECONDS = 1.0
 REHEARSAL_REQUESTS_PER_MINUTE = 1_000
@@ -30,10 +31,7 @@ def rehearse(settings: Settings, closing: ExitStack) -> Settings:
 
     minute = settings.vendor_minute_seconds or REHEARSAL_MINUTE_SECONDS
     served = closing.enter_context(start(settings.home / "sandbox", minute_seconds=minute, plan="pro"))
-    extraction, receipts = served.smartbills_com, served.smartbills_io
-    smartbills_com = settings.smartbills_com.model_copy(
-        update={"base_url": extraction["base_url"], "api_key": SecretStr(extraction["api_key"]), "plan": "pro"}
-    )
+    receipts = served.smartbills_io
     smartbills_io = settings.smartbills_io.model_copy(
         update={
             "base_url": receipts["base_url"],
@@ -43,9 +41,14 @@ def rehearse(settings: Settings, closing: ExitStack) -> Settings:
             "customer_email": settings.smartbills_io.customer_email or REHEARSAL_CUSTOMER,
         }
     )
-    return settings.model_copy(
-        update={"smartbills_com": smartbills_com, "smartbills_io": smartbills_io, "vendor_minute_seconds": minute}
-    )
+    extraction = {name: _at(getattr(served, name), getattr(settings, name)) for name in PAID_EXTRACTORS}
+    extraction["smartbills_com"] = extraction["smartbills_com"].model_copy(update={"plan": "pro"})
+    return settings.model_copy(update={**extraction, "smartbills_io": smartbills_io, "vendor_minute_seconds": minute})
+
+
+def _at(served: Mapping[str, str], part: PaidExtractor) -> PaidExtractor:
+    """Return a vendor's settings with the sandbox in its place."""
+    return part.model_copy(update={"base_url": served["base_url"], "api_key": SecretStr(served["api_key"])})
 
 
 def sample_inbox() -> Path:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from types import TracebackType
 
-from invoices.clients.smartbills_com import SmartBillsCom
 from invoices.clients.smartbills_io import SmartBillsIo
 from invoices.clients.transport import make_session
 from invoices.documents.reading import Limits, Readers
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
+from invoices.extraction.asking import Asking
+from invoices.extraction.buckets import Buckets
 from invoices.extraction.budget import Budget, Window
-from invoices.extraction.smartbills_com import PLANS
 from invoices.ledger import Ledger
+from invoices.ledger.claims import LEASE, claim, claim_these, holders, let_go, renew
+from invoices.ledger.documents import Pending, Stage, pending
+from invoices.ledger.workers import Worker
 from invoices.settings import Settings
 
 REAL_MINUTE = 60.0
+RENEW_SECONDS = LEASE.total_seconds() / 5
 REHEARSAL, REAL = "rehearsal", "real"
 
 
@@ -43,6 +47,7 @@ class House:
         """
         self.settings = settings
         self._vendors = vendors
+        self._renewed = time.monotonic()
         self._closing = ExitStack()
         try:
             settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -87,18 +92,62 @@ class House:
         return readers
 
     @cached_property
-    def smartbills_com(self) -> SmartBillsCom | None:
-        """The extraction API, or None without a key."""
-        part = self.vendor_settings.smartbills_com
-        if part.api_key is None:
-            return None
-        return SmartBillsCom(part.base_url, part.api_key.get_secret_value(), make_session())
+    def worker(self) -> Worker:
+        """This process, as those see it that work on the same ledger."""
+        worker = Worker(self.settings.home / "workers")
+        self._closing.callback(worker.close)
+        self._closing.callback(self.let_go)
+        return worker
+
+    def claim_documents(self, stage: Stage, limit: int, after: int) -> list[Pending]:
+        """Take up to ``limit`` documents in hand that wait for ``stage`` and that no living worker has."""
+        with self.ledger.reading() as connection:
+            if not pending(connection, stage, 1, after):
+                return []
+        dead = self._dead()
+        with self.ledger.transaction() as tx:
+            claimed = claim(tx, self.worker.name, stage, limit, after=after, dead=dead)
+        self._renewed = time.monotonic()
+        return claimed
+
+    def claim_these(self, documents: Sequence[str]) -> bool:
+        """Take all of these documents in hand, or none where a living worker has one; return whether they are."""
+        dead = self._dead()
+        with self.ledger.transaction() as tx:
+            return claim_these(tx, self.worker.name, documents, dead=dead)
+
+    def keep_claims(self) -> None:
+        """Renew the leases of what is in hand; to be called often, it does so when it is time."""
+        if time.monotonic() - self._renewed > RENEW_SECONDS:
+            self._renewed = time.monotonic()
+            with self.ledger.transaction() as tx:
+                renew(tx, self.worker.name)
+
+    def let_go(self) -> None:
+        """Give back whatever is in hand."""
+        with self.ledger.reading() as connection:
+            if self.worker.name not in holders(connection):
+                return
+        with self.ledger.transaction() as tx:
+            let_go(tx, self.worker.name)
+
+    def _dead(self) -> list[str]:
+        """Return the workers that hold something and have died."""
+        with self.ledger.reading() as connection:
+            return self.worker.dead_among(holders(connection))
 
     @cached_property
-    def smartbills_com_budget(self) -> Budget:
-        """The calls that the plan leaves to this process."""
+    def asking(self) -> Asking:
+        """The extraction APIs that are set up."""
+        return Asking(self.vendor_settings, self.ledger, self.store, self.buckets, self.worker.name, self.claim_these)
+
+    @cached_property
+    def buckets(self) -> Buckets:
+        """The rate budgets, shared with every other process on this ledger."""
         minute = self.vendor_settings.vendor_minute_seconds or REAL_MINUTE
-        return Budget(PLANS[self.vendor_settings.smartbills_com.plan], scale=minute / REAL_MINUTE)
+        buckets = Buckets(self.ledger.url, self.settings.home, minute / REAL_MINUTE)
+        self._closing.callback(buckets.close)
+        return buckets
 
     @cached_property
     def smartbills_io(self) -> SmartBillsIo | None:
@@ -111,9 +160,8 @@ class House:
     @cached_property
     def smartbills_io_budget(self) -> Budget:
         """The calls that we allow ourselves."""
-        minute = self.vendor_settings.vendor_minute_seconds or REAL_MINUTE
         allowed = Window(self.vendor_settings.smartbills_io.requests_per_minute, REAL_MINUTE)
-        return Budget((allowed,), scale=minute / REAL_MINUTE)
+        return self.buckets.budget("smartbills_io", (allowed,))
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ class Report:
     read: Counter[str] = field(default_factory=Counter)  # by outcome of reading
     paid_calls: int = 0
     paid_pages: int = 0
+    asked: dict[str, Counter[str]] = field(default_factory=dict)  # by extractor, what asking it came to
     judged: Counter[str] = field(default_factory=Counter)  # by verdict
     rows_loaded: int = 0
     receipts: Counter[str] = field(default_factory=Counter)  # by status

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,7 +29,8 @@ from invoices.errors import ConfigurationError
 ENVIRONMENT_PREFIX = "INVOICES_"
 FILE_SUFFIX = "_FILE"
 NO_SETTINGS = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
-EXTRACTORS = ("einvoice", "smartbills_com")
+EXTRACTORS = ("einvoice", "invoicedataextraction_com", "smartbills_com", "billflowai")
+PAID_EXTRACTORS = EXTRACTORS[1:]
 
 UNFIT_FOR_HOME = "?%'="  # SQLAlchemy cuts its URL at ?, dlt formats % and quotes paths by ', DuckDB takes a=b as data
 
@@ -49,16 +51,60 @@ class Folder(Part):
     )
 
 
-class SmartBillsCom(Part):
+class PaidExtractor(Part):
+    """What can be set for each extraction API."""
+
+    api_key: SecretStr | None = Field(None, description="without any vendor's key, a run rehearses against the sandbox")
+    connections: int = Field(4, ge=1, le=32, description="calls that may be under way at the same time")
+    pages_per_run: int | None = Field(None, ge=0, description="the most pages that one run may ask for")
+    pages_per_day: int | None = Field(None, ge=0, description="the most pages in a day, UTC, of all runs")
+    pages_per_month: int | None = Field(None, ge=0, description="the most pages in a month, UTC, of all runs")
+    page_price: Decimal | None = Field(None, ge=0, description="what a page costs by your price list")
+    page_price_currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="the currency of the price")
+
+
+class SmartBillsCom(PaidExtractor):
     """The extraction API at api.smartbills.com."""
 
     base_url: str = Field("https://api.smartbills.com", description="where the API answers")
-    api_key: SecretStr | None = Field(None, description="without a key, a run rehearses against the sandbox")
     plan: Literal["free", "pro", "enterprise"] = Field("free", description="decides the rate budget")
     repeat_after_unknown: bool = Field(
         True, description="submit once more, flagged as a possible double charge, when the outcome cannot be looked up"
     )
     deadline_minutes: float = Field(30, gt=0, description="vendor minutes after which an unfinished job is given up")
+
+
+class InvoiceDataExtractionCom(PaidExtractor):
+    """The extraction API at api.invoicedataextraction.com."""
+
+    base_url: str = Field("https://api.invoicedataextraction.com/v1", description="where the API answers")
+    output_structure: Literal["per_invoice", "per_line_item"] = Field(
+        "per_line_item", description="rows per invoice, or per line with the invoice's own fields repeated"
+    )
+    batch_documents: int = Field(250, ge=1, le=6_000, description="documents that are asked about together")
+    deadline_minutes: float = Field(120, gt=0, description="vendor minutes after which an unfinished batch is given up")
+
+
+class BillflowAi(PaidExtractor):
+    """The extraction API of BillflowAI, whose host its customers are told."""
+
+    base_url: str | None = Field(None, description="where the API answers; needed with a key")
+    requests_per_minute: int = Field(60, gt=0, description="our own limit; the vendor names none")
+    repeat_after_unknown: bool = Field(
+        True, description="ask once more, flagged as a possible double charge, when an answer was lost"
+    )
+    document_base_url: str | None = Field(
+        None, description="your web server that shows documents under signed addresses; set, they are sent by address"
+    )
+    document_url_secret: SecretStr | None = Field(None, description="signs those addresses")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.api_key is not None and self.base_url is None:
+            raise ValueError("base_url is needed with the key: the vendor tells its customers the host")
+        if (self.document_base_url is None) != (self.document_url_secret is None):
+            raise ValueError("document_base_url and document_url_secret belong together")
+        return self
 
 
 class ReceiptCustomer(Part):
@@ -125,7 +171,12 @@ class Settings(BaseSettings):
     company: Company = Company()
     inbox: Folder = Folder()
     reading: Reading = Reading()
+    fall_back: Literal["failed", "unavailable"] = Field(
+        "failed", description="when the next extractor is asked: a document failed, or also a vendor is unavailable"
+    )
+    invoicedataextraction_com: InvoiceDataExtractionCom = InvoiceDataExtractionCom()
     smartbills_com: SmartBillsCom = SmartBillsCom()
+    billflowai: BillflowAi = BillflowAi()
     smartbills_io: SmartBillsIo = SmartBillsIo()
 
     @field_validator("extractors", mode="before")
@@ -186,7 +237,16 @@ class Settings(BaseSettings):
     @property
     def rehearses(self) -> bool:
         """Whether no vendor key is set: then a run rehearses against the sandbox."""
-        return self.smartbills_com.api_key is None and self.smartbills_io.api_key is None
+        parts = (self.smartbills_io, *(getattr(self, name) for name in PAID_EXTRACTORS))
+        return all(part.api_key is None for part in parts)
+
+    @property
+    def paid_extractors(self) -> dict[str, PaidExtractor]:
+        """The extraction APIs that have a key and are wanted, in the order of preference."""
+        parts: dict[str, PaidExtractor] = {
+            name: getattr(self, name) for name in self.extractors if name in PAID_EXTRACTORS
+        }
+        return {name: part for name, part in parts.items() if part.api_key is not None}
 
     @property
     def documents_directory(self) -> Path:

@@ -1,18 +1,16 @@
-"""Ask: an extraction API, about the documents that do not speak for themselves."""
+"""Ask: the extraction APIs, about the documents that do not speak for themselves."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from itertools import takewhile
 
-from flows.queues import batches, waiting_count
-from invoices.extraction.smartbills_com import EXTRACTOR, Asked, SmartBillsExtraction
+from flows.queues import claimed_batches, waiting_count
 from invoices.house import House
-from invoices.ledger.documents import Pending, settle
+from invoices.ledger.documents import Pending
 from invoices.report import Report
 
 UNIT = "documents"
-NO_EXTRACTOR = "Only an extraction service can read it, and none is set up: set INVOICES_SMARTBILLS_COM__API_KEY."
 
 Batch = list[Pending]
 
@@ -23,37 +21,34 @@ def total(house: House) -> int | None:
 
 
 def pending(house: House, report: Report) -> Iterator[Batch]:
-    """Yield the documents that an extraction API has to read, until it has to be left alone."""
-    return takewhile(lambda _batch: EXTRACTOR not in report.left_alone, batches(house, "ask"))
+    """Yield the documents that an extraction API has to read, and tell at the end what asking came to."""
+    for batch in claimed_batches(house, "ask"):
+        try:
+            yield batch
+        finally:
+            _tell(house, report)
+        if house.asking.order and len(house.asking.left_alone) == len(house.asking.order):
+            return
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
     """Ask about each document until it is answered, set aside, or has to wait for a later run."""
-    if EXTRACTOR not in house.settings.extractors or house.smartbills_com is None:
-        _leave_waiting(house, batch)
-        report.tick(len(batch))
-        return
-    part = house.settings.smartbills_com
-    extraction = SmartBillsExtraction(
-        house.ledger,
-        house.store,
-        house.smartbills_com,
-        house.smartbills_com_budget,
-        repeat_after_unknown=part.repeat_after_unknown,
-        deadline_minutes=part.deadline_minutes,
-    )
-    asked = Asked()
-    if not extraction.ask(batch, asked, report.tick):
-        report.left_alone.add(EXTRACTOR)
-    report.paid_calls += asked.calls
-    report.paid_pages += asked.pages
-    report.problems += asked.problems
+
+    def done(count: int) -> None:
+        report.tick(count)
+        house.keep_claims()
+
+    house.asking.ask(batch, done)
 
 
-def _leave_waiting(house: House, batch: Batch) -> None:
-    with house.ledger.transaction() as tx:
-        for document in batch:
-            settle(
-                tx, document.document_sha256, stage="ask", state="waiting", reason_code="no_extractor",
-                reason=NO_EXTRACTOR,
-            )  # fmt: skip
+def _tell(house: House, report: Report) -> None:
+    """Put what asking came to since the last time into the report."""
+    for name, asked in house.asking.take_asked().items():
+        report.paid_calls += asked.calls
+        report.paid_pages += asked.pages
+        report.remarks += [remark for remark in asked.remarks if remark not in report.remarks]
+        report.problems += asked.problems
+        counts = report.asked.setdefault(name, Counter())
+        counts.update(calls=asked.calls, pages=asked.pages, answered=asked.answered)
+        counts.update(set_aside=asked.set_aside, passed_on=asked.passed_on)
+    report.left_alone.update(house.asking.left_alone)

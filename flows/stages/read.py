@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flows.queues import batches, waiting_count
+from flows.queues import claimed_batches, waiting_count
 from invoices.extraction.reading import read_documents
 from invoices.house import House
 from invoices.ledger.documents import Pending
@@ -22,7 +22,7 @@ def total(house: House) -> int | None:
 
 def pending(house: House, _report: Report) -> Iterator[Batch]:
     """Yield the documents that nobody has read."""
-    return batches(house, "read")
+    return claimed_batches(house, "read")
 
 
 def work(house: House, batch: Batch, report: Report) -> None:

@@ -35,17 +35,7 @@ class Looks:
         """Return the seconds until the first job is due; 0 if it is now."""
         return max(0.0, self._heap[0][0] - time.monotonic())
 
-    def first(self) -> tuple[Job, int]:
-        """Return the job that is due first, and how often it was looked at; it stays in the plan."""
-        _, _, looks, job = self._heap[0]
+    def pop(self) -> tuple[Job, int]:
+        """Take the job that is due first out of the plan; return it, and how often it was looked at."""
+        _, _, looks, job = heapq.heappop(self._heap)
         return job, looks
-
-    def drop_first(self) -> None:
-        """Take the job that is due first out of the plan."""
-        heapq.heappop(self._heap)
-
-    def clear(self) -> list[str]:
-        """Forget the plan; return the documents that it was about."""
-        documents = [job.document_sha256 for _, _, _, job in self._heap]
-        self._heap.clear()
-        return documents

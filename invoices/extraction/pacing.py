@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar
 
 from invoices.errors import AccountError, TransientError
+from invoices.extraction.breaker import Breaker
 from invoices.extraction.budget import Budget
 
-FAILURES_TO_STOP = 5  # in a row: then the vendor is left alone until the next run
 LONGEST_BACKOFF = 32.0  # seconds (apis/README §2.2)
+COOL_DOWN = 30.0  # seconds in which an open breaker lets no call pass
+TRIES = 5  # of one call (apis/README §2.2)
+CALLS = "calls"  # the bucket of a vendor that has but one
 
 Answer = TypeVar("Answer")
 
@@ -25,53 +30,105 @@ class VendorStopped(Exception):
 
 
 class Pacing:
-    """When one vendor may be called next, and when to stop calling. ``sleep`` takes real seconds."""
+    """When one vendor may be called next, and when to stop calling; several threads may use it.
 
-    def __init__(self, vendor: str, budget: Budget, sleep: Callable[[float], None] = time.sleep) -> None:
+    ``budgets`` has one budget for each group of routes that the vendor counts apart; a group that has none is not
+    counted. ``sleep`` takes real seconds.
+    """
+
+    def __init__(
+        self, vendor: str, budgets: Mapping[str, Budget], sleep: Callable[[float], object] | None = None
+    ) -> None:
         """Start with no failure behind us."""
-        self._vendor, self._budget, self._sleep = vendor, budget, sleep
-        self._failures = 0
+        self._vendor, self._budgets = vendor, budgets
+        self._breaker, self._lock, self._probing = Breaker(), threading.Lock(), threading.Lock()
+        self._halted = threading.Event()
+        self._sleep = sleep or self._halted.wait
+        self._stopped: VendorStopped | None = None
 
-    def call(self, ask: Callable[[], Answer]) -> Answer:
+    def call(self, ask: Callable[[], Answer], bucket: str = CALLS) -> Answer:
         """Return what ``ask`` returns, asked in turn and again after each TransientError; other errors pass through.
 
         ``ask`` must be safe to repeat after a TransientError: the client raises it only where nothing was done.
 
         Raises:
             VendorStopped: the account is refused, failures do not end, or the wait is longer than patience.
+            TransientError: this call failed five times, while others of the vendor may go well.
         """
+        tries = 0
         while True:
-            self._take_turn()
-            try:
-                answer = ask()
-            except AccountError as error:
-                raise VendorStopped(
-                    "account_stopped", f"{self._vendor} refuses the account: {error}", is_problem=True
-                ) from error
-            except TransientError as error:
-                self._heed(error)
-            else:
-                self._failures = 0
-                return answer
+            with self._door():
+                self._take_turn(bucket)
+                try:
+                    answer = ask()
+                except AccountError as error:
+                    self.stop("account_stopped", f"{self._vendor} refuses the account: {error}", is_problem=True)
+                except TransientError as error:
+                    tries += 1
+                    self._heed(error, tries, bucket)
+                    if tries >= TRIES:
+                        raise
+                else:
+                    with self._lock:
+                        self._breaker.succeeded()
+                    return answer
 
-    def _take_turn(self) -> None:
-        pause = self._budget.wait()
-        if pause > self._budget.patience:
-            raise VendorStopped(
-                "rate_limited",
-                f"{self._vendor}: the limit of the plan is used up for now; a later run goes on.",
-                is_problem=False,
-            )
-        if pause > 0:
+    def stop(self, reason_code: str, reason: str, *, is_problem: bool) -> NoReturn:
+        """Make this and every later call raise VendorStopped, with the first reason that was given."""
+        with self._lock:
+            if self._stopped is None:
+                self._stopped = VendorStopped(reason_code, reason, is_problem=is_problem)
+            stopped = self._stopped
+        self._halted.set()
+        raise stopped
+
+    def halt(self) -> None:
+        """Wake up whoever sleeps here; the next call of anybody raises VendorStopped."""
+        with suppress(VendorStopped):
+            self.stop("interrupted", "The run was interrupted; a later one goes on.", is_problem=False)
+
+    def block(self, seconds: float, bucket: str = CALLS) -> None:
+        """Keep quiet for so long, because the vendor said so."""
+        self._budgets[bucket].block(seconds)
+
+    @contextmanager
+    def _door(self) -> Iterator[None]:
+        """Let everybody in, or, while the breaker is half open, one at a time."""
+        if not self._breaker.is_half_open:
+            yield
+            return
+        with self._probing:
+            yield
+
+    def _take_turn(self, bucket: str) -> None:
+        budget = self._budgets.get(bucket)
+        while True:
+            if self._stopped is not None:
+                raise self._stopped
+            pause = budget.take() if budget is not None else 0.0
+            if pause == 0 or budget is None:
+                return
+            if pause > budget.patience:
+                text = f"{self._vendor}: the limit of the plan is used up for now; a later run goes on."
+                self.stop("rate_limited", text, is_problem=False)
             self._sleep(pause)
-        self._budget.spend()
 
-    def _heed(self, error: TransientError) -> None:
-        """Keep quiet for as long as the vendor asks, or longer after each failure; stop after several in a row."""
-        self._failures += 1
-        if self._failures >= FAILURES_TO_STOP:
-            raise VendorStopped(
-                "vendor_unavailable", f"{self._vendor} is not available: {error}", is_problem=True
-            ) from error
-        backoff = min(2.0 ** (self._failures - 1), LONGEST_BACKOFF) * self._budget.scale
-        self._budget.block(error.retry_after if error.retry_after is not None else backoff)
+    def _heed(self, error: TransientError, tries: int, bucket: str) -> None:
+        """Keep quiet for as long as the vendor asks, or longer after each failure; stop when failures do not end."""
+        with self._lock:
+            state = self._breaker.failed()
+        if state == "broken":
+            self.stop("vendor_unavailable", f"{self._vendor} is not available: {error}", is_problem=True)
+        self._rest(error.retry_after, tries, bucket)
+        if state == "open":
+            for budget in self._budgets.values():
+                budget.block(COOL_DOWN * budget.scale)
+
+    def _rest(self, asked: float | None, tries: int, bucket: str) -> None:
+        budget = self._budgets.get(bucket) or next(iter(self._budgets.values()))
+        backoff = random.uniform(0, min(2.0**tries, LONGEST_BACKOFF)) * budget.scale  # noqa: S311  no secret
+        pause = backoff if asked is None else asked
+        if bucket in self._budgets:
+            budget.block(pause)
+        else:
+            self._sleep(min(pause, budget.patience))

@@ -44,6 +44,8 @@ class Pending:
     sequence: int
     media_type: str
     first_seen_at: dt.datetime
+    page_count: int | None = None
+    byte_count: int = 0
 
 
 def record_sighting(tx: Transaction, sighting: Sighting) -> bool:
@@ -102,12 +104,25 @@ def fingerprints(connection: Connection, source_name: str, locations: Iterable[s
 def pending(connection: Connection, stage: Stage, limit: int, after: int = 0) -> list[Pending]:
     """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival."""
     rows = connection.execute(
-        select(documents.c.document_sha256, documents.c.sequence, documents.c.media_type, documents.c.first_seen_at)
+        select(*(documents.c[name] for name in Pending.__slots__))
         .where(text(IS_PENDING), documents.c.stage == stage, documents.c.sequence > after)
         .order_by(documents.c.sequence)
         .limit(limit)
     )
     return [Pending(*row) for row in rows]
+
+
+def pending_among(connection: Connection, stage: Stage, among: Iterable[str]) -> list[Pending]:
+    """Return which of the documents wait for ``stage``, in the order of arrival."""
+    found = []
+    for some in chunks(among):
+        rows = connection.execute(
+            select(*(documents.c[name] for name in Pending.__slots__)).where(
+                documents.c.stage == stage, documents.c.document_sha256.in_(some)
+            )
+        )
+        found += [Pending(*row) for row in rows]
+    return sorted(found, key=lambda document: document.sequence)
 
 
 def pending_count(connection: Connection, stage: Stage) -> int:

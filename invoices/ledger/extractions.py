@@ -5,20 +5,23 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select, update
 
 from invoices.ledger.documents import chunks
 from invoices.ledger.ledger import Transaction
+from invoices.ledger.spending import NO_CAPS, Caps, adjust, reserve
 from invoices.ledger.tables import documents, extractions
 
 Status = Literal["intended", "refused", "unknown", "submitted", "answered", "failed"]
+OPEN = ("intended", "unknown", "submitted")  # what these reserve may still be charged
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One question to a vendor about one document, answered or not."""
+    """One question to a vendor about one document, answered or not; a batch's jobs share its ``remote_id``."""
 
     extraction_id: str
     document_sha256: str
@@ -26,10 +29,35 @@ class Job:
     generation: int
     status: Status
     remote_id: str | None
+    batch_id: str | None
     message: str | None
+    run_id: str | None
+    pages_reserved: int
+    pages_charged: int
     possible_double_charge: bool
     requested_at: dt.datetime
     submitted_at: dt.datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer may still come."""
+        return self.status in OPEN
+
+    @property
+    def pages_counted(self) -> int:
+        """The pages that count against the caps: the worst case, for what is open and for what may be charged twice."""
+        pages = self.pages_reserved if self.is_open else self.pages_charged
+        return pages * (2 if self.possible_double_charge else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a vendor is asked: its caps, and what a page costs by its price list, where that is set."""
+
+    extracted_by: str
+    caps: Caps = NO_CAPS
+    page_price: Decimal | None = None
+    page_price_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,23 +88,78 @@ def record_answer(tx: Transaction, extraction: str, document: str, extracted_by:
     )  # fmt: skip
 
 
-def intend(tx: Transaction, extraction: str, document: str, extracted_by: str, generation: int = 1) -> None:
-    """Write that a document is about to be submitted; committed before the request leaves."""
-    tx.connection.execute(
-        insert(extractions).values(
-            extraction_id=extraction, document_sha256=document, extracted_by=extracted_by, generation=generation,
-            status="intended", pages_charged=0, possible_double_charge=False, requested_at=tx.at, revision=tx.revision,
-        )
-    )  # fmt: skip
+def intend(
+    tx: Transaction,
+    terms: Terms,
+    extraction: str,
+    document: str,
+    *,
+    pages: int,
+    run: str,
+    is_repeat: bool = False,
+    batch: str | None = None,
+    generation: int = 1,
+) -> None:
+    """Write that a document is about to be submitted, and count its pages; committed before the request leaves.
+
+    The same extraction intended again (after a refusal, for another batch, or as a repeat) is the same row.
+
+    Raises:
+        CapReached: a cap leaves no room for it; nothing is written.
+    """
+    before = find_job(tx.connection, extraction)
+    counted = before.pages_counted if before is not None else 0
+    repeated = is_repeat or (before is not None and before.possible_double_charge)
+    reserve(tx, terms.extracted_by, pages * (2 if repeated else 1) - counted, terms.caps, run)
+    price = None if terms.page_price is None else format(terms.page_price, "f")
+    values = {
+        "status": "intended", "generation": generation, "batch_id": batch, "run_id": run, "pages_reserved": pages,
+        "pages_charged": 0, "possible_double_charge": repeated, "page_price_amount": price,
+        "page_price_currency": terms.page_price_currency if price else None, "revision": tx.revision,
+        "requested_at": before.requested_at if before is not None and before.is_open else tx.at,
+    }  # fmt: skip
+    if before is None:
+        keys = {"extraction_id": extraction, "document_sha256": document, "extracted_by": terms.extracted_by}
+        tx.connection.execute(insert(extractions).values(**keys, **values))
+    else:
+        tx.connection.execute(update(extractions).where(extractions.c.extraction_id == extraction).values(**values))
 
 
 def advance(tx: Transaction, extraction: str, status: Status, **values: Any) -> None:
-    """Move a job to ``status`` and write what was learned."""
-    tx.connection.execute(
-        update(extractions)
-        .where(extractions.c.extraction_id == extraction)
-        .values(status=status, revision=tx.revision, **values)
+    """Move a job to ``status`` and write what was learned; the pages it counts for follow."""
+    mine = extractions.c.extraction_id == extraction
+    before = find_job(tx.connection, extraction)
+    tx.connection.execute(update(extractions).where(mine).values(status=status, revision=tx.revision, **values))
+    after = find_job(tx.connection, extraction)
+    if before is not None and after is not None:
+        difference = after.pages_counted - before.pages_counted
+        adjust(tx, after.extracted_by, difference, before.requested_at, before.run_id)
+
+
+def find_job(connection: Connection, extraction: str) -> Job | None:
+    """Return the job of an extraction, or None."""
+    row = connection.execute(select(*_JOB).where(extractions.c.extraction_id == extraction)).first()
+    return Job(*row) if row else None
+
+
+def batch_jobs(connection: Connection, batch: str) -> list[Job]:
+    """Return the jobs that are asked together, by document."""
+    rows = connection.execute(
+        select(*_JOB).where(extractions.c.batch_id == batch).order_by(extractions.c.document_sha256)
     )
+    return [Job(*row) for row in rows]
+
+
+def all_jobs(connection: Connection, wanted: Iterable[str]) -> dict[str, list[Job]]:
+    """Return the jobs about each of the documents, with any vendor; documents without one are left out."""
+    found: dict[str, list[Job]] = {}
+    for some in chunks(wanted):
+        rows = connection.execute(
+            select(*_JOB).where(extractions.c.document_sha256.in_(some)).order_by(extractions.c.requested_at)
+        )
+        for row in rows:
+            found.setdefault(row.document_sha256, []).append(Job(*row))
+    return found
 
 
 def jobs_of(connection: Connection, document: str, extracted_by: str) -> list[Job]:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, update
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from invoices.errors import ConfigurationError
+from invoices.ledger.migrations import SCHEMA_VERSION, migrate
 from invoices.ledger.tables import counters, metadata, notes
 
-SCHEMA_VERSION = "1"
 BUSY_SECONDS = 30
+OPENING = 7_263_001  # the advisory lock under which PostgreSQL's tables are made, one process at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,13 @@ class Ledger:
         """
         self._now = now
         self._engine = _engine(url)
+        is_sqlite = self._engine.dialect.name == "sqlite"  # whose transactions are snapshots as they are
+        self._snapshots = (
+            self._engine if is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         try:
             with self._engine.connect() as connection, connection.begin():
-                _begin(connection, "BEGIN IMMEDIATE")
-                metadata.create_all(connection)
-                version = _remember(connection, "schema_version", SCHEMA_VERSION)
+                version = _open(connection)
         except SQLAlchemyError as error:
             self.close()
             raise ConfigurationError(f"cannot open the ledger: {getattr(error, 'orig', error)}") from error
@@ -64,7 +67,7 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Read one consistent state in the block, in nobody's way."""
-        with self._engine.connect() as connection, connection.begin():
+        with self._snapshots.connect() as connection, connection.begin():
             _begin(connection, "BEGIN")
             yield connection
 
@@ -80,6 +83,11 @@ class Ledger:
             return known
         with self.transaction() as tx:
             return _remember(tx.connection, name, value)
+
+    @property
+    def url(self) -> URL:
+        """Where the ledger is; it may hold a password, so it is never printed."""
+        return self._engine.url
 
     def close(self) -> None:
         """Let go of the database."""
@@ -111,6 +119,24 @@ def _next(connection: Connection, name: str) -> int:
     return counter(connection, name)
 
 
+def _open(connection: Connection) -> str:
+    """Make or migrate the tables, one process at a time, and return the version that they have."""
+    _begin(connection, "BEGIN IMMEDIATE")
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(OPENING)))
+    known = _recall(connection, "schema_version") if inspect(connection).has_table(notes.name) else None
+    version = SCHEMA_VERSION if known is None else migrate(connection, known)
+    if version != SCHEMA_VERSION:
+        return version
+    metadata.create_all(connection)
+    if known is None:
+        connection.execute(insert(notes).values(name="schema_version", value=version))
+        connection.execute(insert(counters).values(name="revision", value=0))
+    elif known != version:
+        connection.execute(update(notes).where(notes.c.name == "schema_version").values(value=version))
+    return version
+
+
 def _begin(connection: Connection, how: str) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(how)
@@ -131,6 +157,8 @@ def _recall(connection: Connection, name: str) -> str | None:
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(exist_ok=True, mode=0o700)
         engine = create_engine(parsed, hide_parameters=True)  # errors are logged and kept; rows hold personal data

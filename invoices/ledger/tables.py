@@ -111,7 +111,12 @@ extractions = Table(
     Column("remote_id", String(200)),
     Column("payload", Text),
     Column("message", Text),
+    Column("batch_id", String(32), index=True),  # asked together with others: extraction_batches
+    Column("run_id", String(80)),  # the run whose cap it counts against
+    Column("pages_reserved", Integer, nullable=False, server_default="0"),  # what it may cost while that is open
     Column("pages_charged", Integer, nullable=False),
+    Column("page_price_amount", String(40)),  # a decimal, as it was set when it was asked
+    Column("page_price_currency", String(3)),
     Column("possible_double_charge", Boolean, nullable=False),
     Column("requested_at", Instant, nullable=False),
     Column("submitted_at", Instant),
@@ -119,6 +124,39 @@ extractions = Table(
     _revision(),
 )
 Index("extractions_open", extractions.c.status, **_where("status in ('intended', 'unknown', 'submitted')"))
+
+extraction_batches = Table(
+    "extraction_batches",
+    metadata,
+    Column("batch_id", String(32), primary_key=True),  # of its documents and the configuration
+    Column("extracted_by", String(40), nullable=False),
+    Column("session_generation", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),  # of the submission; raised only after one that has ended
+    Column("status", String(12), nullable=False),  # uploading, submitting, submitted, concluded
+    Column("remote_id", String(200)),
+    Column("message", Text),
+    Column("document_count", Integer, nullable=False),
+    Column("opened_at", Instant, nullable=False),  # the session of this generation
+    Column("submitted_at", Instant),
+    _revision(),
+)
+Index("extraction_batches_open", extraction_batches.c.extracted_by, **_where("status <> 'concluded'"))
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("document_sha256", String(64), primary_key=True),
+    Column("holder", String(80), nullable=False, index=True),
+    Column("until", Instant, nullable=False),
+)
+
+spending = Table(
+    "spending",
+    metadata,
+    Column("vendor", String(40), primary_key=True),
+    Column("period", String(100), primary_key=True),  # day:2026-11-21, month:2026-11, run:…
+    Column("pages", BigInteger, nullable=False),  # charged, or reserved for what is open
+)
 
 candidates = Table(
     "candidates",

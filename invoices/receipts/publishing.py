@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +16,10 @@ from typing import Any, Protocol
 
 from invoices.clients.json_text import render
 from invoices.clients.smartbills_io import RemoteReceipt
-from invoices.errors import ContractError, DocumentError, UnknownOutcome
+from invoices.errors import ContractError, DocumentError, TransientError, UnknownOutcome
+from invoices.extraction.breaker import FAILURES_TO_OPEN
 from invoices.extraction.budget import Budget
-from invoices.extraction.pacing import FAILURES_TO_STOP, Pacing, VendorStopped
+from invoices.extraction.pacing import CALLS, Pacing, VendorStopped
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.outbox import Outgoing, move
 from invoices.model import Invoice
@@ -64,10 +64,10 @@ class ReceiptPublisher:
         default_customer: Customer | None,
         budget: Budget,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Take what is needed; nothing is sent yet."""
-        self._ledger, self._client, self._pacing = ledger, client, Pacing(VENDOR, budget, sleep)
+        self._ledger, self._client, self._pacing = ledger, client, Pacing(VENDOR, {CALLS: budget}, sleep)
         self._customers, self._default_customer = customers, default_customer
         self._created: tuple[Outgoing, RemoteReceipt] | None = None  # written with the next intent, or at the end
         self._unclear = 0  # outcomes in a row: one receipt at which the server fails must not hold up the others
@@ -102,10 +102,10 @@ class ReceiptPublisher:
             self._move(receipt, status, published, error.reason_code, str(error))
         except VendorStopped as stop:
             return self._stop(published, stop.reason if stop.is_problem else None)
-        except UnknownOutcome as error:
+        except (UnknownOutcome, TransientError) as error:
             self._unclear += 1
             self._stop(published, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
-            return self._unclear < FAILURES_TO_STOP
+            return self._unclear < FAILURES_TO_OPEN
         except ContractError as error:
             return self._stop(published, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
         return True

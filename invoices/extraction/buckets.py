@@ -1,0 +1,51 @@
+"""The buckets in which calls are counted: beside a SQLite ledger, or in the PostgreSQL database that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from psycopg_pool import ConnectionPool
+from pyrate_limiter import AbstractBucket, PostgresBucket, SQLiteBucket
+from sqlalchemy import URL
+
+from invoices.extraction.budget import Budget, Window
+
+FILE_NAME = "budgets.sqlite"
+
+
+class Buckets:
+    """Gives each account its budget; ``close`` lets go of what they hold."""
+
+    def __init__(self, ledger_url: URL, directory: Path, scale: float) -> None:
+        """Count where the ledger is; ``directory`` is for the file that a SQLite ledger has beside it."""
+        self._url, self._directory, self._scale = ledger_url, directory, scale
+        self._closing = ExitStack()
+        self._pool: ConnectionPool | None = None
+
+    def budget(self, name: str, windows: Sequence[Window]) -> Budget:
+        """Return the budget of the account ``name``; ``name`` is letters, digits and underscores."""
+        if not name.replace("_", "").isalnum():
+            raise ValueError(f"not a name of a bucket: {name!r}")
+        return Budget(windows, self._bucket(name, windows), self._scale)
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        self._closing.close()
+
+    def _bucket(self, name: str, windows: Sequence[Window]) -> AbstractBucket:
+        rates = [window.as_rate(self._scale) for window in windows]
+        if self._url.get_backend_name() == "postgresql":
+            return PostgresBucket(self._connections(), name, rates)
+        place = str(self._directory / FILE_NAME)
+        bucket = SQLiteBucket.init_from_file(rates, table=name, db_path=place, use_file_lock=True)
+        self._closing.callback(bucket.close)
+        return bucket
+
+    def _connections(self) -> ConnectionPool:
+        if self._pool is None:
+            address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+            self._pool = ConnectionPool(address, min_size=1, max_size=4, open=True)
+            self._closing.callback(self._pool.close)
+        return self._pool

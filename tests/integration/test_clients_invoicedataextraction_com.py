@@ -1,0 +1,502 @@
+"""The batch extraction client on the wire: what each route sends, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_server import Answer, Drop, ScriptedServer, Seen
+
+from invoices.clients.invoicedataextraction_com import (
+    CancelRequested,
+    ExtractionSummary,
+    FailedPage,
+    FileToUpload,
+    InvoiceDataExtraction,
+    Note,
+    ReviewItem,
+    Submission,
+    SuccessfulPage,
+    TaskError,
+)
+from invoices.clients.transport import make_session
+from invoices.errors import ConfigurationError, ContractError, InvoicesError, TransientError, UnknownOutcome
+
+KEY = "ide_key_4f1e"
+CONTRACT = Path(os.environ.get("INVOICES_API_CONTRACTS", Path(__file__).parents[3] / "shared/apis/openapi"))
+ID = "7b0c6b0a-0000-4000-8000-000000000001"
+OTHER = "7b0c6b0a-0000-4000-8000-000000000002"
+FILES = [FileToUpload("f1", "3f2a_a.pdf", 10), FileToUpload("f:2", "77aa_b.jpg", 4)]
+SESSION = {
+    "success": True,
+    "upload_session_id": "sess:1",
+    "files": [{"file_id": one.file_id, "file_name": one.file_name, "part_size": 8} for one in FILES],
+}
+PARTS = {
+    "success": True,
+    "file_id": "f1",
+    "part_urls": [{"part_number": n, "url": f"https://s.test/{n}"} for n in (1, 2)],
+}
+COMPLETE = {"success": True, "upload_session_id": "sess:1", "file_id": "f1", "status": "completed"}
+FIELDS = {
+    "fields": [{"name": "Invoice Number", "prompt": "As printed: “Nº 7”"}],
+    "general_prompt": "Dates as YYYY-MM-DD.",
+}
+SUBMISSION = Submission(
+    "sub:1", "sess:1", ("f1", "f:2"), "batch 0001", FIELDS, "per_line_item", {"json_typed_values": True}
+)
+SUBMITTED = {"success": True, "extraction_id": ID, "submission_state": "received"}
+PROCESSING = {"success": True, "status": "processing", "extraction_id": ID, "progress": 42}
+COMPLETED = {
+    "success": True, "status": "completed", "extraction_id": ID, "credits_deducted": 2, "credits_balance": 48,
+    "credits_reserved": 0, "output_structure": "per_invoice", "output_expires_at": "2026-06-30T00:00:00Z",
+    "pages": {
+        "successful_count": 2, "failed_count": 1,
+        "successful": [{"file_name": "a.pdf", "page": 1}, {"file_name": "a.pdf", "page": 2}],
+        "failed": [{"file_name": "b.pdf", "page": 1}],
+        "failure_reasons": [
+            {"code": "TOO_LARGE", "message": "Page", "affected_pages": [{"file_name": "b.pdf", "pages": [1]}]}
+        ],
+    },
+    "ai_uncertainty_notes": [{"topic": "Totals", "description": "Two totals.", "suggested_prompt_additions": []}],
+    "review_needed": {
+        "count": 1,
+        "items": [{"message": "Check", "affected_fields": ["Total"], "output_row_numbers": [2],
+                   "source_references": ["a.pdf (Page 2)"]}],
+    },
+    "output": {"xlsx_url": "https://s.test/x?sig=very-secret", "csv_url": None, "json_url": None},
+}  # fmt: skip
+FAILED = {
+    "success": False, "status": "failed", "extraction_id": ID,
+    "error": {"code": "ENCRYPTED_FILE", "message": "Locked", "retryable": False, "details": {"file_names": ["a.pdf"]}},
+}  # fmt: skip
+PAGE = {
+    "success": True, "extraction_id": ID, "columns": ["No", "Total"], "rows": [{"No": "A", "Total": 1}],
+    "row_count": 1, "total_rows": 1, "has_more": False, "next_offset": None, "json_typed_values": True,
+    "output_structure": "per_invoice",
+}  # fmt: skip
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ScriptedServer) -> Iterator[InvoiceDataExtraction]:
+    with make_session() as session:
+        yield InvoiceDataExtraction(f"{server.url}/v1", KEY, session, deadline=2)
+
+
+Ask = Callable[[InvoiceDataExtraction], Any]
+ROUTES: dict[str, tuple[Ask, Any, str, str, Any]] = {  # call, answer, method and target seen, schema, body seen
+    "balance": (
+        lambda c: c.balance(), {"success": True, "credits_balance": 5, "credits_reserved": 1},
+        "GET /v1/credits/balance", "", None,
+    ),
+    "session": (
+        lambda c: c.open_session("sess:1", FILES), SESSION, "POST /v1/uploads/sessions", "CreateSession",
+        {"upload_session_id": "sess:1", "files": [
+            {"file_id": "f1", "file_name": "3f2a_a.pdf", "file_size_bytes": 10},
+            {"file_id": "f:2", "file_name": "77aa_b.jpg", "file_size_bytes": 4},
+        ]},
+    ),
+    "parts": (
+        lambda c: c.part_urls("sess:1", "f1", [1, 2]), PARTS, "POST /v1/uploads/sessions/sess:1/parts",
+        "PartsRequest", {"file_id": "f1", "part_numbers": [1, 2]},
+    ),
+    "complete": (
+        lambda c: c.complete("sess:1", "f1", {2: '"b"', 1: '"a"'}), COMPLETE,
+        "POST /v1/uploads/sessions/sess:1/complete", "CompleteRequest",
+        {"file_id": "f1", "parts": [{"part_number": 1, "e_tag": '"a"'}, {"part_number": 2, "e_tag": '"b"'}]},
+    ),
+    "submit": (
+        lambda c: c.submit(SUBMISSION), SUBMITTED, "POST /v1/extractions", "SubmitRequest",
+        {"submission_id": "sub:1", "upload_session_id": "sess:1", "file_ids": ["f1", "f:2"], "task_name": "batch 0001",
+         "prompt": FIELDS, "output_structure": "per_line_item", "options": {"json_typed_values": True}},
+    ),
+    "status": (lambda c: c.extraction(ID), PROCESSING, f"GET /v1/extractions/{ID}", "", None),
+    "held status": (lambda c: c.extraction(ID, wait=45), PROCESSING, f"GET /v1/extractions/{ID}?wait=45", "", None),
+    "results": (lambda c: c.results_page(ID, 0, 7), PAGE, f"GET /v1/extractions/{ID}/results?offset=0&limit=7", "", None),
+    "output": (
+        lambda c: c.output_url(ID, "csv"), {"download_url": "https://s.test/d", "format": "csv"},
+        f"GET /v1/extractions/{ID}/output?format=csv", "", None,
+    ),
+    "list": (
+        lambda c: list(c.extractions()), {"success": True, "extractions": [], "has_more": False, "next_cursor": None},
+        "GET /v1/extractions?limit=100", "", None,
+    ),
+    "details": (
+        lambda c: c.details(ID), {"success": True, "extraction": {**FAILED, "success": True}},
+        f"GET /v1/extractions/{ID}/details", "", None,
+    ),
+    "cancel": (
+        lambda c: c.cancel(ID), {**PROCESSING, "cancellation_requested": True}, f"POST /v1/extractions/{ID}/cancel", "",
+        None,
+    ),
+    "delete": (lambda c: c.delete(ID), {"success": True}, f"DELETE /v1/extractions/{ID}", "", None),
+    "answers": (
+        lambda c: c.answer(ID, [{"question_id": "q", "accept_recommended": True}]), PROCESSING,
+        f"POST /v1/extractions/{ID}/answers", "", {"answers": [{"question_id": "q", "accept_recommended": True}]},
+    ),
+}  # fmt: skip
+UNDER_OUR_ID = ["session", "parts", "complete", "submit", "cancel"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_each_call_is_one_request_with_the_key_and_a_body_only_where_it_has_one(
+    server: ScriptedServer, client: InvoiceDataExtraction, route: str
+) -> None:
+    ask, answer, target, _, body = ROUTES[route]
+    server.play(Answer.json(answer))
+    ask(client)
+    [seen] = server.seen
+    assert f"{seen.method} {seen.target}" == target
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert seen.headers["accept"] == "application/json"
+    assert seen.headers.get("content-type") == (None if body is None else "application/json")
+    assert (json.loads(seen.body) if seen.body else None) == body
+
+
+@pytest.mark.parametrize("route", [name for name, row in ROUTES.items() if row[3]])
+def test_each_body_is_what_the_vendors_contract_allows(
+    server: ScriptedServer, client: InvoiceDataExtraction, route: str
+) -> None:
+    ask, answer, _, schema, _ = ROUTES[route]
+    validator = schema_of(schema)
+    server.play(Answer.json(answer))
+    ask(client)
+    validator.validate(json.loads(server.seen[0].body))
+
+
+@pytest.mark.parametrize("route", UNDER_OUR_ID)
+@pytest.mark.parametrize(
+    "step",
+    [Drop(), Drop(reset=True), Answer(500), Answer(502, b"<html>", {"Content-Type": "text/html"}), Answer(503),
+     Answer(504), Answer(200, b"<html>", {"Content-Type": "text/html"}), Answer(200, b'{"success": tr'),
+     Answer(200, b'{"success": true}', claims=99, cut_after=17), Answer.json([])],
+    ids=str,
+)  # fmt: skip
+def test_work_under_an_id_of_ours_may_be_asked_for_again_whatever_became_of_the_answer(
+    server: ScriptedServer, client: InvoiceDataExtraction, route: str, step: Answer | Drop
+) -> None:
+    server.play(step)
+    with pytest.raises(TransientError):
+        ROUTES[route][0](client)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("step", [Drop(), Answer(500), Answer(200, b"<html>"), Answer.json([])], ids=str)
+def test_answers_to_questions_have_no_id_and_are_never_sent_twice(
+    server: ScriptedServer, client: InvoiceDataExtraction, step: Answer | Drop
+) -> None:
+    server.play(step)
+    with pytest.raises(UnknownOutcome):
+        ROUTES["answers"][0](client)
+
+
+@pytest.mark.parametrize("route", [name for name in ROUTES if name not in (*UNDER_OUR_ID, "answers")])
+def test_a_page_for_people_in_place_of_an_answer_stops_the_source(
+    server: ScriptedServer, client: InvoiceDataExtraction, route: str
+) -> None:
+    server.play(Answer(200, b"<html>Please sign in</html>", {"Content-Type": "text/html"}))
+    with pytest.raises(ContractError):
+        ROUTES[route][0](client)
+
+
+@pytest.mark.parametrize("route", [name for name in ROUTES if "status" not in name])
+def test_a_success_that_says_it_failed_is_an_error_by_its_envelope(
+    server: ScriptedServer, client: InvoiceDataExtraction, route: str
+) -> None:
+    refusal = {"code": "RATE_LIMITED", "message": "slow", "retryable": True, "details": {"retry_after": 7}}
+    server.play(Answer.json({"success": False, "error": refusal}))
+    with pytest.raises(TransientError) as caught:
+        ROUTES[route][0](client)
+    assert caught.value.retry_after == 7
+
+
+def test_a_status_without_a_status_is_an_error_by_its_envelope(
+    server: ScriptedServer, client: InvoiceDataExtraction
+) -> None:
+    server.play(Answer.json({"success": False, "error": {"code": "NEW", "message": "m", "retryable": True}}))
+    with pytest.raises(TransientError, match="NEW"):
+        client.extraction(ID)
+
+
+WRONG_ANSWERS = {
+    "session": [{**SESSION, "upload_session_id": "sess:2"}],
+    "parts": [{**PARTS, "file_id": "f:2"}, {**PARTS, "upload_session_id": "x"}],
+    "complete": [{**COMPLETE, "file_id": "f:2"}, {**COMPLETE, "upload_session_id": "sess:2"}],
+    "status": [{**PROCESSING, "extraction_id": OTHER}, {"status": "processing", "success": True}],
+    "results": [{**PAGE, "extraction_id": OTHER}, {**PAGE, "offset": 7}, {**PAGE, "row_count": 2}],
+    "details": [{"success": True, "extraction": {**FAILED, "extraction_id": OTHER}}, {"success": True}],
+    "cancel": [{**PROCESSING, "cancellation_requested": True, "extraction_id": OTHER}, {**FAILED, "success": True, "extraction_id": OTHER}],
+    "output": [{"download_url": "https://s.test/d", "format": "xlsx"}, {"format": "csv"}, {"download_url": None}],
+    "balance": [{"success": True}, {"success": True, "credits_balance": "5", "credits_reserved": 0}, {"credits_balance": 5, "credits_reserved": 0}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "answer"), [(name, one) for name, many in WRONG_ANSWERS.items() for one in many])
+def test_an_answer_about_something_else_is_never_attached(
+    server: ScriptedServer, client: InvoiceDataExtraction, route: str, answer: Any
+) -> None:
+    server.play(Answer.json(answer))
+    with pytest.raises(ContractError):
+        ROUTES[route][0](client)
+
+
+INCOMPLETE_ANSWERS = {
+    "session": [{"success": True}, {**SESSION, "files": SESSION["files"][:1]},
+                {**SESSION, "files": [{"file_id": "f1", "part_size": 0}, {"file_id": "f:2", "part_size": "x"}]}],
+    "parts": [{"success": True}, {**PARTS, "part_urls": PARTS["part_urls"][:1]},
+              {**PARTS, "part_urls": [{"part_number": 1, "url": None}, {"part_number": 2, "url": "https://s.test"}]}],
+    "complete": [{**COMPLETE, "status": "pending"}],
+    "submit": [{"success": True}, {"success": True, "extraction_id": ""}, {"success": True, "extraction_id": "a/b"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "answer"), [(n, one) for n, many in INCOMPLETE_ANSWERS.items() for one in many])
+def test_a_success_that_lacks_what_was_asked_for_is_asked_for_again(
+    server: ScriptedServer, client: InvoiceDataExtraction, route: str, answer: Any
+) -> None:
+    server.play(Answer.json(answer))
+    with pytest.raises(TransientError):
+        ROUTES[route][0](client)
+
+
+def test_the_spendable_credits_are_those_that_nobody_holds(
+    server: ScriptedServer, client: InvoiceDataExtraction
+) -> None:
+    server.play(Answer.json({"success": True, "credits_balance": 50, "credits_reserved": 53}))
+    assert client.balance().spendable == -3
+
+
+def test_a_session_tells_how_each_file_is_cut(server: ScriptedServer, client: InvoiceDataExtraction) -> None:
+    server.play(Answer.json({**SESSION, "new_field": [1]}))
+    assert client.open_session("sess:1", FILES).part_sizes == {"f1": 8, "f:2": 8}
+
+
+def test_a_file_that_was_complete_before_is_complete(server: ScriptedServer, client: InvoiceDataExtraction) -> None:
+    server.play(Answer.json({"success": True, "file_id": "f1"}))
+    client.complete("sess:1", "f1", {1: '"a"'})
+
+
+def test_an_extraction_under_a_known_submission_id_is_the_one_there_was(
+    server: ScriptedServer, client: InvoiceDataExtraction
+) -> None:
+    server.play(Answer.json(SUBMITTED, 202))
+    assert [client.submit(SUBMISSION) for _ in range(2)] == [ID, ID]
+    assert server.seen[0].body == server.seen[1].body
+
+
+def test_a_completed_extraction_tells_all_and_keeps_no_address(
+    server: ScriptedServer, client: InvoiceDataExtraction
+) -> None:
+    server.play(Answer.json(COMPLETED))
+    found = client.extraction(ID)
+    assert (found.status, found.is_over, found.credits_deducted, found.credits_balance) == ("completed", True, 2, 48)
+    assert found.pages.successful == (SuccessfulPage("a.pdf", 1), SuccessfulPage("a.pdf", 2))
+    assert found.pages.failed == (FailedPage("b.pdf", 1, "TOO_LARGE", "Page"),)
+    assert found.notes == (Note("Totals", "Two totals."),)
+    assert found.review_items == (ReviewItem("Check", ("Total",), (2,), ("a.pdf (Page 2)",)),)
+    assert found.output_expires_at == dt.datetime(2026, 6, 30, tzinfo=dt.UTC)
+    assert "very-secret" not in repr(found)
+
+
+def test_a_failed_task_is_a_state_though_it_says_no_success(
+    server: ScriptedServer, client: InvoiceDataExtraction
+) -> None:
+    server.play(Answer.json(FAILED))
+    found = client.extraction(ID)
+    assert found.is_over
+    assert found.error == TaskError("ENCRYPTED_FILE", "Locked", False, ("a.pdf",))
+
+
+@pytest.mark.parametrize(
+    ("status", "is_over"),
+    [("processing", False), ("input_required", False), ("cancelled", True), ("queued_for_review", False)],
+)
+def test_only_three_words_are_the_end(
+    server: ScriptedServer, client: InvoiceDataExtraction, status: str, is_over: bool
+) -> None:
+    server.play(Answer.json({"success": True, "status": status, "extraction_id": ID, "credits_deducted": None}))
+    found = client.extraction(ID)
+    assert (found.status, found.is_over, found.credits_deducted) == (status, is_over, None)
+
+
+def test_a_held_call_is_given_the_time_it_is_held(server: ScriptedServer) -> None:
+    slow = Answer(200, json.dumps(PROCESSING).encode(), {"Content-Type": "application/json"}, drip=0.006)
+    server.play(slow)
+    with make_session() as session:
+        hasty = InvoiceDataExtraction(f"{server.url}/v1", KEY, session, deadline=0.3)
+        with pytest.raises(TransientError, match=r"within 0\.3 s"):
+            hasty.extraction(ID)
+        assert hasty.extraction(ID, wait=30).progress == 42
+
+
+@pytest.mark.parametrize("wait", [0, 46, -1])
+def test_no_other_wait_is_asked_for(server: ScriptedServer, client: InvoiceDataExtraction, wait: int) -> None:
+    with pytest.raises(ContractError):
+        client.extraction(ID, wait=wait)
+    assert server.seen == []
+
+
+def test_cancelling_is_noted_or_was_done_before(server: ScriptedServer, client: InvoiceDataExtraction) -> None:
+    noted = {**PROCESSING, "cancellation_requested": True, "cancel_requested_at": "2026-01-05T10:00:00Z"}
+    done = {"success": True, "status": "cancelled", "extraction_id": ID, "cancellation_reason": "user"}
+    server.play(Answer.json(noted), Answer.json(done))
+    assert client.cancel(ID) == CancelRequested(ID, dt.datetime(2026, 1, 5, 10, tzinfo=dt.UTC))
+    cancelled = client.cancel(ID)
+    assert (cancelled.status, cancelled.cancellation_reason) == ("cancelled", "user")
+    assert "content-type" not in server.seen[0].headers
+
+
+def test_details_tell_how_it_was_asked_for(server: ScriptedServer, client: InvoiceDataExtraction) -> None:
+    record = {
+        **COMPLETED, "submission_id": "sub:1", "task_name": "batch", "created_at": "2026-01-05T10:00:00+02:00",
+        "file_names": ["a.pdf"], "prompt": FIELDS, "options": {"json_typed_values": True},
+    }  # fmt: skip
+    server.play(Answer.json({"success": True, "extraction": record}))
+    details = client.details(ID)
+    assert (details.submission_id, details.file_names, details.prompt) == ("sub:1", ("a.pdf",), FIELDS)
+    assert details.created_at == dt.datetime(2026, 1, 5, 8, tzinfo=dt.UTC)
+    assert details.extraction.pages.failed_count == 1
+
+
+def test_the_list_is_turned_to_its_end(server: ScriptedServer, client: InvoiceDataExtraction) -> None:
+    entry = {"extraction_id": ID, "submission_id": "sub:1", "status": "failed", "created_at": "2026-01-05T10:00:00Z"}
+    first = {"success": True, "extractions": [entry], "has_more": True, "next_cursor": "c/1"}
+    last = {"success": True, "extractions": [{"extraction_id": OTHER}], "has_more": False, "next_cursor": None}
+    server.play(Answer.json(first), Answer.json(last))
+    after = dt.datetime(2026, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1)))
+    found = list(client.extractions(created_after=after, status="failed", limit=1))
+    moment = dt.datetime(2026, 1, 5, 10, tzinfo=dt.UTC)
+    assert found == [ExtractionSummary(ID, "sub:1", "failed", moment), ExtractionSummary(OTHER, None, None, None)]
+    asked = {"limit": "1", "created_after": "2026-01-01T00:00:00Z", "status": "failed"}
+    assert [seen.query for seen in server.seen] == [asked, {**asked, "cursor": "c/1"}]
+
+
+ENDLESS = [{"has_more": True, "next_cursor": "same"}, {"has_more": True, "next_cursor": None}, {"next_cursor": None}]
+
+
+@pytest.mark.parametrize("more", [*ENDLESS, {"extractions": [{}]}, {"extractions": None}, {"extractions": ["x"]}])
+def test_a_list_that_may_not_be_whole_is_unusable(
+    server: ScriptedServer, client: InvoiceDataExtraction, more: Any
+) -> None:
+    server.play(Answer.json({"success": True, "extractions": [], **more}))
+    with pytest.raises(ContractError):
+        list(client.extractions())
+    assert len(server.seen) <= 2
+
+
+def test_an_instant_without_a_zone_is_not_guessed(client: InvoiceDataExtraction) -> None:
+    with pytest.raises(ValueError, match="no zone"):
+        client.extractions(created_after=dt.datetime(2026, 1, 1))  # noqa: DTZ001  the point of the test
+
+
+BAD_IDS = ["", ".", "..", "a/b", "a?b", "a b", "ä", "x" * 201, "a\n"]
+
+
+@pytest.mark.parametrize("one", BAD_IDS)
+def test_an_id_of_ours_that_the_vendor_would_refuse_is_not_sent(
+    server: ScriptedServer, client: InvoiceDataExtraction, one: str
+) -> None:
+    asks: list[Ask] = [
+        lambda c: c.open_session(one, FILES),
+        lambda c: c.open_session("s", [FileToUpload(one, "a.pdf", 1)]),
+        lambda c: c.part_urls(one, "f", [1]),
+        lambda c: c.complete("s", one, {1: '"a"'}),
+        lambda c: c.submit(Submission(one, "s", ["f"], "task", "No", "per_invoice")),
+        lambda c: c.submit(Submission("x", "s", ["f", one], "task", "No", "per_invoice")),
+        lambda c: c.extraction(one),
+        lambda c: c.delete(one),
+    ]
+    for ask in asks:
+        with pytest.raises(ContractError):
+            ask(client)
+    assert server.seen == []
+
+
+def test_what_the_vendor_would_refuse_or_misread_is_not_sent(
+    server: ScriptedServer, client: InvoiceDataExtraction
+) -> None:
+    asks: list[Ask] = [
+        lambda c: c.open_session("s", []),
+        lambda c: c.open_session("s", [FileToUpload("f", "a.pdf", 1), FileToUpload("f", "b.pdf", 1)]),
+        lambda c: c.open_session("s", [FileToUpload("f", "a.pdf", 1), FileToUpload("g", "a.pdf", 1)]),
+        lambda c: c.part_urls("s", "f", []),
+        lambda c: c.part_urls("s", "f", [0]),
+        lambda c: c.part_urls("s", "f", range(1, 1002)),
+        lambda c: c.complete("s", "f", {}),
+        lambda c: c.complete("s", "f", {1: '"a"', 3: '"c"'}),
+        lambda c: c.submit(Submission("x", "s", ["f"], "task", "No", "automatic")),  # type: ignore[arg-type]
+        lambda c: c.results_page(ID, -1, 10),
+        lambda c: c.results_page(ID, 0, 1001),
+    ]
+    for ask in asks:
+        with pytest.raises(ContractError):
+            ask(client)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_server_that_drips_is_left_in_time(server: ScriptedServer, route: str) -> None:
+    server.play(Answer(200, b" " * 5000, {"Content-Type": "application/json"}, drip=0.05))
+    with make_session() as session:
+        hasty = InvoiceDataExtraction(f"{server.url}/v1", KEY, session, deadline=0.2)
+        ask = ROUTES["status" if route == "held status" else route][0]
+        with pytest.raises(InvoicesError, match=r"within 0\.2 s"):
+            ask(hasty)
+
+
+def test_the_client_does_not_show_its_key(server: ScriptedServer, client: InvoiceDataExtraction) -> None:
+    assert KEY not in repr(client)
+    server.react(lambda seen: Answer.json({"error": {"code": "X", "message": told(seen), "retryable": False}}, 400))
+    with pytest.raises(InvoicesError) as caught:
+        client.balance()
+    assert KEY not in str(caught.value)
+    assert "hidden" in str(caught.value)
+
+
+def told(seen: Seen) -> str:
+    return f"You sent {seen.headers['authorization']} and {KEY}"
+
+
+@pytest.mark.parametrize("url", ["http://api.test/v1", "https://u:p@api.test/v1", "", "ftp://x"])
+def test_a_key_is_not_sent_to_an_unsafe_address(url: str) -> None:
+    with make_session() as session, pytest.raises(ConfigurationError):
+        InvoiceDataExtraction(url, KEY, session)
+
+
+def schema_of(name: str) -> Any:
+    path = CONTRACT / "02-invoice-data-extraction.yaml"
+    if not path.exists():
+        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("yaml")
+    document = yaml.safe_load(path.read_text("utf-8"))
+    return jsonschema.Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"})
+
+
+def test_the_states_these_tests_play_are_the_contracts() -> None:
+    for state in (PROCESSING, COMPLETED, FAILED):
+        schema_of("StatusResponse").validate(state)
+    schema_of("Session").validate(SESSION)
+    schema_of("PartsResponse").validate(PARTS)
+    schema_of("CompleteResponse").validate(COMPLETE)
+    schema_of("Results").validate(PAGE)
+
+
+def test_money_stays_exact(server: ScriptedServer, client: InvoiceDataExtraction) -> None:
+    body = json.dumps({**PAGE, "rows": "ROWS"}).replace('"ROWS"', '[{"Total": 1250.10, "No": "", "Due": null}]')
+    server.play(Answer(200, body.encode(), {"Content-Type": "application/json"}))
+    [row] = client.results(ID).rows
+    assert row == {"Total": Decimal("1250.10"), "No": "", "Due": None}
+    assert str(row["Total"]) == "1250.10"
