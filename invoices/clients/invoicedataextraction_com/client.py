@@ -219,7 +219,9 @@ class InvoiceDataExtraction:
         try:
             return self._api.post(f"uploads/sessions/{session_id}/{route}", body, has_own_id=True)
         except NotFound as error:
-            raise SessionGone(str(error)) from None
+            gone = SessionGone(str(error))
+            gone.request_id = error.request_id  # which the sentence has already
+            raise gone from None
 
     def _listed(self, params: Mapping[str, str]) -> Iterator[ExtractionSummary]:
         cursors: list[str] = []
