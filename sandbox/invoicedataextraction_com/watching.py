@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime as dt
 import itertools
@@ -121,7 +122,10 @@ async def _held(vendor: Vendor, request: Request, api_key: str, row: Row, wait: 
         now = vendor.now(api_key)
         if row["due"] is not None and row["due"] <= now:
             break  # only polls are lacking
-        await vendor.change(row["id"], left if row["due"] is None else min(left, row["due"] - now))
+        try:
+            await vendor.change(row["id"], left if row["due"] is None else min(left, row["due"] - now))
+        except asyncio.CancelledError:
+            break  # the server stops; whoever waits is told how things stand
         vendor.extractions.settle(api_key, vendor.now(api_key))
         row = vendor.found(request, api_key)
     return row

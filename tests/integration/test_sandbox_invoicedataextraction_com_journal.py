@@ -18,9 +18,8 @@ def test_charges_of_an_older_sandbox_are_those_of_its_only_vendor(tmp_path: Path
         connection.execute("INSERT INTO charges VALUES (1, '', 'sk_test_a', 'inv_1', 'aa', 1)")
     for _ in range(2):
         with closing(Journal(tmp_path)) as journal, journal.writing() as connection:
-            connection.execute(
-                "INSERT INTO charges (at, api_key, job_id, document_sha256, pages, vendor) VALUES ('','k','x','bb',2,'v')"
-            )
+            columns = "(at, api_key, job_id, document_sha256, pages, vendor)"
+            connection.execute(f"INSERT INTO charges {columns} VALUES ('', 'k', 'x', 'bb', 2, 'v')")
     assert [charge["vendor"] for charge in read(tmp_path)["charges"]] == ["smartbills_com", "v", "v"]
 
 
