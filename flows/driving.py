@@ -51,6 +51,13 @@ def drive(house: House, stages: Sequence[ModuleType], report: Report, call: Call
 
 
 @contextmanager
+def showing_progress(name: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show progress of a single piece of work whose size is not known; yield what is told how much is done."""
+    with _progress() as progress:
+        yield partial(progress.advance, progress.add_task(name, total=None, unit=unit))
+
+
+@contextmanager
 def _progress() -> Iterator[Progress]:
     console = Console(file=sys.stderr)
     columns = (

@@ -118,6 +118,21 @@ def export(
 
 
 @app.command()
+def plan(inbox: Inbox = None, samples: Samples = False, settings: SettingsFile = None, as_json: AsJson = False) -> None:
+    """Tell what a run would do, whom it would ask and what that takes; nothing is written, no paid call is made."""
+    from flows.driving import showing_progress
+    from flows.planning import as_text
+    from flows.planning import plan as look_ahead
+
+    with _plainly(), open_house(_settings(settings, inbox, samples)) as house:
+        with showing_progress("look", "documents") as tick:
+            planned = look_ahead(house, tick)
+        typer.echo(as_text(planned))
+        if as_json:
+            typer.echo(json.dumps(planned))
+
+
+@app.command()
 def status(settings: SettingsFile = None, as_json: AsJson = False) -> None:
     """Show where every document, receipt and export stands."""
     from flows.telling import standing, summary

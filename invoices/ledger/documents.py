@@ -125,6 +125,16 @@ def pending_among(connection: Connection, stage: Stage, among: Iterable[str]) ->
     return sorted(found, key=lambda document: document.sequence)
 
 
+def known_among(connection: Connection, among: Iterable[str]) -> set[str]:
+    """Return which of the hashes are of documents that the ledger has."""
+    found: set[str] = set()
+    for some in chunks(among):
+        found.update(
+            connection.scalars(select(documents.c.document_sha256).where(documents.c.document_sha256.in_(some)))
+        )
+    return found
+
+
 def pending_count(connection: Connection, stage: Stage) -> int:
     """Return how many documents wait for ``stage``."""
     return connection.scalar(select(func.count()).where(text(IS_PENDING), documents.c.stage == stage)) or 0

@@ -38,7 +38,7 @@ class Ledger:
         Raises:
             ConfigurationError: the database cannot be opened, or a later version of this project wrote it.
         """
-        self._now = now
+        self.now = now
         self._engine = _engine(url)
         is_sqlite = self._engine.dialect.name == "sqlite"  # whose transactions are snapshots as they are
         self._snapshots = (
@@ -62,7 +62,7 @@ class Ledger:
         """Write everything in the block or nothing; concurrent writers wait for each other."""
         with self._engine.connect() as connection, connection.begin():
             _begin(connection, "BEGIN IMMEDIATE")
-            yield Transaction(connection, _next(connection, "revision"), self._now())
+            yield Transaction(connection, _next(connection, "revision"), self.now())
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

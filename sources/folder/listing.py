@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 LEFTOVER_FILES = (
@@ -78,6 +79,16 @@ def look_at(path: Path) -> Entry | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return Entry(path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+
+
+def open_plainly(path: Path) -> BufferedReader:
+    """Open a regular file for reading, following no link and waiting for nothing; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.fdopen(descriptor, "rb")
+    except OSError:  # a folder by now
+        os.close(descriptor)
+        raise
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

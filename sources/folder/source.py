@@ -17,7 +17,7 @@ from invoices.documents.sniffing import HEAD, media_type
 from invoices.errors import ConfigurationError
 from invoices.ledger.documents import Sighting
 from invoices.model import sighting_id
-from sources.folder.listing import Entry, list_files, look_at
+from sources.folder.listing import Entry, list_files, look_at, open_plainly
 
 SOURCE_KIND = "folder"
 PAGE_SIZE = 200  # sightings per page, and so per transaction of whoever records them
@@ -130,7 +130,7 @@ def _settled(
 def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> Sighting | None:
     """Keep the bytes of one file, read through one descriptor; None if it changed meanwhile or cannot be read."""
     try:
-        opened = _open(entry.path)
+        opened = open_plainly(entry.path)
     except OSError as error:
         seen.unreadable.append(f"{entry.location!r} cannot be read: {error.strerror}")
         return None
@@ -154,12 +154,3 @@ def _take(source_name: str, entry: Entry, store: Store, seen: Seen) -> Sighting 
         file_name=entry.location.rpartition("/")[2],
         fingerprint=entry.fingerprint,
     )
-
-
-def _open(path: Path) -> BinaryIO:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return os.fdopen(descriptor, "rb")
-    except OSError:  # a folder by now
-        os.close(descriptor)
-        raise
