@@ -25,7 +25,7 @@ from invoices.clients.invoicedataextraction_com.asking import (
     succeeded,
 )
 from invoices.clients.invoicedataextraction_com.errors import SessionGone, of_success
-from invoices.clients.invoicedataextraction_com.reading import details_of, extraction_of, integer
+from invoices.clients.invoicedataextraction_com.reading import UnknownPage, details_of, extraction_of, integer
 from invoices.clients.invoicedataextraction_com.results import all_results, results_page_of, rows_of_file
 from invoices.clients.invoicedataextraction_com.storage import Storage
 from invoices.clients.invoicedataextraction_com.values import (
@@ -251,7 +251,7 @@ def _extraction(reply: Reply, fields: Fields, extraction_id: str) -> Extraction:
         raise ContractError(f"{reply.call} does not answer about {extraction_id!r}")
     try:
         return extraction_of(extraction_id, status, fields, reply.call.secrets)
-    except ValueError as error:
+    except UnknownPage as error:
         raise reply.unreadable(str(error)) from None
 
 

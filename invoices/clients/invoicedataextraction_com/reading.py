@@ -1,7 +1,7 @@
 """From this vendor's JSON objects to values: what is missing is None or empty, what would be lost in silence is kept.
 
 Source: contract sheet 02 §2.6 and §4.2. A note or a review item in a shape we do not know is still a warning, so it
-comes out as text. A page that cannot be attributed raises ValueError, which the client turns into one of our errors.
+comes out as text.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ Fields = Mapping[str, Any]
 LONGEST_WARNING = 5_000  # characters
 
 
+class UnknownPage(ValueError):
+    """A page that is of no file or has no number; the client turns it into one of our errors."""
+
+
 def extraction_of(extraction_id: str, status: str, fields: Fields, secrets: Sequence[str] = ()) -> Extraction:
-    """Return an extraction's state; raises ValueError where a page cannot be attributed."""
+    """Return an extraction's state; raises UnknownPage."""
     return Extraction(
         id=extraction_id,
         status=status,
@@ -136,7 +140,7 @@ def _reasons(pages: Fields) -> Iterator[FailedPage]:
         for place in _list(reason.get("affected_pages")):
             name = text(place, "file_name") if isinstance(place, dict) else None
             if name is None:
-                raise ValueError("a failed page has no file name")
+                raise UnknownPage("a failed page has no file name")
             numbers: list[int | None] = [number for number in _list(place.get("pages")) if isinstance(number, int)]
             for number in numbers or [None]:
                 yield FailedPage(name, number, code, message)
@@ -145,7 +149,7 @@ def _reasons(pages: Fields) -> Iterator[FailedPage]:
 def _page(entry: Any) -> tuple[str, int]:
     name, page = (text(entry, "file_name"), whole(entry, "page")) if isinstance(entry, dict) else (None, None)
     if name is None or page is None:
-        raise ValueError("a page has no file name or no number")
+        raise UnknownPage("a page has no file name or no number")
     return name, page
 
 

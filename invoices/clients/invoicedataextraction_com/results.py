@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from invoices.clients.invoicedataextraction_com.asking import Fields, check_about
-from invoices.clients.invoicedataextraction_com.reading import pages_of, review_items_of
+from invoices.clients.invoicedataextraction_com.reading import UnknownPage, pages_of, review_items_of
 from invoices.clients.invoicedataextraction_com.values import Results, ResultsPage
 from invoices.clients.json_text import NotStrictJson, parse
 from invoices.clients.transport import Reply
@@ -28,7 +28,7 @@ def results_page_of(reply: Reply, fields: Fields, extraction_id: str, offset: in
         raise reply.unreadable(f"it does not tell where the rows after {offset + len(rows)} are")
     try:
         pages = pages_of(fields.get("pages"))
-    except ValueError as error:
+    except UnknownPage as error:
         raise reply.unreadable(str(error)) from None
     return ResultsPage(
         extraction_id=extraction_id,
