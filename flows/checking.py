@@ -14,7 +14,7 @@ from invoices.documents.reading import Readers
 from invoices.errors import ConfigurationError
 from invoices.ledger import Ledger
 from invoices.ledger.changes import loaded_revision, row_counts
-from invoices.settings import Settings
+from invoices.settings import PAID_EXTRACTORS, Settings
 from transforms.loading.release import released_revision
 from transforms.loading.working import is_complete
 
@@ -62,7 +62,7 @@ def _vendors(settings: Settings) -> Iterator[Check]:
     if settings.rehearses:
         yield _check("vendors", True, "no key is set: runs rehearse against the sandbox")
         return
-    for name in ("smartbills_com", "smartbills_io"):
+    for name in (*PAID_EXTRACTORS, "smartbills_io"):
         part = getattr(settings, name)
         set_up = part.api_key is not None
         yield _check(name, True, part.base_url if set_up else "no key is set: what needs it waits")

@@ -33,7 +33,11 @@ def outcome(house: House, report: Report) -> dict[str, Any]:
             "new": report.new_documents,
             "by_state": now["documents"]["by_state"],
         },
-        "paid": {"calls": report.paid_calls, "pages": report.paid_pages},
+        "paid": {
+            "calls": report.paid_calls,
+            "pages": report.paid_pages,
+            "by_extractor": {name: dict(counts) for name, counts in report.asked.items()},
+        },
         "receipts": {
             "published": report.receipts["published"],
             "waiting": now["receipts"]["waiting"],
@@ -88,9 +92,20 @@ def _opening(house: House, report: Report | None) -> str:
     if house.rehearses:
         lines.append("REHEARSAL: no vendor key is set, so the sandbox stood in for every remote API.")
     if report is not None:
-        paid = f"{report.paid_calls} paid calls" if report.paid_calls else "no paid call"
-        lines.append(f"{report.new_documents} new documents, {paid}, {report.total_seconds:.1f} s.")
+        paid = f"{_count(report.paid_pages, 'page')} paid for" if report.paid_calls else "no paid call"
+        lines.append(f"{_count(report.new_documents, 'new document')}, {paid}, {report.total_seconds:.1f} s.")
+        lines += [_asked(name, counts) for name, counts in report.asked.items() if counts.total()]
     return "\n".join(lines)
+
+
+def _asked(name: str, counts: Counter[str]) -> str:
+    told = f"  {name}: {counts['answered']} answered, {counts['pages']} pages paid for"
+    told += f", {counts['passed_on']} passed on to the next" if counts["passed_on"] else ""
+    return told + (f", {counts['set_aside']} set aside" if counts["set_aside"] else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _documents(house: House) -> str:
