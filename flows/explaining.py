@@ -84,13 +84,19 @@ def _asked(asked: Mapping[str, Any]) -> Iterator[str]:
         return
     flag = "; POSSIBLY CHARGED TWICE: an earlier outcome is unknown" if asked["possible_double_charge"] else ""
     if asked["submitted_at"]:
-        yield f"{_at(asked['requested_at'])}  submitted to {who}{remote}, {asked['pages_charged']} charged{flag}"
+        yield f"{_at(asked['requested_at'])}  submitted to {who}{remote}, {_pages(asked)}{flag}"
     else:
         known = "whether it arrived is not known" if asked["status"] in ("intended", "unknown") else "refused"
         yield f"{_at(asked['requested_at'])}  to be sent to {who}; {known}{flag}"
     if asked["answered_at"]:
         said = f": {asked['message']}" if asked["message"] else ""
         yield f"{_at(asked['answered_at'])}  {asked['status']} by {who}{said}"
+
+
+def _pages(asked: Mapping[str, Any]) -> str:
+    pages = asked["pages_charged"]
+    told = f"{pages} page{'' if pages == 1 else 's'} charged"
+    return f"{told} in batch {asked['batch_id']}" if asked["batch_id"] else told
 
 
 def _judged(candidate: Mapping[str, Any], findings: list[Mapping[str, Any]]) -> Iterator[str]:
