@@ -125,6 +125,8 @@ class House:
 
     def let_go(self) -> None:
         """Give back whatever is in hand."""
+        if "worker" not in vars(self):  # nobody took anything
+            return
         with self.ledger.reading() as connection:
             if self.worker.name not in holders(connection):
                 return
