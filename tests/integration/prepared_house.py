@@ -12,7 +12,7 @@ from flows.stages import load
 from invoices.house import House
 from invoices.ledger import Transaction
 from invoices.ledger.documents import Sighting, State, record_sighting, settle
-from invoices.ledger.extractions import advance, intend, record_answer
+from invoices.ledger.extractions import Terms, advance, intend, record_answer
 from invoices.ledger.judgements import Candidate, Finding, record_judgement
 from invoices.model import extraction_id, invoice_id, sighting_id
 from invoices.receipts.publishing import PUBLISHER
@@ -93,7 +93,7 @@ def fill(house: House) -> None:
             tx, sha("scan"), stage="ask", state="waiting", reason_code="submitted",
             reason="Submitted to smartbills.com; not answered yet.",
         )  # fmt: skip
-        intend(tx, "x-scan", sha("scan"), "smartbills_com")
+        intend(tx, Terms("smartbills_com"), "x-scan", sha("scan"), pages=1, run="a run")
         advance(
             tx, "x-scan", "submitted", remote_id="job-7", submitted_at=tx.at, pages_charged=1,
             possible_double_charge=True,

@@ -18,6 +18,7 @@ from invoices.errors import ConfigurationError, ContractError
 from invoices.exports import verify
 from invoices.house import House
 from invoices.ledger.batches import assign, export_batch_list, export_counts, waiting_invoices
+from invoices.ledger.extractions import Terms, intend
 from invoices.ledger.outbox import move, outgoing
 from invoices.receipts.publishing import PUBLISHER
 from invoices.report import Report
@@ -80,7 +81,7 @@ def test_the_outcome_is_one_json_object_with_what_was_promised(finished: House) 
     report.seconds = {"collect": 0.25, "read": 0.5}
     told = json.loads(json.dumps(outcome(finished, report)))
     assert told["documents"]["seen"] == told["documents"]["new"] == 6
-    assert told["paid"] == {"calls": 1, "pages": 2}
+    assert told["paid"] == {"calls": 1, "pages": 2, "by_extractor": {}}
     assert told["receipts"] == {"published": 1, "waiting": 1, "failed": 0}
     assert told["exports"] == {"batches": 1, "invoices": 2}
     assert told["seconds"] == 0.75
@@ -138,7 +139,7 @@ def test_the_story_of_a_waiting_document_tells_of_a_possible_double_charge(finis
 def test_what_was_only_meant_to_be_submitted_is_not_said_to_be(house: House) -> None:
     with house.ledger.transaction() as tx:
         document = see(tx, "meant")
-        prepared_house.intend(tx, "x", document, "smartbills_com")
+        intend(tx, Terms("smartbills_com"), "x", document, pages=1, run="a run")
     text = as_text(stories(house, "meant.pdf")[0])
     assert "submitted to smartbills_com" not in text
     assert "whether it arrived is not known" in text

@@ -73,7 +73,7 @@ def test_one_real_key_makes_a_house_real(home: Settings) -> None:
     with opened(half) as house, house.exclusively():
         house.claim()
         assert house.smartbills_io is not None
-        assert house.smartbills_com is None
+        assert house.asking.order == []
     with pytest.raises(ConfigurationError):
         work(home)
 
@@ -81,15 +81,16 @@ def test_one_real_key_makes_a_house_real(home: Settings) -> None:
 def test_clients_and_budgets_follow_the_settings_and_show_no_key(home: Settings) -> None:
     settings = real(home).model_copy(update={"vendor_minute_seconds": 6.0})
     with opened(settings) as house:
-        assert "sk-" not in f"{house.smartbills_com!r} {house.smartbills_io!r}"
-        assert house.smartbills_com_budget.scale == house.smartbills_io_budget.scale == 0.1
-        assert house.smartbills_com_budget is house.smartbills_com_budget
+        assert "sk-" not in f"{house.smartbills_io!r} {house.asking!r} {house.buckets!r}"
+        assert house.asking.order == ["smartbills_com"]
+        assert house.smartbills_io_budget.scale == 0.1
+        assert house.smartbills_io_budget is house.smartbills_io_budget
 
 
 def test_without_a_key_there_is_no_client(house: House) -> None:
-    assert house.smartbills_com is None
+    assert house.asking.order == []
     assert house.smartbills_io is None
-    assert house.smartbills_com_budget.scale == 1.0
+    assert house.smartbills_io_budget.scale == 1.0
 
 
 def test_what_the_vendors_need_is_closed_with_the_house(home: Settings) -> None:

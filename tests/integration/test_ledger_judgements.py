@@ -22,7 +22,16 @@ from invoices.ledger.batches import (
 )
 from invoices.ledger.changes import LOADABLE, WATERMARK, changed_rows, latest_revision, loaded_revision, row_counts
 from invoices.ledger.documents import Sighting, record_sighting
-from invoices.ledger.extractions import advance, answers, extraction_rows, intend, jobs_of, record_answer, remote_ids
+from invoices.ledger.extractions import (
+    Terms,
+    advance,
+    answers,
+    extraction_rows,
+    intend,
+    jobs_of,
+    record_answer,
+    remote_ids,
+)
 from invoices.ledger.judgements import (
     Candidate,
     Finding,
@@ -52,6 +61,10 @@ def candidate(invoice: str, verdict: str = "accepted", **values: Any) -> Candida
 
 def finding(invoice: str | None, rule: str = "BR-CO-15") -> Finding:
     return Finding(invoice, DOCUMENT, rule, "critical", f"{rule} does not hold.")
+
+
+def ask(tx: Transaction, extraction: str, document: str, **values: Any) -> None:
+    intend(tx, Terms("smartbills_com"), extraction, document, pages=1, run="a run", **values)
 
 
 def judge(ledger: Ledger, judged: Iterable[Candidate], broken: Iterable[Finding] = ()) -> None:
@@ -261,9 +274,9 @@ def test_answers_are_the_latest_of_each_document_in_the_order_of_arrival(ledger:
         see(tx, first)
         see(tx, second)
         record_answer(tx, "x2", second, "einvoice", '"2"')
-        intend(tx, "x1", first, "smartbills_com")
+        ask(tx, "x1", first)
         advance(tx, "x1", "failed", answered_at=tx.at)
-        intend(tx, "x1b", first, "smartbills_com", generation=2)
+        ask(tx, "x1b", first, generation=2)
         assert [a.payload for a in answers(tx.connection, [first, second])] == ['"2"']
         advance(tx, "x1b", "answered", payload='"1"', answered_at=tx.at)
     with ledger.reading() as connection:
@@ -271,16 +284,17 @@ def test_answers_are_the_latest_of_each_document_in_the_order_of_arrival(ledger:
         assert [job.generation for job in jobs_of(connection, first, "smartbills_com")] == [1, 2]
 
 
-def test_the_same_intent_cannot_be_written_twice(ledger: Ledger) -> None:
-    with ledger.transaction() as tx:
-        intend(tx, "x1", DOCUMENT, "smartbills_com")
-    with pytest.raises(IntegrityError), ledger.transaction() as tx:
-        intend(tx, "x1", DOCUMENT, "smartbills_com")
+def test_the_same_intent_again_is_the_same_question(ledger: Ledger) -> None:
+    for _ in range(2):
+        with ledger.transaction() as tx:
+            ask(tx, "x1", DOCUMENT)
+    with ledger.reading() as connection:
+        assert [job.status for job in jobs_of(connection, DOCUMENT, "smartbills_com")] == ["intended"]
 
 
 def test_only_the_vendors_ids_that_the_ledger_knows_are_known(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
-        intend(tx, "x1", DOCUMENT, "smartbills_com")
+        ask(tx, "x1", DOCUMENT)
         advance(tx, "x1", "submitted", remote_id="job-1")
     with ledger.reading() as connection:
         assert remote_ids(connection, "smartbills_com", ["job-1", "job-2"]) == {"job-1"}
@@ -357,7 +371,7 @@ def test_row_counts_tell_what_the_warehouse_has_at_least(ledger: Ledger) -> None
 
 def test_an_unanswered_question_is_no_row_that_the_warehouse_lacks(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
-        intend(tx, "x1", DOCUMENT, "smartbills_com")
+        ask(tx, "x1", DOCUMENT)
         record_answer(tx, "x2", DOCUMENT, "einvoice", "{}")
     with ledger.reading() as connection:
         assert row_counts(connection, tx.revision)["extractions"] == 1
