@@ -213,7 +213,7 @@ def _status(vendor: SmartbillsCom, job: Job, api_key: str) -> str:
 def _error(vendor: SmartbillsCom, job: Job, api_key: str) -> dict[str, str] | None:
     if {job["id"], job["sha256"]} & set(vendor.knob("fail_ids", api_key)):
         return {"code": "EXTRACTION_FAILED", "message": "The document could not be read."}
-    return error_of(job["sha256"])
+    return error_of(job["sha256"], reads_strangers=vendor.knob("read_strangers", api_key))
 
 
 def _state(vendor: SmartbillsCom, request: Request, job: Job, api_key: str) -> dict[str, Any]:

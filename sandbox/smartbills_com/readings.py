@@ -1,7 +1,8 @@
-"""What the vendor's model makes of a document: the sample world is known by hash, everything else is unreadable."""
+"""What the vendor's model makes of a document: the sample world is known by hash, strangers only if a knob says so."""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -26,11 +27,11 @@ def media_extension(content: bytes) -> str | None:
     return "png" if content.startswith(b"\x89PNG\r\n\x1a\n") else None
 
 
-def error_of(sha256: str) -> dict[str, str] | None:
+def error_of(sha256: str, *, reads_strangers: bool) -> dict[str, str] | None:
     """Return the error that a job for these bytes ends with, or None where it completes."""
     row = known_documents().get(sha256)
     if row is None:
-        return STRANGER
+        return None if reads_strangers else STRANGER
     return BROKEN if row["reads_as"] == "failure" else None
 
 
@@ -41,15 +42,36 @@ def page_count(sha256: str) -> int:
 
 
 def extracted_data(sha256: str, *, with_lines: bool, missing: Sequence[str], vendor_info: bool) -> dict[str, Any]:
-    """Return ``extracted_data`` of a known document (sheet 01, 2.2); every field null where it is no invoice."""
-    row = known_documents()[sha256]
-    data = _of_invoice(row) if row["reads_as"] == "document" else dict.fromkeys(FIELDS)
+    """Return ``extracted_data`` of a document (sheet 01, 2.2); every field null where it is no invoice."""
+    data = _data_of(sha256)
     if not with_lines:
         data.pop("line_items")
     if vendor_info:
         vendor = data.pop("vendor")
         data["vendor_info"] = {"company_name": vendor["name"]} if vendor else None
     return {name: value for name, value in data.items() if name not in missing}
+
+
+def _data_of(sha256: str) -> dict[str, Any]:
+    row = known_documents().get(sha256)
+    if row is None:
+        return _of_stranger(sha256)
+    return _of_invoice(row) if row["reads_as"] == "document" else dict.fromkeys(FIELDS)
+
+
+def _of_stranger(sha256: str) -> dict[str, Any]:
+    """Return an invoice of one line; its number is the hash, so that no two files share one."""
+    seed = int(sha256[:12], 16)
+    quantity, price = Decimal(1 + seed % 9), Decimal(500 + seed // 9 % 49_500) / 100
+    amount = quantity * price
+    return {
+        "invoice_number": f"S-{sha256[:16].upper()}",
+        "date": (dt.date(2026, 1, 1) + dt.timedelta(days=seed % 180)).isoformat(),
+        "total_amount": amount,
+        "currency": "EUR",
+        "vendor": {"name": f"Supplier {seed % 97:02d} Ltd", "address": "Long Street 1, 10115 Berlin"},
+        "line_items": [{"description": "Service", "quantity": quantity, "unit_price": price, "amount": amount}],
+    }
 
 
 def _of_invoice(row: dict[str, Any]) -> dict[str, Any]:

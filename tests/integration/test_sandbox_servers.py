@@ -113,6 +113,15 @@ def test_a_strange_document_fails_and_says_that_this_is_a_rehearsal(caller: Call
     assert "rehearsal" in answer["error"]["message"]
 
 
+def test_where_strangers_are_read_each_is_an_invoice_of_its_own_whose_line_makes_the_total(caller: Caller) -> None:
+    caller.turn(smartbills_com__read_strangers="on")
+    jobs = [caller.upload(content).json() for content in (b"%PDF-1.7 one", b"%PDF-1.7 two", b"%PDF-1.7 one")]
+    one, two, again = (caller.poll(job["id"]).json()["extracted_data"] for job in jobs)
+    assert one == again
+    assert one["invoice_number"] != two["invoice_number"]
+    assert one["total_amount"] == one["line_items"][0]["amount"]
+
+
 def test_each_accepted_upload_is_one_charge_even_of_the_same_bytes(caller: Caller) -> None:
     ids = {caller.upload(SCAN.read_bytes()).json()["id"] for _ in range(3)}
     charges = caller.sandbox.journal(caller.key)["charges"]
