@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -21,10 +22,14 @@ from invoices.ledger import Ledger
 from invoices.ledger.documents import Pending, pending_among, settle
 from invoices.ledger.extractions import Job, Terms, all_jobs
 from invoices.ledger.spending import Caps
-from invoices.settings import PaidExtractor, Settings
+from invoices.settings import ENVIRONMENT_PREFIX, PAID_EXTRACTORS, PaidExtractor, Settings
 
 NO_EXTRACTOR = "Only an extraction service can read it, and none is set up: set the key of one, e.g. {example}."
 EXAMPLE = "INVOICES_INVOICEDATAEXTRACTION_COM__API_KEY"
+OWES = (
+    "{name} was asked about it and still owes the answer, but cannot be asked now: {missing}. "
+    "Nobody else is asked, because that would be paid for twice."
+)
 
 
 class Asker(Protocol):
@@ -53,13 +58,18 @@ class Asking:
         self._settings, self._ledger, self._store = settings, ledger, store
         self._buckets, self._worker, self._claim_all = buckets, worker, claim_all
         self._documents: dict[str, Pending] = {}
-        self.left_alone: dict[str, VendorStopped] = {}
+        self._stopped: dict[str, VendorStopped] = {}
         self._askers: dict[str, Asker] = {}
 
     @property
     def order(self) -> list[str]:
         """Who can be asked, in the order of preference."""
         return list(self._settings.paid_extractors)
+
+    @property
+    def left_alone(self) -> dict[str, VendorStopped]:
+        """Those of the order that are not called again in this run, and why."""
+        return {name: stop for name, stop in self._stopped.items() if name in self.order}
 
     def take_asked(self) -> dict[str, Asked]:
         """Return what asking came to since this was last taken, by extractor."""
@@ -68,53 +78,68 @@ class Asking:
     def ask(self, documents: Sequence[Pending], done: Callable[[int], None] = lambda _: None) -> None:
         """Ask about documents that are in hand until each is answered, set aside, or has to wait.
 
-        A vendor that stops is left alone from then on. ``done`` is told how many are through.
+        A vendor that stops is left alone from then on. ``done`` is told how many are through, by one thread at a time.
         """
         self._documents = {document.document_sha256: document for document in documents}
         through = _Through(len(documents), done)
-        for name in self.order:
-            mine = self._whose(name)
-            if mine and name not in self.left_alone:
+        for name in self._turns():
+            mine = [document for document, whose, _ in self._chosen() if whose == name]
+            if mine and name not in self._stopped:
                 try:
                     self._asker(name).ask(mine, through.some)
                 except VendorStopped as stop:
-                    self.left_alone[name] = stop
+                    self._stopped[name] = stop
         self._settle_rest()
         through.rest()
 
-    def _whose(self, name: str) -> list[Pending]:
-        """Return the documents that are to be asked about there now."""
-        return [document for document, whose in self._chosen() if whose == name]
+    def _turns(self) -> list[str]:
+        """Return who has a turn: whoever is in the order, then whoever only owes answers, and can be asked for them."""
+        owing = {whose for _, whose, _ in self._chosen() if whose is not None} - set(self.order)
+        return [*self.order, *sorted(name for name in owing if self._missing(name) is None)]
 
-    def _chosen(self) -> list[tuple[Pending, str | None]]:
+    def _chosen(self) -> list[tuple[Pending, str | None, Sequence[Job]]]:
+        """Return the documents that still wait, whom each is for, and what was asked about it before."""
         with self._ledger.reading() as connection:
             waiting = pending_among(connection, "ask", self._documents)
             jobs = all_jobs(connection, [document.document_sha256 for document in waiting])
-        unavailable = self.left_alone if self._settings.fall_back == "unavailable" else ()
-        return [
-            (document, choose(document, jobs.get(document.document_sha256, ()), self.order, unavailable))
-            for document in waiting
-        ]
+        unavailable = self._stopped if self._settings.fall_back == "unavailable" else ()
+        asked = [(document, jobs.get(document.document_sha256, [])) for document in waiting]
+        return [(document, choose(document, found, self.order, unavailable), found) for document, found in asked]
+
+    def _missing(self, name: str) -> str | None:
+        """Return what is missing to ask an extractor, or None."""
+        if name not in PAID_EXTRACTORS:
+            return "this version does not know it"
+        part: PaidExtractor = getattr(self._settings, name)
+        return f"set {ENVIRONMENT_PREFIX}{name.upper()}__API_KEY" if part.api_key is None else None
 
     def _settle_rest(self) -> None:
         """Write about those for whom there is nobody (left) to ask."""
-        nobody = [document for document, whose in self._chosen() if whose is None]
-        if not nobody:
+        stands = [
+            (document, where)
+            for document, whose, jobs in self._chosen()
+            if (where := self._without(jobs) if whose is None else self._without_answer(whose)) is not None
+        ]
+        if not stands:
             return
-        with self._ledger.reading() as connection:
-            jobs = all_jobs(connection, [document.document_sha256 for document in nobody])
         with self._ledger.transaction() as tx:
-            for document in nobody:
-                settle(tx, document.document_sha256, **self._without(jobs.get(document.document_sha256, [])))
+            for document, where in stands:
+                settle(tx, document.document_sha256, **where)
+
+    def _without_answer(self, name: str) -> dict[str, Any] | None:
+        """Return where a document stands that is for one who cannot be asked now, or None for any other."""
+        if name in self._stopped:
+            return _waiting(self._stopped[name].reason_code, self._stopped[name].reason)
+        missing = self._missing(name)
+        return None if missing is None else _waiting("no_extractor", OWES.format(name=name, missing=missing))
 
     def _without(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """Return where a document stands for which there is nobody to ask."""
         if not self.order:
-            reason = NO_EXTRACTOR.format(example=EXAMPLE)
-            return {"stage": "ask", "state": "waiting", "reason_code": "no_extractor", "reason": reason}
+            return _waiting("no_extractor", NO_EXTRACTOR.format(example=EXAMPLE))
         if self.left_alone:
             stop = list(self.left_alone.values())[-1]
-            return {"stage": "ask", "state": "waiting", "reason_code": stop.reason_code, "reason": stop.reason}
+            return _waiting(stop.reason_code, stop.reason)
         failures = [job.message for job in jobs if job.status == "failed" and job.message]
         names = ", ".join(self.order)
         code, reason = ("extraction_failed", failures[-1]) if failures else (
@@ -135,7 +160,7 @@ class Asking:
         return self._askers[name]
 
     def _desk(self, name: str, vendor: str, configuration: str, *, counts_pages: bool = True) -> Desk:
-        part = self._settings.paid_extractors[name]
+        part: PaidExtractor = getattr(self._settings, name)
 
         def has_other(document: str) -> bool:
             known = self._documents.get(document)
@@ -182,24 +207,37 @@ class Asking:
             self._desk(billflowai.EXTRACTOR, billflowai.VENDOR, billflowai.CONFIGURATION, counts_pages=False),
             BillflowAi(part.base_url or "", _key(part), make_session()),
             self._buckets.budget(billflowai.EXTRACTOR, (Window(part.requests_per_minute, 60),)),
+            mint=self._mint(),
             repeat_after_unknown=part.repeat_after_unknown,
             connections=part.connections,
         )
 
+    def _mint(self) -> billflowai.Mint | None:
+        part = self._settings.billflowai
+        if part.document_base_url is None or part.document_url_secret is None:
+            return None
+        return billflowai.minting(part.document_base_url, part.document_url_secret.get_secret_value())
+
 
 class _Through:
-    """Counts each document once, although it may be asked about in several places."""
+    """Counts each document once, although it may be asked about in several places, by several threads."""
 
     def __init__(self, total: int, done: Callable[[int], None]) -> None:
-        self._left, self._done = total, done
+        self._left, self._done, self._lock = total, done, threading.Lock()
 
     def some(self, count: int) -> None:
-        count = min(count, self._left)
-        self._left -= count
-        self._done(count)
+        with self._lock:
+            count = min(count, self._left)
+            self._left -= count
+            if count:
+                self._done(count)
 
     def rest(self) -> None:
         self.some(self._left)
+
+
+def _waiting(reason_code: str, reason: str) -> dict[str, Any]:
+    return {"stage": "ask", "state": "waiting", "reason_code": reason_code, "reason": reason}
 
 
 def _terms(name: str, part: PaidExtractor) -> Terms:

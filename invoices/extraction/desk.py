@@ -14,7 +14,7 @@ from invoices.errors import DocumentError
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.claims import LEASE, holds
 from invoices.ledger.documents import Pending, settle
-from invoices.ledger.extractions import Job, Terms, advance, find_job, intend, jobs_of
+from invoices.ledger.extractions import Job, Terms, advance, all_jobs, find_job, intend, jobs_of
 from invoices.model import extraction_id
 
 READABLE = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}  # what each of the vendors takes
@@ -98,20 +98,29 @@ class Desk:
             jobs = jobs_of(connection, document, self.extractor)
         return jobs[-1] if jobs else None
 
-    def content(self, document: Pending, largest: int) -> bytes | None:
-        """Return the bytes; or None after setting the document aside, because the store has none that fit."""
+    def open_among(self, documents: Iterable[str]) -> set[str]:
+        """Return about which of the documents an answer of this vendor is still missing."""
+        with self.ledger.reading() as connection:
+            found = all_jobs(connection, documents)
+        return {sha256 for sha256, jobs in found.items() if any(self._is_mine_and_open(job) for job in jobs)}
+
+    def content(self, document: Pending, largest: int, *, may_have_cost: int = 0) -> bytes | None:
+        """Return the bytes; or None after letting the document go, because the store has none that fit.
+
+        ``may_have_cost`` are the pages of an earlier submission whose outcome is unknown.
+        """
+        sha256 = document.document_sha256
         try:
-            content = self._store.read(document.document_sha256)
+            content = self._store.read(sha256)
         except DocumentError as error:
-            reason_code, reason = error.reason_code, str(error)
-        else:
-            if document.media_type in READABLE and len(content) <= largest:
-                return content
-            said = f"{document.media_type}, {len(content):,} bytes"
-            reason_code = "extractor_cannot_read"
-            reason = f"{self.vendor} reads PDF, PNG and JPEG up to {largest // 1024**2} MB; this is {said}."
-        with self.ledger.transaction() as tx:
-            self.set_aside_in(tx, document.document_sha256, reason_code, reason, pages_charged=0)
+            with self.ledger.transaction() as tx:
+                self.set_aside_in(tx, sha256, error.reason_code, str(error), pages_charged=may_have_cost)
+            return None
+        if document.media_type in READABLE and len(content) <= largest:
+            return content
+        said = f"{document.media_type}, {len(content):,} bytes"
+        reason = f"{self.vendor} reads PDF, PNG and JPEG up to {largest // 1024**2} MB; this is {said}."
+        self.failed(sha256, "extractor_cannot_read", reason, pages_charged=may_have_cost)
         return None
 
     # Before the request
@@ -147,9 +156,16 @@ class Desk:
     # After it
 
     def refused(self, extraction: str, message: str) -> None:
-        """Write that the vendor did not take it: nothing is charged, and it may be intended again."""
+        """Write that the vendor did not take it: nothing is charged, and it may be intended again.
+
+        After a repeat that was refused, the submission before it is as unknown as it was.
+        """
         with self.ledger.transaction() as tx:
-            advance(tx, extraction, "refused", message=message, pages_charged=0)
+            job = find_job(tx.connection, extraction)
+            if job is not None and job.possible_double_charge:
+                advance(tx, extraction, "unknown", message=message, possible_double_charge=False)
+            else:
+                advance(tx, extraction, "refused", message=message, pages_charged=0)
 
     def unknown(self, extraction: str, message: str) -> None:
         """Write that it may have arrived, and nobody knows."""
@@ -225,8 +241,14 @@ class Desk:
 
     def _end(self, tx: Transaction, document: str, reason: str, learned: dict[str, Any]) -> None:
         job = find_job(tx.connection, self.extraction_id(document))
-        if job is not None and job.status != "answered":
-            advance(tx, job.extraction_id, "failed", message=reason, answered_at=tx.at, **learned)
+        if job is None or job.status == "answered":
+            return
+        if job.status == "intended" and job.possible_double_charge:  # refused, but the one before may have been charged
+            learned = {**learned, "pages_charged": job.pages_reserved, "possible_double_charge": False}
+        advance(tx, job.extraction_id, "failed", message=reason, answered_at=tx.at, **learned)
+
+    def _is_mine_and_open(self, job: Job) -> bool:
+        return job.extracted_by == self.extractor and job.is_open
 
 
 def as_json(data: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ class Queue:
         self._todo: deque[Pending] = deque()
         self._open: dict[str, Pending] = {}
         self._done: Callable[[int], None] = lambda _: None
+        self._has_told_cap = False
 
     def fill(self, documents: Sequence[Pending], done: Callable[[int], None], also: Iterable[Pending] = ()) -> None:
         """Put documents in, and others ``also`` that are started already; ``done`` is told how many get concluded."""
@@ -80,13 +81,21 @@ class Queue:
         self.concluded(*waiting)
 
     def hold_back(self, documents: Sequence[Pending], cap: CapReached) -> None:
-        """Leave these documents, and all that are not begun, to a run in which the cap has room."""
+        """Leave these documents, and all others that cannot fit either, to a run in which the cap has room.
+
+        Smaller ones are still tried, and what is submitted already is still looked at.
+        """
+        least = min(map(self._desk.pages, documents))
         with self._lock:
-            waiting = [document.document_sha256 for document in (*documents, *self._todo)]
-            self._todo.clear()
+            begun = self._desk.open_among(document.document_sha256 for document in self._todo)
+            goes_on = [one for one in self._todo if one.document_sha256 in begun or self._desk.pages(one) < least]
+            kept = {one.document_sha256 for one in goes_on}
+            waiting = [one.document_sha256 for one in (*documents, *self._todo) if one.document_sha256 not in kept]
+            self._todo = deque(goes_on)
+            if not self._has_told_cap:
+                self._desk.asked.remarks.append(str(cap))
+                self._has_told_cap = True
         self._desk.leave_waiting(waiting, "cap_reached", f"{cap}.")
-        if str(cap) not in self._desk.asked.remarks:
-            self._desk.asked.remarks.append(str(cap))
         self.concluded(*waiting)
 
     def leave_waiting(self, stop: VendorStopped) -> None:

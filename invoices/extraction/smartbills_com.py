@@ -9,22 +9,25 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn, Protocol
 
 from invoices.clients.classification import NotFound
 from invoices.clients.smartbills_com import Job as RemoteJob
-from invoices.clients.smartbills_com import JobSummary, RateLimit, SubmittedJob
+from invoices.clients.smartbills_com import RateLimit, SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
+from invoices.extraction import smartbills_com_lookup
 from invoices.extraction.budget import Budget, Window
 from invoices.extraction.crew import Action, Crew
 from invoices.extraction.desk import READABLE, Desk
 from invoices.extraction.looks import Looks
+from invoices.extraction.oddities import Oddities
 from invoices.extraction.pacing import CALLS, Pacing, VendorStopped
 from invoices.extraction.queue import Queue
+from invoices.extraction.smartbills_com_lookup import find_submitted
 from invoices.ledger.documents import Pending
-from invoices.ledger.extractions import Job, remote_ids
-from invoices.model import document_sha256
+from invoices.ledger.extractions import Job
 
 EXTRACTOR = "smartbills_com"
 VENDOR = "smartbills.com"
@@ -35,11 +38,9 @@ PLANS = {  # sheet 01 §5: both windows apply at once, every route uses them
     "pro": (Window(100, 60), Window(1_000, 3600)),
     "enterprise": (Window(1_000, 60), Window(10_000, 3600)),
 }
-ODDITIES_TO_STOP = 5  # in a row
-LOOKUP_SLACK = dt.timedelta(minutes=10)  # how far the vendor's clock may be behind ours
 
 
-class Client(Protocol):
+class Client(smartbills_com_lookup.Client, Protocol):
     """What is spoken with the vendor."""
 
     def submit(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
@@ -50,13 +51,14 @@ class Client(Protocol):
         """Return a job's state."""
         ...
 
-    def jobs(self) -> list[JobSummary]:
-        """Return the vendor's list of jobs."""
-        ...
 
-    def file(self, file_url: str) -> bytes:
-        """Return the bytes a job was submitted with."""
-        ...
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """A job that could not be looked at although it was tried often; ``answers`` had been understood until then."""
+
+    job: Job
+    why: str
+    answers: int
 
 
 class SmartBillsExtraction:
@@ -79,8 +81,8 @@ class SmartBillsExtraction:
         self._repeat_after_unknown = repeat_after_unknown
         self._deadline = dt.timedelta(minutes=deadline_minutes * budget.scale)
         self._crew, self._lock = Crew(connections), threading.RLock()
-        self._looks = Looks(budget)
-        self._oddities = 0  # answers in a row that were not understood
+        self._looks, self._silences = Looks(budget), list[_Silence]()
+        self._oddities = Oddities()
         self._queue = Queue(desk)
 
     def ask(self, documents: Sequence[Pending], done: Callable[[int], None] = lambda _: None) -> None:
@@ -90,12 +92,14 @@ class SmartBillsExtraction:
             VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
         """
         self._queue.fill(documents, done)
-        self._looks = Looks(self._budget)
+        self._looks, self._silences = Looks(self._budget), []
         try:
             self._crew.work(self)
         except VendorStopped as stop:
             self._queue.leave_waiting(stop)
             raise
+        for silence in self._silences:
+            self._put_off(silence)
 
     # The plan
 
@@ -129,7 +133,7 @@ class SmartBillsExtraction:
     # Submitting
 
     def _submit(self, document: Pending, *, is_repeat: bool) -> None:
-        content = self.desk.content(document, LARGEST_BYTES)
+        content = self.desk.content(document, LARGEST_BYTES, may_have_cost=self.desk.pages(document) * is_repeat)
         if content is None:
             self._queue.concluded(document.document_sha256)
             return
@@ -145,6 +149,7 @@ class SmartBillsExtraction:
             self.desk.refused(extraction, str(error))
             self._changed(error)
         else:
+            self._oddities.understood()
             self._heard(submitted.limits)
             self._adopt(document, extraction, submitted.id, at_once=False)
 
@@ -169,7 +174,7 @@ class SmartBillsExtraction:
     def _recover(self, document: Pending, job: Job) -> None:
         """Find out whether a submission arrived; adopt it, repeat it once, or leave it to a person."""
         try:
-            found = self._find_submitted(job)
+            found = find_submitted(self.pacing, self._client, self.desk.ledger, job)
             why = "its list does not show it"
         except ContractError as error:
             found, why = None, f"its list cannot be used: {error}"
@@ -179,21 +184,7 @@ class SmartBillsExtraction:
             self._submit(document, is_repeat=True)
         else:
             reason = f"Submitted to {VENDOR}; whether it arrived is unknown ({why}), and it is not repeated by itself."
-            self.desk.give_to_person(job.document_sha256, "outcome_unknown", reason)
-            self._queue.concluded(job.document_sha256)
-
-    def _find_submitted(self, job: Job) -> str | None:
-        """Return the vendor's id of the job that holds exactly this document's bytes, if its list shows one."""
-        listed = {summary.id: summary for summary in self.pacing.call(self._client.jobs)}
-        with self.desk.ledger.reading() as connection:
-            claimed = remote_ids(connection, EXTRACTOR, listed)
-        for remote_id, summary in listed.items():
-            is_older = summary.created_at is not None and summary.created_at < job.requested_at - LOOKUP_SLACK
-            if remote_id not in claimed and not is_older and summary.file_url:
-                held = self.pacing.call(partial(self._client.file, summary.file_url))
-                if document_sha256(held) == job.document_sha256:
-                    return remote_id
-        return None
+            self._give_to_person(job, "outcome_unknown", reason)
 
     # Looking
 
@@ -201,31 +192,49 @@ class SmartBillsExtraction:
         """Look at a job, and plan the next look if it is not over."""
         try:
             remote = self.pacing.call(partial(self._client.job, job.remote_id or ""))
-        except TransientError:
-            is_over = False
-        except (ContractError, DocumentError) as error:
+        except TransientError as error:
+            with self._lock:
+                self._silences.append(_Silence(job, str(error), self._oddities.answers))
+            return
+        except ContractError as error:
             is_over = self._give_up(job, error)
         else:
-            self._oddities = 0
+            self._oddities.understood()
             self._heard(remote.limits)
             is_over = self._conclude(job, remote)
         if not is_over:
             self._plan(job, looks + 1)
 
-    def _give_up(self, job: Job, error: ContractError | DocumentError) -> bool:
-        """Set a job aside that the vendor no longer knows; an answer that is only not understood is asked for again.
+    def _give_up(self, job: Job, error: ContractError) -> bool:
+        """Return whether to look no more at a job that the vendor was not understood about.
+
+        What it does not know any more has failed. An answer that is there, paid for, and never readable goes to a
+        person, with the question left open: nobody else is asked.
 
         Raises:
             VendorStopped: several answers in a row were not understood: the vendor changed.
         """
-        is_odd = isinstance(error, ContractError) and not isinstance(error, NotFound) and not self._is_overdue(job)
-        if not is_odd:
-            self._failed(job.document_sha256, "extraction_lost", f"{VENDOR} does not tell about the job: {error}")
-            return True
-        self._oddities += 1
-        if self._oddities >= ODDITIES_TO_STOP:
+        verdict = self._oddities.odd(job.extraction_id, is_overdue=self._is_overdue(job))
+        if verdict == "stop the vendor":
             self._changed(error)
-        return False
+        if verdict == "look again":
+            return False
+        reason = f"{VENDOR} does not tell about the job {job.remote_id}: {error}"
+        if isinstance(error, NotFound):
+            self._failed(job.document_sha256, "extraction_lost", reason)
+        else:
+            self._give_to_person(job, "extraction_lost", reason)
+        return True
+
+    def _put_off(self, silence: _Silence) -> None:
+        """Leave a job that could not be looked at to a later run; to a person where only that job keeps failing."""
+        job, reason = silence.job, f"{VENDOR} did not tell about the job {silence.job.remote_id}: {silence.why}"
+        if self._is_overdue(job) and self._oddities.answers > silence.answers:
+            self._give_to_person(job, "extraction_lost", reason)
+            return
+        self.desk.leave_waiting([job.document_sha256], "vendor_unavailable", reason)
+        self.desk.asked.problems.append(f"document {job.document_sha256[:12]}: {reason}")
+        self._queue.concluded(job.document_sha256)
 
     def _is_overdue(self, job: Job) -> bool:
         return job.submitted_at is not None and dt.datetime.now(dt.UTC) - job.submitted_at > self._deadline
@@ -246,8 +255,8 @@ class SmartBillsExtraction:
 
     def _heard(self, limits: RateLimit | None) -> None:
         """Stop before the wall: when the vendor says that nothing is left, keep quiet until its window ends."""
-        if limits is not None and limits.remaining == 0 and limits.reset_at is not None:
-            self.pacing.block((limits.reset_at - dt.datetime.now(dt.UTC)).total_seconds())
+        if limits is not None and limits.remaining == 0 and limits.resets_in is not None:
+            self.pacing.block(limits.resets_in)
 
     # Writing
 
@@ -261,5 +270,9 @@ class SmartBillsExtraction:
         self.desk.failed(document, reason_code, reason)
         self._queue.concluded(document)
 
-    def _changed(self, error: ContractError | DocumentError) -> NoReturn:
+    def _give_to_person(self, job: Job, reason_code: str, reason: str) -> None:
+        self.desk.give_to_person(job.document_sha256, reason_code, reason)
+        self._queue.concluded(job.document_sha256)
+
+    def _changed(self, error: ContractError) -> NoReturn:
         self.pacing.stop("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
