@@ -7,16 +7,23 @@ from decimal import Decimal
 from typing import Any
 
 MAX_DIGITS = 200
+FLAT = 200
+"""So many brackets cannot be too deep."""
+MAX_EXPONENT = 330
+"""Any number that a double can be is within bounds."""
 
 
 class JsonError(ValueError):
-    """The text is not JSON as RFC 8259 has it, or too deep, or holds a number without bounds."""
+    """The text is not JSON as RFC 8259 has it, too deep, or holds half a character or a number without bounds."""
 
 
 def loads(text: bytes) -> Any:
     """Return the value of a JSON text, numbers with a point as Decimal. Raises JsonError."""
     try:
-        return json.loads(text.decode("utf-8"), parse_float=_decimal, parse_int=_integer, parse_constant=_refuse)
+        value = json.loads(text.decode("utf-8"), parse_float=_decimal, parse_int=_integer, parse_constant=_refuse)
+        if b"\\u" in text or text.count(b"[") + text.count(b"{") > FLAT:
+            dumps(value).encode("utf-8")  # half a character and what is too deep could not be told again
+        return value
     except (ValueError, RecursionError) as error:
         raise JsonError(f"not JSON: {str(error)[:200]}") from None
 
@@ -24,7 +31,7 @@ def loads(text: bytes) -> Any:
 def dumps(value: Any) -> str:
     """Return the JSON text of a value that may hold Decimals."""
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return format(value, "f") if -20 < value.adjusted() < 40 else str(value)
     if isinstance(value, dict):
         return "{" + ",".join(f"{json.dumps(str(key))}:{dumps(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -34,7 +41,8 @@ def dumps(value: Any) -> str:
 
 def _decimal(text: str) -> Decimal:
     number = Decimal(text)
-    if len(text) > MAX_DIGITS or abs(number.adjusted()) > MAX_DIGITS:
+    is_long = len(number.as_tuple().digits) > MAX_DIGITS or len(text) > 2 * MAX_DIGITS
+    if is_long or abs(number.adjusted()) > MAX_EXPONENT:
         raise ValueError("a number without bounds")
     return number
 

@@ -6,10 +6,13 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from sandbox.billflowai import calls
+from sandbox.billflowai.openapi import document
 from sandbox.billflowai.refusals import Refused, invalid
 from sandbox.billflowai.vendor import Vendor, Work
 from sandbox.journal import Journal
 from sandbox.knobs import Knobs
+from sandbox.methods import allowed
+from sandbox.openapi import serve
 from sandbox.visits import BodyTooLarge, visit_of
 
 ROUTES = (
@@ -28,6 +31,7 @@ def application(journal: Journal, knobs: Knobs, minute_seconds: float) -> FastAP
     vendor = Vendor(journal, knobs, minute_seconds)
     for method, path, work in ROUTES:
         _add(app, vendor, method, path, work)
+    serve(app, "billflowai", document)
     _add_refusals(app, vendor)
     return app
 
@@ -52,8 +56,9 @@ def _add_refusals(app: FastAPI, vendor: Vendor) -> None:
             return invalid("", "the form cannot be read").answer()
         status = error.status_code if isinstance(error, HTTPException) else 404
 
-        async def work(_vendor: Vendor, _request: Request, _key: str) -> Response:
+        async def work(_vendor: Vendor, called: Request, _key: str) -> Response:
             if status == 405:
+                visit_of(called).headers["Allow"] = allowed(called)
                 raise Refused("METHOD_NOT_ALLOWED", "Not with this method.")
             raise Refused("NOT_FOUND", "No such route.")
 

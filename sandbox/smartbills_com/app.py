@@ -16,7 +16,10 @@ from starlette.exceptions import HTTPException
 from sandbox.journal import Journal
 from sandbox.knobs import Knobs
 from sandbox.limits import Standing, Windows
+from sandbox.methods import allowed
+from sandbox.openapi import serve
 from sandbox.smartbills_com.jobs import Job, Jobs
+from sandbox.smartbills_com.openapi import document
 from sandbox.smartbills_com.readings import error_of, extracted_data, media_extension
 from sandbox.visits import BodyTooLarge, Json, Lost, visit_of
 
@@ -96,6 +99,7 @@ def application(journal: Journal, knobs: Knobs, minute_seconds: float) -> FastAP
     app = FastAPI(title="smartbills.com sandbox", openapi_url=None)
     vendor = SmartbillsCom(journal, knobs, minute_seconds)
     _add_routes(app, vendor)
+    serve(app, "smartbills_com", document)
     _add_refusals(app, vendor)
     return app
 
@@ -138,6 +142,8 @@ def _add_refusals(app: FastAPI, vendor: SmartbillsCom) -> None:
         code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(status, "INVALID_PARAMETER")
         if visit_of(request).route is not None:
             return failure(status, code, "The form cannot be read.")
+        if status == 405:
+            visit_of(request).headers["Allow"] = allowed(request)
 
         async def work(_vendor: SmartbillsCom, _request: Request, _key: str) -> Response:
             return failure(status, code, "No such route.")

@@ -13,9 +13,13 @@ from starlette.exceptions import HTTPException
 from sandbox.journal import Journal
 from sandbox.knobs import Knobs
 from sandbox.limits import Buckets
+from sandbox.methods import allowed
+from sandbox.openapi import serve
 from sandbox.smartbills_io import calls
+from sandbox.smartbills_io.openapi import document
 from sandbox.smartbills_io.receipts import Receipts
 from sandbox.smartbills_io.refusals import refusal, retry_after
+from sandbox.smartbills_io.shapes import TENANT
 from sandbox.visits import BodyTooLarge, Visit, visit_of
 
 SCOPES = {"GET": "receipts.read", "POST": "receipts.write", "PUT": "receipts.write", "DELETE": "receipts.write"}
@@ -74,14 +78,15 @@ class SmartbillsIo:
 
     def _tenant(self, request: Request, visit: Visit, business: str | None) -> str:
         header = request.headers.get("x-tenant-id", "")
+        for named in filter(None, (header, business)):
+            if not TENANT.fullmatch(named):
+                raise Refused(self.refuse(visit, 400, "INVALID_PARAMETER", "That is no id of a business."))
         if business is not None:
             if header and header != business:
                 raise Refused(self.refuse(visit, 403, "BUSINESS_ACCESS_DENIED", "x-tenant-id is another business."))
             return business
         if not header and self.knob("require_tenant", visit.api_key):
             raise Refused(self.refuse(visit, 400, "MISSING_REQUIRED_FIELD", "The header x-tenant-id is required."))
-        if len(header) > 100:
-            raise Refused(self.refuse(visit, 400, "INVALID_PARAMETER", "The header x-tenant-id is too long."))
         return header
 
 
@@ -95,6 +100,7 @@ def application(journal: Journal, knobs: Knobs, minute_seconds: float) -> FastAP
         _add(app, vendor, "GET", prefix + "/{number}", calls.retrieve)
         _add(app, vendor, "PUT", prefix + "/{number}", calls.update)
         _add(app, vendor, "DELETE", prefix + "/{number}", calls.delete)
+    serve(app, "smartbills_io", document)
     _add_refusals(app, vendor)
     return app
 
@@ -127,4 +133,7 @@ def _add_refusals(app: FastAPI, vendor: SmartbillsIo) -> None:
         if visit.api_key is None:
             return vendor.refuse(visit, 401, "UNAUTHORIZED", "The API key is missing or wrong.")
         status = error.status_code if isinstance(error, HTTPException) else 404
+        if status == 405:
+            visit.headers["Allow"] = allowed(request)
+            return vendor.refuse(visit, status, "METHOD_NOT_ALLOWED", "Not with this method.")
         return vendor.refuse(visit, status, "NOT_FOUND", "No such route.")

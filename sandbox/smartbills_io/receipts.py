@@ -14,6 +14,8 @@ Receipt = dict[str, Any]
 ECHOED = ("receiptId", "type", "date", "dueDate", "cancelledAt")
 """What the answer tells back, besides money, lines, payments and taxes; customer and order data are not (section 5)."""
 
+NULLABLE = ("dueDate", "cancelledAt")
+
 
 class DuplicateReceipt(Exception):
     """This receiptId exists."""
@@ -119,7 +121,7 @@ def _answer(number: int, at: str, body: dict[str, Any]) -> Receipt:
     items = body.get("items") or body.get("lineItems") or []
     return {
         "id": number,
-        **{name: body.get(name) for name in ECHOED},
+        **{name: body.get(name) for name in ECHOED if name in NULLABLE or body.get(name) is not None},
         "items": [{"id": number * 100_000 + n, **item} for n, item in enumerate(items, 1)],
         **{name: body[name] for name in MONEY if body.get(name) is not None},
         "totalItems": body["subTotal"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,8 @@ DATES = ("date", "dueDate", "cancelledAt", "billingPeriodStartDate", "billingPer
 TEXTS = ("receiptId", "currency", "orderNumber", "paymentStatus", "source", "cancelReason", "originalReceiptUrl")
 ITEM_MONEY = ("price", "subTotal", "totalDiscounts", "totalDuties", "totalTaxes", "total")
 MOST_ITEMS = 10_000
+TENANT = re.compile("[A-Za-z0-9_-]{1,40}")
+"""The id of a business, as header and in the path."""
 
 Detail = dict[str, str]
 
@@ -59,7 +62,17 @@ def faults_of_update(body: Any) -> list[Detail]:
             found.append(_fault(name, "MISSING_REQUIRED_FIELD", f"{name} is required"))
         elif not isinstance(body[name], kind) or isinstance(body[name], bool):
             found.append(_fault(name, "INVALID_PARAMETER", f"{name} has the wrong type"))
-    return found
+    return found or list(_faults_of_values(body))
+
+
+def _faults_of_values(body: dict[str, Any]) -> Iterator[Detail]:
+    """Yield what is wrong with an update whose six properties have the right types."""
+    if not _is_currency(body["currency"]):
+        yield _fault("currency", "INVALID_CURRENCY", "currency is an ISO 4217 code")
+    if _is_no_date(body, "date"):
+        yield _fault("date", "INVALID_DATE", "date is an ISO 8601 date")
+    if not all(isinstance(item, dict) for item in body["items"]):
+        yield _fault("items", "INVALID_PARAMETER", "an item is an object")
 
 
 def _faults_of_items(name: str, body: dict[str, Any]) -> Iterator[Detail]:
