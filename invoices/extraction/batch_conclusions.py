@@ -6,15 +6,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from invoices.clients.invoicedataextraction_com import Extraction
-from invoices.errors import ContractError
-from invoices.extraction.batch_answers import DocumentAnswer, payload, take_apart
+from invoices.errors import InvoicesError
+from invoices.extraction.batch_answers import BatchAnswer, DocumentAnswer, payload, take_apart
 from invoices.extraction.batches import Batch, file_name
 from invoices.extraction.desk import Desk
 from invoices.extraction.prompt import VERSION
 from invoices.extraction.queue import Queue
 from invoices.ledger import Transaction
-from invoices.ledger.documents import Pending, settle
+from invoices.ledger.documents import Pending
 from invoices.ledger.extraction_batches import advance_batch
+from invoices.ledger.extraction_pieces import mark_submitted, open_documents
 from invoices.ledger.extractions import advance
 
 WRITE_EVERY = 200  # documents per transaction
@@ -32,56 +33,62 @@ class Conclusions:
         """Write the vendor's id of the submission; every document waits for its answer."""
         reason = f"Submitted to {self._desk.vendor} with {len(batch.documents)} documents; not answered yet."
         with self._desk.ledger.transaction() as tx:
-            batch.known = advance_batch(tx, batch.id, "submitted", remote_id=remote_id, submitted_at=tx.at)
-            for sha256 in batch.documents:
-                extraction = self._desk.extraction_id(sha256)
-                advance(tx, extraction, "submitted", remote_id=remote_id, submitted_at=tx.at)
-                settle(tx, sha256, stage="ask", state="waiting", reason_code="submitted", reason=reason)
+            known = advance_batch(tx, batch.id, "submitted", remote_id=remote_id, submitted_at=tx.at)
+            mark_submitted(tx, batch.id, list(batch.documents), remote_id, reason)
             self._desk.asked.calls += 1
+        batch.known = known
 
     def completed(self, batch: Batch, extraction: Extraction, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write what was answered about each document, and what it cost: one credit for each page that was read."""
-        names = {file_name(document): document for document in batch.documents.values()}
-        answer = take_apart(extraction, rows, names.keys())
-        for some in _pieces(list(names)):
+        mine = {file_name(document): document for document in batch.documents.values()}
+        names = {*mine, *batch.concluded_names}
+        answer = take_apart(extraction, rows, names)
+        charges = self._charges(batch, extraction, answer)
+        for some in _pieces(list(mine)):
             with self._desk.ledger.transaction() as tx:
-                for name in some:
-                    self._write_answer(tx, extraction, names[name], answer.documents[name], names.keys() - {name})
-            self._queue.concluded(*(names[name].document_sha256 for name in some))
+                still_open = open_documents(tx.connection, batch.id)
+                for document in (mine[name] for name in some):
+                    if document.document_sha256 in still_open:
+                        pages = charges[document.document_sha256]
+                        self._write_answer(tx, extraction, document, answer, names, pages)
+            self._queue.concluded(*(mine[name].document_sha256 for name in some))
         self.close(batch, None)
-        self._compare(extraction, sum(len(one.pages_read) for one in answer.documents.values()), answer.strangers)
+        self._compare(extraction, answer)
 
-    def failed(self, batch: Batch, documents: Collection[str], code: str, reason: str) -> None:
-        """Write that the vendor cannot read these documents; nothing was charged."""
+    def failed(self, batch: Batch, documents: Collection[str], code: str, told: str) -> None:
+        """End a batch whose task failed, uncharged: these documents cannot be read, the others may be asked anew."""
+        reason = f"{self._desk.vendor} could not read it: {told}"
         with self._desk.ledger.transaction() as tx:
             for sha256 in sorted(documents):
-                self._desk.failed_in(tx, sha256, _reason_code(code), reason, pages_charged=0)
+                self._desk.failed_in(tx, sha256, code, reason, pages_charged=0)
+            for sha256 in batch.documents.keys() - set(documents):
+                advance(tx, self._desk.extraction_id(sha256), "refused", message=told, batch_id=None)
+            advance_batch(tx, batch.id, "concluded", message=told)
         self._queue.concluded(*documents)
-        self.close(batch, reason)
-
-    def release(self, batch: Batch, documents: Collection[str], message: str) -> None:
-        """Take documents out of a batch whose task failed, uncharged, so that they may be asked about again."""
-        with self._desk.ledger.transaction() as tx:
-            for sha256 in documents:
-                advance(tx, self._desk.extraction_id(sha256), "refused", message=message, batch_id=None)
-            advance_batch(tx, batch.id, "concluded", message=message)
 
     def cancelled(self, batch: Batch, extraction: Extraction) -> None:
         """Give the documents to a person: the work that was done is charged (contract sheet 02 §8)."""
         deducted = extraction.credits_deducted
         told = f"{deducted} credits were deducted" if deducted is not None else "what was deducted is not told"
         reason = f"The extraction was cancelled at {self._desk.vendor} ({extraction.cancellation_reason}); {told}."
-        self._give_to_person(batch, "extraction_cancelled", reason)
+        charges = self._shared(batch, deducted)
+        self._give_to_person(batch, "extraction_cancelled", reason, charges, is_told=deducted is not None)
 
-    def lost(self, batch: Batch, error: ContractError) -> None:
-        """Give up an extraction that the vendor does not tell about (any more)."""
+    def unfetched(self, batch: Batch, extraction: Extraction, error: InvoicesError) -> None:
+        """Give up an answer that was paid for and cannot be had."""
+        reason = f"{self._desk.vendor} has no output of the extraction {extraction.id}: {error}"
+        charges = self._charges(batch, extraction, take_apart(extraction, (), _names(batch)))
+        self._give_to_person(batch, "extraction_lost", reason, charges, is_told=extraction.pages is not None)
+
+    def lost(self, batch: Batch, error: InvoicesError) -> None:
+        """Give up an extraction that the vendor does not tell about (any more); the worst is counted."""
         reason = f"{self._desk.vendor} does not tell about the extraction {batch.known.remote_id}: {error}"
-        self._give_to_person(batch, "extraction_lost", reason)
+        self._give_to_person(batch, "extraction_lost", reason, self._shared(batch, None))
 
     def stuck(self, batch: Batch, extraction: Extraction) -> None:
         """Give up waiting; what was submitted may still be charged, so the worst is counted."""
         reason = f"{self._desk.vendor} still says {extraction.status!r}."
-        self._give_to_person(batch, "extraction_stuck", reason)
+        self._give_to_person(batch, "extraction_stuck", reason, self._shared(batch, None))
 
     def close(self, batch: Batch, message: str | None) -> None:
         """Write that nothing more comes of a batch."""
@@ -93,46 +100,71 @@ class Conclusions:
         tx: Transaction,
         extraction: Extraction,
         document: Pending,
-        answer: DocumentAnswer,
-        others: Collection[str],
+        answers: BatchAnswer,
+        names: set[str],
+        pages: int,
     ) -> None:
-        sha256, pages = document.document_sha256, len(answer.pages_read)
-        if not answer.pages_read and not answer.rows:
-            told = "; ".join(f"page {one['page']}: {one['message'] or one['code']}" for one in answer.pages_failed)
-            code, reason = ("pages_failed", told) if told else ("answer_incomplete", "it says nothing about this file")
-            self._desk.failed_in(tx, sha256, code, f"{self._desk.vendor}: {reason}"[:1000], pages_charged=0)
-            return
-        if extraction.pages is None:
-            pages = self._desk.pages(document)
-        kept = payload(extraction, answer, file_name(document), others, prompt=VERSION, page_count=document.page_count)
-        self._desk.answered_in(tx, self._desk.extraction_id(sha256), sha256, kept, pages_charged=pages)
+        sha256, name = document.document_sha256, file_name(document)
+        answer = answers.documents[name]
         self._desk.asked.pages += pages
+        if not answer.pages_read and not answer.rows:
+            code, reason = _silence(answer)
+            self._desk.failed_in(tx, sha256, code, f"{self._desk.vendor}: {reason}"[:1000], pages_charged=pages)
+            return
+        kept = payload(extraction, answer, name, names - {name}, prompt=VERSION, page_count=document.page_count)
+        self._desk.answered_in(tx, self._desk.extraction_id(sha256), sha256, kept, pages_charged=pages)
 
-    def _compare(self, extraction: Extraction, pages: int, strangers: Collection[str]) -> None:
+    def _charges(self, batch: Batch, extraction: Extraction, answer: BatchAnswer) -> dict[str, int]:
+        """Return by hash what was charged: the pages that were read, or a share of all where none are told."""
+        if extraction.pages is None:
+            return self._shared(batch, extraction.credits_deducted)
+        told = answer.documents
+        return {sha256: len(set(told[file_name(one)].pages_read)) for sha256, one in batch.documents.items()}
+
+    def _shared(self, batch: Batch, deducted: int | None) -> dict[str, int]:
+        """Return the pages of each document by hash, or its share of what was deducted where that is told."""
+        pages = {sha256: self._desk.pages(batch.documents[sha256]) for sha256 in sorted(batch.documents)}
+        if deducted is None:
+            return pages
+        for sha256, count in pages.items():
+            pages[sha256] = min(count, deducted)
+            deducted -= pages[sha256]
+        pages[max(pages)] += deducted  # more than the pages we know of
+        return pages
+
+    def _compare(self, extraction: Extraction, answer: BatchAnswer) -> None:
         """Tell where the vendor's own numbers do not agree with each other."""
-        deducted = extraction.credits_deducted
+        deducted, pages = extraction.credits_deducted, sum(len(one.pages_read) for one in answer.documents.values())
         if deducted is not None and extraction.pages is not None and deducted != pages:
             text = f"deducted {deducted} credits, but says that it read {pages} pages (extraction {extraction.id})"
             self._desk.asked.problems.append(f"{self._desk.vendor} {text}")
-        if strangers:
-            named = ", ".join(repr(name) for name in sorted(strangers)[:MOST_STRANGERS])
+        if answer.strangers:
+            named = ", ".join(repr(name) for name in sorted(answer.strangers)[:MOST_STRANGERS])
             text = f"answers about files that it was not asked about: {named} (extraction {extraction.id})"
             self._desk.asked.problems.append(f"{self._desk.vendor} {text}")
 
-    def _give_to_person(self, batch: Batch, code: str, reason: str) -> None:
+    def _give_to_person(
+        self, batch: Batch, code: str, reason: str, charges: Mapping[str, int], *, is_told: bool = False
+    ) -> None:
+        """Set aside what is not concluded; ``is_told`` says that the vendor told the charges."""
         self._desk.asked.problems.append(f"{len(batch.documents)} documents: {reason}")
         for some in _pieces(sorted(batch.documents)):
             with self._desk.ledger.transaction() as tx:
-                for sha256 in some:
-                    pages = self._desk.pages(batch.documents[sha256])
-                    self._desk.set_aside_in(tx, sha256, code, reason, pages_charged=pages)
+                for sha256 in sorted(open_documents(tx.connection, batch.id).intersection(some)):
+                    self._desk.set_aside_in(tx, sha256, code, reason, pages_charged=charges[sha256])
+                    self._desk.asked.pages += charges[sha256] if is_told else 0
             self._queue.concluded(*some)
         self.close(batch, reason)
 
 
-def _reason_code(code: str) -> str:
-    known = {"ENCRYPTED_FILE": "encrypted", "FILE_PAGE_LIMIT_EXCEEDED": "too_many_pages", "NO_PAGES_FOUND": "no_pages"}
-    return known.get(code, "extraction_failed")
+def _silence(answer: DocumentAnswer) -> tuple[str, str]:
+    """Return why nothing was answered about a file: a code and a sentence."""
+    told = "; ".join(f"page {one['page']}: {one['message'] or one['code']}" for one in answer.pages_failed)
+    return ("pages_failed", told) if told else ("answer_incomplete", "it says nothing about this file")
+
+
+def _names(batch: Batch) -> set[str]:
+    return {file_name(document) for document in batch.documents.values()}
 
 
 def _pieces(items: Sequence[str]) -> Iterable[Sequence[str]]:

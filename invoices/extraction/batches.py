@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sqlalchemy import Connection
+
 from invoices.extraction.desk import READABLE, Desk
 from invoices.ledger.claims import holds
 from invoices.ledger.documents import Pending, pending_among
 from invoices.ledger.extraction_batches import ExtractionBatch, find_batch, open_batch
+from invoices.ledger.extraction_pieces import known_among
 from invoices.ledger.extractions import Job, batch_jobs
 from invoices.ledger.spending import room
 
-LARGEST_SESSION = 2 * 1024**3  # bytes (contract sheet 02 §6)
+LARGEST_SESSION = 2_000_000_000  # bytes (contract sheet 02 §6)
 
 ClaimAll = Callable[[Sequence[str]], bool]
 
@@ -32,7 +36,9 @@ class Batch:
     under_way: int = 0  # actions about it
     generations: int = 0  # begun in this run after one that failed
     sessions: int = 0
-    looks: int = 0
+    oddities: int = 0  # answers about it in a row that were not understood
+    pauses: int = 0
+    concluded_names: frozenset[str] = frozenset()  # of files about which an earlier run has written the answer
     due: float = 0.0  # on the monotonic clock: the next look, or not before then the next submission
 
     @property
@@ -102,7 +108,9 @@ class Batching:
             left = room(tx.connection, terms.extracted_by, terms.caps, tx.at, worker)
             fitting = self._fitting(documents, left, credits_left) or self._first(documents[0], credits_left)
             ours = [document for document in fitting if holds(tx, worker, document.document_sha256)]
-            rest, not_ours = documents[len(fitting) :], [one.document_sha256 for one in fitting if one not in ours]
+            taken = {document.document_sha256 for document in fitting}
+            rest = [document for document in documents if document.document_sha256 not in taken]
+            not_ours = sorted(taken - {document.document_sha256 for document in ours})
             if not ours:
                 return Formed(None, rest, not_ours)
             known = open_batch(tx, self._id(ours), terms.extracted_by, len(ours))
@@ -119,33 +127,27 @@ class Batching:
         """
         batch_ids = {job.batch_id for job in jobs.values() if job.is_open and job.batch_id is not None}
         with self._desk.ledger.reading() as connection:
-            members = {
-                batch: [job.document_sha256 for job in batch_jobs(connection, batch) if job.is_open]
-                for batch in sorted(batch_ids)
-            }
-            known = {batch: find_batch(connection, batch) for batch in members}
-            pending = {one.document_sha256: one for one in pending_among(connection, "ask", _all(members.values()))}
-        resumed = []
-        for batch, hashes in members.items():
-            row = known[batch]
-            if row is not None and row.status != "concluded" and self._claim_all(hashes):
-                found = Batch(row, {sha256: pending[sha256] for sha256 in hashes if sha256 in pending})
-                if row.status == "uploading":
-                    found.begin_uploads()
-                resumed.append(found)
-        taken = set(_all(members.values()))
+            open_ones = [_found(connection, batch) for batch in sorted(batch_ids)]
+        resumed, taken = [], set[str]()
+        for batch in open_ones:
+            if batch is not None:
+                taken.update(batch.documents)
+                if self._claim_all(list(batch.documents)):
+                    resumed.append(batch)
         return resumed, [document for document in documents if document.document_sha256 not in taken]
 
     def _fitting(self, documents: Sequence[Pending], left: int | None, credits_left: int | None) -> list[Pending]:
+        """Return documents that fit, in order; one that is too large lets smaller ones pass."""
         fitting: list[Pending] = []
-        pages = size = 0
-        most_pages = min((limit for limit in (left, credits_left) if limit is not None), default=None)
-        for document in documents[: self._most_documents]:
-            pages += self._desk.pages(document)
-            size += document.byte_count
-            if size > LARGEST_SESSION or (most_pages is not None and pages > most_pages):
+        pages_left = min((limit for limit in (left, credits_left) if limit is not None), default=math.inf)
+        bytes_left = LARGEST_SESSION
+        for document in documents:
+            pages = self._desk.pages(document)
+            if pages <= pages_left and document.byte_count <= bytes_left:
+                fitting.append(document)
+                pages_left, bytes_left = pages_left - pages, bytes_left - document.byte_count
+            if len(fitting) == self._most_documents or pages_left < 1:
                 break
-            fitting.append(document)
         return fitting
 
     def _first(self, document: Pending, credits_left: int | None) -> list[Pending]:
@@ -169,5 +171,15 @@ def is_stale(batch: ExtractionBatch, now: dt.datetime, hours: float) -> bool:
     return now - batch.opened_at > dt.timedelta(hours=hours)
 
 
-def _all(lists: Iterable[Iterable[str]]) -> list[str]:
-    return [item for items in lists for item in items]
+def _found(connection: Connection, batch_id: str) -> Batch | None:
+    """Return a batch as an earlier run left it, or None where nothing more comes of it."""
+    known, jobs = find_batch(connection, batch_id), batch_jobs(connection, batch_id)
+    if known is None or known.status == "concluded":
+        return None
+    waiting = pending_among(connection, "ask", [job.document_sha256 for job in jobs if job.is_open])
+    over = [job.document_sha256 for job in jobs if job.status in ("answered", "failed")]
+    names = frozenset(file_name(one) for one in known_among(connection, over) if one.media_type in READABLE)
+    found = Batch(known, {one.document_sha256: one for one in waiting}, concluded_names=names)
+    if known.status == "uploading":
+        found.begin_uploads()
+    return found

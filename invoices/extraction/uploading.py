@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 from invoices.clients.invoicedataextraction_com import (
     AlreadyUploaded,
@@ -14,6 +12,7 @@ from invoices.clients.invoicedataextraction_com import (
     UploadSession,
 )
 from invoices.errors import TransientError
+from invoices.extraction.batch_vendor import Client, lacking_credits_as_task
 from invoices.extraction.batches import Batch, file_name
 from invoices.extraction.pacing import Pacing
 from invoices.ledger.documents import Pending
@@ -21,26 +20,6 @@ from invoices.ledger.documents import Pending
 UPLOAD, STORAGE = "upload", "storage"  # groups of routes; calls to the storage are not counted
 TRIES = 3  # of one file, when an address has expired or a part did not arrive as it was
 PARTS_AT_ONCE = 8  # addresses asked for together: they live 15 minutes (contract sheet 02 §2.2)
-
-
-class Client(Protocol):
-    """What is spoken with the vendor to bring files there."""
-
-    def open_session(self, session_id: str, files: Sequence[FileToUpload]) -> UploadSession:
-        """Open a session, or find it open."""
-        ...
-
-    def part_urls(self, session_id: str, file_id: str, part_numbers: Sequence[int]) -> dict[int, str]:
-        """Return presigned addresses."""
-        ...
-
-    def put_part(self, url: str, content: bytes) -> str:
-        """Store a part and return its ETag."""
-        ...
-
-    def complete(self, session_id: str, file_id: str, e_tags: Mapping[int, str]) -> None:
-        """Say that a file is complete."""
-        ...
 
 
 class Uploading:
@@ -51,13 +30,17 @@ class Uploading:
         self._client, self._pacing = client, pacing
 
     def open_session(self, batch: Batch) -> None:
-        """Open the batch's session, or find it open; raises SessionGone where it is another's."""
+        """Open the batch's session, or find it open; raises SessionGone, or TaskRefused for a lack of credits."""
         files = [
             FileToUpload(file_id=sha256, file_name=file_name(document), size=document.byte_count)
             for sha256, document in sorted(batch.documents.items())
         ]
-        session = self._pacing.call(partial(self._client.open_session, batch.session_id, files), UPLOAD)
-        batch.part_sizes = session.part_sizes
+
+        def opened() -> UploadSession:
+            with lacking_credits_as_task():
+                return self._client.open_session(batch.session_id, files)
+
+        batch.part_sizes = self._pacing.call(opened, UPLOAD).part_sizes
 
     def upload(self, batch: Batch, document: Pending, content: bytes) -> None:
         """Bring one file to the vendor, unless it is there.

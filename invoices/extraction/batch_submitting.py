@@ -1,0 +1,111 @@
+"""Submitting a batch once: under an id that is written before, and adopted wherever the vendor knows it already."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import partial
+
+from invoices.clients.invoicedataextraction_com import SessionGone, Submission, SubmissionExists, SubmissionsPaused
+from invoices.extraction.batch_conclusions import Conclusions
+from invoices.extraction.batch_vendor import Client, lacking_credits_as_task
+from invoices.extraction.batches import Batch, is_stale
+from invoices.extraction.desk import Desk, NotOurs
+from invoices.extraction.pacing import Pacing
+from invoices.extraction.prompt import VERSION, OutputStructure, prompt
+from invoices.ledger.claims import holds
+from invoices.ledger.extraction_batches import advance_batch
+
+SESSION_HOURS = 20.0  # uploaded files are deleted within 24 (contract sheet 02 §7)
+LOOKUP_SLACK = dt.timedelta(minutes=10)  # how far the vendor's clock may be behind ours
+
+
+class Paused(Exception):
+    """The vendor takes no submissions for ``seconds``; this one is welcome afterwards under the same id."""
+
+    def __init__(self, error: SubmissionsPaused) -> None:
+        """Take what the vendor said."""
+        super().__init__(str(error))
+        self.seconds = error.retry_after or 0.0
+
+
+class Submitting:
+    """Submits the batches of one run."""
+
+    def __init__(
+        self, desk: Desk, client: Client, pacing: Pacing, conclusions: Conclusions, structure: OutputStructure
+    ) -> None:
+        """Take what is asked for, and where to write that it was."""
+        self._desk, self._client, self._pacing, self._conclusions = desk, client, pacing, conclusions
+        self._structure, self._configuration = structure, configuration(structure)
+
+    def submit(self, batch: Batch) -> None:
+        """Write that the batch is about to be submitted, submit it, and write the vendor's id of it.
+
+        Raises:
+            NotOurs: another worker has one of its documents; nothing was submitted.
+            SessionGone: its files are not there any more.
+            TaskRefused: the vendor does not take it, and says why as of a failed task.
+            Paused: the vendor takes no submissions now.
+        """
+        check_fresh(batch)
+        self._intend(batch)
+        try:
+            remote_id = self._pacing.call(partial(self._send, self._submission(batch)), "submit")
+        except SubmissionExists as error:
+            remote_id = self._existing(error)
+        self._conclusions.submitted(batch, remote_id)
+
+    def adopt(self, batch: Batch) -> bool:
+        """Return whether the vendor's list shows our submission; then it is written as ours."""
+        since, wanted = batch.known.opened_at - LOOKUP_SLACK, batch.submission_id(self._configuration)
+
+        def found() -> str | None:
+            listed = self._client.extractions(created_after=since)
+            return next((one.id for one in listed if one.submission_id == wanted), None)
+
+        remote_id = self._pacing.call(found, "list")
+        if remote_id is not None:
+            self._conclusions.submitted(batch, remote_id)
+        return remote_id is not None
+
+    def _submission(self, batch: Batch) -> Submission:
+        return Submission(
+            submission_id=batch.submission_id(self._configuration),
+            session_id=batch.session_id,
+            file_ids=sorted(batch.documents),
+            task_name=f"invoices {batch.id[:16]}",
+            prompt=prompt(self._structure),
+            output_structure=self._structure,
+            options={"json_typed_values": True},
+        )
+
+    def _intend(self, batch: Batch) -> None:
+        with self._desk.ledger.transaction() as tx:
+            if not all(holds(tx, self._desk.worker, sha256) for sha256 in batch.documents):
+                raise NotOurs(batch.id)
+            batch.known = advance_batch(tx, batch.id, "submitting")
+
+    def _send(self, submission: Submission) -> str:
+        """Return the extraction's id; no credit and a pause say surely that there is none."""
+        try:
+            with lacking_credits_as_task():
+                return self._client.submit(submission)
+        except SubmissionsPaused as error:
+            raise Paused(error) from None
+
+    def _existing(self, error: SubmissionExists) -> str:
+        """Return the extraction that our id stands for already: what we derive an id from has not changed."""
+        if error.extraction_id is None:
+            self._pacing.stop("contract_changed", f"{self._desk.vendor} names no extraction: {error}", is_problem=True)
+        return error.extraction_id
+
+
+def configuration(structure: OutputStructure) -> str:
+    """Return what tells one way of asking from another, as part of each answer's identity."""
+    return f"{VERSION}:{structure}"
+
+
+def check_fresh(batch: Batch) -> None:
+    """Raise SessionGone where the batch's uploads have gone, or are about to."""
+    if is_stale(batch.known, dt.datetime.now(dt.UTC), SESSION_HOURS):
+        raise SessionGone(f"the upload session {batch.session_id!r} is older than {SESSION_HOURS:g} hours")
