@@ -37,6 +37,8 @@ RULES = (
     Rule("BR-CO-14", "critical", "the tax total is the sum of the tax categories (BT-110 = Σ BT-117)"),
     Rule("BR-CO-15", "critical", "total with tax = total without tax + tax total (BT-112)"),
     Rule("BR-CO-16", "critical", "amount due = total with tax − prepaid + rounding (BT-115)"),
+    Rule("TOTALS-AGREE", "critical", "the totals of the vendor's answer agree in one of the ways that invoices have"),
+    Rule("LINES-AGREE", "warning", "the lines of the vendor's answer add up to the total without tax and discount"),
     Rule("BR-DEC", "info", "no amount of the document has more than two decimals (BR-DEC-09 … BR-DEC-18)"),
     # Sense
     Rule("BR-CL-01", "warning", "the type code is one of an invoice or credit note in UNTDID 1001 (BT-3)"),
@@ -44,6 +46,13 @@ RULES = (
     Rule("ISSUED-IN-TIME", "warning", "the issue date is between 2000-01-01 and the day after the document came"),
     Rule("DUE-AFTER-ISSUED", "warning", "the due date is not before the issue date"),
     Rule("BR-29", "info", "the period does not end before it begins (BT-73, BT-74)"),
+    Rule("NEGATIVE-TOTAL", "warning", "no total of the vendor's answer is negative"),
+    # Extraction
+    Rule("PAGES-READ", "warning", "every page of the document was read"),
+    Rule("EXTRACTOR-SURE", "warning", "the extractor is sure of amounts, tax, currency, dates and the account"),
+    Rule("EXTRACTOR-NOTE", "info", "the extractor notes nothing else"),
+    Rule("SAME-HEADER", "warning", "the rows of one invoice state the same head"),
+    Rule("EXTRACTOR-DUPLICATE", "warning", "the vendor has not stored an invoice with this number before"),
     # Newness
     Rule("DUPLICATE-CONTENT", "warning", "no earlier invoice states the same", verdict="duplicate"),
     Rule("DUPLICATE-NUMBER", "warning", "no earlier invoice of this supplier has this number and other content"),

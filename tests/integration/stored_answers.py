@@ -1,4 +1,4 @@
-"""Answers as the extract stage stores them: a sound e-invoice and changes to it, one document each."""
+"""Answers as the extract stage stores them: sound ones of each extractor and changes to them, one document each."""
 
 from __future__ import annotations
 
@@ -16,13 +16,30 @@ import yaml
 from transforms.shaping import EXTRACTIONS
 
 RECEIVED_AT = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
-_SOUND = Path(__file__).parents[1] / "sql" / "sound_invoice.yaml"
+_SOUND = Path(__file__).parents[1] / "sql"
 
 
 def einvoice(*changes: dict[str, Any], profile: str = "en16931", syntax: str = "cii") -> str:
     """Return a payload with one sound invoice per set of changes; they are merged deeply, None takes a key away."""
-    invoices = [merged(_sound(), change) for change in changes or ({},)]
+    invoices = [merged(_sound("sound_invoice"), change) for change in changes or ({},)]
     return json.dumps({"syntax": syntax, "profile": profile, "invoices": invoices}, ensure_ascii=False)
+
+
+def rows_of(changes: Sequence[dict[str, Any]] = ({},), **about: Any) -> str:
+    """Return a payload of invoicedataextraction.com with one sound row per set of changes; ``about`` is beside them.
+
+    Unless ``about`` says otherwise, the rows are those of lines and all pages of the document, one per row, were read.
+    """
+    rows = [merged(_sound("sound_row"), change) for change in changes]
+    read = list(range(1, len(rows) + 1))
+    payload = {"prompt": "1", "output_structure": "per_line_item", "page_count": len(rows), "rows": rows}
+    payload |= {"pages": {"read": read, "failed": []}, "uncertainty_notes": [], "review_needed": []}
+    return json.dumps(payload | about, ensure_ascii=False)
+
+
+def billflowai(changes: dict[str, Any]) -> str:
+    """Return a body of BillflowAI with changes, merged deeply; None takes a key away."""
+    return json.dumps(merged(_sound("sound_billflowai"), changes), ensure_ascii=False)
 
 
 def einvoices(*payloads: str) -> pa.Table:
@@ -57,6 +74,6 @@ def merged(base: Any, changes: Any) -> Any:
 
 
 @cache
-def _sound() -> dict[str, Any]:
-    invoice: dict[str, Any] = yaml.safe_load(_SOUND.read_text(encoding="utf-8"))
-    return invoice
+def _sound(name: str) -> dict[str, Any]:
+    sound: dict[str, Any] = yaml.safe_load((_SOUND / f"{name}.yaml").read_text(encoding="utf-8"))
+    return sound

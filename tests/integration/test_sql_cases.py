@@ -2,10 +2,12 @@
 
 ``given.documents`` lists one answer per document (d1, d2, …): ``einvoice`` (changes to the sound invoice of
 ``tests/sql/sound_invoice.yaml``, deeply merged; null takes a key away; a list of changes makes several invoices) with
-``profile`` and ``syntax``, or ``smartbills_com`` (JSON text as the vendor sends it), or ``extracted_by`` and
-``payload``. ``known``, ``company_tax_ids`` and ``stopping_rules`` are what ``shape`` gets. For the views and marts,
-``given.tables`` has rows of warehouse tables instead. ``expect`` has rows with the columns that matter, values as text;
-``where`` picks the rows to look at; their order does not matter. ``$d1.1`` is the id of the first invoice in d1.
+``profile`` and ``syntax``, or ``smartbills_com`` (JSON text as the vendor sends it), or ``rows`` (changes to the sound
+row of invoicedataextraction.com, one each, and what else its payload has), or ``billflowai`` (changes to its sound
+body), or ``extracted_by`` and ``payload``. ``known``, ``company_tax_ids`` and ``stopping_rules`` are what ``shape``
+gets. For the views and marts, ``given.tables`` has rows of warehouse tables instead. ``expect`` has rows with the
+columns that matter, values as text; ``where`` picks the rows to look at; their order does not matter. ``$d1.1`` is the
+id of the first invoice in d1.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import yaml
-from stored_answers import einvoice, stored
+from stored_answers import billflowai, einvoice, rows_of, stored
 
 from invoices.model import invoice_id
 from transforms.building import build_marts, build_views
@@ -65,15 +67,14 @@ def _prepare(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> No
 
 
 def _fill_warehouse(connection: duckdb.DuckDBPyConnection, tables: dict[str, list[dict[str, Any]]]) -> None:
-    connection.execute("CREATE SCHEMA core")
     for table in TABLES:
-        if table.layer == "core":
-            connection.register("empty", table.schema.empty_table())
-            connection.execute(f"CREATE TABLE core.{table.name} AS SELECT * FROM empty")
-            for row in tables.get(f"core.{table.name}", []):
-                holes = ", ".join("?" for _ in row)
-                insert = f"INSERT INTO core.{table.name} ({', '.join(row)}) VALUES ({holes})"
-                connection.execute(insert, list(row.values()))
+        name = f"{table.layer}.{table.name}"
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
+        connection.register("empty", table.schema.empty_table())
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM empty")
+        for row in tables.get(name, []):
+            holes = ", ".join("?" for _ in row)
+            connection.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({holes})", list(row.values()))
 
 
 def _answer(number: int, document: dict[str, Any]) -> tuple[str, str, str]:
@@ -84,6 +85,11 @@ def _answer(number: int, document: dict[str, Any]) -> tuple[str, str, str]:
         return name, "einvoice", einvoice(*changes, **about)
     if "smartbills_com" in document:
         return name, "smartbills_com", document["smartbills_com"]
+    if "rows" in document:
+        about = {key: value for key, value in document.items() if key not in ("document", "rows")}
+        return name, "invoicedataextraction_com", rows_of(document["rows"], **about)
+    if "billflowai" in document:
+        return name, "billflowai", billflowai(document["billflowai"])
     return name, document["extracted_by"], document["payload"]
 
 
@@ -108,7 +114,7 @@ def _resolved(value: Any) -> Any:
     if isinstance(value, list):
         return [_resolved(inner) for inner in value]
     if isinstance(value, str):
-        return re.sub(r"\$(d\d)\.(\d)", lambda found: invoice_id(found[1], int(found[2])), value)
+        return re.sub(r"\$(d\d+)\.(\d)", lambda found: invoice_id(found[1], int(found[2])), value)
     return value
 
 

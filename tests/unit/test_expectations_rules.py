@@ -7,7 +7,8 @@ import re
 from expectations.judging import RULES, STOPPING_RULES, TABLES
 from transforms.running import models
 
-DECIDED = re.compile(r"'((?:BR|PEPPOL|DUPLICATE|TAX|TAXABLE|CURRENCY|ISSUED|DUE)-[A-Z0-9-]+)'")
+WORDS = "BR|PEPPOL|DUPLICATE|TAX|TAXABLE|CURRENCY|ISSUED|DUE|TOTALS|LINES|NEGATIVE|PAGES|EXTRACTOR|SAME"
+DECIDED = re.compile(rf"'((?:{WORDS})-[A-Z0-9-]+)'")
 
 
 def test_no_rule_is_declared_twice() -> None:
@@ -28,4 +29,4 @@ def test_each_rule_is_decided_in_sql_and_no_other_is() -> None:
 
 def test_the_sums_and_what_books_cannot_do_without_stop_a_candidate() -> None:
     sums = {f"BR-CO-{number}" for number in range(10, 18)}
-    assert sums | {"BR-02", "BR-03", "BR-05", "BR-14", "CURRENCY-KNOWN"} == STOPPING_RULES
+    assert sums | {"BR-02", "BR-03", "BR-05", "BR-14", "CURRENCY-KNOWN", "TOTALS-AGREE"} == STOPPING_RULES

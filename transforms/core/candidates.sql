@@ -1,4 +1,4 @@
--- Grain: one per invoice found in a document, as it states itself (no sign is turned). A value that cannot be read
+-- Grain: one per invoice found in a document, as it states itself. A value that cannot be read
 -- exactly is NULL here and named in unreadable_values.
 SELECT
     invoice_id,

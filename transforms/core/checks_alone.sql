@@ -6,3 +6,5 @@ UNION ALL SELECT * FROM checks_taxes
 UNION ALL SELECT * FROM checks_categories
 UNION ALL SELECT * FROM checks_lines
 UNION ALL SELECT * FROM checks_sense
+UNION ALL SELECT * FROM checks_agreement
+UNION ALL SELECT * FROM checks_extraction

@@ -22,7 +22,7 @@ SELECT invoice_id, unnest([
     {rule_id: 'BR-11', outcome: outcome(is_full, customer_country IS NOT NULL),
      message: 'the customer''s country is missing'},
     {rule_id: 'BR-12', outcome: outcome(is_full, line_total_amount IS NOT NULL), message: 'the sum of lines is missing'},
-    {rule_id: 'BR-13', outcome: outcome(is_einvoice, net_amount IS NOT NULL),
+    {rule_id: 'BR-13', outcome: outcome(is_einvoice OR tax_amount IS NOT NULL, net_amount IS NOT NULL),
      message: 'the total without tax is missing'},
     {rule_id: 'BR-14', outcome: outcome(true, total_amount IS NOT NULL), message: 'the total with tax is missing'},
     {rule_id: 'BR-15', outcome: outcome(is_en16931, payable_amount IS NOT NULL), message: 'the amount due is missing'},

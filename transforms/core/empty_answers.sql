@@ -1,17 +1,24 @@
 -- Grain: one per document whose answer holds no invoice at all, and why.
+WITH empty AS (
+    SELECT a.*, e.extracted_by IS NULL AS is_unknown, p.failed_pages
+    FROM answers AS a
+    LEFT JOIN extractors AS e USING (extracted_by)
+    LEFT JOIN stg_invoicedataextraction_com__pages AS p USING (document_sha256)
+    WHERE a.document_sha256 NOT IN (SELECT document_sha256 FROM stated_candidates)
+)
 SELECT
     document_sha256,
     extraction_id,
     CASE
-        WHEN extracted_by NOT IN ('einvoice', 'smartbills_com') THEN 'unknown_extractor'
+        WHEN is_unknown THEN 'unknown_extractor'
         WHEN payload IS NULL THEN 'unreadable_answer'
         ELSE 'nothing_found'
     END AS reason_code,
     CASE
-        WHEN extracted_by NOT IN ('einvoice', 'smartbills_com') THEN 'No staging model reads the answers of ' || extracted_by || '.'
+        WHEN is_unknown THEN 'No staging model reads the answers of ' || extracted_by || '.'
         WHEN payload IS NULL THEN 'The answer is not a JSON object.'
         ELSE 'The answer names no invoice: no number, date, name, currency or total.'
+            || coalesce(' Not read: ' || nullif(failed_pages, '') || '.', '')
     END AS reason
-FROM answers
-WHERE document_sha256 NOT IN (SELECT document_sha256 FROM stated_candidates)
+FROM empty
 ORDER BY sequence

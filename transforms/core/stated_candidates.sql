@@ -3,6 +3,10 @@ WITH stated_by_all AS (
     SELECT * FROM stg_einvoice__invoices
     UNION ALL BY NAME
     SELECT * FROM stg_smartbills_com__invoices
+    UNION ALL BY NAME
+    SELECT * FROM stg_invoicedataextraction_com__invoices
+    UNION ALL BY NAME
+    SELECT * FROM stg_billflowai__invoices
 )
 SELECT
     sha256('invoice' || chr(31) || s.document_sha256 || chr(31) || s.ordinal)[:32] AS invoice_id,

@@ -52,7 +52,10 @@ def _as_is(row: Row) -> Sequence[Row]:
 
 
 def _concluded(row: Row) -> Sequence[Row]:
-    return (row,) if row["status"] in ("answered", "failed") else ()
+    """Return the question once it is answered or has failed, its price exact; an open one has no row yet."""
+    if row["status"] not in ("answered", "failed"):
+        return ()
+    return (dict(row) | {"page_price_amount": _value(row.get("page_price_amount"), FINE)},)
 
 
 CANDIDATES = _schema(
@@ -128,7 +131,8 @@ TABLES: tuple[LoadTable, ...] = (
         "raw", "extractions", "extractions", ("extraction_id",),
         _schema(
             extraction_id=TEXT, document_sha256=TEXT, extracted_by=TEXT, status=TEXT, payload=TEXT, message=TEXT,
-            pages_charged=INTEGER, possible_double_charge=FLAG, requested_at=INSTANT, answered_at=INSTANT,
+            run_id=TEXT, batch_id=TEXT, pages_reserved=INTEGER, pages_charged=INTEGER, page_price_amount=FINE,
+            page_price_currency=TEXT, possible_double_charge=FLAG, requested_at=INSTANT, answered_at=INSTANT,
         ), _concluded,
     ),
     LoadTable(

@@ -1,0 +1,36 @@
+-- Grain: one per candidate and rule about how it was extracted: a success of the extractor need not be one of ours.
+WITH doubts AS (
+    SELECT document_sha256, ordinal,
+           count(*) FILTER (WHERE is_about_money) AS doubt_count, count(*) FILTER (WHERE NOT is_about_money) AS note_count,
+           string_agg(said[:200], '; ' ORDER BY said) FILTER (WHERE is_about_money) AS doubts,
+           string_agg(said[:200], '; ' ORDER BY said) FILTER (WHERE NOT is_about_money) AS notes
+    FROM stg_invoicedataextraction_com__doubts GROUP BY document_sha256, ordinal
+), contradictions AS (
+    SELECT document_sha256, ordinal, string_agg(format('{}: {}', field, stated_values), '; ' ORDER BY field) AS told
+    FROM stg_invoicedataextraction_com__header WHERE value_count > 1 GROUP BY document_sha256, ordinal
+), stored_before AS (
+    SELECT document_sha256, stated(payload ->> '$.meta.invoiceId') AS stored_id,
+           coalesce(lower(payload ->> '$.meta.source') = 'duplicate' OR lower(payload ->> '$.meta.duplicate') = 'true', false)
+               AS is_stored_before
+    FROM answers WHERE extracted_by = 'billflowai'
+)
+SELECT c.invoice_id, unnest([
+    {rule_id: 'PAGES-READ', outcome: outcome(p.document_sha256 IS NOT NULL,
+        failed_count = 0 AND read_count >= coalesce(page_count, 0)),
+     message: concat(format('{} of {} pages were read', read_count, coalesce(page_count, read_count + failed_count)),
+        '; not read: ' || nullif(failed_pages, ''))},
+    {rule_id: 'EXTRACTOR-SURE', outcome: outcome(p.document_sha256 IS NOT NULL, coalesce(doubt_count, 0) = 0),
+     message: 'the extractor is not sure: ' || doubts[:500]},
+    {rule_id: 'EXTRACTOR-NOTE', outcome: outcome(p.document_sha256 IS NOT NULL, coalesce(note_count, 0) = 0),
+     message: 'the extractor notes: ' || notes[:500]},
+    {rule_id: 'SAME-HEADER', outcome: outcome(p.document_sha256 IS NOT NULL, h.told IS NULL),
+     message: 'its rows contradict each other: ' || h.told[:500]},
+    {rule_id: 'EXTRACTOR-DUPLICATE', outcome: outcome(b.document_sha256 IS NOT NULL, NOT is_stored_before),
+     message: format('the vendor has an invoice {} already{}; two suppliers may use one number: compare supplier, date and total',
+        coalesce(c.invoice_number, 'without a number'), coalesce(' (its ' || stored_id || ')', ''))}
+], recursive := true)
+FROM candidates AS c
+LEFT JOIN stg_invoicedataextraction_com__pages AS p USING (document_sha256)
+LEFT JOIN doubts AS d USING (document_sha256, ordinal)
+LEFT JOIN contradictions AS h USING (document_sha256, ordinal)
+LEFT JOIN stored_before AS b USING (document_sha256)

@@ -1,0 +1,26 @@
+-- Grain: one per item that BillflowAI found in a document; amounts as texts with one reading, missing and null alike.
+-- An item without a total of its own is quantity × price, where that is exact in six decimals.
+WITH found AS (
+    SELECT document_sha256, from_json(payload -> '$.items', '[{
+        "description": "VARCHAR", "quantity": "VARCHAR", "price": "VARCHAR", "line_total": "VARCHAR"
+    }]') AS items
+    FROM answers
+    WHERE extracted_by = 'billflowai' AND payload IS NOT NULL
+), items AS (
+    SELECT document_sha256, unnest(items) AS i, generate_subscripts(items, 1) AS place FROM found
+), said AS (
+    SELECT
+        document_sha256, place,
+        stated(i.description) AS description,
+        stated_quantity(i.quantity) AS quantity,
+        stated_amount(i.price) AS price,
+        stated_amount(i.line_total) AS line_total
+    FROM items
+), computed AS (
+    SELECT *, (exact_quantity(quantity)::DECIMAL(19, 6) * exact_quantity(price)::DECIMAL(18, 6))::DECIMAL(38, 12) AS product FROM said
+)
+SELECT
+    document_sha256, place, description, quantity, price,
+    coalesce(line_total, exact_quantity(product::VARCHAR)::VARCHAR) AS amount
+FROM computed
+WHERE coalesce(description, quantity, price, line_total) IS NOT NULL

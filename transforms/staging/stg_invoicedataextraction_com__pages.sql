@@ -1,0 +1,18 @@
+-- Grain: one per answer of invoicedataextraction.com: how many of the document's pages were read, and which were not, why.
+WITH found AS (
+    SELECT
+        document_sha256,
+        TRY_CAST(payload ->> '$.page_count' AS INTEGER) AS page_count,
+        coalesce(len(list_distinct(from_json(payload -> '$.pages.read', '["VARCHAR"]'))), 0) AS read_count,
+        from_json(payload -> '$.pages.failed', '[{"page": "VARCHAR", "code": "VARCHAR", "message": "VARCHAR"}]') AS failed
+    FROM answers
+    WHERE extracted_by = 'invoicedataextraction_com' AND payload IS NOT NULL
+)
+SELECT
+    document_sha256,
+    page_count,
+    read_count,
+    coalesce(len(failed), 0) AS failed_count,
+    array_to_string([format('page {} ({})', coalesce(stated(f.page), '?'),
+        coalesce(nullif(concat_ws(': ', stated(f.code), stated(f.message)), ''), 'no reason given')) FOR f IN failed], ', ')[:400] AS failed_pages
+FROM found

@@ -1,0 +1,63 @@
+-- Grain: one per row that says anything, in the order of the answer; amounts and dates as texts with one reading.
+-- Rows with the same number are one invoice, in the order of the first; a row without one belongs to the invoice before it,
+-- or, at the beginning, to the first. Where each row was asked to be an invoice, a row without a number is one.
+WITH found AS (
+    SELECT document_sha256, payload ->> '$.output_structure' = 'per_invoice' AS is_per_invoice,
+           from_json(payload -> '$.rows', '[{
+        "Document type": "VARCHAR", "Invoice number": "VARCHAR", "Invoice date": "VARCHAR", "Due date": "VARCHAR",
+        "Order number": "VARCHAR", "Supplier name": "VARCHAR", "Supplier tax ID": "VARCHAR", "Supplier country": "VARCHAR",
+        "Supplier IBAN": "VARCHAR", "Customer name": "VARCHAR", "Customer tax ID": "VARCHAR", "Currency": "VARCHAR",
+        "Net amount": "VARCHAR", "Tax amount": "VARCHAR", "Total amount": "VARCHAR", "Line description": "VARCHAR",
+        "Line quantity": "VARCHAR", "Line unit price": "VARCHAR", "Line net amount": "VARCHAR", "Line tax rate": "VARCHAR",
+        "Review Needed": "VARCHAR"
+    }]') AS rows
+    FROM answers
+    WHERE extracted_by = 'invoicedataextraction_com' AND payload IS NOT NULL
+), each_row AS (
+    SELECT document_sha256, is_per_invoice, unnest(rows) AS r, generate_subscripts(rows, 1) AS row_number FROM found
+), read AS (
+    SELECT
+        document_sha256, row_number, is_per_invoice,
+        stated(r."Document type") AS document_type,
+        stated(r."Invoice number") AS invoice_number,
+        stated_date(r."Invoice date") AS issued_on,
+        stated_date(r."Due date") AS due_on,
+        stated(r."Order number") AS order_number,
+        stated(r."Supplier name") AS supplier_name,
+        stated(r."Supplier tax ID") AS supplier_tax_id,
+        stated(r."Supplier country") AS supplier_country,
+        stated(r."Supplier IBAN") AS supplier_iban,
+        stated(r."Customer name") AS customer_name,
+        stated(r."Customer tax ID") AS customer_tax_id,
+        stated(r."Currency") AS currency,
+        stated_amount(r."Net amount") AS net_amount,
+        stated_amount(r."Tax amount") AS tax_amount,
+        stated_amount(r."Total amount") AS total_amount,
+        stated(r."Line description") AS line_description,
+        stated_quantity(r."Line quantity") AS line_quantity,
+        stated_amount(r."Line unit price") AS line_unit_price,
+        stated_amount(r."Line net amount") AS line_net_amount,
+        stated_rate(r."Line tax rate") AS line_tax_rate,
+        stated(r."Review Needed") AS review_needed
+    FROM each_row
+), telling AS (
+    SELECT * FROM read
+    WHERE coalesce(document_type, invoice_number, issued_on, due_on, order_number, supplier_name, supplier_tax_id,
+        supplier_country, supplier_iban, customer_name, customer_tax_id, currency, net_amount, tax_amount, total_amount,
+        line_description, line_quantity, line_unit_price, line_net_amount, line_tax_rate) IS NOT NULL
+), keyed AS (
+    SELECT *, coalesce(
+        folded_number(invoice_number),
+        CASE WHEN is_per_invoice THEN ' ' || row_number END,
+        last_value(folded_number(invoice_number) IGNORE NULLS) OVER (PARTITION BY document_sha256 ORDER BY row_number),
+        first_value(folded_number(invoice_number) IGNORE NULLS) OVER (
+            PARTITION BY document_sha256 ORDER BY row_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING),
+        ''
+    ) AS number_key
+    FROM telling
+), begun AS (
+    SELECT *, min(row_number) OVER (PARTITION BY document_sha256, number_key) AS first_row FROM keyed
+)
+SELECT * EXCLUDE (number_key, is_per_invoice, first_row),
+       dense_rank() OVER (PARTITION BY document_sha256 ORDER BY first_row) AS ordinal
+FROM begun
