@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from filelock import BaseFileLock
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from pyrate_limiter import AbstractBucket, PostgresBucket, SQLiteBucket
 from sqlalchemy import URL
 
-from invoices.extraction.budget import Budget, Window
+from invoices.extraction.budget import Budget, Window, counting
 
 FILE_NAME = "budgets.sqlite"
+PATIENCE_SECONDS = 30.0  # with a database that does not answer, and with another process that has the file in hand
 
 
 class Buckets:
@@ -25,10 +29,15 @@ class Buckets:
         self._pool: ConnectionPool | None = None
 
     def budget(self, name: str, windows: Sequence[Window]) -> Budget:
-        """Return the budget of the account ``name``; ``name`` is letters, digits and underscores."""
+        """Return the budget of the account ``name``; ``name`` is letters, digits and underscores.
+
+        Raises:
+            ConfigurationError: the file or the database cannot be used.
+        """
         if not name.replace("_", "").isalnum():
             raise ValueError(f"not a name of a bucket: {name!r}")
-        return Budget(windows, self._bucket(name, windows), self._scale)
+        with counting():
+            return Budget(windows, self._bucket(name, windows), self._scale)
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -37,15 +46,36 @@ class Buckets:
     def _bucket(self, name: str, windows: Sequence[Window]) -> AbstractBucket:
         rates = [window.as_rate(self._scale) for window in windows]
         if self._url.get_backend_name() == "postgresql":
-            return PostgresBucket(self._connections(), name, rates)
+            return _TableBucket(self._connections(), name, rates)
         place = str(self._directory / FILE_NAME)
         bucket = SQLiteBucket.init_from_file(rates, table=name, db_path=place, use_file_lock=True)
         self._closing.callback(bucket.close)
+        if isinstance(bucket.lock, BaseFileLock):
+            bucket.lock.timeout = PATIENCE_SECONDS
         return bucket
 
     def _connections(self) -> ConnectionPool:
         if self._pool is None:
             address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-            self._pool = ConnectionPool(address, min_size=1, max_size=4, open=True)
+            self._pool = ConnectionPool(
+                address, min_size=1, max_size=4, open=True, timeout=PATIENCE_SECONDS,
+                configure=_in_utc, check=ConnectionPool.check_connection,
+            )  # fmt: skip
             self._closing.callback(self._pool.close)
         return self._pool
+
+
+class _TableBucket(PostgresBucket):
+    """Counts by the server's clock alone; the library's would take this machine's where the server does not answer."""
+
+    def now(self) -> int:
+        """Return the milliseconds since 1970."""
+        with self.pool.connection() as connection:
+            row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+        return int(row[0]) if row else 0
+
+
+def _in_utc(connection: Connection[Any]) -> None:
+    """Keep instants in UTC: the library's table has none with a zone, and each session may be set to another."""
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()

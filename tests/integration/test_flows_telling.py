@@ -133,7 +133,7 @@ def test_the_story_of_a_quarantined_document_names_every_rule(finished: House) -
 
 def test_the_story_of_a_waiting_document_tells_of_a_possible_double_charge(finished: House) -> None:
     text = as_text(stories(finished, "scan.pdf")[0])
-    assert "submitted to smartbills_com as job-7, 1 charged; POSSIBLY CHARGED TWICE" in text
+    assert "submitted to smartbills_com as job-7, 1 page charged; POSSIBLY CHARGED TWICE" in text
 
 
 def test_what_was_only_meant_to_be_submitted_is_not_said_to_be(house: House) -> None:
