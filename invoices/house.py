@@ -101,20 +101,20 @@ class House:
 
     def claim_documents(self, stage: Stage, limit: int, after: int) -> list[Pending]:
         """Take up to ``limit`` documents in hand that wait for ``stage`` and that no living worker has."""
+        self._bury_the_dead()
         with self.ledger.reading() as connection:
             if not pending(connection, stage, 1, after):
                 return []
-        dead = self._dead()
         with self.ledger.transaction() as tx:
-            claimed = claim(tx, self.worker.name, stage, limit, after=after, dead=dead)
+            claimed = claim(tx, self.worker.name, stage, limit, after=after)
         self._renewed = time.monotonic()
         return claimed
 
     def claim_these(self, documents: Sequence[str]) -> bool:
         """Take all of these documents in hand, or none where a living worker has one; return whether they are."""
-        dead = self._dead()
+        self._bury_the_dead()
         with self.ledger.transaction() as tx:
-            return claim_these(tx, self.worker.name, documents, dead=dead)
+            return claim_these(tx, self.worker.name, documents)
 
     def keep_claims(self) -> None:
         """Renew the leases of what is in hand; to be called often, it does so when it is time."""
@@ -124,19 +124,29 @@ class House:
                 renew(tx, self.worker.name)
 
     def let_go(self) -> None:
-        """Give back whatever is in hand."""
-        if "worker" not in vars(self):  # nobody took anything
+        """Give back whatever is in hand, and what workers had that have died."""
+        with self.ledger.reading() as connection:
+            held = holders(connection)
+        if not held:
             return
-        with self.ledger.reading() as connection:
-            if self.worker.name not in holders(connection):
-                return
-        with self.ledger.transaction() as tx:
-            let_go(tx, self.worker.name)
+        dead = self.worker.dead_among(held)
+        gone = [name for name in (self.worker.name, *dead) if name in held]
+        if gone:
+            with self.ledger.transaction() as tx:
+                for name in gone:
+                    let_go(tx, name)
+        self.worker.forget(dead)
 
-    def _dead(self) -> list[str]:
-        """Return the workers that hold something and have died."""
+    def _bury_the_dead(self) -> None:
+        """End the claims of workers that have died, and remove their files."""
         with self.ledger.reading() as connection:
-            return self.worker.dead_among(holders(connection))
+            held = holders(connection)
+        dead = self.worker.dead_among(held) if held else []
+        if dead:
+            with self.ledger.transaction() as tx:
+                for name in dead:
+                    let_go(tx, name)
+            self.worker.forget(dead)
 
     @cached_property
     def asking(self) -> Asking:
