@@ -124,18 +124,14 @@ class House:
                 renew(tx, self.worker.name)
 
     def let_go(self) -> None:
-        """Give back whatever is in hand, and what workers had that have died."""
-        with self.ledger.reading() as connection:
-            held = holders(connection)
-        if not held:
+        """Give back whatever is in hand."""
+        if "worker" not in vars(self):  # nobody took anything
             return
-        dead = self.worker.dead_among(held)
-        gone = [name for name in (self.worker.name, *dead) if name in held]
-        if gone:
-            with self.ledger.transaction() as tx:
-                for name in gone:
-                    let_go(tx, name)
-        self.worker.forget(dead)
+        with self.ledger.reading() as connection:
+            if self.worker.name not in holders(connection):
+                return
+        with self.ledger.transaction() as tx:
+            let_go(tx, self.worker.name)
 
     def _bury_the_dead(self) -> None:
         """End the claims of workers that have died, and remove their files."""
