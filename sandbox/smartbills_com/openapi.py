@@ -26,7 +26,7 @@ _LINE = entity({"description": _WORD, "quantity": _NUMBER, "unit_price": _NUMBER
 _DATA = entity(
     {
         "invoice_number": _WORD, "date": _WORD, "total_amount": _NUMBER, "currency": _WORD, "vendor": _VENDOR,
-        "vendor_info": _VENDOR_INFO, "line_items": {"type": ["array", "null"], "items": _LINE},
+        "vendor_info": _VENDOR_INFO, "line_items": listed(_LINE),
     },
     (),
 )  # fmt: skip

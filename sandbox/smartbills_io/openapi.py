@@ -97,12 +97,10 @@ def _done(schema: Schema, *statuses: int) -> dict[int, Schema]:
 
 
 def _query(dialect: str) -> tuple[Schema, ...]:
-    size, order, direction = (
-        ("limit", "sortBy", "sortDirection") if dialect == "Business" else ("pageSize", "orderBy", "sortOrder")
-    )
+    order, direction = ("sortBy", "sortDirection") if dialect == "Business" else ("orderBy", "sortOrder")
     return (
         parameter("page", "query", whole(1, 999_999_999)),
-        parameter(size, "query", whole(1, 100)),
+        parameter("pageSize", "query", whole(1, 100)),
         parameter(order, "query", {"type": "string", "pattern": "^[A-Za-z]{1,40}$"}),
         parameter(direction, "query", words("asc", "desc")),
         parameter("ReceiptNumber", "query", TEXT),

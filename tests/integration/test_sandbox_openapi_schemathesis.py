@@ -111,7 +111,7 @@ def test_a_value_that_cannot_be_told_again_is_refused(sandbox: Sandbox, value: b
 
 def test_the_smallest_amount_of_a_receipt_is_told_as_it_came(sandbox: Sandbox) -> None:
     headers = {**HEADERS, "Content-Type": "application/json", "x-tenant-id": "small"}
-    money = dict.fromkeys(MONEY, {"amount": 1e-300, "currency": "EUR"})
+    money = {name: {"amount": 1e-300, "currency": "EUR"} for name in MONEY}
     url = f"{sandbox.smartbills_io['base_url']}/receipts"
     created = requests.post(url, json={**money, "type": "SALE", "taxesIncluded": False}, headers=headers, timeout=30)
     assert created.json()["total"]["amount"] == 1e-300
