@@ -33,9 +33,7 @@ def waiting_invoices(connection: Connection, limit: int, after: str = "") -> lis
     return list(rows)
 
 
-def assign(
-    tx: Transaction, invoices: list[str], is_taken: Callable[[str], bool] = lambda _: False
-) -> ExportBatch:
+def assign(tx: Transaction, invoices: list[str], is_taken: Callable[[str], bool] = lambda _: False) -> ExportBatch:
     """Fix a new batch of these invoices; its files are written afterwards, and again if that is interrupted.
 
     A number whose files exist already, issued before the ledger was restored from a backup, is passed over.

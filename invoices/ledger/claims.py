@@ -1,13 +1,14 @@
 """Claims: which worker has which document in hand, so that several share the work and none is done twice.
 
-A claim is a lease. It ends when its holder lets go, when its time is over, or when the holder's process is seen to be
-dead. Whoever is about to do what cannot be undone asks ``holds`` in the transaction that writes the intent.
+A claim is a lease. It ends when its holder lets go, when its time is over, or when somebody lets go for a holder whose
+process is seen to be dead. Whoever is about to do what cannot be undone asks ``holds`` in the transaction that writes
+the intent.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, text, update
 
@@ -18,24 +19,23 @@ from invoices.ledger.tables import IS_PENDING, claims, documents
 LEASE = dt.timedelta(minutes=15)
 
 
-def claim(
-    tx: Transaction, holder: str, stage: Stage, limit: int, *, after: int = 0, dead: Collection[str] = ()
-) -> list[Pending]:
+def claim(tx: Transaction, holder: str, stage: Stage, limit: int, *, after: int = 0) -> list[Pending]:
     """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival, now held by ``holder``.
 
-    What others hold is left out, unless their lease is over or they are among the ``dead``.
+    What others hold is left out, unless their lease is over.
     """
-    found = _unclaimed(tx.connection, holder, stage, limit, after, dead, tx.at)
+    found = _unclaimed(tx.connection, holder, stage, limit, after, tx.at)
     _take(tx, holder, [document.document_sha256 for document in found])
     return found
 
 
-def claim_these(tx: Transaction, holder: str, wanted: Iterable[str], *, dead: Collection[str] = ()) -> bool:
-    """Claim all of these documents, or none where another living worker holds one; return whether they are held."""
-    hashes = list(wanted)
+def claim_these(tx: Transaction, holder: str, wanted: Iterable[str]) -> bool:
+    """Claim all of these documents, or none where another worker holds one; return whether they are held."""
+    hashes = list(dict.fromkeys(wanted))
     for some in chunks(hashes):
-        mine = claims.c.holder.in_([holder, *dead])
-        taken = select(func.count()).where(claims.c.document_sha256.in_(some), claims.c.until > tx.at, ~mine)
+        taken = select(func.count()).where(
+            claims.c.document_sha256.in_(some), claims.c.until > tx.at, claims.c.holder != holder
+        )
         if tx.connection.scalar(taken):
             return False
     _take(tx, holder, hashes)
@@ -45,7 +45,7 @@ def claim_these(tx: Transaction, holder: str, wanted: Iterable[str], *, dead: Co
 def unclaimed_count(connection: Connection, stage: Stage, holder: str, now: dt.datetime) -> int:
     """Return how many documents wait for ``stage`` and are in nobody else's hands."""
     wanted = select(func.count()).select_from(documents.outerjoin(claims, _same_document()))
-    wanted = wanted.where(text(IS_PENDING), documents.c.stage == stage, _is_free(holder, (), now))
+    wanted = wanted.where(text(IS_PENDING), documents.c.stage == stage, _is_free(holder, now))
     return connection.scalar(wanted) or 0
 
 
@@ -75,13 +75,13 @@ def holders(connection: Connection) -> list[str]:
 
 
 def _unclaimed(
-    connection: Connection, holder: str, stage: Stage, limit: int, after: int, dead: Collection[str], now: dt.datetime
+    connection: Connection, holder: str, stage: Stage, limit: int, after: int, now: dt.datetime
 ) -> list[Pending]:
     columns = (documents.c[name] for name in Pending.__slots__)
     rows = connection.execute(
         select(*columns)
         .select_from(documents.outerjoin(claims, _same_document()))
-        .where(text(IS_PENDING), documents.c.stage == stage, documents.c.sequence > after, _is_free(holder, dead, now))
+        .where(text(IS_PENDING), documents.c.stage == stage, documents.c.sequence > after, _is_free(holder, now))
         .order_by(documents.c.sequence)
         .limit(limit)
     )
@@ -92,8 +92,8 @@ def _same_document() -> ColumnElement[bool]:
     return claims.c.document_sha256 == documents.c.document_sha256
 
 
-def _is_free(holder: str, dead: Collection[str], now: dt.datetime) -> ColumnElement[bool]:
-    return or_(claims.c.holder.is_(None), claims.c.until <= now, claims.c.holder.in_([holder, *dead]))
+def _is_free(holder: str, now: dt.datetime) -> ColumnElement[bool]:
+    return or_(claims.c.holder.is_(None), claims.c.until <= now, claims.c.holder == holder)
 
 
 def _take(tx: Transaction, holder: str, hashes: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from invoices.ledger.documents import chunks
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.spending import NO_CAPS, Caps, adjust, reserve
+from invoices.ledger.spending import NO_CAPS, Caps, adjust, day_of, reserve
 from invoices.ledger.tables import documents, extractions
 
 Status = Literal["intended", "refused", "unknown", "submitted", "answered", "failed"]
@@ -37,6 +37,7 @@ class Job:
     possible_double_charge: bool
     requested_at: dt.datetime
     submitted_at: dt.datetime | None
+    counted_on: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -102,18 +103,21 @@ def intend(
 ) -> None:
     """Write that a document is about to be submitted, and count its pages; committed before the request leaves.
 
-    The same extraction intended again (after a refusal, for another batch, or as a repeat) is the same row.
+    The same extraction intended again (after a refusal, for another batch, or as a repeat) is the same row. Its pages
+    count from then on where it was intended last; a repeat's count beside those of the first, wherever that was.
 
     Raises:
         CapReached: a cap leaves no room for it; nothing is written.
     """
     before = find_job(tx.connection, extraction)
-    counted = before.pages_counted if before is not None else 0
     repeated = is_repeat or (before is not None and before.possible_double_charge)
-    reserve(tx, terms.extracted_by, pages * (2 if repeated else 1) - counted, terms.caps, run)
+    with tx.connection.begin_nested():
+        kept = 0 if before is None else before.pages_counted if is_repeat else _release(tx, before)
+        reserve(tx, terms.extracted_by, pages * (2 if repeated else 1) - kept, terms.caps, run)
     price = None if terms.page_price is None else format(terms.page_price, "f")
     values = {
         "status": "intended", "generation": generation, "batch_id": batch, "run_id": run, "pages_reserved": pages,
+        "counted_on": day_of(tx.at),
         "pages_charged": 0, "possible_double_charge": repeated, "page_price_amount": price,
         "page_price_currency": terms.page_price_currency if price else None, "revision": tx.revision,
         "requested_at": before.requested_at if before is not None and before.is_open else tx.at,
@@ -132,8 +136,18 @@ def advance(tx: Transaction, extraction: str, status: Status, **values: Any) -> 
     tx.connection.execute(update(extractions).where(mine).values(status=status, revision=tx.revision, **values))
     after = find_job(tx.connection, extraction)
     if before is not None and after is not None:
-        difference = after.pages_counted - before.pages_counted
-        adjust(tx, after.extracted_by, difference, before.requested_at, before.run_id)
+        _count(tx, before, after.pages_counted - before.pages_counted)
+
+
+def _release(tx: Transaction, job: Job) -> int:
+    """Give back what the latest try of a job counts for; return what an earlier one may have cost besides."""
+    latest = job.pages_counted // (2 if job.possible_double_charge else 1)
+    _count(tx, job, -latest)
+    return job.pages_counted - latest
+
+
+def _count(tx: Transaction, job: Job, difference: int) -> None:
+    adjust(tx, job.extracted_by, difference, job.counted_on or day_of(job.requested_at), job.run_id)
 
 
 def find_job(connection: Connection, extraction: str) -> Job | None:

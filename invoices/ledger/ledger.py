@@ -17,6 +17,7 @@ from invoices.ledger.migrations import SCHEMA_VERSION, migrate
 from invoices.ledger.tables import counters, metadata, notes
 
 BUSY_SECONDS = 30
+IDLE_SECONDS = 900  # after which PostgreSQL ends the transaction of a machine that has gone, and its locks
 OPENING = 7_263_001  # the advisory lock under which PostgreSQL's tables are made, one process at a time
 
 
@@ -161,17 +162,27 @@ def _engine(url: str) -> Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(exist_ok=True, mode=0o700)
-        engine = create_engine(parsed, hide_parameters=True)  # errors are logged and kept; rows hold personal data
+        engine = create_engine(
+            parsed,
+            hide_parameters=True,  # errors are logged and kept; rows hold personal data
+            max_overflow=-1,  # a writer that also reads must not wait for those who wait for it
+            pool_pre_ping=parsed.get_backend_name() != "sqlite",
+        )
     except (ArgumentError, ModuleNotFoundError, OSError) as error:
         raise ConfigurationError(f"the ledger's URL does not work: {error}") from error
     except ValueError:  # its text quotes a part of the URL, which may be one of the password
         raise ConfigurationError("the ledger's URL does not work: its port is not a number") from None
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "connect", _set_up_sqlite if engine.dialect.name == "sqlite" else _set_up_postgresql)
     return engine
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, so that writers queue up instead of failing half-way
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_SECONDS * 1000}"):
+    for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _set_up_postgresql(connection: Any, _record: object) -> None:
+    connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+    connection.commit()

@@ -15,6 +15,7 @@ _STEPS: Mapping[str, tuple[str, Sequence[str]]] = {  # from → (to, statements 
             "ALTER TABLE extractions ADD COLUMN batch_id VARCHAR(32)",
             "ALTER TABLE extractions ADD COLUMN run_id VARCHAR(80)",
             "ALTER TABLE extractions ADD COLUMN pages_reserved INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE extractions ADD COLUMN counted_on VARCHAR(10)",
             "ALTER TABLE extractions ADD COLUMN page_price_amount VARCHAR(40)",
             "ALTER TABLE extractions ADD COLUMN page_price_currency VARCHAR(3)",
             "CREATE INDEX ix_extractions_batch_id ON extractions (batch_id)",

@@ -33,20 +33,20 @@ def reserve(tx: Transaction, vendor: str, pages: int, caps: Caps, run: str) -> N
 
     Raises CapReached, and then counts nothing, where a cap would be passed.
     """
-    for period, key, cap in _periods(tx.at, run, caps):
+    for period, key, cap in _periods(day_of(tx.at), run, caps):
         spent = _spent(tx.connection, vendor, key)
         if cap is not None and spent + pages > cap:
             left = max(cap - spent, 0)
             told = f"of the cap of {cap:,} pages per {period}, {left:,} are left; {pages:,} are wanted"
             raise CapReached(f"{vendor}: {told}")
-    adjust(tx, vendor, pages, tx.at, run)
+    adjust(tx, vendor, pages, day_of(tx.at), run)
 
 
-def adjust(tx: Transaction, vendor: str, difference: int, reserved_at: dt.datetime, run: str | None) -> None:
-    """Add to (or take from) the periods in which something was reserved."""
+def adjust(tx: Transaction, vendor: str, difference: int, counted_on: str, run: str | None) -> None:
+    """Add to (or take from) the periods in which something was reserved: a day, its month, and a run."""
     if difference == 0:
         return
-    for _, key, _ in _periods(reserved_at, run, NO_CAPS):
+    for _, key, _ in _periods(counted_on, run, NO_CAPS):
         row = (spending.c.vendor == vendor) & (spending.c.period == key)
         raised = update(spending).where(row).values(pages=spending.c.pages + difference)
         if tx.connection.execute(raised).rowcount == 0:
@@ -55,15 +55,19 @@ def adjust(tx: Transaction, vendor: str, difference: int, reserved_at: dt.dateti
 
 def room(connection: Connection, vendor: str, caps: Caps, now: dt.datetime, run: str | None) -> int | None:
     """Return how many pages the caps still allow, or None without any cap."""
-    left = [cap - _spent(connection, vendor, key) for _, key, cap in _periods(now, run, caps) if cap is not None]
+    left = [
+        cap - _spent(connection, vendor, key) for _, key, cap in _periods(day_of(now), run, caps) if cap is not None
+    ]
     return max(min(left), 0) if left else None
 
 
-def _periods(at: dt.datetime, run: str | None, caps: Caps) -> list[tuple[str, str, int | None]]:
-    periods = [
-        ("day", f"day:{at.astimezone(dt.UTC):%Y-%m-%d}", caps.day),
-        ("month", f"month:{at.astimezone(dt.UTC):%Y-%m}", caps.month),
-    ]
+def day_of(at: dt.datetime) -> str:
+    """Return the day, UTC, on which something counts that is reserved at this instant."""
+    return at.astimezone(dt.UTC).date().isoformat()
+
+
+def _periods(day: str, run: str | None, caps: Caps) -> list[tuple[str, str, int | None]]:
+    periods = [("day", f"day:{day}", caps.day), ("month", f"month:{day[:7]}", caps.month)]
     return periods if run is None else [("run", f"run:{run}", caps.run), *periods]
 
 

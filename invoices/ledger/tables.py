@@ -46,6 +46,22 @@ class Instant(TypeDecorator[dt.datetime]):
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
+class Words(TypeDecorator[str]):
+    """A text that came in from outside, with U+FFFD for what a database refuses: NUL, and half a character.
+
+    A comparison with such a column finds what was kept, for the same is done to what is looked for.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  SQLAlchemy's signature
+        """Return the text as it can be kept."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _revision() -> Column[int]:
     return Column("revision", BigInteger, nullable=False, index=True)
 
@@ -59,7 +75,7 @@ counters = Table(
     "counters", metadata, Column("name", String(40), primary_key=True), Column("value", BigInteger, nullable=False)
 )
 
-notes = Table("notes", metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
+notes = Table("notes", metadata, Column("name", String(40), primary_key=True), Column("value", Words, nullable=False))
 
 documents = Table(
     "documents",
@@ -73,7 +89,7 @@ documents = Table(
     Column("stage", String(10), nullable=False),  # what is next: read, ask, judge, done
     Column("state", String(20), nullable=False),
     Column("reason_code", String(60), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Words, nullable=False),
     Column("changed_at", Instant, nullable=False),
     _revision(),
 )
@@ -88,11 +104,11 @@ sightings = Table(
     Column("document_sha256", String(64), nullable=False, index=True),
     Column("source_name", String(40), nullable=False),
     Column("source_kind", String(20), nullable=False),
-    Column("location", Text, nullable=False),
-    Column("file_name", Text),
-    Column("sender", Text),
-    Column("subject", Text),
-    Column("message_id", Text),
+    Column("location", Words, nullable=False),
+    Column("file_name", Words),
+    Column("sender", Words),
+    Column("subject", Words),
+    Column("message_id", Words),
     Column("received_at", Instant),
     Column("seen_at", Instant, nullable=False),
     Column("fingerprint", String(80)),  # what tells without reading that the same place still shows the same bytes
@@ -109,12 +125,13 @@ extractions = Table(
     Column("generation", Integer, nullable=False),
     Column("status", String(12), nullable=False),  # intended, refused, unknown, submitted, answered, failed
     Column("remote_id", String(200)),
-    Column("payload", Text),
-    Column("message", Text),
+    Column("payload", Words),
+    Column("message", Words),
     Column("batch_id", String(32), index=True),  # asked together with others: extraction_batches
     Column("run_id", String(80)),  # the run whose cap it counts against
     Column("pages_reserved", Integer, nullable=False, server_default="0"),  # what it may cost while that is open
     Column("pages_charged", Integer, nullable=False),
+    Column("counted_on", String(10)),  # the day, UTC, against whose caps the pages count
     Column("page_price_amount", String(40)),  # a decimal, as it was set when it was asked
     Column("page_price_currency", String(3)),
     Column("possible_double_charge", Boolean, nullable=False),
@@ -134,7 +151,7 @@ extraction_batches = Table(
     Column("generation", Integer, nullable=False),  # of the submission; raised only after one that has ended
     Column("status", String(12), nullable=False),  # uploading, submitting, submitted, concluded
     Column("remote_id", String(200)),
-    Column("message", Text),
+    Column("message", Words),
     Column("document_count", Integer, nullable=False),
     Column("opened_at", Instant, nullable=False),  # the session of this generation
     Column("submitted_at", Instant),
@@ -167,8 +184,8 @@ candidates = Table(
     Column("verdict", String(20), nullable=False),
     Column("number_key", String(64), index=True),
     Column("content_key", String(64), index=True),
-    Column("invoice_number", Text),
-    Column("body", Text, nullable=False),  # JSON: the candidate with its lines and taxes, decimals as strings
+    Column("invoice_number", Words),
+    Column("body", Words, nullable=False),  # JSON: the candidate with its lines and taxes, decimals as strings
     Column("judged_at", Instant, nullable=False),
     Column("judged_by", String(80), nullable=False),
     _revision(),
@@ -182,7 +199,7 @@ findings = Table(
     Column("document_sha256", String(64), nullable=False, index=True),
     Column("rule_id", String(60), nullable=False),
     Column("severity", String(10), nullable=False),
-    Column("message", Text, nullable=False),
+    Column("message", Words, nullable=False),
     Column("checked_at", Instant, nullable=False),
     _revision(),
 )
@@ -197,7 +214,7 @@ receipts = Table(
     Column("remote_id", String(60)),
     Column("body_sha256", String(64)),
     Column("reason_code", String(60)),
-    Column("reason", Text),
+    Column("reason", Words),
     Column("first_sent_at", Instant),
     Column("published_at", Instant),
     Column("changed_at", Instant, nullable=False),
