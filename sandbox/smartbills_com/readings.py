@@ -42,7 +42,7 @@ def page_count(sha256: str) -> int:
 
 
 def extracted_data(sha256: str, *, with_lines: bool, missing: Sequence[str], vendor_info: bool) -> dict[str, Any]:
-    """Return ``extracted_data`` of a document (sheet 01, 2.2); where it is no invoice every field is null, and there are no lines."""
+    """Return ``extracted_data`` of a document (sheet 01, 2.2); where it is no invoice, all nulls and no lines."""
     data = _data_of(sha256)
     if not with_lines:
         data.pop("line_items", None)

@@ -12,6 +12,8 @@ import pytest
 import requests
 from billflowai_caller import SCAN, Caller
 
+import sandbox as sandbox_package
+from sandbox.billflowai.knobs import KNOBS
 from sandbox.billflowai.tokens import session_token
 from sandbox.serving import Sandbox, start
 
@@ -174,3 +176,9 @@ def test_a_session_token_opens_the_world_of_its_account_until_it_expires(caller:
     assert session.upload(SCAN).status_code == 200
     forged = Caller(caller.sandbox, session_token(caller.key)[:-2] + "xx")
     assert forged.refusal(SCAN) == (401, "UNAUTHORIZED")
+
+
+def test_every_knob_is_in_the_table_of_its_room() -> None:
+    text = (Path(sandbox_package.__file__).parent / "README.md").read_text(encoding="utf-8")
+    table = text.partition("(`billflowai`)")[2].partition("\n## ")[0]
+    assert [name for name in KNOBS if f"| `{name}` |" not in table] == []
