@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,14 @@ from invoices.ledger.documents import (
 from invoices.ledger.ledger import counter, next_number, set_counter
 from invoices.ledger.tables import notes, sightings
 from invoices.model import sighting_id
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An empty ledger, on SQLite and on PostgreSQL."""
+    opened = Ledger(ledger_url)
+    yield opened
+    opened.close()
 
 
 def sighting(content: str, location: str | None = None, **values: object) -> Sighting:
@@ -207,8 +216,8 @@ def test_an_instant_comes_back_as_the_same_moment_in_utc(ledger: Ledger) -> None
     assert kept.utcoffset() == dt.timedelta(0)
 
 
-def test_a_ledger_with_a_naive_clock_writes_nothing(home_url: str) -> None:
-    ledger = Ledger(home_url, now=lambda: dt.datetime(2026, 1, 1))  # noqa: DTZ001  that is the point
+def test_a_ledger_with_a_naive_clock_writes_nothing(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url, now=lambda: dt.datetime(2026, 1, 1))  # noqa: DTZ001  that is the point
     with pytest.raises(StatementError, match="naive instant"):
         record(ledger, sighting("a"))
     ledger.close()
@@ -228,23 +237,23 @@ def test_what_was_remembered_first_stays(ledger: Ledger) -> None:
     assert ledger.remember("mode", "rehearsal") == "real"
 
 
-def test_everything_is_there_after_opening_it_again(home_url: str) -> None:
-    first = Ledger(home_url)
+def test_everything_is_there_after_opening_it_again(ledger_url: str) -> None:
+    first = Ledger(ledger_url)
     record(first, sighting("a"))
     first.close()
-    again = Ledger(home_url)
+    again = Ledger(ledger_url)
     assert record(again, sighting("a"), sighting("b")) == [False, True]
     again.close()
 
 
-def test_a_ledger_of_a_later_version_is_left_alone(home_url: str) -> None:
-    ledger = Ledger(home_url)
+def test_a_ledger_of_a_later_version_is_left_alone(ledger_url: str) -> None:
+    ledger = Ledger(ledger_url)
     with ledger.transaction() as tx:
         tx.connection.execute(update(notes).where(notes.c.name == "schema_version").values(value="99"))
         tx.connection.execute(insert(notes).values(name="mark", value="still here"))
     ledger.close()
     with pytest.raises(ConfigurationError, match=r"schema version '99'.*newer program"):
-        Ledger(home_url)
+        Ledger(ledger_url)
 
 
 @pytest.mark.parametrize(
@@ -279,12 +288,6 @@ def test_a_place_that_cannot_be_is_a_configuration_error(tmp_path: Path) -> None
     for place in (tmp_path, tmp_path / "file" / "ledger.sqlite"):
         with pytest.raises(ConfigurationError, match="ledger"):
             Ledger(f"sqlite:///{place}")
-
-
-@pytest.fixture
-def home_url(tmp_path: Path) -> str:
-    """Where a ledger may be made."""
-    return f"sqlite:///{tmp_path}/deeper/ledger.sqlite"
 
 
 def test_an_error_of_the_database_quotes_no_value_that_was_written(ledger: Ledger) -> None:

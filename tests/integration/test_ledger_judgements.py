@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -48,6 +48,14 @@ from invoices.ledger.outbox import move, outgoing, outgoing_count, receipts_by_s
 
 DOCUMENT = "d" * 64
 PUBLISHERS = ("smartbills_io",)
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An empty ledger, on SQLite and on PostgreSQL."""
+    opened = Ledger(ledger_url)
+    yield opened
+    opened.close()
 
 
 def candidate(invoice: str, verdict: str = "accepted", **values: Any) -> Candidate:

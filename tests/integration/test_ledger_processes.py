@@ -6,6 +6,7 @@ import hashlib
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from sqlalchemy import func, select
 from invoices.ledger import Ledger
 from invoices.ledger.batches import assign, export_batch_list, invoices_in, waiting_invoices
 from invoices.ledger.tables import documents, exported_invoices, sightings
-from invoices.settings import Settings
 
 WRITE = """
 import hashlib, sys
@@ -54,6 +54,14 @@ ledger.close()
 """
 
 
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    """An empty ledger, on SQLite and on PostgreSQL."""
+    opened = Ledger(ledger_url)
+    yield opened
+    opened.close()
+
+
 def start(program: str, *arguments: object) -> subprocess.Popen[str]:
     """Return a process that has the ledger open and waits for a line on its input."""
     process = subprocess.Popen(
@@ -78,10 +86,10 @@ def together(processes: list[subprocess.Popen[str]]) -> list[str]:
 
 @pytest.mark.parametrize("writers", [2, 4])
 def test_writers_at_the_same_time_lose_nothing_and_get_distinct_numbers(
-    home: Settings, ledger: Ledger, writers: int
+    ledger_url: str, ledger: Ledger, writers: int
 ) -> None:
     count = 25
-    together([start(WRITE, home.effective_ledger_url, f"w{number}", count) for number in range(writers)])
+    together([start(WRITE, ledger_url, f"w{number}", count) for number in range(writers)])
     with ledger.reading() as connection:
         sequences = sorted(connection.scalars(select(documents.c.sequence)))
         seen = connection.scalar(select(func.count()).select_from(sightings))
@@ -91,8 +99,8 @@ def test_writers_at_the_same_time_lose_nothing_and_get_distinct_numbers(
     assert len(set(revisions)) == seen
 
 
-def test_a_killed_writer_leaves_what_it_committed_and_no_lock(home: Settings, ledger: Ledger) -> None:
-    process = start(WRITE, home.effective_ledger_url, "w", 100_000)
+def test_a_killed_writer_leaves_what_it_committed_and_no_lock(ledger_url: str, ledger: Ledger) -> None:
+    process = start(WRITE, ledger_url, "w", 100_000)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("\n")
@@ -108,12 +116,12 @@ def test_a_killed_writer_leaves_what_it_committed_and_no_lock(home: Settings, le
     assert sequences == list(range(1, len(kept) + 1))
 
 
-def test_an_invoice_is_in_one_batch_however_many_processes_assign_it(home: Settings, ledger: Ledger) -> None:
+def test_an_invoice_is_in_one_batch_however_many_processes_assign_it(ledger_url: str, ledger: Ledger) -> None:
     invoices = [f"invoice-{number:03}" for number in range(200)]
     with ledger.transaction() as tx:
         for invoice in invoices:
             tx.connection.execute(exported_invoices.insert().values(invoice_id=invoice, revision=tx.revision))
-    printed = together([start(ASSIGN, home.effective_ledger_url) for _ in range(3)])
+    printed = together([start(ASSIGN, ledger_url) for _ in range(3)])
     assert len(set(printed)) == 3
     with ledger.reading() as connection:
         assert waiting_invoices(connection, 1000) == []
@@ -123,8 +131,8 @@ def test_an_invoice_is_in_one_batch_however_many_processes_assign_it(home: Setti
     assert sorted(held) == invoices
 
 
-def test_a_reader_sees_one_state_while_others_write(ledger: Ledger, home: Settings) -> None:
-    other = Ledger(home.effective_ledger_url)
+def test_a_reader_sees_one_state_while_others_write(ledger: Ledger, ledger_url: str) -> None:
+    other = Ledger(ledger_url)
     with ledger.reading() as connection:
         assert export_batch_list(connection) == []
         with other.transaction() as tx:
