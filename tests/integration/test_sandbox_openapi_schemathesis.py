@@ -63,7 +63,7 @@ def give_readable(case: Case, file_url: str = "") -> None:
     body = case.body if isinstance(case.body, dict) else {}
     if isinstance(body.get("file"), Binary):
         body["file"] = Binary(b"%PDF-" + body["file"].data)
-    if re.match("[a-z]+://", str(body.get("file_url"))):
+    if re.match("(?i)[a-z][a-z0-9+.-]*://", str(body.get("file_url"))):
         body["file_url"] = file_url
 
 
