@@ -109,9 +109,10 @@ class Budget:
         """The longest wait, in real seconds, that is slept rather than left for a later run."""
         return PATIENCE_SECONDS * self.scale
 
-    def stretch(self, open_jobs: int) -> float:
-        """Return the seconds in which every open job can be looked at once with half of the tightest window's calls."""
-        return max(open_jobs * 2 * window.seconds * self.scale / window.calls for window in self._windows)
+    @property
+    def call_seconds(self) -> float:
+        """The real seconds that one call is worth, where the window that allows the fewest is used evenly."""
+        return max(window.seconds * self.scale / window.calls for window in self._windows)
 
 
 @contextmanager

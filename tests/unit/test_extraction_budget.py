@@ -139,9 +139,9 @@ def test_a_rehearsal_shortens_the_windows_and_the_patience_alike() -> None:
     assert shared.patience == PATIENCE_SECONDS / 2
 
 
-@pytest.mark.parametrize(("jobs", "seconds"), [(0, 0), (1, 12), (10, 120)])
-def test_looks_are_spread_so_that_half_of_the_tightest_window_is_left(jobs: int, seconds: float) -> None:
-    assert budget(Clock(), Window(100, 60), Window(600, 3600)).stretch(jobs) == seconds
+def test_a_call_is_worth_its_part_of_the_window_that_allows_the_fewest() -> None:
+    assert budget(Clock(), Window(100, 60), Window(600, 3600)).call_seconds == 6
+    assert budget(Clock(), Window(10, 60), scale=0.5).call_seconds == 3
 
 
 def test_a_clock_that_is_set_back_costs_one_window_and_not_the_time_it_was_ahead() -> None:
