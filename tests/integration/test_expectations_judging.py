@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,20 +13,28 @@ from typing import Any
 import pandas as pd
 import pyarrow.compute as pc
 import pytest
-from stored_answers import einvoice, einvoices, stored
+from stored_answers import billflowai, einvoice, einvoices, rows_of, stored
 
-from expectations.judging import RULES, STOPPING_RULES, judge
+from expectations.judging import RULES, STOPPING_RULES, Judged, judge
 from expectations.rules import Rule
 from expectations.suites import broken_by_rule, quiet_context
 from invoices.errors import ContractError
 from invoices.model import invoice_id
 from transforms.shaping import KNOWN, Shaped, shape
 
+TOLD = '{"invoice_number": "A", "date": "2026-02-01", "total_amount": 5, "currency": "EUR", "vendor": {"name": "K"}}'
+ROW = json.loads(rows_of())["rows"][0]
 WRONG_SUM: dict[str, Any] = {"totals": {"payable": "1.00"}}
 
 
 def _shape(*payloads: str) -> Shaped:
     return shape(einvoices(*payloads), KNOWN.empty_table(), [], STOPPING_RULES)
+
+
+def _judge(*answers: tuple[str, str]) -> Judged:
+    """Return the judgement of answers (extractor, payload), each about a document of its own."""
+    documents = [(f"d{number}", *answer) for number, answer in enumerate(answers, start=1)]
+    return judge(shape(stored(documents), KNOWN.empty_table(), [], STOPPING_RULES))
 
 
 def _verdicts(*payloads: str) -> list[str]:
@@ -74,13 +83,56 @@ def test_each_broken_rule_is_a_finding_with_its_document_severity_and_words() ->
 
 
 def test_a_vendors_answer_waits_for_a_person_to_add_the_tax() -> None:
-    told = (
-        '{"invoice_number": "A", "date": "2026-02-01", "total_amount": 5, "currency": "EUR", "vendor": {"name": "K"}}'
-    )
-    shaped = shape(stored([("d1", "smartbills_com", told)]), KNOWN.empty_table(), [], STOPPING_RULES)
-    judged = judge(shaped)
+    judged = _judge(("smartbills_com", TOLD))
     assert judged.verdicts.column("verdict").to_pylist() == ["review"]
     assert judged.findings.column("rule_id").to_pylist() == ["TAX-STATED"]
+
+
+IDE = "invoicedataextraction_com"
+SMUDGED = {"message": "smudged", "affected_fields": ["Total amount"], "rows": [1]}
+
+
+@pytest.mark.parametrize(
+    ("extractor", "payload"),
+    [
+        (IDE, rows_of([{"Line quantity": "4.8", "Line net amount": "60"}, {"Line quantity": "3,2", "Line net amount": 40}])),
+        (IDE, rows_of([{"Document type": "credit note", "Net amount": -100, "Tax amount": -19, "Total amount": -119,
+                        "Line net amount": -100}])),
+        (IDE, rows_of([{name: None for name in ROW if name.startswith("Line")}], output_structure="per_invoice")),
+        ("billflowai", billflowai({})),
+        ("billflowai", billflowai({"items": [], "total": 1416, "tax": 216})),
+        ("billflowai", billflowai({"meta": {"source": "cache"}})),
+    ],
+    ids=["lines", "a negative credit note", "no lines", "the vendor's sample", "net less discount", "a cached answer"],
+)  # fmt: skip
+def test_a_sound_answer_of_a_vendor_that_states_tax_is_accepted(extractor: str, payload: str) -> None:
+    judged = _judge((extractor, payload))
+    assert (judged.verdicts.column("verdict").to_pylist(), judged.findings.to_pylist()) == (["accepted"], [])
+
+
+@pytest.mark.parametrize(
+    ("extractor", "payload", "verdict", "rules"),
+    [
+        (IDE, rows_of([{"Total amount": "119.01"}]), "quarantined", ["BR-CO-15"]),
+        (IDE, rows_of([{"Total amount": "1.250"}]), "quarantined", ["BR-14", "AMOUNT-EXACT"]),
+        (IDE, rows_of([{"Net amount": None}]), "review", ["BR-13"]),
+        (IDE, rows_of([{"Tax amount": None}]), "review", ["TAX-STATED"]),
+        (IDE, rows_of([{"Line net amount": "1"}]), "review", ["LINES-AGREE", "PEPPOL-R120"]),
+        (IDE, rows_of([{}], page_count=2), "review", ["PAGES-READ"]),
+        (IDE, rows_of([{}], review_needed=[SMUDGED]), "review", ["EXTRACTOR-SURE"]),
+        (IDE, rows_of([{"Review Needed": "which logo?"}]), "accepted", ["EXTRACTOR-NOTE"]),
+        (IDE, rows_of([{"Line net amount": "60"}, {"Total amount": 7, "Line net amount": "40"}]), "review",
+         ["SAME-HEADER", "PEPPOL-R120"]),
+        ("billflowai", billflowai({"total": 1201}), "quarantined", ["TOTALS-AGREE", "BR-13"]),
+        ("billflowai", billflowai({"meta": {"source": "duplicate"}}), "review", ["EXTRACTOR-DUPLICATE"]),
+        ("billflowai", billflowai({"date": "03/05/2026"}), "quarantined", ["BR-03", "DATE-EXACT"]),
+        ("smartbills_com", TOLD.replace("5", "-5"), "review", ["NEGATIVE-TOTAL", "TAX-STATED"]),
+    ],
+)  # fmt: skip
+def test_a_success_that_is_none_is_a_finding(extractor: str, payload: str, verdict: str, rules: list[str]) -> None:
+    judged = _judge((extractor, payload))
+    assert judged.findings.column("rule_id").to_pylist() == rules
+    assert judged.verdicts.column("verdict").to_pylist() == [verdict]
 
 
 def test_a_batch_without_any_invoice_has_no_verdict() -> None:

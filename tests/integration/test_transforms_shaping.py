@@ -13,17 +13,19 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored_answers import einvoice, einvoices, stored
+from stored_answers import billflowai, einvoice, einvoices, rows_of, stored
 
 from expectations.judging import RULES
 from invoices.errors import ContractError
 from invoices.model import invoice_id
 from transforms.building import build_marts, build_views
 from transforms.loading.rows import CANDIDATES, LINES, TABLES, TAXES
-from transforms.running import build, in_order, open_memory
+from transforms.running import build, in_order, models, open_memory
 from transforms.shaping import EXTRACTIONS, KNOWN, Shaped, shape
 
 SCALES = {"line_total": "line_total_amount", "tax_exclusive": "net_amount", "tax_inclusive": "total_amount"}
+IDE = "invoicedataextraction_com"
+ROW = sorted(json.loads(rows_of())["rows"][0])
 PLAIN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 
 few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,6 +88,42 @@ def test_no_vendors_answer_stops_the_batch_or_loses_a_document(payloads: list[st
     answers = [(f"d{number}", "smartbills_com", payload) for number, payload in enumerate(payloads)]
     shaped = _shape(stored(answers))
     assert shaped.candidates.num_rows + shaped.empty.num_rows == len(payloads)
+
+
+@few
+@given(st.lists(st.tuples(st.sampled_from([*ROW, "Review Needed"]), anything), max_size=30), anything, anything)
+def test_no_row_of_any_shape_stops_the_batch_or_loses_a_document(
+    changes: list[tuple[str, Any]], notes: Any, items: Any
+) -> None:
+    answers = [("d1", IDE, rows_of()), ("d2", IDE, rows_of([{name: value} for name, value in changes]))]
+    answers += [("d3", IDE, rows_of(uncertainty_notes=notes, review_needed=items, pages=notes, page_count=items))]
+    answers += [("d4", IDE, json.dumps({"rows": notes})), ("d5", IDE, rows_of(review_needed=[{"rows": notes}, items]))]
+    _demand_nothing_lost(answers)
+
+
+@few
+@given(st.lists(st.tuples(st.sampled_from(["total", "tax", "discount", "items", "date", "meta"]), anything | amounts)))
+def test_no_body_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[tuple[str, Any]]) -> None:
+    bodies = [billflowai({name: value}) for name, value in changes]
+    bodies += [billflowai({"items": [{key: value} for _, value in changes]}) for key in ("quantity", "line_total")]
+    _demand_nothing_lost([(f"d{number}", "billflowai", body) for number, body in enumerate(bodies)])
+
+
+def _demand_nothing_lost(answers: list[tuple[str, str, str]]) -> None:
+    shaped = _shape(stored([(name, by, said.encode("utf-8", "replace").decode()) for name, by, said in answers]))
+    with_invoice = set(shaped.candidates.column("document_sha256").to_pylist())
+    without = set(shaped.empty.column("document_sha256").to_pylist())
+    assert with_invoice | without == {name for name, _, _ in answers}
+    assert not with_invoice & without
+    assert shaped.checks.num_rows == shaped.candidates.num_rows * len(RULES)
+
+
+def test_every_extractor_that_staging_reads_is_known_and_no_other() -> None:
+    read = {name.removeprefix("stg_").removesuffix("__invoices") for name in models("staging") if "__invoices" in name}
+    with open_memory() as connection:
+        connection.execute(f"CREATE TABLE extractors AS {models('staging')['extractors']}")
+        known = {name for (name,) in connection.execute("FROM extractors").fetchall()}
+    assert known == read
 
 
 @pytest.mark.parametrize(

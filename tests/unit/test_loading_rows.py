@@ -103,6 +103,21 @@ def test_only_a_concluded_extraction_has_a_row(status: str, rows: int) -> None:
     assert table("extractions", "raw").arrow([row]).num_rows == rows
 
 
+@pytest.mark.parametrize(
+    ("price", "amount"), [("0.05", Decimal("0.05")), ("0.000001", Decimal("0.000001")), (None, None)]
+)
+def test_the_price_of_a_page_is_exactly_the_ledgers(price: str | None, amount: Decimal | None) -> None:
+    row = {"extraction_id": "x1", "status": "answered", "page_price_amount": price, "page_price_currency": "EUR"}
+    (out,) = table("extractions", "raw").arrow([row]).to_pylist()
+    assert (out["page_price_amount"], out["page_price_currency"]) == (amount, "EUR")
+
+
+def test_a_price_finer_than_a_millionth_is_refused_and_never_rounded() -> None:
+    row = {"extraction_id": "x1", "status": "failed", "page_price_amount": "0.0000001"}
+    with pytest.raises(pa.ArrowException):
+        table("extractions", "raw").arrow([row])
+
+
 def test_the_body_keeps_every_character_and_no_float() -> None:
     kept = json.loads(
         body({"supplier_name": "\u00dc\u4e2d\U0001f9fe", "total_amount": Decimal("0.10"), "issued_on": NOW.date()})
