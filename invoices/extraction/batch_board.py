@@ -16,7 +16,8 @@ MOST_RUNNING = 10  # extractions at once: 15 are allowed, and those begun in the
 class Board:
     """The batches of one run; several threads may use it.
 
-    Once it is ``parked`` nothing new is begun; what the vendor has is still looked after: it may have been paid for.
+    Once it is ``closed`` no batch is formed any more, but those in hand go on. Once it is ``parked`` they do not either;
+    what the vendor has is still looked after: it may have been paid for.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,7 @@ class Board:
         self.groups: deque[list[Pending]] = deque()
         self.slots = MOST_RUNNING
         self.is_forming = False
+        self.closed: VendorStopped | None = None
         self.parked: VendorStopped | None = None
 
     @property
@@ -63,6 +65,11 @@ class Board:
         """Run no more at once than are running: the vendor has no slot for another."""
         with self.lock:
             self.slots = max(self.running, 1)
+
+    def close(self, reason_code: str, reason: str) -> None:
+        """Form no more batches in this run; a person is told why."""
+        with self.lock:
+            self.closed = VendorStopped(reason_code, reason, is_problem=True)
 
     def park(self, reason_code: str, reason: str, *, is_problem: bool) -> None:
         """Begin nothing more in this run; the first reason counts."""

@@ -109,8 +109,8 @@ class InvoiceDataExtraction:
         self._queue.fill([*fresh], done, also=started)
         try:
             self._crew.work(self)
-            if self._board.parked is not None:
-                raise self._board.parked
+            if stopped := self._board.parked or self._board.closed:
+                raise stopped
         except VendorStopped as stop:
             if stop.reason_code == "account_stopped":
                 self._release_uploads(str(stop))
@@ -152,7 +152,7 @@ class InvoiceDataExtraction:
 
     def _may_form(self) -> bool:
         board = self._board
-        if board.is_forming or board.parked is not None or len(board.batches) >= MOST_BATCHES:
+        if board.is_forming or board.parked or board.closed or len(board.batches) >= MOST_BATCHES:
             return False
         is_uploading = any(batch.to_upload for batch in board.batches)
         return not is_uploading and (bool(board.groups) or len(self._queue) > 0)
@@ -223,11 +223,11 @@ class InvoiceDataExtraction:
             self._queue.hold_back(documents, cap)
         except NoCredit as error:
             held = f"{balance.credits_reserved:,} of {balance.credits_balance:,} are held by running extractions"
-            self._board.park("account_stopped", f"{VENDOR}: {error} ({held})", is_problem=True)
+            self._board.close("account_stopped", f"{VENDOR}: {error} ({held})")
         except TransientError as error:
             self._queue.give_up_for_now(documents, f"{VENDOR} did not answer: {error}")
         except ContractError as error:
-            self._board.park("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
+            self._board.close("contract_changed", f"{VENDOR} answers differently: {error}")
         else:
             self._queue.put_back(formed.rest)
             self._queue.concluded(*formed.not_ours)
@@ -310,9 +310,9 @@ class InvoiceDataExtraction:
     def _is_idle(self) -> bool:
         board = self._board
         with board.lock:
-            if board.parked is not None:
+            if board.parked:
                 return True
-            is_empty = not board.is_forming and not board.groups and len(self._queue) == 0
+            is_empty = not board.is_forming and not self._may_form()
             return is_empty and all(batch.is_submitted for batch in board.batches)
 
     def _release_uploads(self, told: str) -> None:
