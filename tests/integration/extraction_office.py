@@ -16,7 +16,7 @@ from invoices.documents.store import DocumentStore
 from invoices.extraction.budget import Budget, Window
 from invoices.extraction.desk import Asked, Desk
 from invoices.ledger import Ledger
-from invoices.ledger.claims import claim, holders
+from invoices.ledger.claims import claim, holders, let_go
 from invoices.ledger.documents import Pending, Sighting, document_row, record_sighting, settle
 from invoices.ledger.extractions import Terms, extraction_rows
 from invoices.ledger.spending import NO_CAPS, Caps
@@ -66,9 +66,16 @@ def key_of(prefix: str = "sk_test_office") -> str:
     return f"{prefix}_{next(_numbers)}"
 
 
-def budget(windows: Sequence[Window] = WIDE) -> Budget:
-    """Return a budget that nobody else counts in."""
-    return Budget(windows, InMemoryBucket([window.as_rate(SCALE) for window in windows]), SCALE)
+class Counting:
+    """An account's calls in these windows, counted from one run to the next."""
+
+    def __init__(self, windows: Sequence[Window] = WIDE) -> None:
+        self._windows = windows
+        self._bucket = InMemoryBucket([window.as_rate(SCALE) for window in windows])
+
+    def budget(self) -> Budget:
+        """Return the budget of a run; what a vendor told an earlier one is forgotten."""
+        return Budget(self._windows, self._bucket, SCALE)
 
 
 class Office:
@@ -93,10 +100,10 @@ class Office:
 
     def claimed(self, worker: str, limit: int = 1_000) -> list[Pending]:
         """Take in hand what waits to be asked about; whoever had it before is dead."""
-        with self.ledger.reading() as connection:
-            dead = holders(connection)
         with self.ledger.transaction() as tx:
-            return claim(tx, worker, "ask", limit, dead=dead)
+            for dead in holders(tx.connection):
+                let_go(tx, dead)
+            return claim(tx, worker, "ask", limit)
 
     def desk(self, extractor: str, vendor: str, worker: str, *, counts_pages: bool = True) -> Desk:
         """Return a desk at which no other extractor comes after this one."""

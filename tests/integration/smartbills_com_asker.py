@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from invoices.clients.smartbills_com import SmartBillsCom
 from invoices.clients.transport import make_session
-from invoices.extraction.budget import Budget
 from invoices.extraction.desk import Asked
 from invoices.extraction.pacing import VendorStopped
 from invoices.extraction.smartbills_com import EXTRACTOR, VENDOR, SmartBillsExtraction
-from tests.integration.extraction_office import Line, Office, budget, key_of
+from invoices.ledger.documents import pending_count
+from tests.integration.extraction_office import MINUTE, Counting, Line, Office, key_of
 
 
 class SmartBillsAsker:
@@ -20,7 +21,7 @@ class SmartBillsAsker:
     def __init__(self, office: Office, line: Line) -> None:
         self.office, self.line, self.key = office, line, key_of()
         self.options: dict[str, Any] = {}
-        self.budget: Budget = budget()
+        self.counting = Counting()
         self.client: Callable[..., SmartBillsCom] = SmartBillsCom
         self.asked, self.runs = Asked(), 0
         self.stopped: VendorStopped | None = None
@@ -39,13 +40,22 @@ class SmartBillsAsker:
         desk = self.office.desk(EXTRACTOR, VENDOR, worker)
         with make_session() as session:
             client = self.client(address, self.key, session, deadline=self.call_seconds)
-            extraction = SmartBillsExtraction(desk, client, self.budget, **self.options)
+            extraction = SmartBillsExtraction(desk, client, self.counting.budget(), **self.options)
             self.asked, self.stopped = desk.asked, None
             try:
                 extraction.ask(self.office.claimed(worker), self.office.count)
             except VendorStopped as stop:
                 self.stopped = stop
         return desk.asked
+
+    def ask_until_nothing_waits(self, *, runs: int = 20) -> None:
+        """Ask in one run after another, with a minute of the vendor between them."""
+        for _ in range(runs):
+            self.ask()
+            with self.office.ledger.reading() as connection:
+                if not pending_count(connection, "ask"):
+                    return
+            time.sleep(MINUTE)
 
     def charges(self) -> list[str]:
         """Return the documents that the vendor charged for, in order."""

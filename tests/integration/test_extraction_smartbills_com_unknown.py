@@ -19,11 +19,11 @@ from tests.integration.extraction_office import (
     LOST,
     MINUTE,
     PAPERS,
+    Counting,
     Dead,
     Line,
     Office,
     Told,
-    budget,
     figures,
     hash_of,
 )
@@ -269,10 +269,10 @@ def test_a_run_killed_while_it_waits_for_its_turn_has_written_no_intent(asker: S
         raise Dead
 
     first, second = asker.office.collect(*PAPERS[:2])
-    asker.budget, asker.options = budget([Window(1, 50)]), {"sleep": die}
+    asker.counting, asker.options = Counting([Window(1, 50)]), {"sleep": die}
     with pytest.raises(Dead):
         asker.ask()
     assert (asker.charges(), asker.office.jobs(second)) == ([first], [])
-    asker.budget, asker.options = budget(), {}
+    asker.counting, asker.options = Counting(), {}
     asker.ask()
     assert (asker.charges(), flags(asker, first, second)) == ([first, second], [False, False])
