@@ -209,11 +209,15 @@ class Office:
             row = document_row(connection, sha256)
         return "" if row is None else str(row["reason"])
 
+    def jobs(self, sha256: str) -> list[dict[str, Any]]:
+        """Return the questions about a document."""
+        with self.ledger.reading() as connection:
+            return [dict(row) for row in extraction_rows(connection, sha256)]
+
     def job(self, sha256: str) -> dict[str, Any]:
         """Return the only question about a document."""
-        with self.ledger.reading() as connection:
-            (row,) = extraction_rows(connection, sha256)
-        return dict(row)
+        (row,) = self.jobs(sha256)
+        return row
 
     def pages_charged(self, *hashes: str) -> int:
         """Return the pages that the ledger says were charged for documents."""
@@ -234,6 +238,13 @@ class Office:
         """Change columns of every batch, as time would."""
         with self.ledger.transaction() as tx:
             tx.connection.execute(extraction_batches.update().values(**columns))
+
+    def check_charges_once(self) -> None:
+        """Check that no document was charged more than once, and that the ledger says the same of each."""
+        charges = self.journal()["charges"]
+        assert len({charge["document_sha256"] for charge in charges}) == len(charges)
+        for charge in charges:
+            assert self.job(charge["document_sha256"])["pages_charged"] == charge["pages"]
 
     def check_books(self, *hashes: str, was_killed: bool = False) -> None:
         """Check that the journal, the ledger, the caps and what the runs told agree; what was killed tells nothing."""
