@@ -88,7 +88,8 @@ def _command(place: Path, folder: Path, port: int) -> list[str]:
     settings = {
         "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": "", "fsync": "off",
         "shared_buffers": "16MB", "max_connections": "100", "timezone": "Asia/Kathmandu",  # whoever forgets UTC is seen
-        "logging_collector": "on", "log_directory": "log",
+        "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off", "wal_level": "minimal",
+        "max_wal_senders": "0", "logging_collector": "on", "log_directory": "log",
     }  # fmt: skip
     chosen = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     return [str(place / "postgres"), "-D", str(folder / "data"), *chosen]
