@@ -189,7 +189,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 def test_nothing_is_ever_in_two_hands(
     tmp_path_factory: pytest.TempPathFactory, plan: list[tuple[str, str, str, int]]
 ) -> None:
