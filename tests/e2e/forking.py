@@ -1,8 +1,8 @@
 """A process that has imported everything that is slow to import, and forks one ``invoices`` per request.
 
 One JSON object per line in: ``arguments``, ``environment``, ``directory``, ``output``, and ``kill`` (``root``, ``at``,
-``when``, ``counter``) or null; one per line out: ``status``, negative for a signal. It is started with killpoint.so
-preloaded; each child arms it for itself, so the calls are counted as if the process had just been started.
+``when``, ``counter``, ``sockets``) or null; one per line out: ``status``, negative for a signal. It is started with
+killpoint.so preloaded; each child arms it for itself, so the calls are counted as if the process had just been started.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def _become(request: dict[str, Any]) -> NoReturn:
     os._exit(status)
 
 
-def _arm(root: str, at: int, when: str, counter: str) -> None:
+def _arm(root: str, at: int, when: str, counter: str, sockets: int) -> None:
     """Arm the preloaded shim for this process."""
     arm = ctypes.CDLL(None).killpoint_arm
-    arm.argtypes = (ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_char_p)
+    arm.argtypes = (ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int)
     arm.restype = None
-    arm(root.encode(), at, when.encode(), counter.encode())
+    arm(root.encode(), at, when.encode(), counter.encode(), sockets)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,17 @@ def compiled_shim(directory: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What is swept: the calls of a stage that change a file below a part of the home; "" is all of it."""
+    """What is swept: the calls of a stage that change a file below a part of the home; "" is all of it.
+
+    With ``sockets`` it is what the stage sends to other hosts and receives from them.
+    """
 
     stage: str
     below: str = ""
+    sockets: bool = False
 
     def __str__(self) -> str:
-        return f"{self.stage}-{self.below or 'home'}"
+        return f"{self.stage}-{'sockets' if self.sockets else self.below or 'home'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,8 @@ class Command:
         """Return what the shim is told, with the count at its beginning."""
         counter = self.directory / "calls"
         counter.unlink(missing_ok=True)
-        root = self.home / point.reach.below
-        return {"root": str(root), "at": point.call, "when": point.when, "counter": str(counter)}
+        root, sockets = self.home / point.reach.below, int(point.reach.sockets)
+        return {"root": str(root), "at": point.call, "when": point.when, "counter": str(counter), "sockets": sockets}
 
     def calls(self) -> int:
         """Return how many counted calls the last run of a command here made."""

@@ -8,6 +8,7 @@
  *   KILLPOINT_AT       which call is the last one, from 1; 0 only counts
  *   KILLPOINT_WHEN     "before" the call, "after" it, or "torn": a write stores half of its bytes first
  *   KILLPOINT_COUNTER  a file of eight bytes that holds the number of calls so far; it outlives the process
+ *   KILLPOINT_SOCKETS  "1": what is sent to and received from other hosts is counted, and no file is
  *
  * Counted are the calls that create, write, cut, sync, rename, link or remove. Only the process that was armed counts,
  * not its children, and none of them inherits the preload.
@@ -24,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -37,6 +39,7 @@ static size_t root_length;
 static pid_t armed_pid;
 static uint64_t kill_at;
 static enum moment moment;
+static int counts_sockets;
 static uint64_t own_count;
 static uint64_t *count = &own_count;
 
@@ -61,8 +64,9 @@ static uint64_t *shared_counter(const char *path)
 }
 
 /* Count from now on, and kill this very process at the call `at`; at = 0 only counts. */
-void killpoint_arm(const char *below, uint64_t at, const char *when, const char *counter)
+void killpoint_arm(const char *below, uint64_t at, const char *when, const char *counter, int sockets)
 {
+    counts_sockets = sockets;
     snprintf(root, sizeof root, "%s", below);
     root_length = strlen(root);
     kill_at = at;
@@ -74,8 +78,10 @@ void killpoint_arm(const char *below, uint64_t at, const char *when, const char 
 __attribute__((constructor)) static void arm_from_environment(void)
 {
     const char *below = getenv("KILLPOINT_ROOT"), *at = getenv("KILLPOINT_AT");
+    const char *sockets = getenv("KILLPOINT_SOCKETS");
     if (below != NULL)
-        killpoint_arm(below, at != NULL ? strtoull(at, NULL, 10) : 0, getenv("KILLPOINT_WHEN"), getenv("KILLPOINT_COUNTER"));
+        killpoint_arm(below, at != NULL ? strtoull(at, NULL, 10) : 0, getenv("KILLPOINT_WHEN"), getenv("KILLPOINT_COUNTER"),
+                      sockets != NULL && strcmp(sockets, "1") == 0);
     unsetenv("LD_PRELOAD");
 }
 
@@ -127,14 +133,28 @@ static int is_last(int is_ours)
 
 static int is_last_on_descriptor(int descriptor)
 {
-    int before = errno, last = is_armed() && is_last(names_descriptor_below(descriptor));
+    int before = errno, last = is_armed() && !counts_sockets && is_last(names_descriptor_below(descriptor));
     errno = before;
     return last;
 }
 
 static int is_last_on_path(int directory, const char *path)
 {
-    int before = errno, last = is_armed() && is_last(names_path_below(directory, path));
+    int before = errno, last = is_armed() && !counts_sockets && is_last(names_path_below(directory, path));
+    errno = before;
+    return last;
+}
+
+static int leads_out(int descriptor)
+{
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    return getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && (domain == AF_INET || domain == AF_INET6);
+}
+
+static int is_last_on_line(int descriptor)
+{
+    int before = errno, last = is_armed() && counts_sockets && is_last(leads_out(descriptor));
     errno = before;
     return last;
 }
@@ -333,6 +353,18 @@ WRAPPED(rmdir);
 int rmdir(const char *path)
 {
     THROUGH(int, is_last_on_path(AT_FDCWD, path), NEXT(rmdir)(path));
+}
+
+WRAPPED(send);
+ssize_t send(int line, const void *bytes, size_t size, int flags)
+{
+    THROUGH(ssize_t, is_last_on_line(line), NEXT(send)(line, bytes, as_much(is_the_last, size), flags));
+}
+
+WRAPPED(recv);
+ssize_t recv(int line, void *bytes, size_t size, int flags)
+{
+    THROUGH(ssize_t, is_last_on_line(line), NEXT(recv)(line, bytes, as_much(is_the_last, size), flags));
 }
 
 /* Opening counts where it may create or empty a file. */
