@@ -201,6 +201,10 @@ class Line:
         """Return how many calls of a kind were made."""
         return sum(_kind(seen) == kind for seen in self._server.seen)
 
+    def last(self, kind: str) -> Seen:
+        """Return the latest call of a kind."""
+        return [seen for seen in self._server.seen if _kind(seen) == kind][-1]
+
     def _react(self, seen: Seen) -> Step:
         events = self.events.get(_kind(seen), deque())
         event = events.popleft() if events else self.rules.get(_kind(seen), lambda _: None)(seen)
