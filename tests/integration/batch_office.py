@@ -106,7 +106,7 @@ class Office:
         self.store, self.sandbox = DocumentStore(home / "documents"), sandbox
         self.key = f"sk_test_batch_{next(NUMBERS)}"
         self.caps, self.living = NO_CAPS, set[str]()
-        self.options: dict[str, Any] = {}
+        self.scale = SCALE
         self.windows = {group: (Window(calls, 60),) for group, calls in LIMITS.items()}
         self.has_other: Callable[[str], bool] = lambda _: False
         self.stopped: VendorStopped | None = None
@@ -160,13 +160,13 @@ class Office:
 
     def engine(self, worker: str, steps: Steps, **options: Any) -> InvoiceDataExtraction:
         """Return the engine of a run."""
-        settings: dict[str, Any] = {"connections": 2, **self.options, **options}
+        settings: dict[str, Any] = {"connections": 2, **options}
         asks = configuration(settings.get("structure", "per_line_item"))
         desk = Desk(self.ledger, self.store, worker, Terms(EXTRACTOR, self.caps), VENDOR, asks, self.has_other)
         self.client = WatchedClient(self.sandbox.invoicedataextraction_com["base_url"], self.key, steps)
         self.client.instead = self.instead
         budgets = {
-            group: Budget(windows, InMemoryBucket([window.as_rate(SCALE) for window in windows]), SCALE)
+            group: Budget(windows, InMemoryBucket([one.as_rate(self.scale) for one in windows]), self.scale)
             for group, windows in self.windows.items()
         }
 
