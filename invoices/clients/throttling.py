@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT = 3600.0  # seconds
 MILLISECONDS_FROM = 1e11  # a larger epoch number is in milliseconds: as seconds it would lie beyond the year 5000
+_AGREES = dt.timedelta(seconds=2)  # a Date is cut to the second, and servers may make it anew once a second only
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
@@ -77,7 +78,10 @@ def instant(text: object) -> dt.datetime | None:
 
 
 def _time_of(headers: Mapping[str, str], now: dt.datetime | None) -> dt.datetime:
-    return instant(headers.get("Date")) or now or dt.datetime.now(dt.UTC)
+    """Return the vendor's time, which it tells in whole seconds; where ours agrees with it, ours, which is finer."""
+    ours = now or dt.datetime.now(dt.UTC)
+    theirs = instant(headers.get("Date"))
+    return ours if theirs is None or dt.timedelta(0) <= ours - theirs < _AGREES else theirs
 
 
 def _seconds_until(reset_at: dt.datetime | None, now: dt.datetime) -> float | None:

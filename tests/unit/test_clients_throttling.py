@@ -56,6 +56,12 @@ def test_the_wait_is_what_the_server_says(headers: dict[str, str], told: object,
     assert retry_after(CaseInsensitiveDict(headers), told, NOW) == seconds
 
 
+@pytest.mark.parametrize(("ahead", "seconds"), [(0.0, 40), (1.5, 38.5), (2.0, 40), (-0.5, 40), (-7.0, 40)])
+def test_a_date_of_whole_seconds_counts_where_our_clock_does_not_agree_with_it(ahead: float, seconds: float) -> None:
+    headers = {"X-RateLimit-Reset": str(EPOCH + 40), "Date": format_datetime(NOW, usegmt=True)}
+    assert retry_after(headers, None, NOW + dt.timedelta(seconds=ahead)) == seconds
+
+
 @given(
     st.text(max_size=80),
     st.text(max_size=80),
