@@ -19,6 +19,7 @@ from invoices.extraction.choice import choose, others
 from invoices.extraction.desk import Asked, Desk
 from invoices.extraction.pacing import VendorStopped
 from invoices.ledger import Ledger
+from invoices.ledger.claims import holds
 from invoices.ledger.documents import Pending, pending_among, settle
 from invoices.ledger.extractions import Job, Terms, all_jobs
 from invoices.ledger.spending import Caps
@@ -124,7 +125,8 @@ class Asking:
             return
         with self._ledger.transaction() as tx:
             for document, where in stands:
-                settle(tx, document.document_sha256, **where)
+                if holds(tx, self._worker, document.document_sha256):
+                    settle(tx, document.document_sha256, **where)
 
     def _without_answer(self, name: str) -> dict[str, Any] | None:
         """Return where a document stands that is for one who cannot be asked now, or None for any other."""
