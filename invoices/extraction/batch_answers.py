@@ -6,7 +6,6 @@ that names no file of the batch is kept with every document of it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from invoices.clients.invoicedataextraction_com import Extraction
 
 SOURCE = "Source File"
-_PAGE = re.compile(r"^(?P<name>.*?)(?:\s*\(pages?\s+[^()]*\))?$", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -25,6 +23,7 @@ class DocumentAnswer:
     row_numbers: list[int] = field(default_factory=list)
     pages_read: list[int] = field(default_factory=list)
     pages_failed: list[dict[str, Any]] = field(default_factory=list)
+    review_needed: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,7 @@ def take_apart(extraction: Extraction, rows: Sequence[Mapping[str, Any]], file_n
         else:
             strangers.append(name or "no file at all")
     _sort_pages(extraction, documents, strangers)
+    _sort_review_items(extraction, documents)
     return BatchAnswer(documents, sorted(set(strangers)))
 
 
@@ -70,14 +70,14 @@ def payload(
         "rows": answer.rows,
         "pages": {"read": answer.pages_read, "failed": answer.pages_failed},
         "uncertainty_notes": [{"topic": note.topic, "description": note.description} for note in notes],
-        "review_needed": _review_items(extraction, answer, name, others),
+        "review_needed": answer.review_needed,
     }
 
 
 def file_name(source: str) -> str:
-    """Return the file name in ``a.pdf (Page 1)``."""
-    found = _PAGE.match(source.strip())
-    return found["name"].strip() if found else source
+    """Return the file name in ``a.pdf (Page 1)``; text in any other shape is a name as it is."""
+    name, _, page = source.strip().rpartition("(")
+    return name.rstrip() if page.endswith(")") and page.casefold().startswith("page") else source.strip()
 
 
 def _sort_pages(extraction: Extraction, documents: Mapping[str, DocumentAnswer], strangers: list[str]) -> None:
@@ -95,18 +95,21 @@ def _sort_pages(extraction: Extraction, documents: Mapping[str, DocumentAnswer],
     strangers.extend(named - documents.keys())
 
 
-def _review_items(
-    extraction: Extraction, answer: DocumentAnswer, name: str, others: Collection[str]
-) -> list[dict[str, Any]]:
-    mine = {number: place for place, number in enumerate(answer.row_numbers, start=1)}
-    items = []
+def _sort_review_items(extraction: Extraction, documents: Mapping[str, DocumentAnswer]) -> None:
+    """Give each item to the documents whose rows it counts, else to those it names, else to all: none gets lost."""
+    owners = {
+        number: (name, place)
+        for name, answer in documents.items()
+        for place, number in enumerate(answer.row_numbers, start=1)
+    }
     for item in extraction.review_items:
-        rows = [mine[number] for number in item.row_numbers if number in mine]
-        is_about_others = bool(item.row_numbers) and not rows
-        if is_about_others or (not rows and _names_another(" ".join(item.source_references), name, others)):
-            continue
-        items.append({"message": item.message, "affected_fields": list(item.affected_fields), "rows": rows})
-    return items
+        rows: dict[str, list[int]] = {}
+        for name, place in (owners[number] for number in item.row_numbers if number in owners):
+            rows.setdefault(name, []).append(place)
+        named = {name: list[int]() for name in documents if any(name in told for told in item.source_references)}
+        for name, mine in (rows or named or {name: list[int]() for name in documents}).items():
+            told = {"message": item.message, "affected_fields": list(item.affected_fields), "rows": mine}
+            documents[name].review_needed.append(told)
 
 
 def _names_another(text: str, name: str, others: Collection[str]) -> bool:

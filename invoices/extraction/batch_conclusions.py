@@ -139,7 +139,7 @@ class Conclusions:
             text = f"deducted {deducted} credits, but says that it read {pages} pages (extraction {extraction.id})"
             self._desk.asked.problems.append(f"{self._desk.vendor} {text}")
         if answer.strangers:
-            named = ", ".join(repr(name) for name in sorted(answer.strangers)[:MOST_STRANGERS])
+            named = ", ".join(repr(name[:100]) for name in sorted(answer.strangers)[:MOST_STRANGERS])
             text = f"answers about files that it was not asked about: {named} (extraction {extraction.id})"
             self._desk.asked.problems.append(f"{self._desk.vendor} {text}")
 

@@ -109,6 +109,7 @@ class Office:
         self.scale = SCALE
         self.windows = {group: (Window(calls, 60),) for group, calls in LIMITS.items()}
         self.has_other: Callable[[str], bool] = lambda _: False
+        self.told: Callable[[int], object] = lambda _: None
         self.stopped: VendorStopped | None = None
         self.instead: dict[str, Callable[..., Any]] = {}
         self.total, self.concluded = Asked(), 0
@@ -140,8 +141,7 @@ class Office:
         """Ask about everything that waits, as a new run would; return what that came to."""
         steps = WatchedLedger.steps = Steps()
         worker = f"worker-{next(NUMBERS)}"
-        with self.ledger.reading() as connection:
-            dead = [name for name in holders(connection) if name not in self.living]
+        dead = [name for name in self.holders() if name not in self.living]
         with self.ledger.transaction() as tx:
             for name in dead:
                 let_go(tx, name)
@@ -176,8 +176,14 @@ class Office:
 
         return InvoiceDataExtraction(desk, self.client, budgets, claim_all, **settings)
 
+    def holders(self) -> list[str]:
+        """Return who holds documents."""
+        with self.ledger.reading() as connection:
+            return holders(connection)
+
     def _count(self, concluded: int) -> None:
         self.concluded += concluded
+        self.told(concluded)
 
     # What came of it
 
