@@ -7,7 +7,6 @@ each request to its own origin is given its own headers. Sources: reliability V-
 from __future__ import annotations
 
 import ssl
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -18,6 +17,7 @@ import requests
 import urllib3
 
 from invoices.clients import classification
+from invoices.clients.bodies import decompressed, is_framed, read_body
 from invoices.clients.classification import Call
 from invoices.clients.json_text import NotStrictJson, parse
 from invoices.clients.watching import Watch, WatchedAdapter
@@ -26,7 +26,6 @@ from invoices.errors import ConfigurationError, InvoicesError
 MEGABYTE = 1024 * 1024
 LARGEST_ANSWER = 10 * MEGABYTE
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_CHUNK = 64 * 1024
 Part = tuple[str | None, bytes, str | None]  # of a form: file name, content, media type; a plain field has no name
 Judge = Callable[[Call, int, Mapping[str, str], bytes], InvoicesError]  # what an answer other than 2xx means
 _BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
@@ -225,59 +224,26 @@ def _read(call: Call, response: requests.Response, watch: Watch, largest: int, j
         raise classification.of_redirect(call, status, target, classification.request_id(call, headers))
     if not 200 <= status < 300:
         raise judge(call, status, headers, _error_body(response, watch))
-    body = _body(response, largest)
+    body = read_body(response, largest)
     problem = "its body is larger than allowed" if body is None else None
     if body is not None:
-        body, problem = _decompressed(body, headers.get("Content-Encoding", ""), largest)
+        body, problem = decompressed(body, headers.get("Content-Encoding", ""), largest)
     if body is None:
         raise classification.of_unreadable(call, problem or "", classification.request_id(call, headers))
     if watch.has_expired:
         raise TimeoutError
-    return Reply(call, status, headers, body, _is_framed(response))
-
-
-def _body(response: requests.Response, largest: int) -> bytes | None:
-    """Return the body as it travelled, or None when it is larger than ``largest``."""
-    content = bytearray()
-    for chunk in response.raw.stream(_CHUNK, decode_content=False):
-        content += chunk
-        if len(content) > largest:
-            return None
-    return bytes(content)
+    return Reply(call, status, headers, body, is_framed(response))
 
 
 def _error_body(response: requests.Response, watch: Watch) -> bytes:
     """Return an error's body as far as it can be read: the status has already decided."""
     try:
-        body = _body(response, MEGABYTE) or b""
+        body = read_body(response, MEGABYTE) or b""
     except _BROKEN:
         return b""
     if watch.has_expired:
         return b""
-    return _decompressed(body, response.headers.get("Content-Encoding", ""), MEGABYTE)[0] or b""
-
-
-def _decompressed(body: bytes, encoding: str, largest: int) -> tuple[bytes | None, str]:
-    """Return (the content, "") or (None, what is wrong); never more than ``largest`` bytes are unpacked."""
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity") or not body:
-        return body, ""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return None, f"it is packed as {encoding[:30]!r}, which was not offered"
-    unpacking = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
-    try:
-        content = unpacking.decompress(body, largest + 1)
-    except zlib.error:
-        return None, f"its {encoding} packing is broken"
-    if len(content) > largest:
-        return None, f"its body unpacks to more than {largest:,} bytes"
-    if not unpacking.eof or unpacking.unused_data:
-        return None, f"its {encoding} packing is incomplete or followed by more"
-    return content, ""
-
-
-def _is_framed(response: requests.Response) -> bool:
-    return "Content-Length" in response.headers or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    return decompressed(body, response.headers.get("Content-Encoding", ""), MEGABYTE)[0] or b""
 
 
 def _host(location: str) -> str | None:
