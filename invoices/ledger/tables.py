@@ -16,7 +16,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     TypeDecorator,
     text,
 )
@@ -47,12 +46,12 @@ class Instant(TypeDecorator[dt.datetime]):
 
 
 class Words(TypeDecorator[str]):
-    """A text that came in from outside, with U+FFFD for what a database refuses: NUL, and half a character.
+    """A text, with U+FFFD for what a database refuses and others send us: NUL, and half a character.
 
     A comparison with such a column finds what was kept, for the same is done to what is looked for.
     """
 
-    impl = Text
+    impl = String
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  SQLAlchemy's signature
@@ -72,24 +71,24 @@ def _where(condition: str) -> dict[str, Any]:
 
 
 counters = Table(
-    "counters", metadata, Column("name", String(40), primary_key=True), Column("value", BigInteger, nullable=False)
+    "counters", metadata, Column("name", Words(40), primary_key=True), Column("value", BigInteger, nullable=False)
 )
 
-notes = Table("notes", metadata, Column("name", String(40), primary_key=True), Column("value", Words, nullable=False))
+notes = Table("notes", metadata, Column("name", Words(40), primary_key=True), Column("value", Words(), nullable=False))
 
 documents = Table(
     "documents",
     metadata,
-    Column("document_sha256", String(64), primary_key=True),
+    Column("document_sha256", Words(64), primary_key=True),
     Column("sequence", BigInteger, nullable=False, unique=True),
-    Column("media_type", String(120), nullable=False),
+    Column("media_type", Words(120), nullable=False),
     Column("byte_count", BigInteger, nullable=False),
     Column("page_count", Integer),
     Column("first_seen_at", Instant, nullable=False),
-    Column("stage", String(10), nullable=False),  # what is next: read, ask, judge, done
-    Column("state", String(20), nullable=False),
-    Column("reason_code", String(60), nullable=False),
-    Column("reason", Words, nullable=False),
+    Column("stage", Words(10), nullable=False),  # what is next: read, ask, judge, done
+    Column("state", Words(20), nullable=False),
+    Column("reason_code", Words(60), nullable=False),
+    Column("reason", Words(), nullable=False),
     Column("changed_at", Instant, nullable=False),
     _revision(),
 )
@@ -100,18 +99,18 @@ Index("documents_by_state", documents.c.state, documents.c.reason_code)
 sightings = Table(
     "sightings",
     metadata,
-    Column("sighting_id", String(32), primary_key=True),
-    Column("document_sha256", String(64), nullable=False, index=True),
-    Column("source_name", String(40), nullable=False),
-    Column("source_kind", String(20), nullable=False),
-    Column("location", Words, nullable=False),
-    Column("file_name", Words),
-    Column("sender", Words),
-    Column("subject", Words),
-    Column("message_id", Words),
+    Column("sighting_id", Words(32), primary_key=True),
+    Column("document_sha256", Words(64), nullable=False, index=True),
+    Column("source_name", Words(40), nullable=False),
+    Column("source_kind", Words(20), nullable=False),
+    Column("location", Words(), nullable=False),
+    Column("file_name", Words()),
+    Column("sender", Words()),
+    Column("subject", Words()),
+    Column("message_id", Words()),
     Column("received_at", Instant),
     Column("seen_at", Instant, nullable=False),
-    Column("fingerprint", String(80)),  # what tells without reading that the same place still shows the same bytes
+    Column("fingerprint", Words(80)),  # what tells without reading that the same place still shows the same bytes
     _revision(),
 )
 Index("sightings_by_place", sightings.c.source_name, sightings.c.location)
@@ -119,21 +118,21 @@ Index("sightings_by_place", sightings.c.source_name, sightings.c.location)
 extractions = Table(
     "extractions",
     metadata,
-    Column("extraction_id", String(32), primary_key=True),
-    Column("document_sha256", String(64), nullable=False, index=True),
-    Column("extracted_by", String(40), nullable=False),
+    Column("extraction_id", Words(32), primary_key=True),
+    Column("document_sha256", Words(64), nullable=False, index=True),
+    Column("extracted_by", Words(40), nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("status", String(12), nullable=False),  # intended, refused, unknown, submitted, answered, failed
-    Column("remote_id", String(200)),
-    Column("payload", Words),
-    Column("message", Words),
-    Column("batch_id", String(32), index=True),  # asked together with others: extraction_batches
-    Column("run_id", String(80)),  # the run whose cap it counts against
+    Column("status", Words(12), nullable=False),  # intended, refused, unknown, submitted, answered, failed
+    Column("remote_id", Words(200)),
+    Column("payload", Words()),
+    Column("message", Words()),
+    Column("batch_id", Words(32), index=True),  # asked together with others: extraction_batches
+    Column("run_id", Words(80)),  # the run whose cap it counts against
     Column("pages_reserved", Integer, nullable=False, server_default="0"),  # what it may cost while that is open
     Column("pages_charged", Integer, nullable=False),
-    Column("counted_on", String(10)),  # the day, UTC, against whose caps the pages count
-    Column("page_price_amount", String(40)),  # a decimal, as it was set when it was asked
-    Column("page_price_currency", String(3)),
+    Column("counted_on", Words(10)),  # the day, UTC, against whose caps the pages count
+    Column("page_price_amount", Words(40)),  # a decimal, as it was set when it was asked
+    Column("page_price_currency", Words(3)),
     Column("possible_double_charge", Boolean, nullable=False),
     Column("requested_at", Instant, nullable=False),
     Column("submitted_at", Instant),
@@ -145,13 +144,13 @@ Index("extractions_open", extractions.c.status, **_where("status in ('intended',
 extraction_batches = Table(
     "extraction_batches",
     metadata,
-    Column("batch_id", String(32), primary_key=True),  # of its documents and the configuration
-    Column("extracted_by", String(40), nullable=False),
+    Column("batch_id", Words(32), primary_key=True),  # of its documents and the configuration
+    Column("extracted_by", Words(40), nullable=False),
     Column("session_generation", Integer, nullable=False),
     Column("generation", Integer, nullable=False),  # of the submission; raised only after one that has ended
-    Column("status", String(12), nullable=False),  # uploading, submitting, submitted, concluded
-    Column("remote_id", String(200)),
-    Column("message", Words),
+    Column("status", Words(12), nullable=False),  # uploading, submitting, submitted, concluded
+    Column("remote_id", Words(200)),
+    Column("message", Words()),
     Column("document_count", Integer, nullable=False),
     Column("opened_at", Instant, nullable=False),  # the session of this generation
     Column("submitted_at", Instant),
@@ -162,44 +161,44 @@ Index("extraction_batches_open", extraction_batches.c.extracted_by, **_where("st
 claims = Table(
     "claims",
     metadata,
-    Column("document_sha256", String(64), primary_key=True),
-    Column("holder", String(80), nullable=False, index=True),
+    Column("document_sha256", Words(64), primary_key=True),
+    Column("holder", Words(80), nullable=False, index=True),
     Column("until", Instant, nullable=False),
 )
 
 spending = Table(
     "spending",
     metadata,
-    Column("vendor", String(40), primary_key=True),
-    Column("period", String(100), primary_key=True),  # day:2026-11-21, month:2026-11, run:…
+    Column("vendor", Words(40), primary_key=True),
+    Column("period", Words(100), primary_key=True),  # day:2026-11-21, month:2026-11, run:…
     Column("pages", BigInteger, nullable=False),  # charged, or reserved for what is open
 )
 
 candidates = Table(
     "candidates",
     metadata,
-    Column("invoice_id", String(32), primary_key=True),
-    Column("document_sha256", String(64), nullable=False, index=True),
+    Column("invoice_id", Words(32), primary_key=True),
+    Column("document_sha256", Words(64), nullable=False, index=True),
     Column("ordinal", Integer, nullable=False),
-    Column("verdict", String(20), nullable=False),
-    Column("number_key", String(64), index=True),
-    Column("content_key", String(64), index=True),
-    Column("invoice_number", Words),
-    Column("body", Words, nullable=False),  # JSON: the candidate with its lines and taxes, decimals as strings
+    Column("verdict", Words(20), nullable=False),
+    Column("number_key", Words(64), index=True),
+    Column("content_key", Words(64), index=True),
+    Column("invoice_number", Words()),
+    Column("body", Words(), nullable=False),  # JSON: the candidate with its lines and taxes, decimals as strings
     Column("judged_at", Instant, nullable=False),
-    Column("judged_by", String(80), nullable=False),
+    Column("judged_by", Words(80), nullable=False),
     _revision(),
 )
 
 findings = Table(
     "findings",
     metadata,
-    Column("finding_id", String(32), primary_key=True),
-    Column("invoice_id", String(32), index=True),
-    Column("document_sha256", String(64), nullable=False, index=True),
-    Column("rule_id", String(60), nullable=False),
-    Column("severity", String(10), nullable=False),
-    Column("message", Words, nullable=False),
+    Column("finding_id", Words(32), primary_key=True),
+    Column("invoice_id", Words(32), index=True),
+    Column("document_sha256", Words(64), nullable=False, index=True),
+    Column("rule_id", Words(60), nullable=False),
+    Column("severity", Words(10), nullable=False),
+    Column("message", Words(), nullable=False),
     Column("checked_at", Instant, nullable=False),
     _revision(),
 )
@@ -207,14 +206,14 @@ findings = Table(
 receipts = Table(
     "receipts",
     metadata,
-    Column("invoice_id", String(32), primary_key=True),
-    Column("publisher", String(40), primary_key=True),
-    Column("receipt_id", String(60), nullable=False),
-    Column("status", String(12), nullable=False),  # pending, waiting, sending, held, published, failed
-    Column("remote_id", String(60)),
-    Column("body_sha256", String(64)),
-    Column("reason_code", String(60)),
-    Column("reason", Words),
+    Column("invoice_id", Words(32), primary_key=True),
+    Column("publisher", Words(40), primary_key=True),
+    Column("receipt_id", Words(60), nullable=False),
+    Column("status", Words(12), nullable=False),  # pending, waiting, sending, held, published, failed
+    Column("remote_id", Words(60)),
+    Column("body_sha256", Words(64)),
+    Column("reason_code", Words(60)),
+    Column("reason", Words()),
     Column("first_sent_at", Instant),
     Column("published_at", Instant),
     Column("changed_at", Instant, nullable=False),
@@ -226,18 +225,18 @@ Index("receipts_open", receipts.c.status, **_where(IS_OPEN))
 export_batches = Table(
     "export_batches",
     metadata,
-    Column("batch_id", String(40), primary_key=True),
-    Column("status", String(10), nullable=False),  # assigned, issued
+    Column("batch_id", Words(40), primary_key=True),
+    Column("status", Words(10), nullable=False),  # assigned, issued
     Column("created_at", Instant, nullable=False),
-    Column("manifest_sha256", String(64)),
+    Column("manifest_sha256", Words(64)),
     _revision(),
 )
 
 exported_invoices = Table(
     "exported_invoices",
     metadata,
-    Column("invoice_id", String(32), primary_key=True),
-    Column("batch_id", String(40), index=True),
+    Column("invoice_id", Words(32), primary_key=True),
+    Column("batch_id", Words(40), index=True),
     _revision(),
 )
 Index("exports_open", exported_invoices.c.invoice_id, **_where("batch_id is null"))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,17 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
     opened = Ledger(ledger_url)
     yield opened
     opened.close()
+
+
+OPEN = """
+import sys
+print("ready", flush=True)
+sys.stdin.readline()
+from invoices.ledger import Ledger
+ledger = Ledger(sys.argv[1])
+print(ledger.remember("first", sys.argv[2]))
+ledger.close()
+"""
 
 
 def start(program: str, *arguments: object) -> subprocess.Popen[str]:
@@ -147,3 +159,42 @@ def test_the_ledger_is_for_its_owner_only(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/new/ledger.sqlite")
     ledger.close()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("tries", range(2))
+def test_processes_that_open_at_the_same_time_make_one_ledger(ledger_url: str, tries: int) -> None:
+    told = together([start(OPEN, ledger_url, f"process-{tries}-{number}") for number in range(4)])
+    assert len(set(told)) == 1
+    ledger = Ledger(ledger_url)
+    assert f"{ledger.recall('first')}\n" == told[0]
+    ledger.close()
+
+
+def test_whoever_reads_up_to_a_revision_misses_no_row_that_is_committed_later(ledger_url: str, ledger: Ledger) -> None:
+    writers = [start(WRITE, ledger_url, f"w{number}", 15) for number in range(3)]
+    for process in writers:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    seen: dict[int, set[str]] = {}
+    while any(process.poll() is None for process in writers):
+        with ledger.reading() as connection:
+            top = connection.scalar(select(func.max(sightings.c.revision))) or 0
+            seen[top] = set(connection.scalars(select(sightings.c.sighting_id).where(sightings.c.revision <= top)))
+    ended = [process.communicate(timeout=60) for process in writers]
+    assert [process.returncode for process in writers] == [0, 0, 0], ended
+    with ledger.reading() as connection:
+        for top, found in seen.items():
+            wanted = select(sightings.c.sighting_id).where(sightings.c.revision <= top)
+            assert set(connection.scalars(wanted)) == found
+
+
+def test_many_threads_that_write_and_read_meanwhile_wait_for_nobody_who_waits_for_them(ledger: Ledger) -> None:
+    def write(_number: int) -> int:
+        with ledger.transaction() as tx, ledger.reading() as connection:
+            export_batch_list(connection)
+            return tx.revision
+
+    with ThreadPoolExecutor(32) as threads:
+        revisions = list(threads.map(write, range(64)))
+    assert sorted(revisions) == list(range(1, 65))

@@ -1,0 +1,171 @@
+"""Migrations: a ledger of version 1 is opened with everything in it, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, func, inspect, make_url, select, text
+
+from invoices.errors import ConfigurationError
+from invoices.ledger import Ledger
+from invoices.ledger.documents import pending
+from invoices.ledger.extractions import Terms, advance, find_job, intend, jobs_of
+from invoices.ledger.ledger import counter
+from invoices.ledger.migrations import SCHEMA_VERSION
+from invoices.ledger.spending import Caps, room
+from invoices.ledger.tables import documents, extractions, metadata
+
+VERSION_1 = [  # as version 1 made it, on SQLite and, but for the types' names, on PostgreSQL
+    "CREATE TABLE counters (name VARCHAR(40) NOT NULL, value BIGINT NOT NULL, PRIMARY KEY (name))",
+    "CREATE TABLE notes (name VARCHAR(40) NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name))",
+    """CREATE TABLE documents (document_sha256 VARCHAR(64) NOT NULL, sequence BIGINT NOT NULL,
+        media_type VARCHAR(120) NOT NULL, byte_count BIGINT NOT NULL, page_count INTEGER,
+        first_seen_at {instant} NOT NULL, stage VARCHAR(10) NOT NULL, state VARCHAR(20) NOT NULL,
+        reason_code VARCHAR(60) NOT NULL, reason TEXT NOT NULL, changed_at {instant} NOT NULL, revision BIGINT NOT NULL,
+        PRIMARY KEY (document_sha256), UNIQUE (sequence))""",
+    "CREATE INDEX documents_pending ON documents (stage, sequence) WHERE stage <> 'done'",
+    "CREATE INDEX documents_by_state ON documents (state, reason_code)",
+    "CREATE INDEX ix_documents_revision ON documents (revision)",
+    """CREATE TABLE extractions (extraction_id VARCHAR(32) NOT NULL, document_sha256 VARCHAR(64) NOT NULL,
+        extracted_by VARCHAR(40) NOT NULL, generation INTEGER NOT NULL, status VARCHAR(12) NOT NULL,
+        remote_id VARCHAR(200), payload TEXT, message TEXT, pages_charged INTEGER NOT NULL,
+        possible_double_charge BOOLEAN NOT NULL, requested_at {instant} NOT NULL, submitted_at {instant},
+        answered_at {instant}, revision BIGINT NOT NULL, PRIMARY KEY (extraction_id))""",
+    "CREATE INDEX extractions_open ON extractions (status) WHERE status in ('intended', 'unknown', 'submitted')",
+    "CREATE INDEX ix_extractions_document_sha256 ON extractions (document_sha256)",
+    "CREATE INDEX ix_extractions_revision ON extractions (revision)",
+    "INSERT INTO notes VALUES ('schema_version', '1'), ('mode', 'real')",
+    "INSERT INTO counters VALUES ('revision', 7), ('documents', 2)",
+    """INSERT INTO documents VALUES
+        ('a', 1, 'application/pdf', 10, 2, {at}, 'ask', 'waiting', 'submitted', 'S', {at}, 3),
+        ('b', 2, 'application/pdf', 10, 1, {at}, 'done', 'accepted', 'accepted', 'A', {at}, 7)""",
+    """INSERT INTO extractions VALUES
+        ('xa', 'a', 'smartbills_com', 1, 'submitted', 'job-1', NULL, NULL, 2, FALSE, {at}, {at}, NULL, 5),
+        ('xb', 'b', 'smartbills_com', 1, 'answered', 'job-2', '{{}}', NULL, 1, TRUE, {at}, {at}, {at}, 6)""",
+]
+
+OPEN_AND_DIE = """
+import os, sys
+from sqlalchemy import Engine, event
+from invoices.ledger import Ledger
+
+seen = 0
+
+@event.listens_for(Engine, "before_cursor_execute")
+def count(connection, cursor, statement, parameters, context, many):
+    global seen
+    seen += statement.lstrip().startswith(("ALTER", "CREATE", "UPDATE"))
+    if seen > int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+
+Ledger(sys.argv[1]).close()
+"""
+
+
+def engine_of(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed.set(drivername="postgresql+psycopg"))
+    Path(parsed.database or "").parent.mkdir(exist_ok=True)
+    return create_engine(parsed)
+
+
+@pytest.fixture
+def old_url(ledger_url: str) -> str:
+    """Where a ledger of version 1 is, with two documents in it."""
+    is_sqlite = ledger_url.startswith("sqlite")
+    instant = "DATETIME" if is_sqlite else "TIMESTAMP WITH TIME ZONE"
+    at = "'2026-11-01 10:00:00.000000'" if is_sqlite else "'2026-11-01 10:00:00+00'"
+    engine = engine_of(ledger_url)
+    with engine.begin() as connection:
+        for statement in VERSION_1:
+            connection.execute(text(statement.format(instant=instant, at=at)))
+    engine.dispose()
+    return ledger_url
+
+
+def version(url: str) -> tuple[str, set[str]]:
+    """Return the version that a ledger says, and its tables."""
+    engine = engine_of(url)
+    with engine.connect() as connection:
+        said = connection.scalar(text("SELECT value FROM notes WHERE name = 'schema_version'"))
+        tables = set(inspect(connection).get_table_names())
+    engine.dispose()
+    return str(said), tables
+
+
+def test_everything_is_there_after_the_way_from_version_1(old_url: str) -> None:
+    ledger = Ledger(old_url)
+    with ledger.reading() as connection:
+        assert [document.document_sha256 for document in pending(connection, "ask", 10)] == ["a"]
+        assert connection.scalar(select(func.count()).select_from(documents)) == 2
+        (job,) = jobs_of(connection, "b", "smartbills_com")
+        assert (job.status, job.pages_charged, job.possible_double_charge) == ("answered", 1, True)
+        assert (job.batch_id, job.run_id, job.pages_reserved, job.counted_on) == (None, None, 0, None)
+        assert counter(connection, "revision") == 7
+    assert ledger.recall("mode") == "real"
+    assert version(old_url) == (SCHEMA_VERSION, set(metadata.tables))
+    ledger.close()
+
+
+def test_it_has_the_columns_and_indexes_of_a_new_one(old_url: str) -> None:
+    Ledger(old_url).close()
+    engine = engine_of(old_url)
+    there = inspect(engine)
+    assert {column["name"] for column in there.get_columns("extractions")} == set(extractions.c.keys())
+    assert {index["name"] for index in there.get_indexes("extractions")} == {
+        index.name for index in extractions.indexes
+    }
+    engine.dispose()
+
+
+def test_what_was_open_in_version_1_goes_on_and_counts_when_it_costs(old_url: str) -> None:
+    ledger = Ledger(old_url)
+    with ledger.transaction() as tx:
+        advance(tx, "xa", "answered", payload="{}", answered_at=tx.at)
+        intend(tx, Terms("smartbills_com"), "xc", "c", pages=1, run="A")
+        job = find_job(tx.connection, "xa")
+        assert job is not None
+        assert room(tx.connection, "smartbills_com", Caps(day=10), job.requested_at, None) == 8
+    ledger.close()
+
+
+def test_opening_it_again_changes_nothing(old_url: str) -> None:
+    Ledger(old_url).close()
+    before = version(old_url)
+    Ledger(old_url).close()
+    assert version(old_url) == before
+
+
+@pytest.mark.parametrize("statements", [0, 3, 9, 20])
+def test_a_migration_that_is_killed_leaves_version_1_and_is_done_by_the_next(old_url: str, statements: int) -> None:
+    died = subprocess.run([sys.executable, "-c", OPEN_AND_DIE, old_url, str(statements)], timeout=120)
+    assert died.returncode == -9
+    assert version(old_url) == ("1", {"counters", "notes", "documents", "extractions"})
+    Ledger(old_url).close()
+    assert version(old_url) == (SCHEMA_VERSION, set(metadata.tables))
+
+
+@pytest.mark.parametrize("unknown", ["3", "99", "0", "", "2-beta"])
+def test_a_version_that_is_not_known_is_refused_and_left_alone(old_url: str, unknown: str) -> None:
+    engine = engine_of(old_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE notes SET value = :v WHERE name = 'schema_version'"), {"v": unknown})
+    engine.dispose()
+    before = version(old_url)
+    with pytest.raises(ConfigurationError, match=rf"schema version '{unknown}'.*newer program"):
+        Ledger(old_url)
+    assert version(old_url) == before
+
+
+def test_several_processes_migrate_it_once(old_url: str) -> None:
+    program = "import sys; from invoices.ledger import Ledger; Ledger(sys.argv[1]).close()"
+    opening = [
+        subprocess.Popen([sys.executable, "-c", program, old_url], stderr=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    told = [process.communicate(timeout=120)[1] for process in opening]
+    assert [process.returncode for process in opening] == [0, 0, 0], told
+    assert version(old_url) == (SCHEMA_VERSION, set(metadata.tables))
