@@ -28,7 +28,7 @@ class AskingOffice:
         self.parts: dict[str, dict[str, Any]] = {name: {} for name in self.keys}
         self.asked: dict[str, Asked] = {}
         self.left_alone: set[str] = set()
-        self.turn(SMARTBILLS, rate_limits=False)
+        self.turn(SMARTBILLS, plan="enterprise", rate_limits=False)
         self.turn(BILLFLOW, rate_limit_per_minute=0)
 
     def turn(self, vendor: str, **knobs: object) -> None:

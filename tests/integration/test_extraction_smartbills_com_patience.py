@@ -30,7 +30,8 @@ from tests.integration.smartbills_com_asker import SmartBillsAsker
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
+    half = MINUTE / 2  # shorter than ours, so that a busy machine's delays are not taken for calls too many
+    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=half) as running:
         yield running
 
 
@@ -47,7 +48,7 @@ def test_a_refusal_with_a_wait_is_heeded_and_then_tried_again(asker: SmartBillsA
     (sha,) = asker.office.collect(PAPERS[0])
     asker.line.befall("submit", Answer(429, headers=retry_after(seconds=0.5)))
     asker.ask()
-    assert max(slept) == pytest.approx(0.5, abs=0.2)
+    assert 0.1 < max(slept) <= 0.5
     assert (asker.charges(), asker.office.job(sha)["possible_double_charge"]) == ([sha], False)
 
 
