@@ -10,7 +10,7 @@ from typing import Any
 from filelock import BaseFileLock
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
-from pyrate_limiter import AbstractBucket, PostgresBucket, SQLiteBucket
+from pyrate_limiter import AbstractBucket, PostgresBucket, Rate, SQLiteBucket
 from sqlalchemy import URL
 
 from invoices.extraction.budget import Budget, Window, counting
@@ -22,9 +22,9 @@ PATIENCE_SECONDS = 30.0  # with a database that does not answer, and with anothe
 class Buckets:
     """Gives each account its budget; ``close`` lets go of what they hold."""
 
-    def __init__(self, ledger_url: URL, directory: Path, scale: float) -> None:
+    def __init__(self, ledger_url: URL, directory: Path, scale: float, patience: float = PATIENCE_SECONDS) -> None:
         """Count where the ledger is; ``directory`` is for the file that a SQLite ledger has beside it."""
-        self._url, self._directory, self._scale = ledger_url, directory, scale
+        self._url, self._directory, self._scale, self._patience = ledger_url, directory, scale, patience
         self._closing = ExitStack()
         self._pool: ConnectionPool | None = None
 
@@ -36,29 +36,32 @@ class Buckets:
         """
         if not name.replace("_", "").isalnum():
             raise ValueError(f"not a name of a bucket: {name!r}")
-        with counting():
-            return Budget(windows, self._bucket(name, windows), self._scale)
+        rates = [window.as_rate(self._scale) for window in windows]
+        is_shared = self._url.get_backend_name() == "postgresql"
+        return Budget(windows, self._in_database(name, rates) if is_shared else self._in_file(name, rates), self._scale)
 
     def close(self) -> None:
         """Let go of files and connections."""
         self._closing.close()
 
-    def _bucket(self, name: str, windows: Sequence[Window]) -> AbstractBucket:
-        rates = [window.as_rate(self._scale) for window in windows]
-        if self._url.get_backend_name() == "postgresql":
+    def _in_database(self, name: str, rates: list[Rate]) -> AbstractBucket:
+        with counting():
             return _TableBucket(self._connections(), name, rates)
+
+    def _in_file(self, name: str, rates: list[Rate]) -> AbstractBucket:
         place = str(self._directory / FILE_NAME)
-        bucket = SQLiteBucket.init_from_file(rates, table=name, db_path=place, use_file_lock=True)
+        with counting(f" in {place!r}, which may be removed while no run is active"):
+            bucket = SQLiteBucket.init_from_file(rates, table=name, db_path=place, use_file_lock=True)
         self._closing.callback(bucket.close)
         if isinstance(bucket.lock, BaseFileLock):
-            bucket.lock.timeout = PATIENCE_SECONDS
+            bucket.lock.timeout = self._patience
         return bucket
 
     def _connections(self) -> ConnectionPool:
         if self._pool is None:
             address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
             self._pool = ConnectionPool(
-                address, min_size=1, max_size=4, open=True, timeout=PATIENCE_SECONDS,
+                address, min_size=1, max_size=4, open=True, timeout=self._patience,
                 configure=_in_utc, check=ConnectionPool.check_connection,
             )  # fmt: skip
             self._closing.callback(self._pool.close)

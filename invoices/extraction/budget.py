@@ -116,9 +116,9 @@ class Budget:
 
 
 @contextmanager
-def counting() -> Iterator[None]:
+def counting(where: str = "") -> Iterator[None]:
     """Turn what a bucket's database says in the block into a ConfigurationError; nothing of it is secret."""
     try:
         yield
     except (sqlite3.Error, psycopg.Error, OSError) as error:
-        raise ConfigurationError(f"the calls to a vendor cannot be counted: {error}") from error
+        raise ConfigurationError(f"the calls to a vendor cannot be counted{where}: {error}") from error
