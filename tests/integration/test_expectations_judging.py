@@ -95,7 +95,8 @@ SMUDGED = {"message": "smudged", "affected_fields": ["Total amount"], "rows": [1
 @pytest.mark.parametrize(
     ("extractor", "payload"),
     [
-        (IDE, rows_of([{"Line quantity": "4.8", "Line net amount": "60"}, {"Line quantity": "3,2", "Line net amount": 40}])),
+        (IDE, rows_of([{"Line quantity": "4.8", "Line net amount": "60"},
+                       {"Line quantity": "3,2", "Line net amount": 40}])),
         (IDE, rows_of([{"Document type": "credit note", "Net amount": -100, "Tax amount": -19, "Total amount": -119,
                         "Line net amount": -100}])),
         (IDE, rows_of([{name: None for name in ROW if name.startswith("Line")}], output_structure="per_invoice")),

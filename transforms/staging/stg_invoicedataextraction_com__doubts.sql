@@ -10,7 +10,7 @@ WITH found AS (
 ), items AS (
     SELECT document_sha256, generate_subscripts(items, 1) AS place, unnest(items) AS i FROM found
 ), named AS (
-    SELECT DISTINCT i.document_sha256, i.place, r.ordinal
+    SELECT i.document_sha256, i.place, r.ordinal
     FROM (SELECT document_sha256, place, TRY_CAST(unnest(i.rows) AS BIGINT) AS row_number FROM items) AS i
     JOIN stg_invoicedataextraction_com__rows AS r USING (document_sha256, row_number)
 ), told AS (
