@@ -66,7 +66,10 @@ class Point:
 
 
 def spread(reach: Reach, calls: int, points: int) -> list[Point]:
-    """Return points spread evenly over the calls, the moments in turn."""
+    """Return points spread evenly over the calls, the moments in turn; over all their moments where calls are few."""
+    if points > calls:
+        every = [Point(reach, call + 1, when) for call in range(calls) for when in MOMENTS]
+        return [every[place] for place in sorted({index * len(every) // points for index in range(points)})]
     chosen = sorted({(2 * index + 1) * calls // (2 * points) for index in range(points)})
     return [Point(reach, call + 1, MOMENTS[index % 3]) for index, call in enumerate(chosen)]
 

@@ -102,11 +102,12 @@ class Accounts:
 
     @property
     def uncertain(self) -> set[str]:
-        """Those, and what BillflowAI did not read in the end: a first try may have been charged, so it is counted."""
-        failed = {
-            job.document_sha256 for job in self.jobs if (job.extracted_by, job.status) == ("billflowai", "failed")
-        }
-        return self.flagged | failed
+        """Those, what nobody knows the outcome of, and what BillflowAI did not read in the end.
+
+        What may have been charged is counted: of the last ones a first try whose answer is missing.
+        """
+        unsure = {("billflowai", "failed"), *((name, "unknown") for name in VENDORS)}
+        return self.flagged | {job.document_sha256 for job in self.jobs if (job.extracted_by, job.status) in unsure}
 
     def rows(self, uncertain: Collection[str] = ()) -> list[tuple[Any, ...]]:
         """Return document, vendor, status and pages charged of each extraction, None for those that are uncertain."""
