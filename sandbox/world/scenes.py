@@ -12,7 +12,7 @@ from sandbox.world.papers import Paper
 
 State = Literal["accepted", "review", "quarantined", "duplicate", "not_invoice"]
 
-NO_TAX = "only a model can read it, and the vendor's answer has no taxes: a person must confirm them"
+BY_MODEL = "only a model can read it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _for_a_model() -> Iterator[Scene]:
         ("overseas/RS-2026-041.pdf", of.TEAPOTS),
     ):
         content = pdf.text_pages(page.pages(paper), paper.number)
-        yield Scene(path, content, "text pdf", "review", f"text; {NO_TAX}", paper)
+        yield Scene(path, content, "text pdf", "accepted", f"text; {BY_MODEL}", paper)
     for path, paper, degrees in (
         ("scans/scan0001.png", of.REPAIR, 0.7),
         ("scans/scan0002.png", of.STRAPS, -0.5),
@@ -115,19 +115,19 @@ def _for_a_model() -> Iterator[Scene]:
     ):
         picture = image.scan(page.pages(paper)[0], degrees=degrees, seed=path)
         content = image.png(picture) if path.endswith("png") else image.jpeg(picture)
-        yield Scene(path, content, "scan", "review", f"a picture; {NO_TAX}", paper)
+        yield Scene(path, content, "scan", "accepted", f"a picture; {BY_MODEL}", paper)
     for path, paper, unreadable in (
         ("scans/batch/scan0004.pdf", of.CRANE, ()),
         ("scans/batch/scan0005.pdf", of.SMUDGED, ("invoice_number",)),
     ):
         jpeg = image.jpeg(image.scan(page.pages(paper)[0], degrees=0.4, seed=path))
         content = pdf.picture_page(jpeg, *image.SIZE)
-        state: State = "quarantined" if unreadable else "review"
-        why = "the number is a smudge: BR-02 cannot hold" if unreadable else f"a scan in a PDF; {NO_TAX}"
+        state: State = "quarantined" if unreadable else "accepted"
+        why = "the number is a smudge: BR-02 cannot hold" if unreadable else f"a scan in a PDF; {BY_MODEL}"
         yield Scene(path, content, "scanned pdf", state, why, paper, unreadable=unreadable)
     picture = image.scan(page.pages(of.PHOTOGRAPHED)[0], degrees=2.5, seed="photo")
     yield Scene(
-        "scans/IMG_2051.jpg", image.jpeg(picture), "scan", "review", f"a photograph; {NO_TAX}", of.PHOTOGRAPHED
+        "scans/IMG_2051.jpg", image.jpeg(picture), "scan", "accepted", f"a photograph; {BY_MODEL}", of.PHOTOGRAPHED
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_the_sandbox_saw_each_document_once_and_each_receipt_once(home: Path, fi
     journal = read_journal(home / "sandbox")
     charged = [charge["document_sha256"] for charge in journal["charges"]]
     created = [receipt["receiptId"] for receipt in journal["receipts"]]
-    assert len(charged) == len(set(charged)) == first.told["paid"]["calls"]
+    assert len(charged) == len(set(charged)) == first.told["paid"]["pages"]
     assert len(created) == len(set(created)) == first.told["receipts"]["published"]
 
 
@@ -78,7 +78,7 @@ def test_a_second_run_changes_nothing_and_calls_nobody(home: Path, first: Ran) -
     second = run(home, "run", "--samples", "--json")
     assert second.status == 0
     assert second.told["documents"]["new"] == second.told["rows_loaded"] == 0
-    assert second.told["paid"] == {"calls": 0, "pages": 0}
+    assert second.told["paid"] == {"calls": 0, "pages": 0, "by_extractor": {}}
     assert second.told["receipts"]["published"] == 0
     assert second.told["exports"] == {"batches": 0, "invoices": 0}
     assert read_journal(home / "sandbox") == journal

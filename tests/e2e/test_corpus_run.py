@@ -81,8 +81,12 @@ def test_einvoices_are_found_and_their_fields_and_lines_are_right(
 
 
 def test_no_document_was_charged_twice_and_a_second_run_does_nothing(home: Path, ran: Ran, corpus: Path) -> None:
-    charged = [charge["document_sha256"] for charge in read_journal(home / "sandbox")["charges"]]
-    assert len(charged) == len(set(charged)) == ran.told["paid"]["calls"] > 0
+    charges = read_journal(home / "sandbox")["charges"]
+    charged = [(charge["vendor"], charge["document_sha256"]) for charge in charges]
+    assert len(charged) == len(set(charged)) > 0
+    asked = ran.told["paid"]["by_extractor"]
+    assert asked["smartbills_com"]["calls"] == sum(vendor == "smartbills_com" for vendor, _ in charged)
+    assert asked["invoicedataextraction_com"]["pages"] == 0  # it charges no page that it cannot read
     second = run(home, "run", "--inbox", str(corpus), "--json")
     assert (second.told["documents"]["new"], second.told["rows_loaded"], second.told["paid"]["calls"]) == (0, 0, 0)
 
