@@ -7,9 +7,11 @@ broken call means: whether the request left this machine.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -34,13 +36,12 @@ class Watch:
         self._may_speak_with = may_speak_with
         self._line: socket.socket | None = None
         self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
+        self._seconds = seconds
 
     def __enter__(self) -> Watch:
         """Start the clock."""
         _here.watch = self
-        self._timer.start()
+        _clock.start(self, self._seconds)
         return self
 
     def __exit__(
@@ -48,7 +49,7 @@ class Watch:
     ) -> None:
         """Stop the clock."""
         _here.watch = None
-        self._timer.cancel()
+        _clock.stop(self)
         with self._lock:
             if self._line is not None:
                 self._line.close()
@@ -69,7 +70,8 @@ class Watch:
                 self._line = socket.socket(fileno=os.dup(line.fileno()))  # ours: its number cannot be reused meanwhile
             self.was_sent = True
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """End the exchange, because its time is up."""
         with self._lock:
             self.has_expired = True
             if self._line is not None:
@@ -77,6 +79,50 @@ class Watch:
                     self._line.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     return  # the other side has already hung up
+
+
+class _Clock:
+    """Cuts watches whose time is up, all in one thread: a timer for each costs a fifth of an exchange."""
+
+    def __init__(self) -> None:
+        self._due: dict[Watch, float] = {}
+        self._wakes_at = math.inf
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def start(self, watch: Watch, seconds: float) -> None:
+        due = time.monotonic() + seconds
+        with self._changed:
+            self._due[watch] = due
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="watches", daemon=True)
+                self._thread.start()
+            elif due < self._wakes_at:
+                self._changed.notify()
+
+    def stop(self, watch: Watch) -> None:
+        with self._changed:
+            self._due.pop(watch, None)
+
+    def _run(self) -> None:
+        while True:
+            for watch in self._expired():
+                watch.cut()
+
+    def _expired(self) -> list[Watch]:
+        """Wait until the first deadline, or for an earlier one, and return the watches whose time is up then."""
+        with self._changed:
+            self._wakes_at = min(self._due.values(), default=math.inf)
+            self._changed.wait(min(max(self._wakes_at - time.monotonic(), 0.0), threading.TIMEOUT_MAX))
+            now = time.monotonic()
+            expired = [watch for watch, due in self._due.items() if due <= now]
+            for watch in expired:
+                del self._due[watch]
+            return expired
+
+
+_clock = _Clock()
+os.register_at_fork(after_in_child=_clock.__init__)  # type: ignore[misc]  # a child has neither the thread nor the calls
 
 
 class WatchedAdapter(HTTPAdapter):

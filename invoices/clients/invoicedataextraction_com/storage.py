@@ -30,10 +30,11 @@ _LATER = {"RequestTimeout", "SlowDown", "OperationAborted", "InternalError", "Se
 class Storage:
     """Where parts are put and outputs are fetched, seen from an API at ``base_url``."""
 
-    __slots__ = ("_is_local", "_patience")
+    __slots__ = ("_is_local", "_patience", "_session")
 
     def __init__(self, base_url: str, patience: Patience) -> None:
         self._is_local, self._patience = urlsplit(base_url).hostname in LOOPBACK, patience
+        self._session = make_session()  # not the API's: nothing that is sent there can get here
 
     def put(self, url: str, content: bytes) -> str:
         """Return the ETag of the stored part, with its quotes; raises TransientError where there is none to trust."""
@@ -56,8 +57,7 @@ class Storage:
 
     def _exchange(self, request: requests.Request, judge: Judge, largest: int) -> Reply:
         self._check(str(request.url))
-        with make_session() as bare:
-            return exchange(bare, request, self._patience, (), largest, judge, may_speak_with=self._may_speak_with)
+        return exchange(self._session, request, self._patience, (), largest, judge, may_speak_with=self._may_speak_with)
 
     def _check(self, url: str) -> None:
         """Raise ContractError for an address that must not be asked; the host alone is told, never the signature."""
