@@ -16,8 +16,8 @@ MOST_RUNNING = 10  # extractions at once: 15 are allowed, and those begun in the
 class Board:
     """The batches of one run; several threads may use it.
 
-    Once it is ``closed`` no batch is formed any more, but those in hand go on. Once it is ``parked`` they do not either;
-    what the vendor has is still looked after: it may have been paid for.
+    Once it is ``closed`` no batch is formed any more, and those in hand go on. Once it is ``parked`` none is submitted
+    either; what the vendor has is still looked after: it may have been paid for.
     """
 
     def __init__(self) -> None:
@@ -62,9 +62,9 @@ class Board:
             self.groups.extend(group for group in groups if group)
 
     def lose_slots(self) -> None:
-        """Run no more at once than are running: the vendor has no slot for another."""
+        """Run no more at once than are running, and ever fewer: the vendor has no slot for another."""
         with self.lock:
-            self.slots = max(self.running, 1)
+            self.slots = max(min(self.slots - 1, self.running), 1)
 
     def close(self, reason_code: str, reason: str) -> None:
         """Form no more batches in this run; a person is told why."""

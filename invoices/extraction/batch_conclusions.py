@@ -9,13 +9,12 @@ from invoices.clients.invoicedataextraction_com import Extraction
 from invoices.errors import InvoicesError
 from invoices.extraction.batch_answers import BatchAnswer, DocumentAnswer, payload, take_apart
 from invoices.extraction.batches import Batch, file_name
-from invoices.extraction.desk import Desk
+from invoices.extraction.desk import Desk, as_json
 from invoices.extraction.prompt import VERSION
 from invoices.extraction.queue import Queue
 from invoices.ledger import Transaction
-from invoices.ledger.documents import Pending
 from invoices.ledger.extraction_batches import advance_batch
-from invoices.ledger.extraction_pieces import mark_submitted, open_documents
+from invoices.ledger.extraction_pieces import Answered, answer_all, mark_submitted, open_documents
 from invoices.ledger.extractions import advance
 
 WRITE_EVERY = 200  # documents per transaction
@@ -40,18 +39,15 @@ class Conclusions:
 
     def completed(self, batch: Batch, extraction: Extraction, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write what was answered about each document, and what it cost: one credit for each page that was read."""
-        mine = {file_name(document): document for document in batch.documents.values()}
-        names = {*mine, *batch.concluded_names}
-        answer = take_apart(extraction, rows, names)
+        answer = take_apart(extraction, rows, _names(batch))
         charges = self._charges(batch, extraction, answer)
-        for some in _pieces(list(mine)):
+        told = {sha256: answer.documents[file_name(one)] for sha256, one in batch.documents.items()}
+        for some in _pieces(list(told)):
+            kept = {sha256: self._kept(batch, extraction, sha256, told[sha256]) for sha256 in some}
             with self._desk.ledger.transaction() as tx:
                 still_open = open_documents(tx.connection, batch.id)
-                for document in (mine[name] for name in some):
-                    if document.document_sha256 in still_open:
-                        pages = charges[document.document_sha256]
-                        self._write_answer(tx, extraction, document, answer, names, pages)
-            self._queue.concluded(*(mine[name].document_sha256 for name in some))
+                self._write(tx, {sha256: told[sha256] for sha256 in some if sha256 in still_open}, kept, charges)
+            self._queue.concluded(*some)
         self.close(batch, None)
         self._compare(extraction, answer)
 
@@ -95,24 +91,34 @@ class Conclusions:
         with self._desk.ledger.transaction() as tx:
             batch.known = advance_batch(tx, batch.id, "concluded", message=message)
 
-    def _write_answer(
+    def _kept(self, batch: Batch, extraction: Extraction, sha256: str, answer: DocumentAnswer) -> str | None:
+        """Return the answer about a document as it is kept, or None where there is none."""
+        if not answer.pages_read and not answer.rows:
+            return None
+        document = batch.documents[sha256]
+        name, pages = file_name(document), document.page_count
+        return as_json(payload(extraction, answer, name, _names(batch) - {name}, prompt=VERSION, page_count=pages))
+
+    def _write(
         self,
         tx: Transaction,
-        extraction: Extraction,
-        document: Pending,
-        answers: BatchAnswer,
-        names: set[str],
-        pages: int,
+        told: Mapping[str, DocumentAnswer],
+        kept: Mapping[str, str | None],
+        charges: Mapping[str, int],
     ) -> None:
-        sha256, name = document.document_sha256, file_name(document)
-        answer = answers.documents[name]
-        self._desk.asked.pages += pages
-        if not answer.pages_read and not answer.rows:
-            code, reason = _silence(answer)
-            self._desk.failed_in(tx, sha256, code, f"{self._desk.vendor}: {reason}"[:1000], pages_charged=pages)
-            return
-        kept = payload(extraction, answer, name, names - {name}, prompt=VERSION, page_count=document.page_count)
-        self._desk.answered_in(tx, self._desk.extraction_id(sha256), sha256, kept, pages_charged=pages)
+        """Write about each document what was answered, or that nothing was."""
+        desk, asked = self._desk, self._desk.asked
+        answered = [
+            Answered(desk.extraction_id(sha256), sha256, answer, charges[sha256])
+            for sha256 in told
+            if (answer := kept[sha256]) is not None
+        ]
+        answer_all(tx, answered, f"Answered by {desk.vendor}; not judged yet.")
+        for sha256 in (sha256 for sha256 in told if kept[sha256] is None):
+            code, reason = _silence(told[sha256])
+            desk.failed_in(tx, sha256, code, f"{desk.vendor}: {reason}"[:1000], pages_charged=charges[sha256])
+        asked.answered += len(answered)
+        asked.pages += sum(charges[sha256] for sha256 in told)
 
     def _charges(self, batch: Batch, extraction: Extraction, answer: BatchAnswer) -> dict[str, int]:
         """Return by hash what was charged: the pages that were read, or a share of all where none are told."""
@@ -164,7 +170,8 @@ def _silence(answer: DocumentAnswer) -> tuple[str, str]:
 
 
 def _names(batch: Batch) -> set[str]:
-    return {file_name(document) for document in batch.documents.values()}
+    """Return the names of all files that were submitted."""
+    return {*(file_name(document) for document in batch.documents.values()), *batch.concluded_names}
 
 
 def _pieces(items: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -12,8 +12,8 @@ from invoices.extraction.batches import Batch, is_stale
 from invoices.extraction.desk import Desk, NotOurs
 from invoices.extraction.pacing import Pacing
 from invoices.extraction.prompt import VERSION, OutputStructure, prompt
-from invoices.ledger.claims import holds
 from invoices.ledger.extraction_batches import advance_batch
+from invoices.ledger.extraction_pieces import held_among
 
 SESSION_HOURS = 20.0  # uploaded files are deleted within 24 (contract sheet 02 §7)
 LOOKUP_SLACK = dt.timedelta(minutes=10)  # how far the vendor's clock may be behind ours
@@ -81,7 +81,7 @@ class Submitting:
 
     def _intend(self, batch: Batch) -> None:
         with self._desk.ledger.transaction() as tx:
-            if not all(holds(tx, self._desk.worker, sha256) for sha256 in batch.documents):
+            if held_among(tx, self._desk.worker, batch.documents) < batch.documents.keys():
                 raise NotOurs(batch.id)
             batch.known = advance_batch(tx, batch.id, "submitting")
 

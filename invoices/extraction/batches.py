@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from invoices.extraction.desk import READABLE, Desk
-from invoices.ledger.claims import holds
 from invoices.ledger.documents import Pending, pending_among
 from invoices.ledger.extraction_batches import ExtractionBatch, find_batch, open_batch
-from invoices.ledger.extraction_pieces import known_among
+from invoices.ledger.extraction_pieces import Wanted, held_among, intend_all, known_among
 from invoices.ledger.extractions import Job, batch_jobs
 from invoices.ledger.spending import room
 
@@ -107,15 +106,16 @@ class Batching:
         with self._desk.ledger.transaction() as tx:
             left = room(tx.connection, terms.extracted_by, terms.caps, tx.at, worker)
             fitting = self._fitting(documents, left, credits_left) or self._first(documents[0], credits_left)
-            ours = [document for document in fitting if holds(tx, worker, document.document_sha256)]
             taken = {document.document_sha256 for document in fitting}
+            held = held_among(tx, worker, taken)
+            ours = [document for document in fitting if document.document_sha256 in held]
             rest = [document for document in documents if document.document_sha256 not in taken]
-            not_ours = sorted(taken - {document.document_sha256 for document in ours})
+            not_ours = sorted(taken - held)
             if not ours:
                 return Formed(None, rest, not_ours)
             known = open_batch(tx, self._id(ours), terms.extracted_by, len(ours))
-            for document in ours:
-                self._desk.intend_in(tx, document, batch=known.batch_id, generation=known.generation)
+            wanted = [self._wanted(document) for document in ours]
+            intend_all(tx, terms, wanted, run=worker, batch=known.batch_id, generation=known.generation)
         batch = Batch(known, {document.document_sha256: document for document in ours})
         batch.begin_uploads()
         return Formed(batch, rest, not_ours)
@@ -156,6 +156,10 @@ class Batching:
         if credits_left is not None and credits_left < pages:
             raise NoCredit(f"{credits_left:,} pages of credit are left, and the next document has {pages:,}")
         return [document]
+
+    def _wanted(self, document: Pending) -> Wanted:
+        sha256 = document.document_sha256
+        return Wanted(self._desk.extraction_id(sha256), sha256, self._desk.pages(document))
 
     def _id(self, documents: Iterable[Pending]) -> str:
         hashes = sorted(document.document_sha256 for document in documents)

@@ -141,7 +141,7 @@ class InvoiceDataExtraction:
         if self._board.parked is not None:
             return None
         if batch.to_upload and batch.part_sizes is not None:
-            if batch.under_way >= max(self._connections - 1, 1):  # one is left to look
+            if batch.under_way >= max(self._connections - min(self._board.running, 1), 1):  # one is left to look
                 return None
             return partial(self._upload, batch, batch.to_upload.popleft())
         if batch.under_way or batch.due > now:
