@@ -234,10 +234,11 @@ class Desk:
             self.asked.set_aside += 1
 
     def leave_waiting(self, documents: Iterable[str], reason_code: str, reason: str) -> None:
-        """Leave documents to a later run."""
+        """Leave documents to a later run; about those that another worker has by now, that one writes."""
         with self.ledger.transaction() as tx:
             for document in documents:
-                settle(tx, document, stage="ask", state="waiting", reason_code=reason_code, reason=reason)
+                if holds(tx, self.worker, document):
+                    settle(tx, document, stage="ask", state="waiting", reason_code=reason_code, reason=reason)
 
     def _end(self, tx: Transaction, document: str, reason: str, learned: dict[str, Any]) -> None:
         job = find_job(tx.connection, self.extraction_id(document))

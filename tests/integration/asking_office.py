@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
+from sqlalchemy import delete
+
 from invoices.extraction.asking import Asking
 from invoices.extraction.buckets import Buckets
 from invoices.extraction.desk import Asked
 from invoices.ledger.claims import claim_these
+from invoices.ledger.tables import claims
 from invoices.settings import Settings
 from tests.integration.extraction_office import MINUTE, SCALE, Line, Office, key_of
 
@@ -50,8 +53,11 @@ class AskingOffice:
             plan = {"requests_per_minute": 1_000}
         return {"base_url": address, "connections": 1, **plan, **key, **self.parts[name]}
 
-    def ask(self, *, batches: int = 1) -> dict[str, Asked]:
-        """Ask about everything that waits, in so many batches of one run; return what it came to, by vendor."""
+    def ask(self, *, batches: int = 1, taken_over: Iterable[str] = ()) -> dict[str, Asked]:
+        """Ask about everything that waits, in so many batches of one run; return what it came to, by vendor.
+
+        Documents that are ``taken_over`` are in another worker's hands by then.
+        """
         self.runs += 1
         worker, ledger = f"worker-{self.runs}", self.office.ledger
 
@@ -62,11 +68,18 @@ class AskingOffice:
         with closing(Buckets(ledger.url, self._settings.home, SCALE)) as buckets:
             asking = Asking(self.settings(), ledger, self.office.store, buckets, worker, claim_all)
             documents = self.office.claimed(worker)
+            self._give_to_another(taken_over)
             size = -(-len(documents) // batches) or 1
             for start in range(0, len(documents), size):
                 asking.ask(documents[start : start + size], self.office.count)
             self.asked, self.left_alone = asking.take_asked(), set(asking.left_alone)
         return self.asked
+
+    def _give_to_another(self, hashes: Iterable[str]) -> None:
+        with self.office.ledger.transaction() as tx:
+            for sha256 in hashes:
+                tx.connection.execute(delete(claims).where(claims.c.document_sha256 == sha256))
+            claim_these(tx, "another", hashes)
 
     def charges(self, vendor: str) -> list[str]:
         """Return the documents that a vendor charged for, in order."""

@@ -180,6 +180,20 @@ def test_where_all_are_left_alone_a_document_waits_for_the_one_it_is_for(house: 
     assert house.charges(SMARTBILLS) == [failing, other]
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+def test_what_another_worker_has_taken_over_is_neither_asked_about_nor_written_about(
+    house: AskingOffice, batches: int
+) -> None:
+    first, second = house.office.collect(*PAPERS[:2])
+    house.lines[SMARTBILLS].befall("submit", Answer(402), times=9)
+    house.ask(batches=batches, taken_over=[second])
+    assert house.office.stands(first) == ("ask", "waiting", "account_stopped")
+    assert (house.office.stands(second), house.asked_whom(second)) == (("ask", "waiting", "no_text"), {})
+    house.lines[SMARTBILLS].events.clear()
+    house.ask(taken_over=[first, second])
+    assert (house.charges(SMARTBILLS), house.office.done) == ([], 4)
+
+
 # Taken out of the order
 
 

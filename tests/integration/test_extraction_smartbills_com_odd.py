@@ -187,8 +187,9 @@ def test_a_job_that_makes_the_vendor_fail_goes_to_a_person_when_its_time_is_over
     assert asker.office.all_stand(others) == {ANSWERED}
 
 
-def test_a_vendor_that_is_down_puts_no_old_job_before_a_person(asker: SmartBillsAsker) -> None:
-    hashes = asker.office.collect(*PAPERS[:3])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_vendor_that_is_down_puts_no_old_job_before_a_person(asker: SmartBillsAsker, count: int) -> None:
+    hashes = asker.office.collect(*PAPERS[:count])
     asker.line.whenever("look", lambda _: Answer(500))
     asker.options = OVERDUE
     asker.ask()

@@ -94,11 +94,11 @@ def test_what_the_vendor_says_is_left_is_believed_before_our_own_count(asker: Sm
 
 
 def test_the_vendors_clock_may_be_wrong_when_it_says_that_nothing_is_left(asker: SmartBillsAsker) -> None:
-    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(hours=5)
+    behind = dt.datetime.now(dt.UTC) - dt.timedelta(hours=5)
     told = {
         "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": str(int(ahead.timestamp()) + 1800),
-        "Date": email.utils.format_datetime(ahead, usegmt=True),
+        "X-RateLimit-Reset": str(int(behind.timestamp()) + 1800),
+        "Date": email.utils.format_datetime(behind, usegmt=True),
     }
     hashes = asker.office.collect(*PAPERS[:2])
     asker.line.whenever("look", lambda seen: Answer.json(processing(seen.path), 200, **told))

@@ -114,6 +114,7 @@ def test_a_job_that_another_document_holds_already_is_not_looked_into(asker: Sma
     asker.turn(processing_polls=1)
     asker.office.collect(*PAPERS[:2])
     asker.line.befall("submit", None, LOST)
+    asker.line.befall("list", Told(_oldest_first))
     asker.ask()
     assert (asker.line.calls("file"), len(asker.charges())) == (1, 2)
 
