@@ -25,7 +25,9 @@ from invoices.extraction.batch_board import Board
 from invoices.extraction.batch_conclusions import Conclusions
 from invoices.extraction.batch_failures import Failures
 from invoices.extraction.batch_looking import POLL_SECONDS, Looking
-from invoices.extraction.batch_submitting import Paused, Submitting, check_fresh
+from invoices.extraction.batch_sessions import LARGEST_BYTES as LARGEST_BYTES  # for who chooses an extractor
+from invoices.extraction.batch_sessions import Sessions
+from invoices.extraction.batch_submitting import Paused, Submitting
 from invoices.extraction.batch_submitting import configuration as configuration  # for who sets this up
 from invoices.extraction.batch_vendor import Client
 from invoices.extraction.batches import Batch, Batching, ClaimAll, NoCredit
@@ -37,19 +39,15 @@ from invoices.extraction.prompt import OutputStructure
 from invoices.extraction.queue import Queue
 from invoices.extraction.uploading import Uploading
 from invoices.ledger.documents import Pending
-from invoices.ledger.extraction_batches import advance_batch
 from invoices.ledger.extractions import all_jobs
 from invoices.ledger.spending import CapReached
 
 EXTRACTOR = "invoicedataextraction_com"
 VENDOR = "invoicedataextraction.com"
-MEGABYTE = 1024 * 1024
-LARGEST_BYTES = {"application/pdf": 150 * MEGABYTE, "image/png": 5 * MEGABYTE, "image/jpeg": 5 * MEGABYTE}  # §6
 LIMITS = {  # calls a minute of each group of routes (contract sheet 02 §2)
     "upload": 600, "poll": 120, "balance": 60, "submit": 30, "download": 30, "list": 60, "results": 60,
 }  # fmt: skip
 MOST_BATCHES = 11  # in hand: those that run, and one that is uploaded meanwhile
-MOST_SESSIONS = 3  # of one batch in a run
 MOST_PAUSES = 3
 ODDITIES_TO_STOP = 5  # in a row
 ODDITIES_TO_LOSE = 3  # in a row about one batch that the vendor does not know any more
@@ -84,8 +82,10 @@ class InvoiceDataExtraction:
         self._batching = Batching(desk, configuration(structure), batch_documents, claim_all)
         self._board, self._queue = Board(), Queue(desk)
         self._conclusions = Conclusions(desk, self._queue)
-        self._uploading = Uploading(client, self.pacing)
         self._submitting = Submitting(desk, client, self.pacing, self._conclusions, structure)
+        self._sessions = Sessions(
+            desk, self._board, self._queue, self._conclusions, self._submitting, Uploading(client, self.pacing)
+        )
         self._looking = Looking(client, self.pacing, self._conclusions, self._scale, deadline_minutes)
         self._failures = Failures(desk, self._board, self._queue, self._conclusions, self._scale)
         self._oddities = 0  # answers in a row that were not understood
@@ -143,11 +143,11 @@ class InvoiceDataExtraction:
         if batch.to_upload and batch.part_sizes is not None:
             if batch.under_way >= max(self._connections - min(self._board.running, 1), 1):  # one is left to look
                 return None
-            return partial(self._upload, batch, batch.to_upload.popleft())
+            return partial(self._sessions.upload, batch, batch.to_upload.popleft())
         if batch.under_way or batch.due > now:
             return None
         if batch.to_upload:
-            return partial(self._open_session, batch)
+            return partial(self._sessions.open, batch)
         return partial(self._submit, batch) if self._board.running < self._board.slots else None
 
     def _may_form(self) -> bool:
@@ -167,7 +167,7 @@ class InvoiceDataExtraction:
         try:
             action()
         except SessionGone as error:
-            self._next_session(batch, session, error)
+            self._sessions.renew(batch, session, error)
         except NotOurs:
             self._board.drop(batch)
             self._queue.concluded(*batch.documents)
@@ -201,7 +201,7 @@ class InvoiceDataExtraction:
             self._failures.leave(batch, f"{VENDOR} answers differently: {error}")
         batch.rest(POLL_SECONDS * self._scale)
 
-    # Forming and uploading
+    # Forming
 
     def _form(self) -> None:
         """Form a batch of what waits, as large as caps and credits allow."""
@@ -233,50 +233,6 @@ class InvoiceDataExtraction:
             self._queue.concluded(*formed.not_ours)
             if formed.batch is not None:
                 self._board.add(formed.batch)
-
-    def _open_session(self, batch: Batch) -> None:
-        check_fresh(batch)
-        self._uploading.open_session(batch)
-
-    def _upload(self, batch: Batch, document: Pending) -> None:
-        sha256 = document.document_sha256
-        content = self.desk.content(document, LARGEST_BYTES[document.media_type])
-        if content is None:
-            self._take_out(batch, sha256)
-            return
-        try:
-            self._uploading.upload(batch, document, content)
-        except TransientError as error:
-            self.desk.refused(self.desk.extraction_id(sha256), str(error))
-            self.desk.leave_waiting([sha256], "vendor_unavailable", f"It could not be uploaded to {VENDOR}: {error}")
-            self._take_out(batch, sha256)
-        except FilesRefused as error:
-            self.desk.failed(sha256, error.reason_code, f"{VENDOR} does not take it: {error}", pages_charged=0)
-            self._take_out(batch, sha256)
-
-    def _take_out(self, batch: Batch, sha256: str) -> None:
-        with self._board.lock:
-            batch.documents.pop(sha256, None)
-            is_empty = not batch.documents
-        self._queue.concluded(sha256)
-        if is_empty:
-            self._conclusions.close(batch, "nothing of it could be uploaded")
-            self._board.drop(batch)
-
-    def _next_session(self, batch: Batch, session: str, error: SessionGone) -> None:
-        """Upload again in a new session; if the submission may have arrived, look for it first."""
-        if batch.known.status == "submitting" and self._submitting.adopt(batch):
-            return
-        with self._board.lock:
-            if batch.session_id != session:
-                return  # another upload of it has seen that already
-            batch.sessions += 1
-            if batch.sessions > MOST_SESSIONS:
-                self.pacing.stop("contract_changed", f"{VENDOR} loses upload sessions: {error}", is_problem=True)
-            with self.desk.ledger.transaction() as tx:
-                raised = batch.known.session_generation + 1
-                batch.known = advance_batch(tx, batch.id, "uploading", session_generation=raised, opened_at=tx.at)
-            batch.begin_uploads()
 
     # Submitting and looking
 

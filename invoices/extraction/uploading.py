@@ -27,7 +27,7 @@ class Uploading:
 
     def __init__(self, client: Client, pacing: Pacing) -> None:
         """Take the client and what paces it."""
-        self._client, self._pacing = client, pacing
+        self._client, self.pacing = client, pacing
 
     def open_session(self, batch: Batch) -> None:
         """Open the batch's session, or find it open; raises SessionGone, or TaskRefused for a lack of credits."""
@@ -40,7 +40,7 @@ class Uploading:
             with lacking_credits_as_task():
                 return self._client.open_session(batch.session_id, files)
 
-        batch.part_sizes = self._pacing.call(opened, UPLOAD).part_sizes
+        batch.part_sizes = self.pacing.call(opened, UPLOAD).part_sizes
 
     def upload(self, batch: Batch, document: Pending, content: bytes) -> None:
         """Bring one file to the vendor, unless it is there.
@@ -52,7 +52,7 @@ class Uploading:
         for _ in range(TRIES):
             try:
                 e_tags = self._put(batch, document.document_sha256, content)
-                self._pacing.call(
+                self.pacing.call(
                     partial(self._client.complete, batch.session_id, document.document_sha256, e_tags), UPLOAD
                 )
             except AlreadyUploaded:
@@ -69,8 +69,8 @@ class Uploading:
         e_tags: dict[int, str] = {}
         for start in range(0, len(numbers), PARTS_AT_ONCE):
             some = numbers[start : start + PARTS_AT_ONCE]
-            urls = self._pacing.call(partial(self._client.part_urls, batch.session_id, file_id, some), UPLOAD)
+            urls = self.pacing.call(partial(self._client.part_urls, batch.session_id, file_id, some), UPLOAD)
             for number in some:
                 part = content[(number - 1) * size : number * size]
-                e_tags[number] = self._pacing.call(partial(self._client.put_part, urls[number], part), STORAGE)
+                e_tags[number] = self.pacing.call(partial(self._client.put_part, urls[number], part), STORAGE)
         return e_tags
