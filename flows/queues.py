@@ -25,13 +25,11 @@ def batches(house: House, stage: Stage) -> Iterator[list[Pending]]:
 def claimed_batches(house: House, stage: Stage) -> Iterator[list[Pending]]:
     """Yield the same, each batch in this worker's hands alone until the next one is asked for."""
     last = 0
-    try:
+    with house.keeping_claims():
         while batch := house.claim_documents(stage, house.settings.batch_size, last):
             yield batch
             last = batch[-1].sequence
             house.let_go()
-    finally:
-        house.let_go()
 
 
 def _next(house: House, stage: Stage, after: int) -> list[Pending]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from types import TracebackType
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from invoices.clients.smartbills_io import SmartBillsIo
 from invoices.clients.transport import make_session
@@ -47,7 +50,6 @@ class House:
         """
         self.settings = settings
         self._vendors = vendors
-        self._renewed = time.monotonic()
         self._closing = ExitStack()
         try:
             settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,9 +108,7 @@ class House:
             if not pending(connection, stage, 1, after):
                 return []
         with self.ledger.transaction() as tx:
-            claimed = claim(tx, self.worker.name, stage, limit, after=after)
-        self._renewed = time.monotonic()
-        return claimed
+            return claim(tx, self.worker.name, stage, limit, after=after)
 
     def claim_these(self, documents: Sequence[str]) -> bool:
         """Take all of these documents in hand, or none where a living worker has one; return whether they are."""
@@ -116,12 +116,25 @@ class House:
         with self.ledger.transaction() as tx:
             return claim_these(tx, self.worker.name, documents)
 
-    def keep_claims(self) -> None:
-        """Renew the leases of what is in hand; to be called often, it does so when it is time."""
-        if time.monotonic() - self._renewed > RENEW_SECONDS:
-            self._renewed = time.monotonic()
-            with self.ledger.transaction() as tx:
-                renew(tx, self.worker.name)
+    @contextmanager
+    def keeping_claims(self, every: float = RENEW_SECONDS) -> Iterator[None]:
+        """Renew the leases of what is in hand ``every`` so many seconds in the block, and give it back at its end."""
+        over = threading.Event()
+
+        def renew_until_over() -> None:
+            with suppress(SQLAlchemyError):  # the leases end then, which is noticed before anything is paid
+                while not over.wait(every):
+                    with self.ledger.transaction() as tx:
+                        renew(tx, self.worker.name)
+
+        renewing = threading.Thread(target=renew_until_over, name="leases", daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            over.set()
+            renewing.join()
+            self.let_go()
 
     def let_go(self) -> None:
         """Give back whatever is in hand."""

@@ -33,12 +33,7 @@ def pending(house: House, report: Report) -> Iterator[Batch]:
 
 def work(house: House, batch: Batch, report: Report) -> None:
     """Ask about each document until it is answered, set aside, or has to wait for a later run."""
-
-    def done(count: int) -> None:
-        report.tick(count)
-        house.keep_claims()
-
-    house.asking.ask(batch, done)
+    house.asking.ask(batch, report.tick)
 
 
 def _tell(house: House, report: Report) -> None:
