@@ -118,7 +118,7 @@ def test_the_vendors_minute_is_waited_for_however_it_is_told(asker: BillflowAske
     assert (sorted(asker.charges()), asker.requests()) == (sorted(hashes), 10)
 
 
-@pytest.mark.parametrize("wait", [None, "0", "1800", "date"])
+@pytest.mark.parametrize("wait", [None, "0", "abc", "-5", "Mon, 01 Jan 2001 00:00:00 GMT", "1800", "36000", "date"])
 def test_a_429_is_heeded_in_each_form_and_leaves_nothing_to_recover(
     asker: BillflowAsker, line: Line, wait: str | None
 ) -> None:
@@ -127,11 +127,21 @@ def test_a_429_is_heeded_in_each_form_and_leaves_nothing_to_recover(
     (sha,) = asker.office.collect(PAPERS[0])
     line.befall("submit", refused("RATE_LIMITED", 429, **headers))
     asked = asker.ask()
-    if wait in ("1800", "date"):
+    if wait in ("1800", "36000", "date"):
         assert (asker.office.stands(sha), asked.problems) == (("ask", "waiting", "rate_limited"), [])
         asker.ask()
     assert (asker.office.stands(sha), asker.charges()) == (ANSWERED, [sha])
     assert not asker.office.job(sha)["possible_double_charge"]
+
+
+def test_a_vendor_that_says_that_nothing_is_left_is_not_asked_on(asker: BillflowAsker, line: Line) -> None:
+    later = str(int(dt.datetime.now(dt.UTC).timestamp()) + 1800)
+    told = Answer.json(READING, 200, X_RateLimit_Remaining="0", X_RateLimit_Reset=later)
+    first, second = asker.office.collect(*PAPERS[:2])
+    line.befall("submit", told)
+    asked = asker.ask()
+    assert (asker.office.stands(first), asker.office.stands(second)[2]) == (ANSWERED, "rate_limited")
+    assert (line.calls("submit"), asked.problems) == (1, [])
 
 
 def test_a_gateway_that_takes_nothing_is_tried_again_and_then_left_alone(asker: BillflowAsker, line: Line) -> None:
