@@ -59,7 +59,9 @@ class PaidExtractor(Part):
     pages_per_run: int | None = Field(None, ge=0, description="the most pages that one run may ask for")
     pages_per_day: int | None = Field(None, ge=0, description="the most pages in a day, UTC, of all runs")
     pages_per_month: int | None = Field(None, ge=0, description="the most pages in a month, UTC, of all runs")
-    page_price: Decimal | None = Field(None, ge=0, description="what a page costs by your price list")
+    page_price: Decimal | None = Field(
+        None, ge=0, max_digits=18, decimal_places=6, description="what a page costs by your price list"
+    )
     page_price_currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="the currency of the price")
 
 
