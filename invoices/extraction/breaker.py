@@ -18,7 +18,11 @@ State = Literal["closed", "open", "broken"]
 
 
 class Breaker:
-    """Closed: calls pass. Open: none does for a while, then one does, and its outcome decides. Broken: give up."""
+    """Closed: calls pass. Open: none does for a while, then one does, and its outcome decides. Broken: give up.
+
+    Whoever calls takes note of ``openings`` before: what a call that was under way when the breaker opened comes to
+    says nothing about the time since.
+    """
 
     def __init__(self) -> None:
         """Start closed."""
@@ -26,10 +30,13 @@ class Breaker:
         self._failures_in_a_row = 0
         self._has_opened = False
         self._successes = 0
+        self.openings = 0
         self.is_half_open = False
 
-    def succeeded(self) -> None:
-        """Take note of a call that went well; it closes a breaker that was half open."""
+    def succeeded(self, began: int) -> None:
+        """Take note of a call that went well; it closes a breaker that was half open when it began."""
+        if began != self.openings:
+            return
         if self.is_half_open:
             self._outcomes.clear()
             self.is_half_open, self._successes = False, 0
@@ -39,8 +46,10 @@ class Breaker:
         if self._successes >= SUCCESSES_TO_TRUST:
             self._has_opened = False
 
-    def failed(self) -> State:
+    def failed(self, began: int) -> State:
         """Take note of a failure; return where that leaves the breaker."""
+        if began != self.openings:
+            return "closed"
         self._failures_in_a_row += 1
         self._outcomes.append(False)
         if self.is_half_open:
@@ -50,6 +59,7 @@ class Breaker:
         if self._has_opened:
             return "broken"
         self._has_opened = self.is_half_open = True
+        self.openings += 1
         return "open"
 
     def _is_too_much(self) -> bool:

@@ -39,14 +39,16 @@ class Crew:
 
         A KeyboardInterrupt or SystemExit of the caller's thread ends the others after what they have in hand.
         """
-        self._failure = None
+        self._failure, self._busy = None, 0
         others = [threading.Thread(target=self._follow, args=(plan,), daemon=True) for _ in range(self._size - 1)]
-        for other in others:
-            other.start()
+        started = []
         try:
+            for other in others:
+                other.start()
+                started.append(other)
             self._follow(plan)
         finally:
-            for other in others:
+            for other in started:
                 other.join()
         if self._failure is not None:
             raise self._failure
@@ -57,7 +59,8 @@ class Crew:
                 self._do(action)
         except BaseException as error:  # noqa: BLE001  it is raised again by ``work``, in the caller's thread
             with self._turn:
-                self._failure = self._failure or error
+                if self._failure is None or not isinstance(error, Exception):  # an interruption goes before all
+                    self._failure = error
                 self._turn.notify_all()
             plan.abandon()
 

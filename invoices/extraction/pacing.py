@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TypeVar
 
-from invoices.errors import AccountError, TransientError
+from invoices.errors import (
+    AccountError,
+    ContractError,
+    DocumentError,
+    InvoicesError,
+    TransientError,
+    UnknownOutcome,
+)
 from invoices.extraction.breaker import Breaker
 from invoices.extraction.budget import Budget
 
@@ -57,20 +64,28 @@ class Pacing:
         """
         tries = 0
         while True:
-            with self._door():
-                self._take_turn(bucket)
+            with self._door() as is_probe:
+                began = self._take_turn(bucket, is_probe=is_probe)
+                if began is None:
+                    continue
                 try:
                     answer = ask()
                 except AccountError as error:
                     self.stop("account_stopped", f"{self._vendor} refuses the account: {error}", is_problem=True)
                 except TransientError as error:
                     tries += 1
-                    self._heed(error, tries, bucket)
+                    self._failed(error, began)
+                    self._rest(error.retry_after, tries, bucket)
                     if tries >= TRIES:
                         raise
+                except UnknownOutcome as error:
+                    self._failed(error, began)
+                    raise
+                except (DocumentError, ContractError):  # it answers
+                    self._succeeded(began)
+                    raise
                 else:
-                    with self._lock:
-                        self._breaker.succeeded()
+                    self._succeeded(began)
                     return answer
 
     def stop(self, reason_code: str, reason: str, *, is_problem: bool) -> NoReturn:
@@ -92,39 +107,49 @@ class Pacing:
         self._budgets[bucket].block(seconds)
 
     @contextmanager
-    def _door(self) -> Iterator[None]:
-        """Let everybody in, or, while the breaker is half open, one at a time."""
-        if not self._breaker.is_half_open:
-            yield
-            return
-        with self._probing:
-            yield
+    def _door(self) -> Iterator[bool]:
+        """Let everybody in, or, while the breaker is half open, one at a time, who tries for all."""
+        if self._breaker.is_half_open:
+            with self._probing:
+                if self._breaker.is_half_open:
+                    yield True
+                    return
+        yield False
 
-    def _take_turn(self, bucket: str) -> None:
+    def _take_turn(self, bucket: str, *, is_probe: bool) -> int | None:
+        """Return the breaker's openings when it is time to call; None where it opened meanwhile, for others."""
         budget = self._budgets.get(bucket)
         while True:
             if self._stopped is not None:
                 raise self._stopped
+            began = self._breaker.openings
+            if self._breaker.is_half_open and not is_probe:
+                return None
             pause = budget.take() if budget is not None else 0.0
             if pause == 0 or budget is None:
-                return
+                return began
             if pause > budget.patience:
                 text = f"{self._vendor}: the limit of the plan is used up for now; a later run goes on."
                 self.stop("rate_limited", text, is_problem=False)
             self._sleep(pause)
 
-    def _heed(self, error: TransientError, tries: int, bucket: str) -> None:
-        """Keep quiet for as long as the vendor asks, or longer after each failure; stop when failures do not end."""
+    def _succeeded(self, began: int) -> None:
         with self._lock:
-            state = self._breaker.failed()
-        if state == "broken":
-            self.stop("vendor_unavailable", f"{self._vendor} is not available: {error}", is_problem=True)
-        self._rest(error.retry_after, tries, bucket)
+            self._breaker.succeeded(began)
+
+    def _failed(self, error: InvoicesError, began: int) -> None:
+        """Let no call pass for a while after too many failures; when they do not end, let none pass any more."""
+        with self._lock:
+            state = self._breaker.failed(began)
         if state == "open":
             for budget in self._budgets.values():
                 budget.block(COOL_DOWN * budget.scale)
+        elif state == "broken":
+            with suppress(VendorStopped):  # it is for the next call: this one has an error of its own
+                self.stop("vendor_unavailable", f"{self._vendor} is not available: {error}", is_problem=True)
 
     def _rest(self, asked: float | None, tries: int, bucket: str) -> None:
+        """Keep quiet for as long as the vendor asks, or else longer after each failure."""
         budget = self._budgets.get(bucket) or next(iter(self._budgets.values()))
         backoff = random.uniform(0, min(2.0**tries, LONGEST_BACKOFF)) * budget.scale  # noqa: S311  no secret
         pause = backoff if asked is None else asked
