@@ -105,22 +105,22 @@ class Desk:
         return {sha256 for sha256, jobs in found.items() if any(self._is_mine_and_open(job) for job in jobs)}
 
     def content(self, document: Pending, largest: int, *, may_have_cost: int = 0) -> bytes | None:
-        """Return the bytes; or None after letting the document go, because the store has none that fit.
+        """Return the bytes; or None after setting the document aside, because the store has none that fit.
 
         ``may_have_cost`` are the pages of an earlier submission whose outcome is unknown.
         """
-        sha256 = document.document_sha256
         try:
-            content = self._store.read(sha256)
+            content = self._store.read(document.document_sha256)
         except DocumentError as error:
-            with self.ledger.transaction() as tx:
-                self.set_aside_in(tx, sha256, error.reason_code, str(error), pages_charged=may_have_cost)
-            return None
-        if document.media_type in READABLE and len(content) <= largest:
-            return content
-        said = f"{document.media_type}, {len(content):,} bytes"
-        reason = f"{self.vendor} reads PDF, PNG and JPEG up to {largest // 1024**2} MB; this is {said}."
-        self.failed(sha256, "extractor_cannot_read", reason, pages_charged=may_have_cost)
+            reason_code, reason = error.reason_code, str(error)
+        else:
+            if document.media_type in READABLE and len(content) <= largest:
+                return content
+            said = f"{document.media_type}, {len(content):,} bytes"
+            reason_code = "extractor_cannot_read"
+            reason = f"{self.vendor} reads PDF, PNG and JPEG up to {largest // 1024**2} MB; this is {said}."
+        with self.ledger.transaction() as tx:
+            self.set_aside_in(tx, document.document_sha256, reason_code, reason, pages_charged=may_have_cost)
         return None
 
     # Before the request

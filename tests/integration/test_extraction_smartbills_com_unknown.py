@@ -217,6 +217,21 @@ def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(ask
     assert asker.charges() == [sha]
 
 
+def test_a_document_that_the_store_lost_before_its_repeat_counts_what_may_have_been_charged(
+    asker: SmartBillsAsker,
+) -> None:
+    (sha,) = asker.office.collect(PAPERS[0])
+    asker.line.befall("submit", LOST)
+    asker.line.befall("list", Answer(401))
+    asker.ask()
+    asker.office.store.path(sha).unlink()
+    asker.line.befall("list", NO_LIST)
+    asker.ask()
+    job = asker.office.job(sha)
+    assert asker.office.stands(sha) == ("done", "quarantined", "missing")
+    assert (job["status"], job["pages_charged"], asker.charges()) == ("failed", 1, [sha])
+
+
 # Killed and started again
 
 
