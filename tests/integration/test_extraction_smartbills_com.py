@@ -24,7 +24,7 @@ from tests.integration.extraction_office import (
     figures,
     strangers,
 )
-from tests.integration.scripted_server import Answer, ScriptedServer
+from tests.integration.scripted_server import Answer, ScriptedServer, Seen
 from tests.integration.smartbills_com_asker import SmartBillsAsker
 
 
@@ -55,6 +55,18 @@ def test_pages_and_images_are_counted_as_the_vendor_charges_them(asker: SmartBil
     asker.office.collect(IMAGES[0], media_type="image/png")
     asked = asker.ask()
     assert (asked.calls, asked.pages) == (len(asker.charges()), asker.pages()) == (2, 3)
+
+
+def test_the_intent_is_in_the_ledger_before_the_request_leaves(asker: SmartBillsAsker) -> None:
+    (sha,) = asker.office.collect(PAPERS[0])
+    seen: list[tuple[str, list[str]]] = []
+
+    def look(_seen: Seen) -> None:  # while the vendor has not been reached
+        seen.append((asker.office.job(sha)["status"], asker.charges()))
+
+    asker.line.whenever("submit", look)
+    asker.ask()
+    assert (seen, asker.charges()) == ([("intended", [])], [sha])
 
 
 @pytest.mark.parametrize("envelope", ["bare", "wrapped"])
