@@ -1,7 +1,7 @@
-"""The benchmark: the whole recipe over generated e-invoices, beside a bare loop that only reads them.
+"""The benchmark: the whole recipe over generated e-invoices, and asking extraction APIs within their limits.
 
-For each size, in a fresh home against a fresh sandbox: a first run, a second with nothing new, and one with ten new
-documents more. Nothing is cached between sizes.
+The recipe, for each size, in a fresh home against a fresh sandbox: a first run, a second with nothing new, and one with
+ten new documents more, beside a bare loop that only reads them. Nothing is cached between sizes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sandbox.serving import Sandbox, start
+from tests.bench import extraction
 from tests.bench.inbox import write_invoices
 from tests.bench.measuring import Run, RunError, bare_reading, measured_run, without_settings
 
 SIZES = (100, 1_000, 10_000)
 FEW = 10
 MINUTE_SECONDS = 1.0  # the vendors' minute: their rate limits, and ours, are scaled so that they do not dominate
+PARTS = ("recipe", "extraction")
 STAGES = ("collect", "read", "ask", "judge", "load", "publish", "export")
 
 
@@ -49,17 +52,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sizes", default=",".join(str(size) for size in SIZES), help="how many documents, e.g. 100,1000"
     )
+    parser.add_argument("--only", choices=PARTS, help="measure this part alone")
+    parser.add_argument("--quick", action="store_true", help="extraction only to see that it can be measured")
     parser.add_argument("--json", action="store_true", help="also print one JSON object as the last line of stdout")
     chosen = parser.parse_args(arguments)
+    figures: dict[str, Any] = {"cores": os.cpu_count()}
     try:
-        measures = [_measured(int(size)) for size in chosen.sizes.split(",")]
+        for part in [chosen.only] if chosen.only else PARTS:
+            figures |= _recipe(chosen.sizes) if part == "recipe" else _extraction(quick=chosen.quick)
     except RunError as error:
         print(f"the benchmark does not hold: {error}", file=sys.stderr)  # noqa: T201  a command's own output
         return 1
-    print(table(measures))  # noqa: T201  a command's own output
     if chosen.json:
-        print(json.dumps({"cores": os.cpu_count(), "measures": [asdict(m) for m in measures]}))  # noqa: T201  same
+        print(json.dumps(figures))  # noqa: T201  a command's own output
     return 0
+
+
+def _recipe(sizes: str) -> dict[str, Any]:
+    measures = [_measured(int(size)) for size in sizes.split(",")]
+    print(table(measures))  # noqa: T201  a command's own output
+    return {"measures": [asdict(measure) for measure in measures]}
+
+
+def _extraction(*, quick: bool) -> dict[str, Any]:
+    figures = extraction.measured(quick=quick)
+    print(extraction.table(figures))  # noqa: T201  a command's own output
+    return {"extraction": asdict(figures)}
 
 
 def _measured(size: int) -> Measure:

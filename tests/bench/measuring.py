@@ -1,4 +1,4 @@
-"""Measuring one run of ``invoices run``: seconds, peak memory of all its processes, and what it says it did."""
+"""Measuring ``invoices run`` or a part of it: seconds, peak memory of all its processes, and what it says it did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import psutil
 from lxml import etree
 
 POLL_SECONDS = 0.05
-COMMAND = [str(Path(sys.executable).with_name("invoices")), "run", "--json"]
+COMMAND = str(Path(sys.executable).with_name("invoices"))
 
 
 class RunError(Exception):
@@ -35,12 +35,12 @@ class Run:
     told: Mapping[str, Any]
 
 
-def measured_run(environment: Mapping[str, str], output: Path) -> Run:
-    """Return the measures of one run; raise RunError if it failed or had problems."""
+def measured_run(environment: Mapping[str, str], output: Path, command: str = "run") -> Run:
+    """Return the measures of one run of ``invoices command``; raise RunError if it failed or had problems."""
     started, spent = time.monotonic(), _children_cpu()
     with output.open("w+", encoding="utf-8") as printed:
         process = subprocess.Popen(
-            COMMAND, env=environment, stdout=printed, stderr=subprocess.STDOUT, cwd=output.parent
+            [COMMAND, command, "--json"], env=environment, stdout=printed, stderr=subprocess.STDOUT, cwd=output.parent
         )
         watch = _Watch(process.pid)
         watch.start()
@@ -52,7 +52,7 @@ def measured_run(environment: Mapping[str, str], output: Path) -> Run:
         text = printed.read()
     told = json.loads(text.strip().splitlines()[-1]) if status == 0 else None
     if told is None or told["problems"]:
-        raise RunError(f"invoices run ended with {status}:\n{text[-4000:]}")
+        raise RunError(f"invoices {command} ended with {status}:\n{text[-4000:]}")
     return Run(seconds, cpu_seconds, watch.peak_bytes, told)
 
 
