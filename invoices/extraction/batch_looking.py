@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from invoices.clients.invoicedataextraction_com import ExpiredUrl, Extraction, OutputGone
+from invoices.clients.invoicedataextraction_com import Extraction, OutputGone
 from invoices.errors import ContractError, TransientError
 from invoices.extraction.batch_conclusions import Conclusions
 from invoices.extraction.batch_vendor import Client
@@ -17,7 +17,6 @@ from invoices.extraction.pacing import Pacing
 
 POLL_SECONDS = 5.0  # at least, between polls that are not held (contract sheet 02 §2.6)
 HELD_SECONDS = 30  # of a held poll
-TRIES = 3  # of an output whose address has expired
 
 
 class Looking:
@@ -71,16 +70,11 @@ class Looking:
             self._conclusions.completed(batch, extraction, rows)
 
     def _rows(self, extraction_id: str) -> Sequence[Mapping[str, Any]]:
-        """Return all rows; from the output file where the vendor does not give them directly."""
+        """Return all rows; from the output file where the vendor does not give them directly.
+
+        Raises ExpiredUrl for an address that was too old; the next look asks for a new one.
+        """
         try:
             return self._pacing.call(partial(self._client.results, extraction_id), "results").rows
         except (ContractError, TransientError):
-            return self._rows_of_file(extraction_id)
-
-    def _rows_of_file(self, extraction_id: str) -> Sequence[Mapping[str, Any]]:
-        for _ in range(TRIES):
-            try:
-                return self._pacing.call(partial(self._client.output_rows, extraction_id), "download")
-            except ExpiredUrl:
-                continue  # each try asks for a new address
-        raise TransientError(f"the output of {extraction_id!r} could not be fetched from {TRIES} addresses")
+            return self._pacing.call(partial(self._client.output_rows, extraction_id), "download")

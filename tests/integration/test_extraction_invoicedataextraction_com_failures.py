@@ -122,7 +122,7 @@ def test_what_the_vendor_has_is_still_taken_when_credits_end(office: Office) -> 
     def second_lacks(found: Any, submission: Any) -> Any:
         first.append(submission)
         if len(first) == 2:
-            office.turn(task_fail_code="INSUFFICIENT_CREDITS")
+            office.turn(task_fail_code="INSUFFICIENT_CREDITS", task_errors="as_http")
         return found(submission)
 
     office.instead["submit"] = second_lacks
