@@ -161,7 +161,7 @@ def _one_call(sandbox: Sandbox) -> tuple[int, Chain, Chain]:
         client.extract_file(content, f"{name}.png", "image/png")
 
     def bare(content: bytes, name: str) -> None:
-        files = {"invoice_kind": (None, "expense"), "file": (f"{name}.png", content, "image/png")}
+        files: dict[str, Any] = {"invoice_kind": (None, "expense"), "file": (f"{name}.png", content, "image/png")}
         answer = session.post(address, files=files, timeout=PATIENCE)
         if "total" not in answer.json():
             raise ValueError(f"not read: {answer.text[:200]!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,16 @@ from sandbox.serving import start
 from tests.bench.extraction_house import Asked, ask
 
 MINUTE = 0.5  # short enough that no limit is met
-VENDORS = {
+VENDORS: Mapping[str, Mapping[str, object]] = {
     "smartbills_com": {"plan": "enterprise", "rate_limits": "off", "read_strangers": "on"},
     "invoicedataextraction_com": {"rate_limits": "off", "read_strangers": "on"},
     "billflowai": {"rate_limit_per_minute": 0, "read_strangers": "on"},
 }
 MANY = {"smartbills_com": 4_000}  # of 10,000 calls an hour
-OPTIONS = {"smartbills_com": {"PLAN": "enterprise"}, "billflowai": {"REQUESTS_PER_MINUTE": 1_000_000}}
+OPTIONS: Mapping[str, Mapping[str, object]] = {
+    "smartbills_com": {"PLAN": "enterprise"},
+    "billflowai": {"REQUESTS_PER_MINUTE": 1_000_000},
+}
 
 
 @dataclass(frozen=True, slots=True)
