@@ -94,15 +94,17 @@ def _asking(house: House, name: str, documents: Sequence[Pending], jobs: dict[st
 
 
 def _beyond(documents: Sequence[Pending], left: int | None) -> int:
-    """Return how many documents do not fit into so many pages; the first that does not holds up those behind it."""
+    """Return how many documents do not fit into so many pages, taken in turn; a shorter one may fit behind a longer."""
     if left is None:
         return 0
-    pages = 0
-    for number, document in enumerate(documents):
-        pages += document.page_count or 1
-        if pages > left:
-            return len(documents) - number
-    return 0
+    waiting = 0
+    for document in documents:
+        pages = document.page_count or 1
+        if pages <= left:
+            left -= pages
+        else:
+            waiting += 1
+    return waiting
 
 
 def _credits(house: House, name: str) -> int | str | None:

@@ -55,7 +55,7 @@ def retry_after(headers: Mapping[str, str], told: object = None, now: dt.datetim
         wait = max((until - now).total_seconds(), 0.0)
     if wait is None:
         wait = _seconds(told)
-    if wait is None:
+    if wait is None and _count(headers.get("X-RateLimit-Remaining")) in (None, 0):  # with calls left it is no refusal
         wait = _seconds_until(instant(headers.get("X-RateLimit-Reset")), now)
     return None if wait is None else min(wait, LONGEST_WAIT)
 

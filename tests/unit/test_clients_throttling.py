@@ -135,3 +135,9 @@ def test_without_a_date_our_own_clock_has_to_do() -> None:
     limits = rate_limit({"X-RateLimit-Reset": str(EPOCH + 40)}, NOW)
     assert limits is not None
     assert limits.resets_in == 40
+
+
+def test_a_reset_says_nothing_about_a_failure_while_calls_are_left() -> None:
+    reset = {"Date": "Thu, 15 Jan 2026 10:30:00 GMT", "X-RateLimit-Reset": "2026-01-15T10:31:00Z"}
+    assert retry_after({**reset, "X-RateLimit-Remaining": "7"}) is None
+    assert retry_after({**reset, "X-RateLimit-Remaining": "0"}) == 60.0
