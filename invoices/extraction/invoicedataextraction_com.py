@@ -163,11 +163,8 @@ class InvoiceDataExtraction:
 
     def _do(self, batch: Batch, action: Action) -> None:
         """Do something about a batch; what concerns it alone ends here."""
-        session = batch.session_id
         try:
-            action()
-        except SessionGone as error:
-            self._sessions.renew(batch, session, error)
+            self._in_session(batch, action)
         except NotOurs:
             self._board.drop(batch)
             self._queue.concluded(*batch.documents)
@@ -185,6 +182,13 @@ class InvoiceDataExtraction:
             with self._board.lock:
                 batch.under_way -= 1
             self._done(0)
+
+    def _in_session(self, batch: Batch, action: Action) -> None:
+        session = batch.session_id
+        try:
+            action()
+        except SessionGone as error:
+            self._sessions.renew(batch, session, error)
 
     def _not_understood(self, batch: Batch, error: InvoicesError) -> None:
         """Ask again for an answer that is odd, but not for ever; give up what the vendor does not know any more."""

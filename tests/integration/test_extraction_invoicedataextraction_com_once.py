@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from invoices.clients.invoicedataextraction_com import SessionGone, SubmissionExists
+from invoices.errors import ContractError, TransientError
 from sandbox.serving import Sandbox, start
 from tests.integration.batch_office import ANSWERED, MINUTE, Dead, Office
 
@@ -183,6 +184,28 @@ def test_a_submission_that_the_list_does_not_show_yet_is_not_made_twice(office: 
     office.ask()  # uploads anew, submits under the same id, and is told of the one that exists
     assert office.stands(*hashes) == ANSWERED
     assert len(office.extractions()) == 1
+    office.check_books(*hashes, was_killed=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "stands"), [(TransientError, "vendor_unavailable"), (ContractError, "contract_changed")]
+)
+def test_a_list_that_cannot_be_had_leaves_a_submission_of_long_ago_to_a_later_run(
+    office: Office, error: type[Exception], stands: str
+) -> None:
+    hashes = _killed_at(office, "submit")
+    office.age(opened_at=LONG_AGO)
+
+    def fails(_found: Any, **_named: Any) -> Any:
+        raise error("no list")
+
+    office.instead["extractions"] = fails
+    office.ask()
+    assert office.stands(*hashes) == {("ask", stands)}
+    assert office.client.counts["submit"] == 0
+    office.instead.clear()
+    office.ask()
+    assert office.stands(*hashes) == ANSWERED
     office.check_books(*hashes, was_killed=True)
 
 
