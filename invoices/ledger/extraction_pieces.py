@@ -34,12 +34,15 @@ def known_among(connection: Connection, wanted: Iterable[str]) -> list[Pending]:
 
 
 def mark_submitted(tx: Transaction, batch: str, hashes: Sequence[str], remote_id: str, reason: str) -> None:
-    """Write that these documents of a batch were submitted; what they may cost was counted when that was intended."""
+    """Write that these documents of a batch were submitted; what they may cost was counted when that was intended.
+
+    Another worker may have written the answer about some of them meanwhile: those stay as they are.
+    """
     submitted = {"status": "submitted", "remote_id": remote_id, "submitted_at": tx.at, "revision": tx.revision}
     stands = {"stage": "ask", "state": "waiting", "reason_code": "submitted", "reason": reason}
-    for some in chunks(hashes):
+    for some in chunks(sorted(open_documents(tx.connection, batch).intersection(hashes))):
         mine = extractions.c.document_sha256.in_(some) & (extractions.c.batch_id == batch)
-        tx.connection.execute(update(extractions).where(mine, text(IS_OPEN)).values(**submitted))
+        tx.connection.execute(update(extractions).where(mine).values(**submitted))
         tx.connection.execute(
             update(documents)
             .where(documents.c.document_sha256.in_(some))
