@@ -89,10 +89,9 @@ class InvoiceDataExtraction:
         self._looking = Looking(client, self.pacing, self._conclusions, self._scale, deadline_minutes)
         self._failures = Failures(desk, self._board, self._queue, self._conclusions, self._scale)
         self._oddities = 0  # answers in a row that were not understood
-        self._done: Callable[[int], None] = lambda _: None
 
     def ask(self, documents: Sequence[Pending], done: Callable[[int], None] = lambda _: None) -> None:
-        """Ask about the documents; ``done`` is told how many were just concluded, and often that none were.
+        """Ask about the documents; ``done`` is told how many were just concluded.
 
         Raises:
             VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
@@ -104,7 +103,6 @@ class InvoiceDataExtraction:
         }
         batches, fresh = self._batching.resume(documents, mine)
         self._board.begin(batches)
-        self._done = done
         started = [one for batch in batches for one in batch.documents.values()]
         self._queue.fill([*fresh], done, also=started)
         try:
@@ -181,7 +179,6 @@ class InvoiceDataExtraction:
         finally:
             with self._board.lock:
                 batch.under_way -= 1
-            self._done(0)
 
     def _in_session(self, batch: Batch, action: Action) -> None:
         session = batch.session_id
@@ -217,7 +214,6 @@ class InvoiceDataExtraction:
         finally:
             with board.lock:
                 board.is_forming = False
-            self._done(0)
 
     def _form_of(self, documents: list[Pending]) -> None:
         try:

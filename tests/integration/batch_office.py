@@ -109,7 +109,6 @@ class Office:
         self.scale = SCALE
         self.windows = {group: (Window(calls, 60),) for group, calls in LIMITS.items()}
         self.has_other: Callable[[str], bool] = lambda _: False
-        self.told: Callable[[int], object] = lambda _: None
         self.stopped: VendorStopped | None = None
         self.instead: dict[str, Callable[..., Any]] = {}
         self.total, self.concluded = Asked(), 0
@@ -183,7 +182,6 @@ class Office:
 
     def _count(self, concluded: int) -> None:
         self.concluded += concluded
-        self.told(concluded)
 
     # What came of it
 

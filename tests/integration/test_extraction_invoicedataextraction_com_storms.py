@@ -127,15 +127,6 @@ def test_what_another_worker_has_written_meanwhile_is_not_written_again(office: 
     assert office.stands(first, second) == ANSWERED
 
 
-def test_a_run_tells_often_that_it_lives_although_nothing_is_concluded(office: Office) -> None:
-    office.collect(3)
-    told: list[int] = []
-    office.told = told.append
-    office.ask()
-    assert told.count(0) > 5
-    assert sum(told) == 3
-
-
 def test_documents_left_open_in_a_batch_that_is_over_are_asked_about_anew(office: Office) -> None:
     hashes = office.collect(2)
     dying("open_session", office)
