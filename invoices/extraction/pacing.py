@@ -22,6 +22,7 @@ from invoices.extraction.budget import Budget
 LONGEST_BACKOFF = 32.0  # seconds (apis/README §2.2)
 COOL_DOWN = 30.0  # seconds in which an open breaker lets no call pass
 TRIES = 5  # of one call (apis/README §2.2)
+TRIES_THAT_COUNT = 2  # for the breaker: a document at which a vendor always fails does not speak for the others
 CALLS = "calls"  # the bucket of a vendor that has but one
 
 Answer = TypeVar("Answer")
@@ -74,7 +75,8 @@ class Pacing:
                     self.stop("account_stopped", f"{self._vendor} refuses the account: {error}", is_problem=True)
                 except TransientError as error:
                     tries += 1
-                    self._failed(error, began)
+                    if is_probe or tries <= TRIES_THAT_COUNT:
+                        self._failed(error, began)
                     self._rest(error.retry_after, tries, bucket)
                     if tries >= TRIES:
                         raise
