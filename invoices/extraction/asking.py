@@ -103,9 +103,18 @@ class Asking:
         with self._ledger.reading() as connection:
             waiting = pending_among(connection, "ask", self._documents)
             jobs = all_jobs(connection, [document.document_sha256 for document in waiting])
-        unavailable = self._stopped if self._settings.fall_back == "unavailable" else ()
         asked = [(document, jobs.get(document.document_sha256, [])) for document in waiting]
-        return [(document, choose(document, found, self.order, unavailable), found) for document, found in asked]
+        return [
+            (document, choose(document, found, self.order, self._unavailable(document)), found)
+            for document, found in asked
+        ]
+
+    def _unavailable(self, document: Pending) -> set[str]:
+        """Return who is passed over for a document because they cannot be asked about it in this run."""
+        if self._settings.fall_back != "unavailable":
+            return set()
+        refused = {n for n, asker in self._askers.items() if document.document_sha256 in asker.desk.put_off}
+        return refused | self._stopped.keys()
 
     def _missing(self, name: str) -> str | None:
         """Return what is missing to ask an extractor, or None."""

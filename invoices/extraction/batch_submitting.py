@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from functools import partial
 
-from invoices.clients.invoicedataextraction_com import SessionGone, Submission, SubmissionExists, SubmissionsPaused
+from invoices.clients.invoicedataextraction_com import (
+    FilesRefused,
+    SessionGone,
+    Submission,
+    SubmissionExists,
+    SubmissionsPaused,
+    TaskRefused,
+)
 from invoices.extraction.batch_conclusions import Conclusions
 from invoices.extraction.batch_vendor import Client, lacking_credits_as_task
 from invoices.extraction.batches import Batch, is_stale
@@ -31,12 +37,9 @@ class Paused(Exception):
 class Submitting:
     """Submits the batches of one run."""
 
-    def __init__(
-        self, desk: Desk, client: Client, pacing: Pacing, conclusions: Conclusions, structure: OutputStructure
-    ) -> None:
-        """Take what is asked for, and where to write that it was."""
+    def __init__(self, desk: Desk, client: Client, pacing: Pacing, conclusions: Conclusions) -> None:
+        """Take whom to ask, and where to write that it was."""
         self._desk, self._client, self._pacing, self._conclusions = desk, client, pacing, conclusions
-        self._structure, self._configuration = structure, configuration(structure)
 
     def submit(self, batch: Batch) -> None:
         """Write that the batch is about to be submitted, submit it, and write the vendor's id of it.
@@ -48,16 +51,27 @@ class Submitting:
             Paused: the vendor takes no submissions now.
         """
         check_fresh(batch)
+        times_sent = int(batch.known.status == "submitting")  # by an earlier run, perhaps
         self._intend(batch)
+
+        def send() -> str:
+            nonlocal times_sent
+            times_sent += 1
+            return self._send(self._submission(batch))
+
         try:
-            remote_id = self._pacing.call(partial(self._send, self._submission(batch)), "submit")
+            remote_id = self._pacing.call(send, "submit")
         except SubmissionExists as error:
             remote_id = self._existing(error)
+        except (TaskRefused, FilesRefused):
+            if times_sent > 1 and self.adopt(batch):  # an earlier one had arrived, and only its answer was lost
+                return
+            raise
         self._conclusions.submitted(batch, remote_id)
 
     def adopt(self, batch: Batch) -> bool:
         """Return whether the vendor's list shows our submission; then it is written as ours."""
-        since, wanted = batch.known.opened_at - LOOKUP_SLACK, batch.submission_id(self._configuration)
+        since, wanted = batch.known.opened_at - LOOKUP_SLACK, batch.submission_id
 
         def found() -> str | None:
             listed = self._client.extractions(created_after=since)
@@ -69,13 +83,14 @@ class Submitting:
         return remote_id is not None
 
     def _submission(self, batch: Batch) -> Submission:
+        structure = structure_of(batch.known.configuration)
         return Submission(
-            submission_id=batch.submission_id(self._configuration),
+            submission_id=batch.submission_id,
             session_id=batch.session_id,
             file_ids=sorted(batch.documents),
             task_name=f"invoices {batch.id[:16]}",
-            prompt=prompt(self._structure),
-            output_structure=self._structure,
+            prompt=prompt(structure),
+            output_structure=structure,
             options={"json_typed_values": True},
         )
 
@@ -103,6 +118,11 @@ class Submitting:
 def configuration(structure: OutputStructure) -> str:
     """Return what tells one way of asking from another, as part of each answer's identity."""
     return f"{VERSION}:{structure}"
+
+
+def structure_of(asked: str) -> OutputStructure:
+    """Return the structure in a configuration: an open batch is asked about as it was begun."""
+    return "per_invoice" if asked.endswith(":per_invoice") else "per_line_item"
 
 
 def check_fresh(batch: Batch) -> None:

@@ -50,9 +50,11 @@ class Batch:
         """The id of its upload session, the same until that has gone."""
         return f"sess:{self.id}:{self.known.session_generation}"
 
-    def submission_id(self, configuration: str) -> str:
-        """Return the id of its submission, the same until one has ended (contract sheet 02 §5)."""
-        return f"sub:{self.id}:{hashlib.sha256(configuration.encode()).hexdigest()[:12]}:{self.known.generation}"
+    @property
+    def submission_id(self) -> str:
+        """The id of its submission, the same until one has ended (contract sheet 02 §5)."""
+        asked = hashlib.sha256(self.known.configuration.encode()).hexdigest()[:12]
+        return f"sub:{self.id}:{asked}:{self.known.generation}"
 
     @property
     def is_submitted(self) -> bool:
@@ -113,7 +115,7 @@ class Batching:
             not_ours = sorted(taken - held)
             if not ours:
                 return Formed(None, rest, not_ours)
-            known = open_batch(tx, self._id(ours), terms.extracted_by, len(ours))
+            known = open_batch(tx, self._id(ours), terms.extracted_by, self._configuration, len(ours))
             wanted = [self._wanted(document) for document in ours]
             intend_all(tx, terms, wanted, run=worker, batch=known.batch_id, generation=known.generation)
         batch = Batch(known, {document.document_sha256: document for document in ours})
@@ -129,7 +131,8 @@ class Batching:
         with self._desk.ledger.reading() as connection:
             open_ones = [_found(connection, batch) for batch in sorted(batch_ids)]
         resumed, taken = [], set[str]()
-        for batch in open_ones:
+        for batch, jobs_of_batch in open_ones:
+            self._desk.remember(jobs_of_batch)
             if batch is not None:
                 taken.update(batch.documents)
                 if self._claim_all(list(batch.documents)):
@@ -175,15 +178,15 @@ def is_stale(batch: ExtractionBatch, now: dt.datetime, hours: float) -> bool:
     return now - batch.opened_at > dt.timedelta(hours=hours)
 
 
-def _found(connection: Connection, batch_id: str) -> Batch | None:
-    """Return a batch as an earlier run left it, or None where nothing more comes of it."""
+def _found(connection: Connection, batch_id: str) -> tuple[Batch | None, list[Job]]:
+    """Return a batch as an earlier run left it, or None where nothing more comes of it, and its jobs."""
     known, jobs = find_batch(connection, batch_id), batch_jobs(connection, batch_id)
     if known is None or known.status == "concluded":
-        return None
+        return None, jobs
     waiting = pending_among(connection, "ask", [job.document_sha256 for job in jobs if job.is_open])
     over = [job.document_sha256 for job in jobs if job.status in ("answered", "failed")]
     names = frozenset(file_name(one) for one in known_among(connection, over) if one.media_type in READABLE)
     found = Batch(known, {one.document_sha256: one for one in waiting}, concluded_names=names)
     if known.status == "uploading":
         found.begin_uploads()
-    return found
+    return found, jobs

@@ -73,6 +73,8 @@ class Desk:
         self.terms, self.vendor, self._configuration, self._has_other = terms, vendor, configuration, has_other
         self._counts_pages = counts_pages
         self.asked = Asked()
+        self.put_off: set[str] = set()  # documents that the vendor did not take in this run, for no fault of theirs
+        self._open_ids: dict[str, str] = {}
 
     def pages(self, document: Pending) -> int:
         """Return what the document may cost, in the vendor's pages."""
@@ -89,13 +91,26 @@ class Desk:
         return self.terms.extracted_by
 
     def extraction_id(self, document: str) -> str:
-        """Return the id of this vendor's answer about a document: of its content and of what is asked."""
-        return extraction_id(document, self.extractor, self._configuration)
+        """Return the id of this vendor's answer about a document: of its content and of what is asked.
+
+        A question that is open keeps its id, whatever is asked for by now.
+        """
+        return self._open_ids.get(document) or extraction_id(document, self.extractor, self._configuration)
+
+    def remember(self, jobs: Iterable[Job]) -> None:
+        """Take note of questions that are open under another configuration."""
+        for job in jobs:
+            usual = extraction_id(job.document_sha256, self.extractor, self._configuration)
+            if job.is_open and job.extraction_id != usual:
+                self._open_ids[job.document_sha256] = job.extraction_id
+            else:
+                self._open_ids.pop(job.document_sha256, None)
 
     def job(self, document: str) -> Job | None:
         """Return the latest job about a document here, or None."""
         with self.ledger.reading() as connection:
             jobs = jobs_of(connection, document, self.extractor)
+        self.remember(jobs)
         return jobs[-1] if jobs else None
 
     def open_among(self, documents: Iterable[str]) -> set[str]:

@@ -82,7 +82,7 @@ class InvoiceDataExtraction:
         self._batching = Batching(desk, configuration(structure), batch_documents, claim_all)
         self._board, self._queue = Board(), Queue(desk)
         self._conclusions = Conclusions(desk, self._queue)
-        self._submitting = Submitting(desk, client, self.pacing, self._conclusions, structure)
+        self._submitting = Submitting(desk, client, self.pacing, self._conclusions)
         self._sessions = Sessions(
             desk, self._board, self._queue, self._conclusions, self._submitting, Uploading(client, self.pacing)
         )
@@ -225,7 +225,7 @@ class InvoiceDataExtraction:
             held = f"{balance.credits_reserved:,} of {balance.credits_balance:,} are held by running extractions"
             self._board.close("account_stopped", f"{VENDOR}: {error} ({held})")
         except TransientError as error:
-            self._queue.give_up_for_now(documents, f"{VENDOR} did not answer: {error}")
+            self._board.close("vendor_unavailable", f"{VENDOR} did not answer: {error}")
         except ContractError as error:
             self._board.close("contract_changed", f"{VENDOR} answers differently: {error}")
         else:

@@ -68,6 +68,7 @@ class Queue:
         except TransientError as error:
             reason = f"{self._desk.vendor} did not take it: {error}"
             self._desk.leave_waiting([document.document_sha256], "vendor_unavailable", reason)
+            self._desk.put_off.add(document.document_sha256)
             self._desk.asked.problems.append(f"document {document.document_sha256[:12]}: {reason}")
             self.concluded(document.document_sha256)
         except CapReached as cap:
@@ -77,6 +78,7 @@ class Queue:
         """Leave documents to a later run because the vendor does not take them now, and tell."""
         waiting = [document.document_sha256 for document in documents]
         self._desk.leave_waiting(waiting, "vendor_unavailable", reason)
+        self._desk.put_off.update(waiting)
         self._desk.asked.problems.append(f"{len(waiting)} documents wait: {reason}")
         self.concluded(*waiting)
 

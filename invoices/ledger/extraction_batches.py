@@ -20,6 +20,7 @@ class ExtractionBatch:
 
     batch_id: str
     extracted_by: str
+    configuration: str
     session_generation: int
     generation: int
     status: Status
@@ -32,7 +33,9 @@ class ExtractionBatch:
 _COLUMNS = [extraction_batches.c[name] for name in ExtractionBatch.__slots__]
 
 
-def open_batch(tx: Transaction, batch: str, extracted_by: str, document_count: int) -> ExtractionBatch:
+def open_batch(
+    tx: Transaction, batch: str, extracted_by: str, configuration: str, document_count: int
+) -> ExtractionBatch:
     """Write a batch whose documents are about to be uploaded; an earlier one of the same id goes one generation on."""
     before = find_batch(tx.connection, batch)
     if before is not None:
@@ -43,7 +46,8 @@ def open_batch(tx: Transaction, batch: str, extracted_by: str, document_count: i
         )  # fmt: skip
     tx.connection.execute(
         insert(extraction_batches).values(
-            batch_id=batch, extracted_by=extracted_by, session_generation=1, generation=1, status="uploading",
+            batch_id=batch, extracted_by=extracted_by, configuration=configuration,
+            session_generation=1, generation=1, status="uploading",
             document_count=document_count, opened_at=tx.at, revision=tx.revision,
         )
     )  # fmt: skip

@@ -181,7 +181,7 @@ def jobs_of(connection: Connection, document: str, extracted_by: str) -> list[Jo
     rows = connection.execute(
         select(*_JOB)
         .where(extractions.c.document_sha256 == document, extractions.c.extracted_by == extracted_by)
-        .order_by(extractions.c.generation)
+        .order_by(extractions.c.requested_at, extractions.c.generation)
     )
     return [Job(*row) for row in rows]
 

@@ -1,33 +1,50 @@
-"""How a ledger of an earlier version becomes one of this version: statements, all in the transaction that opens it."""
+"""How a ledger of an earlier version becomes one of this version, all in the transaction that opens it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Boolean, Connection, Integer, String, column, insert, select, table, text
+
+from invoices.ledger.tables import Instant, spending
 
 SCHEMA_VERSION = "2"
-
-_STEPS: Mapping[str, tuple[str, Sequence[str]]] = {  # from → (to, statements that SQLite and PostgreSQL both know)
-    "1": (
-        "2",
-        (
-            "ALTER TABLE extractions ADD COLUMN batch_id VARCHAR(32)",
-            "ALTER TABLE extractions ADD COLUMN run_id VARCHAR(80)",
-            "ALTER TABLE extractions ADD COLUMN pages_reserved INTEGER NOT NULL DEFAULT 0",
-            "ALTER TABLE extractions ADD COLUMN counted_on VARCHAR(10)",
-            "ALTER TABLE extractions ADD COLUMN page_price_amount VARCHAR(40)",
-            "ALTER TABLE extractions ADD COLUMN page_price_currency VARCHAR(3)",
-            "CREATE INDEX ix_extractions_batch_id ON extractions (batch_id)",
-        ),
-    ),
-}
 
 
 def migrate(connection: Connection, version: str) -> str:
     """Bring a ledger of ``version`` as far as this program knows the way, and return the version it has then."""
     while version in _STEPS:
-        version, statements = _STEPS[version]
-        for statement in statements:
-            connection.execute(text(statement))
+        version, step = _STEPS[version]
+        step(connection)
     return version
+
+
+def _from_1(connection: Connection) -> None:
+    """Batches, runs, caps and prices came with version 2; what was charged before counts under the caps as well."""
+    for statement in (
+        "ALTER TABLE extractions ADD COLUMN batch_id VARCHAR(32)",
+        "ALTER TABLE extractions ADD COLUMN run_id VARCHAR(80)",
+        "ALTER TABLE extractions ADD COLUMN pages_reserved INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE extractions ADD COLUMN counted_on VARCHAR(10)",
+        "ALTER TABLE extractions ADD COLUMN page_price_amount VARCHAR(40)",
+        "ALTER TABLE extractions ADD COLUMN page_price_currency VARCHAR(3)",
+        "UPDATE extractions SET pages_reserved = pages_charged",
+        "CREATE INDEX ix_extractions_batch_id ON extractions (batch_id)",
+    ):
+        connection.execute(text(statement))
+    asked = table(
+        "extractions", column("extracted_by", String), column("requested_at", Instant),
+        column("pages_charged", Integer), column("possible_double_charge", Boolean),
+    )  # fmt: skip
+    charged: Counter[tuple[str, str]] = Counter()
+    for row in connection.execute(select(asked).where(asked.c.pages_charged > 0)):
+        day = f"{row.requested_at:%Y-%m-%d}"  # in UTC
+        for period in (f"day:{day}", f"month:{day[:7]}"):
+            charged[row.extracted_by, period] += row.pages_charged * (2 if row.possible_double_charge else 1)
+    spending.create(connection)
+    for (vendor, period), pages in charged.items():
+        connection.execute(insert(spending).values(vendor=vendor, period=period, pages=pages))
+
+
+_STEPS: Mapping[str, tuple[str, Callable[[Connection], None]]] = {"1": ("2", _from_1)}  # from → (to, how)

@@ -146,6 +146,7 @@ extraction_batches = Table(
     metadata,
     Column("batch_id", Words(32), primary_key=True),  # of its documents and the configuration
     Column("extracted_by", Words(40), nullable=False),
+    Column("configuration", Words(80), nullable=False),  # what is asked; an open batch keeps it
     Column("session_generation", Integer, nullable=False),
     Column("generation", Integer, nullable=False),  # of the submission; raised only after one that has ended
     Column("status", Words(12), nullable=False),  # uploading, submitting, submitted, concluded

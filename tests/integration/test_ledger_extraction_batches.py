@@ -29,7 +29,7 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
 
 def opened(ledger: Ledger, batch: str, vendor: str = VENDOR, count: int = 2) -> ExtractionBatch:
     with ledger.transaction() as tx:
-        return open_batch(tx, batch, vendor, count)
+        return open_batch(tx, batch, vendor, "1:per_invoice", count)
 
 
 def test_a_new_batch_is_of_the_first_generation(ledger: Ledger) -> None:
