@@ -6,9 +6,9 @@ Which test shows which row of the fault matrix (reliability.md §2):
 
 ======  ==============================================================================================================
 F-20    tests/integration/test_folder_source.py: links, pipes, unreadable files, odd names
-F-21    tests/integration/test_folder_source.py: the inbox is only read, and what was taken is known
-F-22    tests/unit/test_documents_store.py, test_cli.py: a full disk leaves nothing half written
-F-23    tests/unit/test_documents_store.py, tests/integration/test_ledger_processes.py: the same bytes at once
+F-21    tests/integration/test_folder_source.py: known files are not opened again; nothing there is ever moved or marked
+F-22    tests/unit/test_documents_store.py, test_cli.py: a full disk leaves nothing behind
+F-23    tests/unit/test_documents_store.py: the same bytes at once; test_folder_source.py: two sightings of one document
 F-24    here: each route of Invoice Data Extraction, its answer lost or cut or a 5xx after the work
 F-25    here: smartbills.com finds a lost submission in its list; BillflowAI asks once more and says so
 F-26    here: "500 after the work", "504 page after the work" where a submission has no key
@@ -16,13 +16,13 @@ F-27    here: the kinds of 429
 F-28    here: a storm of 503, and every second call failing
 F-29    here: 401, 402 and 403 in the middle of a batch
 F-30    here: the storage refuses an address, or says 200 and an error; an ETag that is wrong
-F-31    tests/integration: the cap and the credits that are left bound a batch
+F-31    tests/integration/test_extraction_invoicedataextraction_com_batches.py: credits that are held for ever
 F-32    here: words that nobody knows, completed that becomes processing, a job that never ends
 F-33    here: a job that is unknown, the answer about another one
 F-34    here: an answer that drips; tests/integration/test_clients_transport.py: one that drips for ever
-F-35    here: answers cut, with and without a length; test_clients_transport.py: at every byte
+F-35    here: answers cut, with and without a length; test_clients_transport.py: cut anywhere
 F-36    here: login pages, byte order marks, UTF-16, NaN, depth, bombs
-F-37    here: downloads that have expired, redirects; tests/unit/test_clients_minted_urls.py: forbidden places
+F-37    here: downloads that have expired, redirects; test_clients_invoicedataextraction_com_storage.py: other places
 F-38    here: pages that failed
 ======  ==============================================================================================================
 """
