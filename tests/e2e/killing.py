@@ -21,7 +21,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MOMENTS = ("before", "after", "torn")
 TIMEOUT_SECONDS = 180
-IGNORED = {"possible_double_charge", "remote_id"}  # honest about a repeat; drawn by the vendor
+IGNORED = {"possible_double_charge", "possible_double_charge_count"}  # honest about a repeat
+IGNORED |= {"remote_id", "run_id"}  # drawn by the vendor and by the run
 
 
 def compiled_shim(directory: Path) -> Path:
