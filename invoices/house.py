@@ -122,10 +122,9 @@ class House:
         over = threading.Event()
 
         def renew_until_over() -> None:
-            with suppress(SQLAlchemyError):  # the leases end then, which is noticed before anything is paid
-                while not over.wait(every):
-                    with self.ledger.transaction() as tx:
-                        renew(tx, self.worker.name)
+            while not over.wait(every):
+                with suppress(SQLAlchemyError), self.ledger.transaction() as tx:  # else they end, which is noticed
+                    renew(tx, self.worker.name)
 
         renewing = threading.Thread(target=renew_until_over, name="leases", daemon=True)
         renewing.start()

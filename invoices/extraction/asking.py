@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from invoices.clients.billflowai import BillflowAi
@@ -21,6 +21,7 @@ from invoices.extraction.pacing import VendorStopped
 from invoices.ledger import Ledger
 from invoices.ledger.claims import holds
 from invoices.ledger.documents import Pending, pending_among, settle
+from invoices.ledger.extraction_pieces import release_unsent
 from invoices.ledger.extractions import Job, Terms, all_jobs
 from invoices.ledger.spending import Caps
 from invoices.settings import ENVIRONMENT_PREFIX, PAID_EXTRACTORS, PaidExtractor, Settings
@@ -84,7 +85,9 @@ class Asking:
         self._documents = {document.document_sha256: document for document in documents}
         through = _Through(len(documents), done)
         for name in self._turns():
-            mine = [document for document, whose, _ in self._chosen() if whose == name]
+            chosen = [(document, jobs) for document, whose, jobs in self._chosen() if whose == name]
+            mine = [document for document, _ in chosen]
+            self._release_elsewhere(name, [job for _, jobs in chosen for job in jobs])
             if mine and name not in self._stopped:
                 try:
                     self._asker(name).ask(mine, through.some)
@@ -92,6 +95,14 @@ class Asking:
                     self._stopped[name] = stop
         self._settle_rest()
         through.rest()
+
+    def _release_elsewhere(self, name: str, jobs: Iterable[Job]) -> None:
+        """End what other vendors surely have not got about documents that are asked about here now."""
+        unsent = {job.batch_id for job in jobs if job.is_open and not job.may_have_arrived and job.extracted_by != name}
+        if unsent:
+            with self._ledger.transaction() as tx:
+                for batch in sorted(filter(None, unsent)):
+                    release_unsent(tx, batch, f"{name} is asked instead.")
 
     def _turns(self) -> list[str]:
         """Return who has a turn: whoever is in the order, then whoever only owes answers, and can be asked for them."""
@@ -128,7 +139,7 @@ class Asking:
         stands = [
             (document, where)
             for document, whose, jobs in self._chosen()
-            if (where := self._without(jobs) if whose is None else self._without_answer(whose)) is not None
+            if (where := self._without(document, jobs) if whose is None else self._without_answer(whose)) is not None
         ]
         if not stands:
             return
@@ -144,13 +155,12 @@ class Asking:
         missing = self._missing(name)
         return None if missing is None else _waiting("no_extractor", OWES.format(name=name, missing=missing))
 
-    def _without(self, jobs: Sequence[Job]) -> dict[str, Any]:
-        """Return where a document stands for which there is nobody to ask."""
+    def _without(self, document: Pending, jobs: Sequence[Job]) -> dict[str, Any] | None:
+        """Return where a document stands for which there is nobody to ask; None where that is written already."""
         if not self.order:
             return _waiting("no_extractor", NO_EXTRACTOR.format(example=EXAMPLE))
-        if self.left_alone:
-            stop = list(self.left_alone.values())[-1]
-            return _waiting(stop.reason_code, stop.reason)
+        if (later := choose(document, jobs, self.order)) is not None:
+            return self._without_answer(later)
         failures = [job.message for job in jobs if job.status == "failed" and job.message]
         names = ", ".join(self.order)
         code, reason = ("extraction_failed", failures[-1]) if failures else (

@@ -11,6 +11,7 @@ from invoices.extraction.batches import Batch
 from invoices.extraction.desk import Desk
 from invoices.extraction.queue import Queue
 from invoices.ledger.extraction_batches import advance_batch
+from invoices.ledger.extraction_pieces import mark_sent
 
 REST_SECONDS = 15.0  # before a submission that failed is made again
 MOST_GENERATIONS = 3  # of one batch in a run, after failures that are worth a new try
@@ -77,6 +78,7 @@ class Failures:
             known = advance_batch(
                 tx, batch.id, "uploading", generation=batch.known.generation + 1, remote_id=None, message=said(error)
             )
+            mark_sent(tx, batch.id, is_sent=False)
         with self._board.lock:
             batch.known = known
             batch.generations += 1

@@ -12,6 +12,7 @@ from invoices.clients.invoicedataextraction_com import (
     SubmissionsPaused,
     TaskRefused,
 )
+from invoices.errors import TransientError
 from invoices.extraction.batch_conclusions import Conclusions
 from invoices.extraction.batch_vendor import Client, lacking_credits_as_task
 from invoices.extraction.batches import Batch, is_stale
@@ -19,7 +20,7 @@ from invoices.extraction.desk import Desk, NotOurs
 from invoices.extraction.pacing import Pacing
 from invoices.extraction.prompt import VERSION, OutputStructure, prompt
 from invoices.ledger.extraction_batches import advance_batch
-from invoices.ledger.extraction_pieces import held_among
+from invoices.ledger.extraction_pieces import held_among, mark_sent
 
 SESSION_HOURS = 20.0  # uploaded files are deleted within 24 (contract sheet 02 §7)
 LOOKUP_SLACK = dt.timedelta(minutes=10)  # how far the vendor's clock may be behind ours
@@ -51,7 +52,8 @@ class Submitting:
             Paused: the vendor takes no submissions now.
         """
         check_fresh(batch)
-        times_sent = int(batch.known.status == "submitting")  # by an earlier run, perhaps
+        was_sent_before = batch.known.status == "submitting"  # by an earlier run, perhaps
+        times_sent = 0
         self._intend(batch)
 
         def send() -> str:
@@ -63,10 +65,13 @@ class Submitting:
             remote_id = self._pacing.call(send, "submit")
         except SubmissionExists as error:
             remote_id = self._existing(error)
-        except (TaskRefused, FilesRefused):
-            if times_sent > 1 and self.adopt(batch):  # an earlier one had arrived, and only its answer was lost
-                return
+        except Paused:
+            if times_sent == 1 and not was_sent_before:
+                self._surely_not(batch)
             raise
+        except (TaskRefused, FilesRefused) as error:
+            self._after_refusal(batch, error, was_sent_before=was_sent_before, times_sent=times_sent)
+            return
         self._conclusions.submitted(batch, remote_id)
 
     def adopt(self, batch: Batch) -> bool:
@@ -99,6 +104,7 @@ class Submitting:
             if held_among(tx, self._desk.worker, batch.documents) < batch.documents.keys():
                 raise NotOurs(batch.id)
             batch.known = advance_batch(tx, batch.id, "submitting")
+            mark_sent(tx, batch.id, is_sent=True)
 
     def _send(self, submission: Submission) -> str:
         """Return the extraction's id; no credit and a pause say surely that there is none."""
@@ -107,6 +113,22 @@ class Submitting:
                 return self._client.submit(submission)
         except SubmissionsPaused as error:
             raise Paused(error) from None
+
+    def _after_refusal(
+        self, batch: Batch, error: TaskRefused | FilesRefused, *, was_sent_before: bool, times_sent: int
+    ) -> None:
+        """Raise a refusal, unless an earlier submission has arrived, or may have: the list may be behind."""
+        if (was_sent_before or times_sent > 1) and self.adopt(batch):
+            return
+        if times_sent > 1:
+            raise TransientError(f"the submission was refused after its answer was lost, {error}") from error
+        self._surely_not(batch)
+        raise error
+
+    def _surely_not(self, batch: Batch) -> None:
+        with self._desk.ledger.transaction() as tx:
+            batch.known = advance_batch(tx, batch.id, "uploading")
+            mark_sent(tx, batch.id, is_sent=False)
 
     def _existing(self, error: SubmissionExists) -> str:
         """Return the extraction that our id stands for already: what we derive an id from has not changed."""

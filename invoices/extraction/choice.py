@@ -31,7 +31,7 @@ def choose(
     """
     asked = {job.extracted_by: job for job in jobs}
     for name, job in asked.items():
-        if job.is_open:
+        if job.may_have_arrived:
             return name
     able = (name for name in order if can_read(name, document) and not has_failed(asked.get(name)))
     return next((name for name in able if name not in unavailable), None)

@@ -13,7 +13,7 @@ from invoices.documents.store import DocumentStore
 from invoices.errors import DocumentError
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.claims import LEASE, holds
-from invoices.ledger.documents import Pending, settle
+from invoices.ledger.documents import Pending, is_at, settle
 from invoices.ledger.extractions import Job, Terms, advance, all_jobs, find_job, intend, jobs_of
 from invoices.model import extraction_id
 
@@ -215,6 +215,8 @@ class Desk:
         self, tx: Transaction, extraction: str, document: str, payload: dict[str, Any], **learned: Any
     ) -> None:
         """Do the same in a transaction with others."""
+        if not is_at(tx.connection, document, "ask"):
+            return
         advance(tx, extraction, "answered", payload=as_json(payload), answered_at=tx.at, **learned)
         reason = f"Answered by {self.vendor}; not judged yet."
         settle(tx, document, stage="judge", state="waiting", reason_code="answered", reason=reason)
@@ -226,7 +228,9 @@ class Desk:
             self.failed_in(tx, document, reason_code, reason, **learned)
 
     def failed_in(self, tx: Transaction, document: str, reason_code: str, reason: str, **learned: Any) -> None:
-        """Do the same in a transaction with others."""
+        """Do the same in a transaction with others; nothing, where another worker has concluded it meanwhile."""
+        if not is_at(tx.connection, document, "ask"):
+            return
         if not self._has_other(document):
             self.set_aside_in(tx, document, reason_code, reason, **learned)
             return
@@ -236,15 +240,19 @@ class Desk:
         self.asked.passed_on += 1
 
     def set_aside_in(self, tx: Transaction, document: str, reason_code: str, reason: str, **learned: Any) -> None:
-        """Set a document aside, whoever else could be asked."""
+        """Set a document aside, whoever else could be asked; unless another worker has concluded it meanwhile."""
+        if not is_at(tx.connection, document, "ask"):
+            return
         self._end(tx, document, reason, learned)
         settle(tx, document, stage="done", state="quarantined", reason_code=reason_code, reason=reason)
         self.asked.set_aside += 1
 
     def give_to_person(self, document: str, reason_code: str, reason: str) -> None:
         """Set a document aside whose question stays open, and tell: it may have been paid for."""
-        self.asked.problems.append(f"document {document[:12]}: {reason}")
         with self.ledger.transaction() as tx:
+            if not is_at(tx.connection, document, "ask"):
+                return
+            self.asked.problems.append(f"document {document[:12]}: {reason}")
             settle(tx, document, stage="done", state="quarantined", reason_code=reason_code, reason=reason)
             self.asked.set_aside += 1
 
@@ -252,7 +260,7 @@ class Desk:
         """Leave documents to a later run; about those that another worker has by now, that one writes."""
         with self.ledger.transaction() as tx:
             for document in documents:
-                if holds(tx, self.worker, document):
+                if holds(tx, self.worker, document) and is_at(tx.connection, document, "ask"):
                     settle(tx, document, stage="ask", state="waiting", reason_code=reason_code, reason=reason)
 
     def _end(self, tx: Transaction, document: str, reason: str, learned: dict[str, Any]) -> None:

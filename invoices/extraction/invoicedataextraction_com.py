@@ -196,8 +196,11 @@ class InvoiceDataExtraction:
             self._board.drop(batch)
             return
         self._oddities += not isinstance(error, NotFound)
-        if not batch.is_submitted or self._oddities >= ODDITIES_TO_STOP:
+        if self._oddities >= ODDITIES_TO_STOP:
             self.pacing.stop("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
+        if not batch.is_submitted:
+            self._failures.leave(batch, f"{VENDOR} answers differently: {error}")
+            return
         if batch.oddities >= ODDITIES_TO_STOP:
             self._failures.leave(batch, f"{VENDOR} answers differently: {error}")
         batch.rest(POLL_SECONDS * self._scale)
@@ -242,6 +245,7 @@ class InvoiceDataExtraction:
         except Paused as pause:
             self._pause(batch, pause)
         else:
+            self._oddities = 0
             batch.rest(POLL_SECONDS * self._scale)
 
     def _pause(self, batch: Batch, pause: Paused) -> None:

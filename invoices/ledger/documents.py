@@ -135,6 +135,11 @@ def known_among(connection: Connection, among: Iterable[str]) -> set[str]:
     return found
 
 
+def is_at(connection: Connection, document: str, stage: Stage) -> bool:
+    """Return whether that is the document's next stage."""
+    return connection.scalar(select(documents.c.stage).where(documents.c.document_sha256 == document)) == stage
+
+
 def pending_count(connection: Connection, stage: Stage) -> int:
     """Return how many documents wait for ``stage``."""
     return connection.scalar(select(func.count()).where(text(IS_PENDING), documents.c.stage == stage)) or 0

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from invoices.ledger.documents import Pending, chunks
-from invoices.ledger.extractions import Job, Terms, intend
+from invoices.ledger.extraction_batches import advance_batch
+from invoices.ledger.extractions import Job, Terms, advance, batch_jobs, intend
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.spending import adjust, day_of, reserve
 from invoices.ledger.tables import claims, documents, extractions
@@ -48,6 +49,22 @@ def mark_submitted(tx: Transaction, batch: str, hashes: Sequence[str], remote_id
             .where(documents.c.document_sha256.in_(some))
             .values(**stands, changed_at=tx.at, revision=tx.revision)
         )
+
+
+def mark_sent(tx: Transaction, batch: str, *, is_sent: bool) -> None:
+    """Write whether a batch may have arrived from now on, or surely has not."""
+    before, after = ("intended", "unknown") if is_sent else ("unknown", "intended")
+    mine = (extractions.c.batch_id == batch) & (extractions.c.status == before)
+    tx.connection.execute(update(extractions).where(mine).values(status=after, revision=tx.revision))
+
+
+def release_unsent(tx: Transaction, batch: str, message: str) -> None:
+    """Let the documents of a batch that has surely not arrived be asked about elsewhere; nothing was charged."""
+    for job in batch_jobs(tx.connection, batch):
+        if job.is_open and not job.may_have_arrived:
+            advance(tx, job.extraction_id, "refused", message=message, batch_id=None)
+    if not open_documents(tx.connection, batch):
+        advance_batch(tx, batch, "concluded", message=message)
 
 
 @dataclass(frozen=True, slots=True)

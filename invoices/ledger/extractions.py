@@ -45,6 +45,11 @@ class Job:
         return self.status in OPEN
 
     @property
+    def may_have_arrived(self) -> bool:
+        """Whether the vendor may have the question; a batch that is only intended has surely not been submitted."""
+        return self.is_open and not (self.status == "intended" and self.batch_id is not None)
+
+    @property
     def pages_counted(self) -> int:
         """The pages that count against the caps: the worst case, for what is open and for what may be charged twice."""
         pages = self.pages_reserved if self.is_open else self.pages_charged

@@ -47,6 +47,8 @@ VERSION_1 = [  # as version 1 made it, on SQLite and, but for the types' names, 
         ('xb', 'b', 'smartbills_com', 1, 'answered', 'job-2', '{{}}', NULL, 1, TRUE, {at}, {at}, {at}, 6)""",
 ]
 
+DAY, MONTH = Caps(day=10), Caps(month=10)
+
 OPEN_AND_DIE = """
 import os, sys
 from sqlalchemy import Engine, event
@@ -129,8 +131,9 @@ def test_what_was_charged_and_what_was_open_in_version_1_counts_under_the_caps(o
         intend(tx, Terms("smartbills_com"), "xc", "c", pages=1, run="A")
         job = find_job(tx.connection, "xa")
         assert job is not None
-        for caps in (Caps(day=10), Caps(month=10)):  # one of two pages, and one that may have been charged twice
-            assert room(tx.connection, "smartbills_com", caps, job.requested_at, None) == 10 - 2 - 2
+        left = [room(tx.connection, "smartbills_com", caps, job.requested_at, None) for caps in (DAY, MONTH)]
+    assert left[0] == 10 - 2 - 2  # one of two pages, and one that may have been charged twice
+    assert left[1] in (6, 10 - 2 - 2 - 1)  # and what was intended today, in the same month or in another
     ledger.close()
 
 

@@ -166,6 +166,23 @@ def test_one_taken_out_of_the_order_is_not_paid_for_what_it_had_not_taken(house:
     assert (house.charges(BATCHES), house.charges(BILLFLOW)) == ([], hashes)
 
 
+@pytest.mark.parametrize("order", [("smartbills_com",), ("smartbills_com", BILLFLOW)])
+def test_a_document_that_everybody_has_put_off_waits(house: AskingOffice, order: tuple[str, ...]) -> None:
+    house.order = order
+    house.parts |= {name: {"base_url": NOBODY} for name in order}
+    hashes = house.office.collect(extraction_office.PAPERS[0])
+    house.ask()
+    assert house.office.all_stand(hashes) == {("ask", "waiting", "vendor_unavailable")}
+
+
+def test_a_document_that_failed_at_one_waits_while_the_next_is_down(house: AskingOffice) -> None:
+    (sha256,) = house.office.collect(extraction_office.PAPERS[0])
+    house.order, house.parts[BILLFLOW] = ("smartbills_com", BILLFLOW), {"base_url": NOBODY}
+    house.turn("smartbills_com", fail_ids=sha256)
+    house.ask()
+    assert house.office.all_stand([sha256]) == {("ask", "waiting", "vendor_unavailable")}
+
+
 # One that spoils it for the others
 
 
