@@ -189,10 +189,11 @@ class Desk:
 
     def submitted(self, extraction: str, document: str, remote_id: str, pages: int) -> None:
         """Write the vendor's id of a submission; the document waits for its answer."""
+        reason = f"Submitted to {self.vendor}; not answered yet."
         with self.ledger.transaction() as tx:
-            advance(tx, extraction, "submitted", remote_id=remote_id, submitted_at=tx.at, pages_charged=pages)
-            reason = f"Submitted to {self.vendor}; not answered yet."
-            settle(tx, document, stage="ask", state="waiting", reason_code="submitted", reason=reason)
+            if is_at(tx.connection, document, "ask"):  # else another worker has concluded it meanwhile
+                advance(tx, extraction, "submitted", remote_id=remote_id, submitted_at=tx.at, pages_charged=pages)
+                settle(tx, document, stage="ask", state="waiting", reason_code="submitted", reason=reason)
             self.asked.calls += 1  # in the transaction, where no other thread is
             self.asked.pages += pages
 

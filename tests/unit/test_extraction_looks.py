@@ -11,7 +11,6 @@ from invoices.extraction.budget import Budget, Window
 from invoices.extraction.looks import FIRST_LOOK, LATER, LONGEST_REST, Looks
 from invoices.ledger.extractions import Job
 
-
 PRO = Window(100, 60)
 
 
