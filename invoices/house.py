@@ -19,8 +19,8 @@ from invoices.documents.reading import Limits, Readers
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.extraction.asking import Asking
-from invoices.extraction.buckets import Buckets
-from invoices.extraction.budget import Budget, Window
+from invoices.extraction.patience.buckets import Buckets
+from invoices.extraction.patience.budget import Budget, Window
 from invoices.ledger import Ledger
 from invoices.ledger.claims import LEASE, claim, claim_these, holders, let_go, renew
 from invoices.ledger.documents import Pending, Stage, pending

@@ -12,12 +12,12 @@ from invoices.clients.smartbills_com import SmartBillsCom
 from invoices.clients.transport import make_session
 from invoices.documents.store import DocumentStore
 from invoices.extraction import billflowai, invoicedataextraction_com, smartbills_com
-from invoices.extraction.batches import ClaimAll
-from invoices.extraction.buckets import Buckets
-from invoices.extraction.budget import Window
+from invoices.extraction.batches.batch import ClaimAll
 from invoices.extraction.choice import choose, others
 from invoices.extraction.desk import Asked, Desk
-from invoices.extraction.pacing import VendorStopped
+from invoices.extraction.patience.buckets import Buckets
+from invoices.extraction.patience.budget import Window
+from invoices.extraction.patience.pacing import VendorStopped
 from invoices.ledger import Ledger
 from invoices.ledger.claims import holds
 from invoices.ledger.documents import Pending, pending_among, settle

@@ -20,10 +20,10 @@ from typing import NoReturn, Protocol
 from invoices.clients.billflowai import ExtractionFailed, RateLimit, Reading
 from invoices.clients.minted_urls import MintedUrl, mint_url
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
-from invoices.extraction.budget import Budget
-from invoices.extraction.crew import Action, Crew
 from invoices.extraction.desk import READABLE, Desk
-from invoices.extraction.pacing import CALLS, Pacing, VendorStopped
+from invoices.extraction.patience.budget import Budget
+from invoices.extraction.patience.crew import Action, Crew
+from invoices.extraction.patience.pacing import CALLS, Pacing, VendorStopped
 from invoices.extraction.queue import Queue
 from invoices.ledger.documents import Pending
 from invoices.ledger.extractions import Job

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from invoices.extraction import invoicedataextraction_com, smartbills_com
-from invoices.extraction.budget import Window
+from invoices.extraction.patience.budget import Window
 from invoices.settings import BillflowAi, InvoiceDataExtractionCom, PaidExtractor, SmartBillsCom
 
 

@@ -21,23 +21,23 @@ from invoices.clients.invoicedataextraction_com import (
     TaskRefused,
 )
 from invoices.errors import ConfigurationError, ContractError, InvoicesError, TransientError
-from invoices.extraction.batch_board import Board
-from invoices.extraction.batch_conclusions import Conclusions
-from invoices.extraction.batch_failures import Failures
-from invoices.extraction.batch_looking import POLL_SECONDS, Looking
-from invoices.extraction.batch_sessions import LARGEST_BYTES as LARGEST_BYTES  # for who chooses an extractor
-from invoices.extraction.batch_sessions import Sessions
-from invoices.extraction.batch_submitting import Paused, Submitting
-from invoices.extraction.batch_submitting import configuration as configuration  # for who sets this up
-from invoices.extraction.batch_vendor import Client
-from invoices.extraction.batches import Batch, Batching, ClaimAll, NoCredit
-from invoices.extraction.budget import Budget, Window
-from invoices.extraction.crew import Action, Crew
+from invoices.extraction.batches.batch import Batch, Batching, ClaimAll, NoCredit
+from invoices.extraction.batches.board import Board
+from invoices.extraction.batches.conclusions import Conclusions
+from invoices.extraction.batches.failures import Failures
+from invoices.extraction.batches.looking import POLL_SECONDS, Looking
+from invoices.extraction.batches.prompt import OutputStructure
+from invoices.extraction.batches.sessions import LARGEST_BYTES as LARGEST_BYTES  # for who chooses an extractor
+from invoices.extraction.batches.sessions import Sessions
+from invoices.extraction.batches.submitting import Paused, Submitting
+from invoices.extraction.batches.submitting import configuration as configuration  # for who sets this up
+from invoices.extraction.batches.uploading import Uploading
+from invoices.extraction.batches.vendor import Client
 from invoices.extraction.desk import Desk, NotOurs
-from invoices.extraction.pacing import Pacing, VendorStopped
-from invoices.extraction.prompt import OutputStructure
+from invoices.extraction.patience.budget import Budget, Window
+from invoices.extraction.patience.crew import Action, Crew
+from invoices.extraction.patience.pacing import Pacing, VendorStopped
 from invoices.extraction.queue import Queue
-from invoices.extraction.uploading import Uploading
 from invoices.ledger.documents import Pending
 from invoices.ledger.extractions import all_jobs
 from invoices.ledger.spending import CapReached

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from invoices.errors import TransientError
 from invoices.extraction.desk import Desk, NotOurs
-from invoices.extraction.pacing import VendorStopped
+from invoices.extraction.patience.pacing import VendorStopped
 from invoices.ledger.documents import Pending
 from invoices.ledger.spending import CapReached
 

@@ -18,12 +18,12 @@ from invoices.clients.smartbills_com import Job as RemoteJob
 from invoices.clients.smartbills_com import RateLimit, SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction import smartbills_com_lookup
-from invoices.extraction.budget import Budget, Window
-from invoices.extraction.crew import Action, Crew
 from invoices.extraction.desk import READABLE, Desk
-from invoices.extraction.looks import Looks
-from invoices.extraction.oddities import Oddities
-from invoices.extraction.pacing import CALLS, Pacing, VendorStopped
+from invoices.extraction.patience.budget import Budget, Window
+from invoices.extraction.patience.crew import Action, Crew
+from invoices.extraction.patience.looks import Looks
+from invoices.extraction.patience.oddities import Oddities
+from invoices.extraction.patience.pacing import CALLS, Pacing, VendorStopped
 from invoices.extraction.queue import Queue
 from invoices.extraction.smartbills_com_lookup import find_submitted
 from invoices.ledger.documents import Pending

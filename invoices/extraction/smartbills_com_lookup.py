@@ -9,7 +9,7 @@ from typing import Protocol
 
 from invoices.clients.smartbills_com import JobSummary
 from invoices.errors import ContractError
-from invoices.extraction.pacing import Pacing
+from invoices.extraction.patience.pacing import Pacing
 from invoices.ledger import Ledger
 from invoices.ledger.extractions import Job, remote_ids
 from invoices.model import document_sha256

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from invoices.clients.json_text import render
 from invoices.clients.smartbills_io import RemoteReceipt
 from invoices.errors import ContractError, DocumentError, TransientError, UnknownOutcome
-from invoices.extraction.breaker import FAILURES_TO_OPEN
-from invoices.extraction.budget import Budget
-from invoices.extraction.pacing import CALLS, Pacing, VendorStopped
+from invoices.extraction.patience.breaker import FAILURES_TO_OPEN
+from invoices.extraction.patience.budget import Budget
+from invoices.extraction.patience.pacing import CALLS, Pacing, VendorStopped
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.outbox import Outgoing, move
 from invoices.model import Invoice

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import delete
 
 from invoices.extraction.asking import Asking
-from invoices.extraction.buckets import Buckets
 from invoices.extraction.desk import Asked
+from invoices.extraction.patience.buckets import Buckets
 from invoices.ledger.claims import claim_these
 from invoices.ledger.tables import claims
 from invoices.settings import Settings

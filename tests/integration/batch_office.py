@@ -15,7 +15,6 @@ from pyrate_limiter import InMemoryBucket
 from invoices.clients.invoicedataextraction_com import InvoiceDataExtraction as Client
 from invoices.clients.transport import make_session
 from invoices.documents.store import DocumentStore
-from invoices.extraction.budget import Budget, Window
 from invoices.extraction.desk import Asked, Desk
 from invoices.extraction.invoicedataextraction_com import (
     EXTRACTOR,
@@ -24,7 +23,8 @@ from invoices.extraction.invoicedataextraction_com import (
     InvoiceDataExtraction,
     configuration,
 )
-from invoices.extraction.pacing import VendorStopped
+from invoices.extraction.patience.budget import Budget, Window
+from invoices.extraction.patience.pacing import VendorStopped
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.claims import claim, claim_these, holders, let_go
 from invoices.ledger.documents import Sighting, document_row, record_sighting, settle

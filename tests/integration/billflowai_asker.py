@@ -9,7 +9,7 @@ from invoices.clients.billflowai import BillflowAi
 from invoices.clients.transport import make_session
 from invoices.extraction.billflowai import EXTRACTOR, VENDOR, BillflowAiExtraction
 from invoices.extraction.desk import Asked
-from invoices.extraction.pacing import VendorStopped
+from invoices.extraction.patience.pacing import VendorStopped
 from tests.integration.extraction_office import Counting, Line, Office, key_of
 
 

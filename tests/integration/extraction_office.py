@@ -13,8 +13,8 @@ import requests
 from pyrate_limiter import InMemoryBucket
 
 from invoices.documents.store import DocumentStore
-from invoices.extraction.budget import Budget, Window
 from invoices.extraction.desk import Asked, Desk
+from invoices.extraction.patience.budget import Budget, Window
 from invoices.ledger import Ledger
 from invoices.ledger.claims import claim, holders, let_go
 from invoices.ledger.documents import Pending, Sighting, document_row, record_sighting, settle

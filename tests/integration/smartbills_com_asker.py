@@ -9,7 +9,7 @@ from typing import Any
 from invoices.clients.smartbills_com import SmartBillsCom
 from invoices.clients.transport import make_session
 from invoices.extraction.desk import Asked
-from invoices.extraction.pacing import VendorStopped
+from invoices.extraction.patience.pacing import VendorStopped
 from invoices.extraction.smartbills_com import EXTRACTOR, VENDOR, SmartBillsExtraction
 from invoices.ledger.documents import pending_count
 from tests.integration.extraction_office import MINUTE, Counting, Line, Office, key_of

@@ -14,7 +14,7 @@ from invoices.clients.minted_urls import is_genuine
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.extraction.billflowai import minting
-from invoices.extraction.budget import Window
+from invoices.extraction.patience.budget import Window
 from invoices.ledger import Ledger
 from invoices.settings import Settings
 from sandbox.serving import Sandbox, start

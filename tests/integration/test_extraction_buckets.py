@@ -15,8 +15,8 @@ from postgres_server import PostgresServer
 from sqlalchemy import URL, make_url
 
 from invoices.errors import ConfigurationError
-from invoices.extraction.buckets import FILE_NAME, Buckets
-from invoices.extraction.budget import Budget, Window
+from invoices.extraction.patience.buckets import FILE_NAME, Buckets
+from invoices.extraction.patience.budget import Budget, Window
 
 SHORT = Window(12, 1)
 LONG = Window(20, 600)
@@ -25,8 +25,8 @@ TAKE = """
 import os, sys, time
 from pathlib import Path
 from sqlalchemy import make_url
-from invoices.extraction.buckets import Buckets
-from invoices.extraction.budget import Window
+from invoices.extraction.patience.buckets import Buckets
+from invoices.extraction.patience.budget import Window
 
 url, place, calls, seconds, wanted = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
 os.environ["PGTZ"] = sys.argv[6]

@@ -11,7 +11,7 @@ import pytest
 
 from invoices.clients.invoicedataextraction_com import ExpiredUrl, PartRefused, SessionGone
 from invoices.errors import AccountError, TransientError
-from invoices.extraction.budget import Window
+from invoices.extraction.patience.budget import Window
 from sandbox.serving import Sandbox, start
 from tests.integration.batch_office import ANSWERED, MINUTE, Office
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from invoices.documents.store import DocumentStore
-from invoices.extraction.budget import Window
+from invoices.extraction.patience.budget import Window
 from invoices.extraction.smartbills_com import PLANS
 from invoices.ledger import Ledger
 from invoices.settings import Settings

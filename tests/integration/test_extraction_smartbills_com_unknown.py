@@ -10,7 +10,7 @@ import pytest
 from invoices.clients.smartbills_com import SmartBillsCom, SubmittedJob
 from invoices.clients.transport import make_session
 from invoices.documents.store import DocumentStore
-from invoices.extraction.budget import Window
+from invoices.extraction.patience.budget import Window
 from invoices.ledger import Ledger
 from invoices.settings import Settings
 from sandbox.serving import Sandbox, start

@@ -15,8 +15,8 @@ from pyrate_limiter import InMemoryBucket
 from invoices.clients.smartbills_io import RemoteReceipt, SmartBillsIo
 from invoices.clients.transport import make_session
 from invoices.errors import UnknownOutcome
-from invoices.extraction.breaker import FAILURES_TO_OPEN
-from invoices.extraction.budget import Budget, Window
+from invoices.extraction.patience.breaker import FAILURES_TO_OPEN
+from invoices.extraction.patience.budget import Budget, Window
 from invoices.ledger import Ledger
 from invoices.ledger.judgements import Candidate, receipt_rows, record_judgement
 from invoices.ledger.outbox import outgoing

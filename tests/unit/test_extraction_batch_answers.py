@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from invoices.clients.invoicedataextraction_com import Extraction
 from invoices.clients.invoicedataextraction_com.values import FailedPage, Note, Pages, ReviewItem, SuccessfulPage
-from invoices.extraction.batch_answers import BatchAnswer, file_name, payload, take_apart
+from invoices.extraction.batches.answers import BatchAnswer, file_name, payload, take_apart
 
 NAMES = [f"{letter * 64}.pdf" for letter in "abcd"]
 known_names = st.sampled_from(NAMES)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoices.extraction.breaker import FAILURES_TO_OPEN, REMEMBERED, SUCCESSES_TO_TRUST, Breaker, State
+from invoices.extraction.patience.breaker import FAILURES_TO_OPEN, REMEMBERED, SUCCESSES_TO_TRUST, Breaker, State
 
 
 def note(breaker: Breaker, *outcomes: bool) -> list[State]:

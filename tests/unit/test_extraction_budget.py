@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from invoices.errors import ConfigurationError
-from invoices.extraction.budget import PATIENCE_SECONDS, TIDY_EVERY, Budget, Window
+from invoices.extraction.patience.budget import PATIENCE_SECONDS, TIDY_EVERY, Budget, Window
 
 
 class Clock:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invoices.extraction.crew import Action, Crew
+from invoices.extraction.patience.crew import Action, Crew
 
 
 class Boom(Exception):

@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 from pyrate_limiter import InMemoryBucket
 
-from invoices.extraction.budget import Budget, Window
-from invoices.extraction.looks import FIRST_LOOK, LATER, LONGEST_REST, Looks
+from invoices.extraction.patience.budget import Budget, Window
+from invoices.extraction.patience.looks import FIRST_LOOK, LATER, LONGEST_REST, Looks
 from invoices.ledger.extractions import Job
 
 PRO = Window(100, 60)

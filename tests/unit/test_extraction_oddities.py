@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invoices.extraction.oddities import MOST, Oddities
+from invoices.extraction.patience.oddities import MOST, Oddities
 
 
 def test_as_many_odd_answers_in_a_row_stop_the_vendor_whatever_jobs_they_are_about() -> None:

@@ -11,9 +11,9 @@ import pytest
 from pyrate_limiter import InMemoryBucket, Rate
 
 from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError, UnknownOutcome
-from invoices.extraction.breaker import FAILURES_TO_OPEN
-from invoices.extraction.budget import PATIENCE_SECONDS, Budget, Window
-from invoices.extraction.pacing import CALLS, COOL_DOWN, TRIES, TRIES_THAT_COUNT, Pacing, VendorStopped
+from invoices.extraction.patience.breaker import FAILURES_TO_OPEN
+from invoices.extraction.patience.budget import PATIENCE_SECONDS, Budget, Window
+from invoices.extraction.patience.pacing import CALLS, COOL_DOWN, TRIES, TRIES_THAT_COUNT, Pacing, VendorStopped
 
 BUSY = TransientError("busy")
 

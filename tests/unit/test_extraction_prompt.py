@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from invoices.extraction.batches.prompt import OutputStructure, prompt
 from invoices.extraction.invoicedataextraction_com import configuration
-from invoices.extraction.prompt import OutputStructure, prompt
 
 STRUCTURES: list[OutputStructure] = ["per_invoice", "per_line_item"]
 RESERVED = {"sourcefile", "reviewneeded"}

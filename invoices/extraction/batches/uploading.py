@@ -12,9 +12,9 @@ from invoices.clients.invoicedataextraction_com import (
     UploadSession,
 )
 from invoices.errors import TransientError
-from invoices.extraction.batch_vendor import Client, lacking_credits_as_task
-from invoices.extraction.batches import Batch, file_name
-from invoices.extraction.pacing import Pacing
+from invoices.extraction.batches.batch import Batch, file_name
+from invoices.extraction.batches.vendor import Client, lacking_credits_as_task
+from invoices.extraction.patience.pacing import Pacing
 from invoices.ledger.documents import Pending
 
 UPLOAD, STORAGE = "upload", "storage"  # groups of routes; calls to the storage are not counted

@@ -13,12 +13,12 @@ from invoices.clients.invoicedataextraction_com import (
     TaskRefused,
 )
 from invoices.errors import TransientError
-from invoices.extraction.batch_conclusions import Conclusions
-from invoices.extraction.batch_vendor import Client, lacking_credits_as_task
-from invoices.extraction.batches import Batch, is_stale
+from invoices.extraction.batches.batch import Batch, is_stale
+from invoices.extraction.batches.conclusions import Conclusions
+from invoices.extraction.batches.prompt import VERSION, OutputStructure, prompt
+from invoices.extraction.batches.vendor import Client, lacking_credits_as_task
 from invoices.extraction.desk import Desk, NotOurs
-from invoices.extraction.pacing import Pacing
-from invoices.extraction.prompt import VERSION, OutputStructure, prompt
+from invoices.extraction.patience.pacing import Pacing
 from invoices.ledger.extraction_batches import advance_batch
 from invoices.ledger.extraction_pieces import held_among, mark_sent
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from invoices.clients.invoicedataextraction_com import Extraction
 from invoices.errors import InvoicesError
-from invoices.extraction.batch_answers import BatchAnswer, DocumentAnswer, payload, take_apart
-from invoices.extraction.batches import Batch, file_name
+from invoices.extraction.batches.answers import BatchAnswer, DocumentAnswer, payload, take_apart
+from invoices.extraction.batches.batch import Batch, file_name
+from invoices.extraction.batches.prompt import VERSION
 from invoices.extraction.desk import Desk, as_json
-from invoices.extraction.prompt import VERSION
 from invoices.extraction.queue import Queue
 from invoices.ledger import Transaction
 from invoices.ledger.extraction_batches import advance_batch

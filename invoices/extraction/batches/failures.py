@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from invoices.clients.invoicedataextraction_com import FilesRefused, TaskError
-from invoices.extraction.batch_board import Board
-from invoices.extraction.batch_conclusions import Conclusions
-from invoices.extraction.batches import Batch
+from invoices.extraction.batches.batch import Batch
+from invoices.extraction.batches.board import Board
+from invoices.extraction.batches.conclusions import Conclusions
 from invoices.extraction.desk import Desk
 from invoices.extraction.queue import Queue
 from invoices.ledger.extraction_batches import advance_batch

@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Callable
 
-from invoices.extraction.budget import Budget
+from invoices.extraction.patience.budget import Budget
 from invoices.ledger.extractions import Job
 
 FIRST_LOOK = 5.0  # seconds after the submission, or what a call is worth, while nothing is known (contract sheet 01 §3)

@@ -13,7 +13,7 @@ from psycopg_pool import ConnectionPool
 from pyrate_limiter import AbstractBucket, PostgresBucket, Rate, SQLiteBucket
 from sqlalchemy import URL
 
-from invoices.extraction.budget import Budget, Window, counting
+from invoices.extraction.patience.budget import Budget, Window, counting
 
 FILE_NAME = "budgets.sqlite"
 PATIENCE_SECONDS = 30.0  # with a database that does not answer, and with another process that has the file in hand

@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from invoices.extraction.batches import Batch
-from invoices.extraction.pacing import VendorStopped
+from invoices.extraction.batches.batch import Batch
+from invoices.extraction.patience.pacing import VendorStopped
 from invoices.ledger.documents import Pending
 
 MOST_RUNNING = 10  # extractions at once: 15 are allowed, and those begun in the web app count (contract sheet 02 §6)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from invoices.clients.invoicedataextraction_com import FilesRefused, SessionGone
 from invoices.errors import TransientError
-from invoices.extraction.batch_board import Board
-from invoices.extraction.batch_conclusions import Conclusions
-from invoices.extraction.batch_submitting import Submitting, check_fresh
-from invoices.extraction.batches import Batch
+from invoices.extraction.batches.batch import Batch
+from invoices.extraction.batches.board import Board
+from invoices.extraction.batches.conclusions import Conclusions
+from invoices.extraction.batches.submitting import Submitting, check_fresh
+from invoices.extraction.batches.uploading import Uploading
 from invoices.extraction.desk import Desk
 from invoices.extraction.queue import Queue
-from invoices.extraction.uploading import Uploading
 from invoices.ledger.documents import Pending
 from invoices.ledger.extraction_batches import advance_batch
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from invoices.clients.invoicedataextraction_com import Extraction, OutputGone
 from invoices.errors import ContractError, TransientError
-from invoices.extraction.batch_conclusions import Conclusions
-from invoices.extraction.batch_vendor import Client
-from invoices.extraction.batches import Batch
-from invoices.extraction.pacing import Pacing
+from invoices.extraction.batches.batch import Batch
+from invoices.extraction.batches.conclusions import Conclusions
+from invoices.extraction.batches.vendor import Client
+from invoices.extraction.patience.pacing import Pacing
 
 POLL_SECONDS = 5.0  # at least, between polls that are not held (contract sheet 02 §2.6)
 HELD_SECONDS = 30  # of a held poll

@@ -16,8 +16,8 @@ from invoices.errors import (
     TransientError,
     UnknownOutcome,
 )
-from invoices.extraction.breaker import Breaker
-from invoices.extraction.budget import Budget
+from invoices.extraction.patience.breaker import Breaker
+from invoices.extraction.patience.budget import Budget
 
 LONGEST_BACKOFF = 32.0  # seconds (apis/README §2.2)
 COOL_DOWN = 30.0  # seconds in which an open breaker lets no call pass

@@ -1,0 +1,1 @@
+"""Documents that a vendor is asked about together: formed, uploaded, submitted once, looked at, concluded."""
