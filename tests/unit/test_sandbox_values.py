@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sandbox
 from sandbox.exact_json import JsonError, dumps, loads
 from sandbox.knobs import KNOBS, KnobError, Knobs
 from sandbox.limits import Buckets
@@ -167,3 +169,11 @@ def test_a_paper_adds_itself_up_as_the_standard_says(
 def test_an_iban_has_its_check_digits() -> None:
     made = iban("GB", "WEST12345698765432")
     assert made == "GB82WEST12345698765432"
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_every_knob_has_its_row_in_the_readme(name: str) -> None:
+    room, _, knob = name.partition(".")
+    readme = Path(sandbox.__file__).with_name("README.md").read_text(encoding="utf-8")
+    told = readme.split(f"(`{room}`)")[1].split("\n## ")[0]
+    assert f"| `{knob}` |" in told
