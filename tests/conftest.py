@@ -12,6 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from invoices.house import House
 from invoices.ledger import Ledger
 from invoices.settings import Folder, Settings
+from tests.integration import postgres_server
+from tests.integration.postgres_server import PostgresServer
 
 CORPUS = "INVOICES_CORPUS"
 
@@ -55,3 +57,16 @@ def corpus() -> Path:
     if not place.is_dir():
         pytest.skip(f"there is no corpus of real documents; name it in {CORPUS}")
     return place
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server; where it is not installed the test is skipped, but on the build server it fails."""
+    place = postgres_server.programs()
+    if place is None:
+        missing = "PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with postgres_server.running(place) as server:
+        yield server

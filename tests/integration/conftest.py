@@ -1,27 +1,15 @@
-"""What several tests with real databases share: a PostgreSQL server, and the URL of an empty ledger of either kind."""
+"""What several tests share: the URL of an empty ledger of either kind, and an office that asks in batches."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import postgres_server
 import pytest
-from postgres_server import PostgresServer
 
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A running PostgreSQL server; where it is not installed the test is skipped, but on the build server it fails."""
-    place = postgres_server.programs()
-    if place is None:
-        missing = "PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    with postgres_server.running(place) as server:
-        yield server
+from sandbox.serving import Sandbox, start
+from tests.integration.batch_office import MINUTE, Office
+from tests.integration.postgres_server import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -31,3 +19,18 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/deeper/ledger.sqlite"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def batch_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One sandbox; each test has an account of its own."""
+    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
+        yield running
+
+
+@pytest.fixture
+def office(tmp_path: Path, batch_sandbox: Sandbox) -> Iterator[Office]:
+    """An office without any document, with invoicedataextraction.com to ask."""
+    opened = Office(tmp_path, batch_sandbox)
+    yield opened
+    opened.ledger.close()

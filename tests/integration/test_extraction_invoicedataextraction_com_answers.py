@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from invoices.clients.invoicedataextraction_com.results import all_results
-from sandbox.serving import Sandbox, start
-from tests.integration.batch_office import ANSWERED, MINUTE, Office
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
-        yield running
-
-
-@pytest.fixture
-def office(tmp_path: Path, sandbox: Sandbox) -> Iterator[Office]:
-    """An office without any document."""
-    opened = Office(tmp_path, sandbox)
-    yield opened
-    opened.ledger.close()
+from tests.integration.batch_office import ANSWERED, Office
 
 
 def kept(office: Office, sha256: str) -> dict[str, Any]:

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from invoices.extraction.invoicedataextraction_com import configuration
 from invoices.ledger.spending import Caps
 from sandbox import samples_directory
-from sandbox.serving import Sandbox, start
-from tests.integration.batch_office import ANSWERED, MINUTE, Office
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
-        yield running
-
-
-@pytest.fixture
-def office(tmp_path: Path, sandbox: Sandbox) -> Iterator[Office]:
-    """An office without any document."""
-    opened = Office(tmp_path, sandbox)
-    yield opened
-    opened.ledger.close()
+from tests.integration.batch_office import ANSWERED, Office
 
 
 def test_one_document_is_one_submission_and_one_charge(office: Office) -> None:

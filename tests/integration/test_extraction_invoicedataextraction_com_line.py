@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,28 +10,12 @@ import pytest
 from invoices.clients.invoicedataextraction_com import ExpiredUrl, PartRefused, SessionGone
 from invoices.errors import AccountError, TransientError
 from invoices.extraction.patience.budget import Window
-from sandbox.serving import Sandbox, start
 from tests.integration.batch_office import ANSWERED, MINUTE, Office
 
 CALLS = {
     "upload": "part_urls", "submit": "submit", "balance": "balance", "poll": "extraction",
     "results": "results", "list": "extractions", "download": "output_rows",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
-        yield running
-
-
-@pytest.fixture
-def office(tmp_path: Path, sandbox: Sandbox) -> Iterator[Office]:
-    """An office without any document."""
-    opened = Office(tmp_path, sandbox)
-    yield opened
-    opened.ledger.close()
 
 
 @pytest.mark.parametrize("told", ["present", "absent", "http_date"])

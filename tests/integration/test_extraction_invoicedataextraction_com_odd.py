@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,23 +10,7 @@ import pytest
 from invoices.clients.classification import NotFound
 from invoices.clients.invoicedataextraction_com import CancelRequested
 from invoices.errors import ContractError
-from sandbox.serving import Sandbox, start
-from tests.integration.batch_office import ANSWERED, MINUTE, Office
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
-        yield running
-
-
-@pytest.fixture
-def office(tmp_path: Path, sandbox: Sandbox) -> Iterator[Office]:
-    """An office without any document."""
-    opened = Office(tmp_path, sandbox)
-    yield opened
-    opened.ledger.close()
+from tests.integration.batch_office import ANSWERED, Office
 
 
 def changing(**values: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,11 @@ import pytest
 
 from invoices.clients.invoicedataextraction_com import SessionGone, SubmissionExists
 from invoices.errors import ContractError, TransientError
-from sandbox.serving import Sandbox, start
-from tests.integration.batch_office import ANSWERED, MINUTE, Dead, Office
+from sandbox.serving import Sandbox
+from tests.integration.batch_office import ANSWERED, Dead, Office
 
 LONG_AGO = dt.datetime.now(dt.UTC) - dt.timedelta(hours=21)
 STEPS_TO_TRY = 60
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
-        yield running
-
-
-@pytest.fixture
-def office(tmp_path: Path, sandbox: Sandbox) -> Iterator[Office]:
-    """An office without any document."""
-    opened = Office(tmp_path, sandbox)
-    yield opened
-    opened.ledger.close()
 
 
 @pytest.mark.parametrize("knob", ["lost_response", "http_500_after_work"])
@@ -61,10 +45,10 @@ def test_an_output_lost_on_the_way_is_fetched_again(office: Office, route: str) 
 
 @pytest.mark.parametrize("connections", [1, 3])
 def test_a_run_killed_between_any_two_steps_is_taken_up_by_the_next(
-    tmp_path: Path, sandbox: Sandbox, connections: int
+    tmp_path: Path, batch_sandbox: Sandbox, connections: int
 ) -> None:
     for fatal in range(1, STEPS_TO_TRY):
-        office = Office(tmp_path / str(fatal), sandbox)
+        office = Office(tmp_path / str(fatal), batch_sandbox)
         hashes = office.collect(2)
         try:
             office.ask(fatal=fatal, connections=connections)

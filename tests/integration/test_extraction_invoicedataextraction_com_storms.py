@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from invoices.ledger.claims import claim_these, let_go
-from sandbox.serving import Sandbox, start
-from tests.integration.batch_office import ANSWERED, MINUTE, Dead, Office
+from tests.integration.batch_office import ANSWERED, Dead, Office
 
 ROUTES = ("balance", "session", "parts", "put", "complete", "submit", "status", "results")
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
-        yield running
-
-
-@pytest.fixture
-def office(tmp_path: Path, sandbox: Sandbox) -> Iterator[Office]:
-    """An office without any document."""
-    opened = Office(tmp_path, sandbox)
-    yield opened
-    opened.ledger.close()
 
 
 def dying(call: str, office: Office) -> None:

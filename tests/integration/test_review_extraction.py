@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,33 +16,20 @@ from invoices.ledger import Ledger
 from invoices.ledger.documents import settle
 from invoices.ledger.extractions import Terms
 from invoices.settings import Settings
-from sandbox.serving import Sandbox, start
+from sandbox.serving import Sandbox
 from tests.integration import extraction_office
 from tests.integration.asking_office import BATCHES, BILLFLOW, AskingOffice
-from tests.integration.batch_office import ANSWERED, MINUTE, Dead, Office
+from tests.integration.batch_office import ANSWERED, Dead, Office
 
 NOBODY = "http://127.0.0.1:9"  # the port of the discard service, at which nobody listens
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
-        yield running
-
-
 @pytest.fixture
-def office(tmp_path: Path, sandbox: Sandbox) -> Iterator[Office]:
-    """An office without any document."""
-    opened = Office(tmp_path, sandbox)
-    yield opened
-    opened.ledger.close()
-
-
-@pytest.fixture
-def house(sandbox: Sandbox, ledger: Ledger, home: Settings) -> AskingOffice:
+def house(batch_sandbox: Sandbox, ledger: Ledger, home: Settings) -> AskingOffice:
     """A house that prefers batches, then BillflowAI, and does not wait for who cannot be asked."""
-    opened = AskingOffice(extraction_office.Office(ledger, DocumentStore(home.documents_directory), sandbox), home, {})
+    opened = AskingOffice(
+        extraction_office.Office(ledger, DocumentStore(home.documents_directory), batch_sandbox), home, {}
+    )
     opened.order, opened.fall_back = (BATCHES, BILLFLOW), "unavailable"
     return opened
 
