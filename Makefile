@@ -14,7 +14,7 @@ run: $(VENV)/.for-running ## Set up, then run the main job offline on the sample
 	$(BIN)/invoices run --samples
 
 test: $(VENV)/.for-working ## Set up, then run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 check: $(VENV)/.for-working ## Lint, types, floor plan and the fast tests
 	$(BIN)/ruff check .

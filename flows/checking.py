@@ -12,6 +12,7 @@ from typing import Any
 
 from invoices.documents.reading import Readers
 from invoices.errors import ConfigurationError
+from invoices.house import kind_of, of_another_kind
 from invoices.ledger import Ledger
 from invoices.ledger.changes import loaded_revision, row_counts
 from invoices.settings import PAID_EXTRACTORS, Settings
@@ -65,7 +66,8 @@ def _vendors(settings: Settings) -> Iterator[Check]:
     for name in (*PAID_EXTRACTORS, "smartbills_io"):
         part = getattr(settings, name)
         set_up = part.api_key is not None
-        yield _check(name, True, part.base_url if set_up else "no key is set: what needs it waits")
+        without = "no key is set: receipts wait" if name == "smartbills_io" else "no key is set: it is passed over"
+        yield _check(name, True, f"{part.base_url} (not asked)" if set_up else without)
 
 
 def _state(settings: Settings) -> Iterator[Check]:
@@ -80,8 +82,11 @@ def _state(settings: Settings) -> Iterator[Check]:
     with ledger.reading() as connection:
         revision = loaded_revision(connection)
         expected = row_counts(connection, revision)
+    kind, kept = kind_of(settings), ledger.recall("mode")
     ledger.close()
-    yield _check("ledger", True, f"{expected['documents']} documents, loaded up to revision {revision}")
+    yield _check("ledger", True, f"{expected['documents']} documents loaded, up to revision {revision}")
+    if kind != (kept or kind):
+        yield _check("kind", False, of_another_kind(settings, kept or kind))
     yield _warehouse(settings.home / "run.lock", settings.warehouse_directory, expected, revision)
 
 

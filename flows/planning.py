@@ -80,7 +80,7 @@ def _asking(house: House, name: str, documents: Sequence[Pending], jobs: dict[st
     fresh = [document for document in documents if document.document_sha256 not in owed]
     with house.ledger.reading() as connection:
         caps = Caps(part.pages_per_run, part.pages_per_day, part.pages_per_month)
-        left = room(connection, name, caps, house.ledger.now(), None)
+        left = room(connection, name, caps, house.ledger.now(), "the next")
     return {
         "extractor": name,
         "documents": len(fresh),
@@ -221,4 +221,6 @@ def _asked_as_text(one: dict[str, Any]) -> list[str]:
         told.append(f"{one['waits_for_cap']:6}  of them wait: the caps leave {one['pages_left_under_caps']} pages")
     if one["credits_left"] is not None:
         told.append(f"        credits left: {one['credits_left']}")
+    if isinstance(one["credits_left"], str):
+        told.append("        as long as that is so, a run leaves these documents waiting, or asks the next extractor")
     return told

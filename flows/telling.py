@@ -99,7 +99,7 @@ def _opening(house: House, report: Report | None) -> str:
 
 
 def _asked(name: str, counts: Counter[str]) -> str:
-    told = f"  {name}: {counts['answered']} answered, {counts['pages']} pages paid for"
+    told = f"  {name}: {counts['answered']} answered, {_count(counts['pages'], 'page')} paid for"
     told += f", {counts['passed_on']} passed on to the next" if counts["passed_on"] else ""
     return told + (f", {counts['set_aside']} set aside" if counts["set_aside"] else "")
 
@@ -157,7 +157,8 @@ def _exports(house: House, report: Report | None) -> str:
         return ""
     this = f" ({report.exported_invoices} by this run)" if report else ""
     waiting = f", {counts['waiting']} wait for one" if counts["waiting"] else ""
-    return f"Exports\n  {counts['invoices']} invoices in {counts['batches']} batches{this}{waiting}"
+    batches = f"{counts['batches']} batch{'' if counts['batches'] == 1 else 'es'}"
+    return f"Exports\n  {_count(counts['invoices'], 'invoice')} in {batches}{this}{waiting}"
 
 
 def _remarks(report: Report | None) -> str:

@@ -71,13 +71,15 @@ class House:
         Raises:
             ConfigurationError: it belongs to the other of rehearsal and real life.
         """
-        mode = REHEARSAL if self.settings.rehearses else REAL
-        kept = self.ledger.remember("mode", mode)
-        if kept != mode:
-            raise ConfigurationError(
-                f"{str(self.settings.home)!r} holds a {kept} house and these settings are for a {mode} one: "
-                "set INVOICES_HOME to another directory"
-            )
+        kept = self.ledger.remember("mode", kind_of(self.settings))
+        if kept != kind_of(self.settings):
+            raise ConfigurationError(of_another_kind(self.settings, kept))
+
+    def check_kind(self) -> None:
+        """Raise ConfigurationError where the house belongs to the other of rehearsal and real life; fix nothing."""
+        kept = self.ledger.recall("mode")
+        if kept is not None and kept != kind_of(self.settings):
+            raise ConfigurationError(of_another_kind(self.settings, kept))
 
     @cached_property
     def vendor_settings(self) -> Settings:
@@ -215,3 +217,19 @@ class House:
     ) -> None:
         """Close the house."""
         self.close()
+
+
+def kind_of(settings: Settings) -> str:
+    """Return whether settings are for a rehearsal or for real books."""
+    return REHEARSAL if settings.rehearses else REAL
+
+
+def of_another_kind(settings: Settings, kept: str) -> str:
+    """Return the sentence for a home that holds the other ``kept`` kind of books."""
+    home = repr(str(settings.home))
+    if kept == REAL:
+        return (
+            f"{home} holds real books, and no vendor key is set: set the keys (INVOICES_…__API_KEY) here as well; "
+            "for a rehearsal, set INVOICES_HOME to another directory"
+        )
+    return f"{home} holds a rehearsal, and vendor keys are set: set INVOICES_HOME to another directory for real books"

@@ -125,6 +125,7 @@ def plan(inbox: Inbox = None, samples: Samples = False, settings: SettingsFile =
     from flows.planning import plan as look_ahead
 
     with _plainly(), open_house(_settings(settings, inbox, samples)) as house:
+        house.check_kind()
         with showing_progress("look", "documents") as tick:
             planned = look_ahead(house, tick)
         typer.echo(as_text(planned))

@@ -37,8 +37,10 @@ def reserve(tx: Transaction, vendor: str, pages: int, caps: Caps, run: str) -> N
         spent = _spent(tx.connection, vendor, key)
         if cap is not None and spent + pages > cap:
             left = max(cap - spent, 0)
-            told = f"of the cap of {cap:,} pages per {period}, {left:,} are left; {pages:,} are wanted"
-            raise CapReached(f"{vendor}: {told}")
+            setting = f"INVOICES_{vendor.upper()}__PAGES_PER_{period.upper()}"
+            later = "run again" if period == "run" else f"wait until the {period} ends (UTC)"
+            told = f"the cap of {cap:,} pages per {period} leaves {left:,}, and a document of {pages:,} waits"
+            raise CapReached(f"{vendor}: {told}: raise {setting}, or {later}")
     adjust(tx, vendor, pages, day_of(tx.at), run)
 
 

@@ -29,14 +29,14 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 STAGES = ("collect", "extract", "judge", "load", "publish", "export")
 WHOLE = "run"
 SHARES = {
-    Reach("collect"): 8,
-    Reach("extract"): 12,
-    Reach("judge"): 6,
-    Reach("load"): 12,
-    Reach("publish", "ledger.sqlite"): 10,  # it also loads, which is swept above
-    Reach("export", "exports"): 6,
-    Reach("export", "ledger.sqlite"): 4,
-    Reach(WHOLE): 10,
+    Reach("collect"): 5,
+    Reach("extract"): 8,
+    Reach("judge"): 4,
+    Reach("load"): 8,
+    Reach("publish", "ledger.sqlite"): 6,  # it also loads, which is swept above
+    Reach("export", "exports"): 4,
+    Reach("export", "ledger.sqlite"): 3,
+    Reach(WHOLE): 8,
 }
 PARALLEL = 2
 LONG_AGO = 1_700_000_000

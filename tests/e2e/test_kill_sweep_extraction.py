@@ -28,9 +28,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 
 EXTRACT, WHOLE = "extract", "run"
 SHARES = {
-    Reach(EXTRACT, sockets=True): 9,
-    Reach(EXTRACT, "ledger.sqlite"): 8,
-    Reach(EXTRACT, "budgets.sqlite"): 2,
+    Reach(EXTRACT, sockets=True): 6,
+    Reach(EXTRACT, "ledger.sqlite"): 4,
+    Reach(EXTRACT, "budgets.sqlite"): 1,
     Reach(EXTRACT): 1,
 }
 PARALLEL = 2

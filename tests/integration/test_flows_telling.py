@@ -92,7 +92,7 @@ def test_the_summary_tells_states_money_receipts_exports_places_and_what_to_do_n
     text = summary(finished, Report(new_documents=6, remarks=[f"remark {number}" for number in range(12)]))
     for part in (
         "REHEARSAL", "6 new documents, no paid call", "Documents (6)", "BR-CO-15", "EUR", "100.00", "no_customer",
-        "2 invoices in 1 batches", "remark 9", "and 2 more", str(finished.settings.exports_directory),
+        "2 invoices in 1 batch", "remark 9", "and 2 more", str(finished.settings.exports_directory),
         "invoices.duckdb", "invoices explain ID",
     ):  # fmt: skip
         assert part in text, part

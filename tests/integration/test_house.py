@@ -57,14 +57,14 @@ def test_looking_into_a_house_does_not_decide_what_it_is_for(home: Settings) -> 
 
 def test_a_rehearsed_house_refuses_real_settings_and_keeps_its_rows(home: Settings) -> None:
     work(home)
-    with pytest.raises(ConfigurationError, match=r"rehearsal house.*real one.*INVOICES_HOME"):
+    with pytest.raises(ConfigurationError, match=r"holds a rehearsal.*keys are set.*INVOICES_HOME"):
         work(real(home))
     opened(real(home)).close()
 
 
 def test_a_real_house_refuses_to_rehearse(home: Settings) -> None:
     work(real(home))
-    with pytest.raises(ConfigurationError, match=r"real house.*rehearsal one"):
+    with pytest.raises(ConfigurationError, match=r"holds real books, and no vendor key is set"):
         work(home)
 
 

@@ -73,7 +73,7 @@ def test_intents_stand_as_if_each_had_been_written_by_itself(pair: tuple[Ledger,
 
 def test_intents_that_no_cap_has_room_for_are_refused_together(pair: tuple[Ledger, Ledger]) -> None:
     terms = Terms("v", Caps(run=14))
-    with pytest.raises(CapReached, match="15 are wanted"), pair[0].transaction() as tx:
+    with pytest.raises(CapReached, match="a document of 15 waits"), pair[0].transaction() as tx:
         intend_all(tx, terms, WANTED, run="run", batch="b", generation=1)
     assert state(pair[0])[0] == state(pair[0])[2] == []
 
