@@ -76,7 +76,7 @@ def test_an_intent_counts_for_its_day_its_month_and_its_run(ledger: Ledger) -> N
 @pytest.mark.parametrize("caps", [Caps(run=3), Caps(day=3), Caps(month=3), Caps(9, 9, 3)])
 def test_a_cap_may_be_used_up_and_not_be_passed(ledger: Ledger, caps: Caps) -> None:
     ask(ledger, "a", 2, caps)
-    with pytest.raises(CapReached, match=r"smartbills_com: the cap of 3 pages per \w+ leaves 1, and a document of 2 waits"):
+    with pytest.raises(CapReached, match=r"cap of 3 pages per \w+ leaves 1, and a document of 2 waits"):
         ask(ledger, "b", 2, caps)
     ask(ledger, "c", 1, caps)
     assert spent(ledger) == {DAY: 3, MONTH: 3, "run:A": 3}
