@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -165,6 +165,15 @@ def test_an_interruption_wakes_those_who_sleep_and_is_raised(interruption: type[
         Crew(3).work(Script(sleep, sleep, interrupt, abandon=halted.set))
 
 
+@pytest.fixture
+def _keys_are_heard() -> Iterator[None]:
+    """Hear Ctrl-C also where whoever started the tests has it ignored, as a shell does in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_keys_are_heard")
 def test_a_key_pressed_while_the_callers_thread_waits_ends_the_crew() -> None:
     class Waiting(Script):
         def next(self) -> Action | float | None:
