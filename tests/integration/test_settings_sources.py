@@ -157,7 +157,7 @@ def test_an_extractor_that_nobody_knows_or_none_at_all_is_refused(
     monkeypatch.setenv("INVOICES_EXTRACTORS", value)
     told = complaint(file_with(tmp_path, ""))
     assert "extractors" in told
-    assert "einvoice, smartbills_com" in told
+    assert "choose from einvoice, invoicedataextraction_com, smartbills_com, billflowai" in told
 
 
 @pytest.mark.parametrize("content", [b"batch_size = ", b"\xff\xfe", b'a = 1\na = "2"'])
