@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn, Protocol
 
-from invoices.clients.billflowai import ExtractionFailed, RateLimit, Reading
+from invoices.clients.billflowai import ExtractionFailed, Reading
 from invoices.clients.minted_urls import MintedUrl, mint_url
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction.desk import READABLE, Desk
@@ -153,7 +153,7 @@ class BillflowAiExtraction:
             self.desk.refused(self._extraction(this), str(error))
             self._changed(error)
         else:
-            self._heard(reading.limits)
+            self.pacing.heard(reading.limits)
             self._conclude(this, reading)
 
     def _content(self, this: _Try) -> bytes | None:
@@ -213,11 +213,6 @@ class BillflowAiExtraction:
         action: Action = partial(self._queue.one, this.document, lambda _: self._ask(this))
         with self._lock:
             heapq.heappush(self._again, (due, next(self._planned), action))
-
-    def _heard(self, limits: RateLimit | None) -> None:
-        """Stop before the wall: when the vendor says that nothing is left, keep quiet until its window ends."""
-        if limits is not None and limits.remaining == 0 and limits.resets_in is not None:
-            self.pacing.block(limits.resets_in)
 
     def _extraction(self, this: _Try) -> str:
         return self.desk.extraction_id(this.document.document_sha256)

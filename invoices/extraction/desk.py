@@ -277,12 +277,11 @@ class Desk:
 
 
 def as_json(data: dict[str, Any]) -> str:
-    """Return JSON in which every fraction stands as its exact decimal text, and U+FFFD for half a character."""
+    """Return JSON in which every fraction stands as its exact decimal text."""
 
     def exact(value: object) -> str:
         if isinstance(value, Decimal):
             return str(value)
         raise TypeError(f"not JSON: {type(value).__name__}")
 
-    text = json.dumps(data, ensure_ascii=False, default=exact, allow_nan=False)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return json.dumps(data, ensure_ascii=False, default=exact, allow_nan=False)

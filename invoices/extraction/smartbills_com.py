@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 
 from invoices.clients.classification import NotFound
 from invoices.clients.smartbills_com import Job as RemoteJob
-from invoices.clients.smartbills_com import RateLimit, SubmittedJob
+from invoices.clients.smartbills_com import SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction import smartbills_com_lookup
 from invoices.extraction.desk import READABLE, Desk
@@ -150,7 +150,7 @@ class SmartBillsExtraction:
             self._changed(error)
         else:
             self._oddities.understood()
-            self._heard(submitted.limits)
+            self.pacing.heard(submitted.limits)
             self._adopt(document, extraction, submitted.id, at_once=False)
 
     def _send(self, document: Pending, content: bytes, *, is_repeat: bool) -> SubmittedJob:
@@ -200,7 +200,7 @@ class SmartBillsExtraction:
             is_over = self._give_up(job, error)
         else:
             self._oddities.understood()
-            self._heard(remote.limits)
+            self.pacing.heard(remote.limits)
             is_over = self._conclude(job, remote)
         if not is_over:
             self._plan(job, looks + 1)
@@ -252,11 +252,6 @@ class SmartBillsExtraction:
         else:
             return False
         return True
-
-    def _heard(self, limits: RateLimit | None) -> None:
-        """Stop before the wall: when the vendor says that nothing is left, keep quiet until its window ends."""
-        if limits is not None and limits.remaining == 0 and limits.resets_in is not None:
-            self.pacing.block(limits.resets_in)
 
     # Writing
 

@@ -42,13 +42,6 @@ def claim_these(tx: Transaction, holder: str, wanted: Iterable[str]) -> bool:
     return True
 
 
-def unclaimed_count(connection: Connection, stage: Stage, holder: str, now: dt.datetime) -> int:
-    """Return how many documents wait for ``stage`` and are in nobody else's hands."""
-    wanted = select(func.count()).select_from(documents.outerjoin(claims, _same_document()))
-    wanted = wanted.where(text(IS_PENDING), documents.c.stage == stage, _is_free(holder, now))
-    return connection.scalar(wanted) or 0
-
-
 def holds(tx: Transaction, holder: str, document: str) -> bool:
     """Return whether ``holder`` still has the document in hand."""
     row = tx.connection.execute(

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, insert, select, update
 
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import extraction_batches
@@ -62,16 +62,6 @@ def advance_batch(tx: Transaction, batch: str, status: Status, **values: Any) ->
         .values(status=status, revision=tx.revision, **values)
     )
     return _known(tx.connection, batch)
-
-
-def open_batches(connection: Connection, extracted_by: str) -> list[ExtractionBatch]:
-    """Return the vendor's batches that are not concluded, the earliest first."""
-    rows = connection.execute(
-        select(*_COLUMNS)
-        .where(text("status <> 'concluded'"), extraction_batches.c.extracted_by == extracted_by)
-        .order_by(extraction_batches.c.opened_at, extraction_batches.c.batch_id)
-    )
-    return [ExtractionBatch(*row) for row in rows]
 
 
 def find_batch(connection: Connection, batch: str) -> ExtractionBatch | None:

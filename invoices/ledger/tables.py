@@ -157,7 +157,6 @@ extraction_batches = Table(
     Column("submitted_at", Instant),
     _revision(),
 )
-Index("extraction_batches_open", extraction_batches.c.extracted_by, **_where("status <> 'concluded'"))
 
 claims = Table(
     "claims",

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invoices.ledger import Ledger
-from invoices.ledger.claims import LEASE, claim, claim_these, holders, holds, let_go, renew, unclaimed_count
+from invoices.ledger.claims import LEASE, claim, claim_these, holders, holds, let_go, renew
 from invoices.ledger.documents import Sighting, record_sighting, settle
 from invoices.model import sighting_id
 
@@ -113,16 +113,6 @@ def test_what_is_done_is_not_taken(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
         settle(tx, sha("a"), stage="done", state="review", reason_code="r", reason="R")
     assert take(ledger, "one") == "b"
-
-
-def test_what_is_in_nobodys_hands_is_counted(ledger: Ledger, clock: Clock) -> None:
-    collect(ledger, "abc")
-    take(ledger, "one", 2)
-    with ledger.reading() as connection:
-        assert unclaimed_count(connection, "read", "two", clock.at) == 1
-        assert unclaimed_count(connection, "read", "one", clock.at) == 3
-        assert unclaimed_count(connection, "read", "two", clock.at + LEASE) == 3
-        assert unclaimed_count(connection, "ask", "two", clock.at) == 0
 
 
 def test_a_lease_ends_and_its_holder_sees_that(ledger: Ledger, clock: Clock) -> None:

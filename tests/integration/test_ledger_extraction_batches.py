@@ -12,7 +12,6 @@ from invoices.ledger.extraction_batches import (
     advance_batch,
     find_batch,
     open_batch,
-    open_batches,
 )
 from invoices.ledger.extractions import Terms, advance, batch_jobs, intend
 
@@ -57,17 +56,6 @@ def test_what_is_learned_about_a_batch_is_kept(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
         batch = advance_batch(tx, "b1", "submitted", remote_id="r-1", submitted_at=tx.at)
     assert (batch.status, batch.remote_id, batch.submitted_at) == ("submitted", "r-1", tx.at)
-
-
-def test_only_batches_that_are_not_concluded_are_open_the_earliest_first(ledger: Ledger) -> None:
-    for name in ("b3", "b1", "b2"):
-        opened(ledger, name)
-    opened(ledger, "other", vendor="another")
-    with ledger.transaction() as tx:
-        advance_batch(tx, "b1", "concluded")
-        advance_batch(tx, "b3", "submitting")
-    with ledger.reading() as connection:
-        assert [batch.batch_id for batch in open_batches(connection, VENDOR)] == ["b3", "b2"]
 
 
 def test_a_batch_that_nobody_opened_cannot_be_advanced(ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TypeVar
 
+from invoices.clients.throttling import RateLimit
 from invoices.errors import (
     AccountError,
     ContractError,
@@ -107,6 +108,11 @@ class Pacing:
     def block(self, seconds: float, bucket: str = CALLS) -> None:
         """Keep quiet for so long, because the vendor said so."""
         self._budgets[bucket].block(seconds)
+
+    def heard(self, limits: RateLimit | None, bucket: str = CALLS) -> None:
+        """Stop before the wall: when the vendor says that nothing is left, keep quiet until its window ends."""
+        if limits is not None and limits.remaining == 0 and limits.resets_in is not None:
+            self.block(limits.resets_in, bucket)
 
     @contextmanager
     def _door(self) -> Iterator[bool]:
