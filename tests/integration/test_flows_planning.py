@@ -73,6 +73,15 @@ def test_credits_are_asked_for_and_nothing_is_charged(tmp_path: Path) -> None:
     assert set(journal["requests"]) == {"GET /invoicedataextraction_com/v1/credits/balance"}
 
 
+def test_the_cap_of_a_run_counts_as_well(tmp_path: Path) -> None:
+    part = Settings().invoicedataextraction_com.model_copy(update={"pages_per_run": 2, "pages_per_day": 9})
+    with opened(tmp_path, invoicedataextraction_com=part) as house:
+        planned = plan(house)
+    (ask,) = planned["ask"]
+    assert (ask["pages_left_under_caps"], ask["waits_for_cap"]) == (2, 10)
+    assert "10  of them wait: the caps leave 2 pages" in as_text(planned)
+
+
 def test_an_account_that_does_not_answer_is_told_and_stops_no_plan(tmp_path: Path) -> None:
     part = Settings().invoicedataextraction_com.model_copy(
         update={"base_url": "http://127.0.0.1:9/v1", "api_key": SecretStr("sk_test_plan")}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.checking import examine
 from invoices.errors import ConfigurationError
 from invoices.house import AlreadyRunning, House
 from invoices.settings import Settings
@@ -66,6 +67,24 @@ def test_a_real_house_refuses_to_rehearse(home: Settings) -> None:
     work(real(home))
     with pytest.raises(ConfigurationError, match=r"holds real books, and no vendor key is set"):
         work(home)
+
+
+def test_a_house_of_the_other_kind_is_not_planned_for_and_the_doctor_says_so(home: Settings) -> None:
+    work(real(home))
+    with opened(home) as house, pytest.raises(ConfigurationError, match="set the keys"):
+        house.check_kind()
+    (kind,) = (check for check in examine(home) if check["name"] == "kind")
+    assert not kind["ok"]
+    assert "no vendor key is set" in kind["detail"]
+
+
+def test_a_house_of_its_own_kind_or_of_none_yet_is_planned_for(home: Settings) -> None:
+    with opened(home) as house:
+        house.check_kind()
+    work(home)
+    with opened(home) as house:
+        house.check_kind()
+    assert "kind" not in {check["name"] for check in examine(home)}
 
 
 def test_one_real_key_makes_a_house_real(home: Settings) -> None:
