@@ -69,13 +69,13 @@ def key_of(prefix: str = "sk_test_office") -> str:
 class Counting:
     """An account's calls in these windows, counted from one run to the next."""
 
-    def __init__(self, windows: Sequence[Window] = WIDE) -> None:
-        self._windows = windows
-        self._bucket = InMemoryBucket([window.as_rate(SCALE) for window in windows])
+    def __init__(self, windows: Sequence[Window] = WIDE, scale: float = SCALE) -> None:
+        self._windows, self._scale = windows, scale
+        self._bucket = InMemoryBucket([window.as_rate(scale) for window in windows])
 
     def budget(self) -> Budget:
         """Return the budget of a run; what a vendor told an earlier one is forgotten."""
-        return Budget(self._windows, self._bucket, SCALE)
+        return Budget(self._windows, self._bucket, self._scale)
 
 
 class Office:

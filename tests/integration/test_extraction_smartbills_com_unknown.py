@@ -285,7 +285,7 @@ def test_a_run_killed_while_it_waits_for_its_turn_has_written_no_intent(asker: S
         raise Dead
 
     first, second = asker.office.collect(*PAPERS[:2])
-    asker.counting, asker.options = Counting([Window(1, 50)]), {"sleep": die}
+    asker.counting, asker.options = Counting([Window(1, 50)], scale=1), {"sleep": die}
     with pytest.raises(Dead):
         asker.ask()
     assert (asker.charges(), asker.office.jobs(second)) == ([first], [])
