@@ -1,0 +1,68 @@
+"""What unwrapping finds: the parts of a mail, an archive or a signed file, and what each is by its own content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+# Why a part is kept but is no invoice, by rule; it becomes a document in the state not_invoice with this reason code.
+LEFT_OUT: Mapping[str, str] = {
+    "container": "unwrapped: what was inside is a document of its own",
+    "calendar": "a calendar entry",
+    "contact_card": "a contact card",
+    "signature": "the signature of a mail",
+    "decoration": "a picture that belongs to the text of a mail",
+    "delivery_report": "a report about the delivery of a mail",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Something odd that a person may want to know; ``rule_id`` as in docs/rules.md, the text may quote the document."""
+
+    rule_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that was inside; its bytes travel beside it.
+
+    ``section`` is the part's number in the mail as IMAP counts it (RFC 3501 §6.4.5: "2", "2.1"); what was inside of a
+    container has the container's section, a slash, and its place there from 1: "2/1". A file that is itself the
+    container has the empty section.
+    """
+
+    section: str
+    media_type: str  # by content
+    file_name: str | None = None  # as the container gives it, decoded and at most 255 characters; untrusted
+    declared_type: str | None = None  # what the container says it is; untrusted
+    left_out: str | None = None  # a key of LEFT_OUT
+    original_sender: str | None = None  # of the innermost forwarded mail that the part was in
+    flags: Sequence[Flag] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a mail says of itself, decoded, bounded, and not to be believed."""
+
+    message_id: str | None = None
+    sender: str | None = None  # the address alone, lower case
+    reply_to: str | None = None
+    recipients: Sequence[str] = ()
+    subject: str | None = None
+    sent_at: str | None = None  # ISO 8601, UTC
+    authentication_results: Sequence[str] = ()  # the header fields, topmost first (RFC 8601)
+
+
+@dataclass(frozen=True, slots=True)
+class Unwrapped:
+    """What was inside of one container, or why it cannot be opened (``reason_code`` as in ``documents.outcomes``)."""
+
+    parts: Sequence[Part] = ()
+    header: Header | None = None  # of a mail
+    bodies: int = 0  # texts of a mail that say no invoice, and so are not among the parts
+    flags: Sequence[Flag] = ()
+    reason_code: str | None = None
+    reason: str | None = None
+    hashes: Sequence[str] = field(default=())  # SHA-256 of each part, once its bytes are kept
