@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 # Why a part is kept but is no invoice, by rule; it becomes a document in the state not_invoice with this reason code.
 LEFT_OUT: Mapping[str, str] = {
@@ -18,7 +18,7 @@ LEFT_OUT: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Something odd that a person may want to know; ``rule_id`` as in docs/rules.md, the text may quote the document."""
+    """Something odd that a person may want to know; ``rule_id`` as in docs/rules.md, the text may quote a document."""
 
     rule_id: str
     message: str
@@ -65,4 +65,7 @@ class Unwrapped:
     flags: Sequence[Flag] = ()
     reason_code: str | None = None
     reason: str | None = None
-    hashes: Sequence[str] = field(default=())  # SHA-256 of each part, once its bytes are kept
+    hashes: Sequence[str] = ()  # SHA-256 of each part, once its bytes are kept
+
+
+Found = tuple[Unwrapped, Sequence[bytes]]  # and the bytes of each part, in their order
