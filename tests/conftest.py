@@ -11,8 +11,9 @@ from hypothesis import settings as hypothesis_settings
 
 from invoices.house import House
 from invoices.ledger import Ledger
-from invoices.settings import Folder, Settings
-from tests.integration import postgres_server
+from invoices.settings import Inbox, Settings
+from tests.integration import dovecot_server, postgres_server
+from tests.integration.dovecot_server import DovecotServer
 from tests.integration.postgres_server import PostgresServer
 
 CORPUS = "INVOICES_CORPUS"
@@ -32,7 +33,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def home(tmp_path: Path) -> Settings:
     """The settings of a house that rehearses, with nothing in it yet; its inbox takes files at once."""
-    return Settings(home=tmp_path / "home", inbox=Folder(settle_seconds=0))
+    return Settings(home=tmp_path / "home", inbox=Inbox(settle_seconds=0))
 
 
 @pytest.fixture
@@ -69,4 +70,23 @@ def postgres() -> Iterator[PostgresServer]:
             pytest.fail(missing)
         pytest.skip(missing)
     with postgres_server.running(place) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dovecot_program() -> Path:
+    """Dovecot's program; where it is not installed the test is skipped, but on the build server it fails."""
+    place = dovecot_server.found_program()
+    if place is None:
+        missing = "Dovecot is not installed (Debian: apt-get install dovecot-imapd)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return place
+
+
+@pytest.fixture(scope="session")
+def dovecot(dovecot_program: Path) -> Iterator[DovecotServer]:
+    """A running IMAP server; for one with another configuration, ``dovecot_server.running(dovecot_program, extra)``."""
+    with dovecot_server.running(dovecot_program) as server:
         yield server
