@@ -19,7 +19,7 @@ from invoices.documents.outcomes import shown
 from invoices.errors import ConfigurationError, InvoicesError
 from invoices.house import AlreadyRunning
 from invoices.report import Report
-from invoices.settings import Folder, Settings
+from invoices.settings import Settings
 
 PROBLEM, MISCONFIGURED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 LONGEST_PROBLEM = 1_000  # characters
@@ -289,9 +289,7 @@ def _settings(file: Path | None, inbox: Path | None = None, samples: bool = Fals
         if not folder.is_dir():
             raise ConfigurationError(f"the inbox {str(folder)!r} is not a folder")
         return settings.model_copy(
-            update={
-                "inbox": Folder(name=settings.inbox.name, path=folder, settle_seconds=settings.inbox.settle_seconds)
-            }
+            update={"inbox": settings.inbox.model_copy(update={"path": folder}), "mailboxes": (), "folders": ()}
         )
 
 

@@ -14,12 +14,12 @@ from invoices.extraction.desk import Desk
 from invoices.house import House
 from invoices.ledger.documents import Sighting, pending, record_sighting, settle
 from invoices.ledger.extractions import Terms
-from invoices.settings import Folder, Settings
+from invoices.settings import Inbox, Settings
 from sandbox.serving import start
 
 
 def opened(home: Path, **values: object) -> House:
-    settings = Settings(home=home / "home", inbox=Folder(path=sample_inbox(), settle_seconds=0))
+    settings = Settings(home=home / "home", inbox=Inbox(path=sample_inbox(), settle_seconds=0))
     settings = settings.model_copy(update=values)
     return House(settings, vendors=lambda _closing: settings)
 
@@ -93,7 +93,7 @@ def test_an_account_that_does_not_answer_is_told_and_stops_no_plan(tmp_path: Pat
 
 @pytest.fixture
 def asked_before(tmp_path: Path) -> House:
-    house = opened(tmp_path, inbox=Folder(path=tmp_path / "none", settle_seconds=0))
+    house = opened(tmp_path, inbox=Inbox(path=tmp_path / "none", settle_seconds=0))
     sha256 = hashlib.sha256(b"%PDF-").hexdigest()
     with house.ledger.transaction() as tx:
         record_sighting(tx, Sighting("s", sha256, "application/pdf", 5, "inbox", "folder", "/a.pdf"))

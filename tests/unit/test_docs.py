@@ -18,7 +18,7 @@ from flows.cli.commands import app
 from flows.telling import STATES
 from invoices.clients.classification import REFUSED
 from invoices.documents.outcomes import REASONS
-from invoices.settings import EXTRACTORS, NO_SETTINGS, Settings
+from invoices.settings import EXTRACTORS, NO_SETTINGS, Folder, Mailbox, MailRule, OAuth, Settings
 from transforms.loading.rows import TABLES, LoadTable
 
 ROOT = Path(__file__).parents[2]
@@ -112,9 +112,20 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
     assert len(SETTING_ROWS[name][2]) > 10
 
 
+@pytest.mark.parametrize("part", [Mailbox, MailRule, OAuth, Folder])
+def test_every_setting_of_a_source_is_described(part: type[BaseModel]) -> None:
+    described = {codes(row[0])[0]: row for row in rows(page("settings.md"))}
+    for name, field in part.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = {"()": "`[]`", "('INBOX',)": '`["INBOX"]`', "('*',)": '`["*"]`', "None": "none", "True": "`true`"}
+        written = shown.get(str(default), f"`{default}`")
+        assert described[name][1] == ("required" if field.is_required() else written), name
+
+
 def test_secrets_are_called_so() -> None:
     secret = {name for name in FIELDS if name.endswith(("__API_KEY", "__DOCUMENT_URL_SECRET", "LEDGER_URL"))}
-    assert {name for name, row in SETTING_ROWS.items() if row[2].startswith("*secret*")} == secret
+    in_lists = {"password", "client_secret", "refresh_token", "secrets"}
+    assert {name for name, row in SETTING_ROWS.items() if row[2].startswith("*secret*")} == secret | in_lists
 
 
 def test_no_page_names_a_setting_that_does_not_exist() -> None:

@@ -1,0 +1,211 @@
+"""Everything that can be set, from ``invoices.toml`` and the environment; nothing else reads either.
+
+Environment names are ``INVOICES_`` + the field, nested with ``__``: ``INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL``. A
+secret may also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment wins
+over the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from invoices.errors import ConfigurationError
+from invoices.settings.intake import Folder, Inbox, Intake, Mailbox
+from invoices.settings.loading import (
+    ENVIRONMENT_PREFIX,
+    FILE_SUFFIX,
+    explain,
+    overlay,
+    read_toml,
+    refuse_unknown_names,
+    secrets_from_files,
+)
+from invoices.settings.part import Part
+from invoices.settings.vendors import (
+    EXTRACTORS,
+    PAID_EXTRACTORS,
+    BillflowAi,
+    InvoiceDataExtractionCom,
+    PaidExtractor,
+    SmartBillsCom,
+    SmartBillsIo,
+)
+
+UNFIT_FOR_HOME = "?%'="  # SQLAlchemy cuts its URL at ?, dlt formats % and quotes paths by ', DuckDB takes a=b as data
+
+Source = Mailbox | Folder
+
+
+class Company(Part):
+    """Who we are."""
+
+    tax_ids: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="our tax ids, by comma in the environment: what we issued ourselves is revenue"
+    )
+
+    @field_validator("tax_ids", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class Reading(Part):
+    """Limits for opening untrusted documents."""
+
+    workers: int = Field(2, ge=1, le=64, description="processes that open documents")
+    seconds: float = Field(8, gt=0, description="a document that takes longer is set aside")
+    megabytes: int = Field(50, gt=0, description="a larger document is set aside unread")
+
+
+class Settings(BaseSettings):
+    """The settings of one house. ``Settings.load`` is the way in; it turns every mistake into a ConfigurationError."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(Path("data"), description="where all state lives")
+    ledger_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the ledger; default: SQLite below the home"
+    )
+    extractors: Annotated[tuple[str, ...], NoDecode] = Field(EXTRACTORS, description="order of preference")
+    vendor_minute_seconds: float | None = Field(
+        None, gt=0, le=60, description="length of a vendor's minute; 60, and shorter only in a rehearsal"
+    )
+    batch_size: int = Field(1000, ge=1, le=10_000, description="documents per batch, the unit of work between commits")
+    company: Company = Company()
+    inbox: Inbox = Inbox()
+    mailboxes: tuple[Mailbox, ...] = Field((), description="accounts whose mails are collected")
+    folders: tuple[Folder, ...] = Field((), description="folders that are looked through")
+    intake: Intake = Intake()
+    reading: Reading = Reading()
+    fall_back: Literal["failed", "unavailable"] = Field(
+        "failed", description="when the next extractor is asked: a document failed, or also a vendor is unavailable"
+    )
+    invoicedataextraction_com: InvoiceDataExtractionCom = InvoiceDataExtractionCom()
+    smartbills_com: SmartBillsCom = SmartBillsCom()
+    billflowai: BillflowAi = BillflowAi()
+    smartbills_io: SmartBillsIo = SmartBillsIo()
+
+    @field_validator("extractors", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("extractors")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in EXTRACTORS]
+        if unknown or not value:
+            raise ValueError(f"unknown extractor {unknown!r}; choose from {', '.join(EXTRACTORS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        names = Counter([self.inbox.name, *(one.name for one in self.mailboxes), *(one.name for one in self.folders)])
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(f"two sources are called {', '.join(map(repr, twice))}")
+        return self
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        home = value.expanduser().absolute()
+        odd = sorted({sign for sign in str(home) if sign in UNFIT_FOR_HOME or not sign.isprintable()})
+        if odd:
+            raise ValueError(f"{str(home)!r} has {odd!r} in it, which a database would not take as part of a name")
+        return home
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what ``load`` read from the file as the weakest source, the environment above it."""
+        if isinstance(env_settings, EnvSettingsSource):  # what names a secret's file is read by ``load``
+            named = env_settings.env_vars.items()
+            env_settings.env_vars = {name: value for name, value in named if not name.upper().endswith(FILE_SUFFIX)}
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, file: Path | None = None, **overrides: Any) -> Settings:
+        """Return the settings of ``file`` (default ``invoices.toml`` here, if there is one) under the environment.
+
+        Raises:
+            ConfigurationError: a file that cannot be read, an unknown name or a value out of range; names each of them.
+        """
+        refuse_unknown_names(os.environ, cls.model_fields)
+        values = read_toml(file)
+        overlay(values, secrets_from_files(os.environ))
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            raise ConfigurationError(explain(error)) from None
+        except SettingsError as error:  # its cause quotes the value
+            raise ConfigurationError(f"the settings do not hold; nothing was touched:\n  {error}") from None
+        return settings.model_copy(update=overrides) if overrides else settings
+
+    @property
+    def rehearses(self) -> bool:
+        """Whether no vendor key is set: then a run rehearses against the sandbox."""
+        parts = (self.smartbills_io, *(getattr(self, name) for name in PAID_EXTRACTORS))
+        return all(part.api_key is None for part in parts)
+
+    @property
+    def paid_extractors(self) -> dict[str, PaidExtractor]:
+        """The extraction APIs that have a key and are wanted, in the order of preference."""
+        parts: dict[str, PaidExtractor] = {
+            name: getattr(self, name) for name in self.extractors if name in PAID_EXTRACTORS
+        }
+        return {name: part for name, part in parts.items() if part.api_key is not None}
+
+    @property
+    def documents_directory(self) -> Path:
+        """The document store."""
+        return self.home / "documents"
+
+    @property
+    def warehouse_directory(self) -> Path:
+        """The working and the published warehouse."""
+        return self.home / "warehouse"
+
+    @property
+    def exports_directory(self) -> Path:
+        """The export batches."""
+        return self.home / "exports"
+
+    @property
+    def inbox_directory(self) -> Path:
+        """The folder that is looked through."""
+        return (self.inbox.path or self.home / "inbox").expanduser().resolve()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Where documents come from, in that order: the inbox where it is set, or all there is."""
+        if (self.mailboxes or self.folders) and self.inbox.path is None:
+            return (*self.mailboxes, *self.folders)
+        inbox = Folder(name=self.inbox.name, url=str(self.inbox_directory), settle_seconds=self.inbox.settle_seconds)
+        return (*self.mailboxes, *self.folders, inbox)
+
+    @property
+    def effective_ledger_url(self) -> str:
+        """The ledger's SQLAlchemy URL; it may hold a password, so it is never printed."""
+        return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.home / 'ledger.sqlite'}"

@@ -1,0 +1,71 @@
+"""Where settings come from: a TOML file, the environment, and files that hold one secret each."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from invoices.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "INVOICES_"
+FILE_SUFFIX = "_FILE"
+NO_SETTINGS = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
+
+
+def read_toml(file: Path | None) -> dict[str, Any]:
+    """Return what the file says; nothing where no file is named and none is here."""
+    path = file or Path("invoices.toml")
+    if file is None and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"cannot read the settings file {str(path)!r}: {error}") from error
+
+
+def refuse_unknown_names(environment: Mapping[str, str], known: Container[str]) -> None:
+    """Notice a misspelt first part of a name; the parts below it are checked with their values."""
+    ours = (name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in NO_SETTINGS)
+    unknown = [name for name in ours if _field(name) not in known]
+    if unknown:
+        raise ConfigurationError(f"the environment sets what is no setting: {', '.join(sorted(unknown))}")
+
+
+def _field(name: str) -> str:
+    return name[len(ENVIRONMENT_PREFIX) :].removesuffix(FILE_SUFFIX).lower().split("__")[0]
+
+
+def secrets_from_files(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return nested values for each ``INVOICES_…_FILE`` variable, read from the file that it names."""
+    values: dict[str, Any] = {}
+    for name, path in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX) and name.endswith(FILE_SUFFIX):
+            *parents, leaf = name[len(ENVIRONMENT_PREFIX) : -len(FILE_SUFFIX)].lower().split("__")
+            try:
+                text = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(f"cannot read the secret that {name} names: {error}") from error
+            nested: Any = text
+            for part in reversed((*parents, leaf)):
+                nested = {part: nested}
+            overlay(values, nested)
+    return values
+
+
+def overlay(values: dict[str, Any], above: dict[str, Any]) -> None:
+    """Put what is ``above`` over the values, table by table."""
+    for name, value in above.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            overlay(values[name], value)
+        else:
+            values[name] = value
+
+
+def explain(error: ValidationError) -> str:
+    """Return every mistake on a line of its own."""
+    lines = [f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+    return "the settings do not hold; nothing was touched:\n" + "\n".join(lines)

@@ -1,0 +1,95 @@
+"""What can be set for each remote API."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from invoices.settings.part import Part
+
+EXTRACTORS = ("einvoice", "invoicedataextraction_com", "smartbills_com", "billflowai")
+PAID_EXTRACTORS = EXTRACTORS[1:]
+
+
+class PaidExtractor(Part):
+    """What can be set for each extraction API."""
+
+    api_key: SecretStr | None = Field(None, description="without any vendor's key, a run rehearses against the sandbox")
+    connections: int = Field(4, ge=1, le=32, description="calls that may be under way at the same time")
+    pages_per_run: int | None = Field(None, ge=0, description="the most pages that one run may ask for")
+    pages_per_day: int | None = Field(None, ge=0, description="the most pages in a day, UTC, of all runs")
+    pages_per_month: int | None = Field(None, ge=0, description="the most pages in a month, UTC, of all runs")
+    page_price: Decimal | None = Field(
+        None, ge=0, max_digits=18, decimal_places=6, description="what a page costs by your price list"
+    )
+    page_price_currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="the currency of the price")
+
+
+class SmartBillsCom(PaidExtractor):
+    """The extraction API at api.smartbills.com."""
+
+    base_url: str = Field("https://api.smartbills.com", description="where the API answers")
+    plan: Literal["free", "pro", "enterprise"] = Field("free", description="decides the rate budget")
+    repeat_after_unknown: bool = Field(
+        True, description="submit once more, flagged as a possible double charge, when the outcome cannot be looked up"
+    )
+    deadline_minutes: float = Field(30, gt=0, description="vendor minutes after which an unfinished job is given up")
+
+
+class InvoiceDataExtractionCom(PaidExtractor):
+    """The extraction API at api.invoicedataextraction.com."""
+
+    base_url: str = Field("https://api.invoicedataextraction.com/v1", description="where the API answers")
+    output_structure: Literal["per_invoice", "per_line_item"] = Field(
+        "per_line_item", description="rows per invoice, or per line with the invoice's own fields repeated"
+    )
+    batch_documents: int = Field(250, ge=1, le=6_000, description="documents that are asked about together")
+    deadline_minutes: float = Field(120, gt=0, description="vendor minutes after which an unfinished batch is given up")
+
+
+class BillflowAi(PaidExtractor):
+    """The extraction API of BillflowAI, whose host its customers are told."""
+
+    base_url: str | None = Field(None, description="where the API answers; needed with a key")
+    requests_per_minute: int = Field(60, gt=0, description="our own limit; the vendor names none")
+    repeat_after_unknown: bool = Field(
+        True, description="ask once more, flagged as a possible double charge, when an answer was lost"
+    )
+    document_base_url: str | None = Field(
+        None, description="your web server that shows documents under signed addresses; set, they are sent by address"
+    )
+    document_url_secret: SecretStr | None = Field(None, description="signs those addresses")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.api_key is not None and self.base_url is None:
+            raise ValueError("base_url is needed with the key: the vendor tells its customers the host")
+        if (self.document_base_url is None) != (self.document_url_secret is None):
+            raise ValueError("document_base_url and document_url_secret belong together")
+        return self
+
+
+class ReceiptCustomer(Part):
+    """A customer of the receipts API: an id, an e-mail or a phone number."""
+
+    customer_id: int | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+class SmartBillsIo(Part):
+    """The receipts API at api.smartbills.io."""
+
+    base_url: str = Field("https://api.smartbills.io/v1", description="where the API answers, with its version")
+    api_key: SecretStr | None = Field(None, description="without a key, a run rehearses against the sandbox")
+    tenant_id: str | None = Field(None, description="sent as x-tenant-id")
+    requests_per_minute: int = Field(
+        60, gt=0, description="our own limit; the vendor's pages name three different ones, this is the lowest"
+    )
+    path: str = Field("receipts", description="route below the base URL, e.g. businesses/7/receipts")
+    customer_email: str | None = Field(None, description="the customer of receipts whose buyer is not mapped")
+    customers: dict[str, ReceiptCustomer] = Field(
+        default_factory=dict, description="a buyer's tax id or name → customer id, e-mail or phone"
+    )
