@@ -18,8 +18,9 @@ from invoices.extraction import invoicedataextraction_com
 from invoices.extraction.choice import choose
 from invoices.extraction.estimate import minutes
 from invoices.house import House
-from invoices.ledger.documents import Pending, fingerprints, known_among, pending, pending_count
+from invoices.ledger.documents import Pending, known_among, pending, pending_count
 from invoices.ledger.extractions import Job, all_jobs
+from invoices.ledger.sightings import fingerprints
 from invoices.ledger.spending import Caps, room
 from invoices.settings import PAID_EXTRACTORS, PaidExtractor
 from sources.folder.listing import Entry, list_files, open_plainly

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from invoices.house import House
-from invoices.ledger.documents import Sighting, fingerprints, record_sighting
+from invoices.ledger.sightings import Sighting, fingerprints, record_sighting
 from invoices.report import Report
 from sources.folder import Seen, folder
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, insert, select, update
 
 from invoices.ledger.documents import chunks
-from invoices.ledger.ledger import Transaction, next_number
+from invoices.ledger.ledger import Transaction, next_numbers
 from invoices.ledger.tables import export_batches, exported_invoices
 
 
@@ -38,7 +38,7 @@ def assign(tx: Transaction, invoices: list[str], is_taken: Callable[[str], bool]
 
     A number whose files exist already, issued before the ledger was restored from a backup, is passed over.
     """
-    while is_taken(batch_id := f"batch-{next_number(tx, 'export_batches'):06d}"):
+    while is_taken(batch_id := f"batch-{next_numbers(tx, 'export_batches', 1):06d}"):
         continue
     batch = ExportBatch(batch_id, "assigned", tx.at)
     tx.connection.execute(

@@ -1,39 +1,30 @@
-"""Documents and sightings: what was shown, by whom, in which state it is and what comes next."""
+"""Documents: in which state each is, and what comes next."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
-from invoices.ledger.ledger import Transaction, next_number
+from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import IS_PENDING, documents, sightings
 
 Stage = Literal["read", "ask", "judge", "done"]
 State = Literal["waiting", "accepted", "review", "quarantined", "duplicate", "not_invoice"]
+Item = TypeVar("Item")
 CHUNK = 500  # bound parameters per statement
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """One time a source showed a document; ``fingerprint`` tells cheaply whether the place still shows the same."""
+class Settled:
+    """Where a document stands at once, by what its source knows of it."""
 
-    sighting_id: str
-    document_sha256: str
-    media_type: str
-    byte_count: int
-    source_name: str
-    source_kind: str
-    location: str
-    file_name: str | None = None
-    sender: str | None = None
-    subject: str | None = None
-    message_id: str | None = None
-    received_at: dt.datetime | None = None
-    fingerprint: str | None = None
+    state: State
+    reason_code: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,59 +37,6 @@ class Pending:
     first_seen_at: dt.datetime
     page_count: int | None = None
     byte_count: int = 0
-
-
-def record_sighting(tx: Transaction, sighting: Sighting) -> bool:
-    """Write a sighting and, if its bytes are new, their document; return whether the document is new."""
-    known = tx.connection.execute(
-        select(sightings.c.fingerprint).where(sightings.c.sighting_id == sighting.sighting_id)
-    ).first()
-    row = {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in ("media_type", "byte_count")}
-    if known is None:
-        tx.connection.execute(insert(sightings).values(**row, seen_at=tx.at, revision=tx.revision))
-    elif known.fingerprint != sighting.fingerprint:  # touched, not changed: nothing that readers see is different
-        tx.connection.execute(
-            update(sightings)
-            .where(sightings.c.sighting_id == sighting.sighting_id)
-            .values(fingerprint=sighting.fingerprint)
-        )
-    return _record_document(tx, sighting)
-
-
-def _record_document(tx: Transaction, sighting: Sighting) -> bool:
-    mine = documents.c.document_sha256 == sighting.document_sha256
-    if tx.connection.scalar(select(documents.c.sequence).where(mine)) is not None:
-        return False
-    tx.connection.execute(
-        insert(documents).values(
-            document_sha256=sighting.document_sha256,
-            sequence=next_number(tx, "documents"),
-            media_type=sighting.media_type,
-            byte_count=sighting.byte_count,
-            first_seen_at=tx.at,
-            stage="read",
-            state="waiting",
-            reason_code="collected",
-            reason="Collected; not read yet.",
-            changed_at=tx.at,
-            revision=tx.revision,
-        )
-    )
-    return True
-
-
-def fingerprints(connection: Connection, source_name: str, locations: Iterable[str]) -> dict[str, set[str]]:
-    """Return, for each of a source's locations, the fingerprints that were taken there; nothing for unknown ones."""
-    known: dict[str, set[str]] = {}
-    for some in chunks(locations):
-        rows = connection.execute(
-            select(sightings.c.location, sightings.c.fingerprint).where(
-                sightings.c.source_name == source_name, sightings.c.location.in_(some)
-            )
-        )
-        for location, fingerprint in rows:
-            known.setdefault(location, set()).add(fingerprint)
-    return known
 
 
 def pending(connection: Connection, stage: Stage, limit: int, after: int = 0) -> list[Pending]:
@@ -218,7 +156,7 @@ def sighting_rows(connection: Connection, document: str) -> list[Mapping[str, An
     return [dict(row) for row in rows]
 
 
-def chunks(values: Iterable[str]) -> Iterable[Sequence[str]]:
+def chunks(values: Iterable[Item]) -> Iterable[Sequence[Item]]:
     """Yield ``values`` in pieces that fit into one statement's bound parameters."""
     items = list(values)
     for start in range(0, len(items), CHUNK):

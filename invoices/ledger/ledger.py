@@ -95,9 +95,9 @@ class Ledger:
         self._engine.dispose()
 
 
-def next_number(tx: Transaction, name: str) -> int:
-    """Return the next number of the counter ``name``, from 1, without gaps between commits."""
-    return _next(tx.connection, name)
+def next_numbers(tx: Transaction, name: str, count: int) -> int:
+    """Return the first of the next ``count`` numbers of the counter ``name``, from 1, without gaps between commits."""
+    return _next(tx.connection, name, count) - count + 1
 
 
 def counter(connection: Connection, name: str) -> int:
@@ -112,11 +112,11 @@ def set_counter(tx: Transaction, name: str, value: int) -> None:
         tx.connection.execute(insert(counters).values(name=name, value=value))
 
 
-def _next(connection: Connection, name: str) -> int:
+def _next(connection: Connection, name: str, step: int = 1) -> int:
     """Raise a counter; on PostgreSQL its row lock also makes writers commit in the order of their revisions."""
-    raised = update(counters).where(counters.c.name == name).values(value=counters.c.value + 1)
+    raised = update(counters).where(counters.c.name == name).values(value=counters.c.value + step)
     if connection.execute(raised).rowcount == 0:
-        connection.execute(insert(counters).values(name=name, value=1))
+        connection.execute(insert(counters).values(name=name, value=step))
     return counter(connection, name)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, Connection, Integer, String, column, insert, sel
 
 from invoices.ledger.tables import Instant, spending
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 
 
 def migrate(connection: Connection, version: str) -> str:
@@ -47,4 +47,17 @@ def _from_1(connection: Connection) -> None:
         connection.execute(insert(spending).values(vendor=vendor, period=period, pages=pages))
 
 
-_STEPS: Mapping[str, tuple[str, Callable[[Connection], None]]] = {"1": ("2", _from_1)}  # from → (to, how)
+def _from_2(connection: Connection) -> None:
+    """Mails came with version 3, in tables of their own; sightings tell what they were in."""
+    for name, kind in (
+        ("message_key", "VARCHAR(32)"), ("section", "VARCHAR(80)"), ("declared_type", "VARCHAR(120)"),
+        ("original_sender", "VARCHAR"), ("left_out", "VARCHAR(60)"), ("entity", "VARCHAR"), ("cost_centre", "VARCHAR"),
+    ):  # fmt: skip
+        connection.execute(text(f"ALTER TABLE sightings ADD COLUMN {name} {kind}"))
+    connection.execute(text("CREATE INDEX ix_sightings_message_key ON sightings (message_key)"))
+
+
+_STEPS: Mapping[str, tuple[str, Callable[[Connection], None]]] = {
+    "1": ("2", _from_1),
+    "2": ("3", _from_2),
+}  # from → (to, how)

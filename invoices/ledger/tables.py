@@ -111,9 +111,65 @@ sightings = Table(
     Column("received_at", Instant),
     Column("seen_at", Instant, nullable=False),
     Column("fingerprint", Words(80)),  # what tells without reading that the same place still shows the same bytes
+    Column("message_key", Words(32), index=True),  # of the mail that it was in
+    Column("section", Words(80)),  # where in the mail or archive
+    Column("declared_type", Words(120)),
+    Column("original_sender", Words()),  # of the forwarded mail that it was in
+    Column("left_out", Words(60)),  # the reason code with which the source set it aside at once
+    Column("entity", Words()),
+    Column("cost_centre", Words()),
     _revision(),
 )
 Index("sightings_by_place", sightings.c.source_name, sightings.c.location)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_key", Words(32), primary_key=True),  # of source and place
+    Column("source_name", Words(40), nullable=False),
+    Column("folder", Words(), nullable=False),  # of the account; of a mail in a file, the file
+    Column("uidvalidity", BigInteger),  # none of these two for a mail in a file
+    Column("uid", BigInteger),
+    Column("content_sha256", Words(64), index=True),  # of the whole mail as it came; none if it was not fetched
+    Column("message_id", Words()),  # what follows is what the mail says of itself
+    Column("sender", Words()),
+    Column("reply_to", Words()),
+    Column("subject", Words()),
+    Column("received_at", Instant),
+    Column("byte_count", BigInteger),
+    Column("authentication", Words(200)),  # what our own servers found, or unknown
+    Column("outcome", Words(12), nullable=False),  # taken, nothing, left, set_aside, too_large, waiting
+    Column("reason", Words()),
+    Column("document_count", Integer, nullable=False),
+    Column("left_out", Words()),  # JSON: how many parts by reason code
+    Column("fingerprint", Words(80)),  # of a mail in a file
+    Column("action", Words(10), nullable=False),  # on the server: none, due, done, failed
+    Column("acted_at", Instant),
+    Column("seen_at", Instant, nullable=False),
+    _revision(),
+)
+Index("messages_by_place", messages.c.source_name, messages.c.folder, messages.c.uidvalidity, messages.c.uid)
+IS_OWED = "action = 'due' or outcome = 'waiting'"
+Index("messages_owed", messages.c.source_name, **_where(IS_OWED))
+
+mail_folders = Table(
+    "mail_folders",
+    metadata,
+    Column("source_name", Words(40), primary_key=True),
+    Column("folder", Words(200), primary_key=True),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uid_next", BigInteger, nullable=False),  # every mail below it is in ``messages``
+    Column("rules", Words(64), nullable=False),  # by which the mails below it were taken or left
+)
+
+source_visits = Table(
+    "source_visits",
+    metadata,
+    Column("source_name", Words(40), primary_key=True),
+    Column("visited_at", Instant, nullable=False),
+    Column("succeeded_at", Instant),
+    Column("problem", Words()),
+)
 
 extractions = Table(
     "extractions",

@@ -15,6 +15,11 @@ def sighting_id(source_name: str, location: str, document: str) -> str:
     return _digest("sighting", source_name, location, document)
 
 
+def message_key(source_name: str, location: str) -> str:
+    """Return the identity of a mail in one place: the same bytes in another place are another mail."""
+    return _digest("message", source_name, location)
+
+
 def extraction_id(document: str, extracted_by: str, configuration: str, generation: int = 1) -> str:
     """Return the identity of one answer about a document; a new generation only follows a terminal failure."""
     return _digest("extraction", document, extracted_by, configuration, str(generation))

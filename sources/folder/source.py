@@ -15,7 +15,7 @@ from dlt.extract import DltResource
 
 from invoices.documents.sniffing import HEAD, media_type
 from invoices.errors import ConfigurationError
-from invoices.ledger.documents import Sighting
+from invoices.ledger.sightings import Sighting
 from invoices.model import sighting_id
 from sources.folder.listing import Entry, list_files, look_at, open_plainly
 

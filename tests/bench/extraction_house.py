@@ -16,7 +16,8 @@ from sqlalchemy import select
 
 from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger, Transaction
-from invoices.ledger.documents import Sighting, record_sighting, settle
+from invoices.ledger.documents import settle
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.tables import extractions
 from invoices.model import sighting_id
 from sandbox.serving import Sandbox

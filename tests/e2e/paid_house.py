@@ -14,8 +14,9 @@ from sqlalchemy import select
 
 from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger
-from invoices.ledger.documents import Sighting, record_sighting, settle
+from invoices.ledger.documents import settle
 from invoices.ledger.extractions import Job
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.tables import claims, documents, extractions, spending
 from invoices.model import document_sha256, sighting_id
 from sandbox.serving import Sandbox

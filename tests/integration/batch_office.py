@@ -27,8 +27,9 @@ from invoices.extraction.patience.budget import Budget, Window
 from invoices.extraction.patience.pacing import VendorStopped
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.claims import claim, claim_these, holders, let_go
-from invoices.ledger.documents import Sighting, document_row, record_sighting, settle
+from invoices.ledger.documents import document_row, settle
 from invoices.ledger.extractions import Terms, extraction_rows
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.spending import NO_CAPS
 from invoices.ledger.tables import extraction_batches, spending
 from sandbox.serving import Sandbox

@@ -17,8 +17,9 @@ from invoices.extraction.desk import Asked, Desk
 from invoices.extraction.patience.budget import Budget, Window
 from invoices.ledger import Ledger
 from invoices.ledger.claims import claim, holders, let_go
-from invoices.ledger.documents import Pending, Sighting, document_row, record_sighting, settle
+from invoices.ledger.documents import Pending, document_row, settle
 from invoices.ledger.extractions import Terms, extraction_rows
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.spending import NO_CAPS, Caps
 from sandbox import samples_directory
 from sandbox.samples import manifest

@@ -11,9 +11,10 @@ from typing import Any
 from flows.stages import load
 from invoices.house import House
 from invoices.ledger import Transaction
-from invoices.ledger.documents import Sighting, State, record_sighting, settle
+from invoices.ledger.documents import State, settle
 from invoices.ledger.extractions import Terms, advance, intend, record_answer
 from invoices.ledger.judgements import Candidate, Finding, record_judgement
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.model import extraction_id, invoice_id, sighting_id
 from invoices.receipts.publishing import PUBLISHER
 from invoices.report import Report

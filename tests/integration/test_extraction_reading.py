@@ -16,8 +16,9 @@ from invoices.documents.store import DocumentStore
 from invoices.extraction.reading import WRITE_EVERY, read_documents
 from invoices.ledger import Ledger
 from invoices.ledger.changes import latest_revision
-from invoices.ledger.documents import Sighting, document_row, pending, record_sighting
+from invoices.ledger.documents import document_row, pending
 from invoices.ledger.extractions import extraction_rows
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.settings import Settings
 
 UBL = b"""<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"

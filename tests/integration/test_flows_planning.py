@@ -12,8 +12,9 @@ from flows.opening import sample_inbox
 from flows.planning import as_text, plan
 from invoices.extraction.desk import Desk
 from invoices.house import House
-from invoices.ledger.documents import Sighting, pending, record_sighting, settle
+from invoices.ledger.documents import pending, settle
 from invoices.ledger.extractions import Terms
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.settings import Inbox, Settings
 from sandbox.serving import start
 

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from invoices.house import House
 from invoices.ledger.claims import holders
-from invoices.ledger.documents import Sighting, record_sighting
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.tables import claims
 from invoices.settings import Settings
 

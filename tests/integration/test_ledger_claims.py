@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from invoices.ledger import Ledger
 from invoices.ledger.claims import LEASE, claim, claim_these, holders, holds, let_go, renew
-from invoices.ledger.documents import Sighting, record_sighting, settle
+from invoices.ledger.documents import settle
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.model import sighting_id
 
 SHARE = """

@@ -16,21 +16,19 @@ from invoices.errors import ConfigurationError
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.changes import latest_revision
 from invoices.ledger.documents import (
-    Sighting,
     Stage,
     State,
     count_by_state,
     document_row,
     documents_at,
     find_documents,
-    fingerprints,
     pending,
     pending_count,
-    record_sighting,
     settle,
     sighting_rows,
 )
-from invoices.ledger.ledger import counter, next_number, set_counter
+from invoices.ledger.ledger import counter, next_numbers, set_counter
+from invoices.ledger.sightings import Sighting, fingerprints, record_sighting
 from invoices.ledger.tables import notes, sightings
 from invoices.model import sighting_id
 
@@ -225,7 +223,7 @@ def test_a_ledger_with_a_naive_clock_writes_nothing(ledger_url: str) -> None:
 
 def test_counters_go_on_where_they_stopped(ledger: Ledger) -> None:
     with ledger.transaction() as tx:
-        assert [next_number(tx, "batches") for _ in range(3)] == [1, 2, 3]
+        assert [next_numbers(tx, "batches", 1) for _ in range(3)] == [1, 2, 3]
         set_counter(tx, "mark", 7)
         set_counter(tx, "mark", 5)
     with ledger.reading() as connection:

@@ -12,7 +12,7 @@ import pytest
 
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.claims import LEASE, claim_these
-from invoices.ledger.documents import Sighting, record_sighting, settle
+from invoices.ledger.documents import settle
 from invoices.ledger.extraction_pieces import (
     Answered,
     Wanted,
@@ -24,6 +24,7 @@ from invoices.ledger.extraction_pieces import (
     open_documents,
 )
 from invoices.ledger.extractions import Terms, advance, intend
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.spending import CapReached, Caps
 from invoices.ledger.tables import documents, extractions, spending
 

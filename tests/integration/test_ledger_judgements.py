@@ -21,7 +21,6 @@ from invoices.ledger.batches import (
     waiting_invoices,
 )
 from invoices.ledger.changes import LOADABLE, WATERMARK, changed_rows, latest_revision, loaded_revision, row_counts
-from invoices.ledger.documents import Sighting, record_sighting
 from invoices.ledger.extractions import (
     Terms,
     advance,
@@ -45,6 +44,7 @@ from invoices.ledger.judgements import (
 )
 from invoices.ledger.ledger import set_counter
 from invoices.ledger.outbox import move, outgoing, outgoing_count, receipts_by_status
+from invoices.ledger.sightings import Sighting, record_sighting
 
 DOCUMENT = "d" * 64
 PUBLISHERS = ("smartbills_io",)

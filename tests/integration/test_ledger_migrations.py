@@ -16,7 +16,7 @@ from invoices.ledger.extractions import Terms, advance, find_job, intend, jobs_o
 from invoices.ledger.ledger import counter
 from invoices.ledger.migrations import SCHEMA_VERSION
 from invoices.ledger.spending import Caps, room
-from invoices.ledger.tables import documents, extractions, metadata
+from invoices.ledger.tables import documents, extractions, metadata, sightings
 
 VERSION_1 = [  # as version 1 made it, on SQLite and, but for the types' names, on PostgreSQL
     "CREATE TABLE counters (name VARCHAR(40) NOT NULL, value BIGINT NOT NULL, PRIMARY KEY (name))",
@@ -34,6 +34,13 @@ VERSION_1 = [  # as version 1 made it, on SQLite and, but for the types' names, 
         remote_id VARCHAR(200), payload TEXT, message TEXT, pages_charged INTEGER NOT NULL,
         possible_double_charge BOOLEAN NOT NULL, requested_at {instant} NOT NULL, submitted_at {instant},
         answered_at {instant}, revision BIGINT NOT NULL, PRIMARY KEY (extraction_id))""",
+    """CREATE TABLE sightings (sighting_id VARCHAR(32) NOT NULL, document_sha256 VARCHAR(64) NOT NULL,
+        source_name VARCHAR(40) NOT NULL, source_kind VARCHAR(20) NOT NULL, location TEXT NOT NULL, file_name TEXT,
+        sender TEXT, subject TEXT, message_id TEXT, received_at {instant}, seen_at {instant} NOT NULL,
+        fingerprint VARCHAR(80), revision BIGINT NOT NULL, PRIMARY KEY (sighting_id))""",
+    "CREATE INDEX ix_sightings_document_sha256 ON sightings (document_sha256)",
+    "CREATE INDEX ix_sightings_revision ON sightings (revision)",
+    "CREATE INDEX sightings_by_place ON sightings (source_name, location)",
     "CREATE INDEX extractions_open ON extractions (status) WHERE status in ('intended', 'unknown', 'submitted')",
     "CREATE INDEX ix_extractions_document_sha256 ON extractions (document_sha256)",
     "CREATE INDEX ix_extractions_revision ON extractions (revision)",
@@ -117,10 +124,9 @@ def test_it_has_the_columns_and_indexes_of_a_new_one(old_url: str) -> None:
     Ledger(old_url).close()
     engine = engine_of(old_url)
     there = inspect(engine)
-    assert {column["name"] for column in there.get_columns("extractions")} == set(extractions.c.keys())
-    assert {index["name"] for index in there.get_indexes("extractions")} == {
-        index.name for index in extractions.indexes
-    }
+    for table in (extractions, sightings):
+        assert {column["name"] for column in there.get_columns(table.name)} == set(table.c.keys())
+        assert {index["name"] for index in there.get_indexes(table.name)} == {index.name for index in table.indexes}
     engine.dispose()
 
 
@@ -148,12 +154,12 @@ def test_opening_it_again_changes_nothing(old_url: str) -> None:
 def test_a_migration_that_is_killed_leaves_version_1_and_is_done_by_the_next(old_url: str, statements: int) -> None:
     died = subprocess.run([sys.executable, "-c", OPEN_AND_DIE, old_url, str(statements)], timeout=120)
     assert died.returncode == -9
-    assert version(old_url) == ("1", {"counters", "notes", "documents", "extractions"})
+    assert version(old_url) == ("1", {"counters", "notes", "documents", "extractions", "sightings"})
     Ledger(old_url).close()
     assert version(old_url) == (SCHEMA_VERSION, set(metadata.tables))
 
 
-@pytest.mark.parametrize("unknown", ["3", "99", "0", "", "2-beta"])
+@pytest.mark.parametrize("unknown", ["4", "99", "0", "", "2-beta"])
 def test_a_version_that_is_not_known_is_refused_and_left_alone(old_url: str, unknown: str) -> None:
     engine = engine_of(old_url)
     with engine.begin() as connection:

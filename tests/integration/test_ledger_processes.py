@@ -20,7 +20,7 @@ from invoices.ledger.tables import documents, exported_invoices, sightings
 WRITE = """
 import hashlib, sys
 from invoices.ledger import Ledger
-from invoices.ledger.documents import Sighting, record_sighting
+from invoices.ledger.sightings import (Sighting, record_sighting)
 from invoices.model import sighting_id
 
 url, me, count = sys.argv[1], sys.argv[2], int(sys.argv[3])

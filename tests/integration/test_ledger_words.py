@@ -10,18 +10,10 @@ from postgres_server import PostgresServer
 
 from invoices.errors import ConfigurationError
 from invoices.ledger import Ledger
-from invoices.ledger.documents import (
-    Sighting,
-    document_row,
-    documents_at,
-    find_documents,
-    fingerprints,
-    record_sighting,
-    settle,
-    sighting_rows,
-)
+from invoices.ledger.documents import document_row, documents_at, find_documents, settle, sighting_rows
 from invoices.ledger.extractions import Terms, advance, extraction_rows, intend, record_answer
 from invoices.ledger.judgements import Candidate, Finding, candidate_rows, document_of, finding_rows, record_judgement
+from invoices.ledger.sightings import Sighting, fingerprints, record_sighting
 
 DOCUMENT = "d" * 64
 ODD = [

@@ -13,7 +13,7 @@ import pytest
 
 from invoices.house import House
 from invoices.ledger.claims import holders
-from invoices.ledger.documents import Sighting, record_sighting
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.workers import Worker
 from invoices.model import sighting_id
 from invoices.settings import Settings

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, text
 from invoices.ledger import Ledger
 from invoices.ledger.batches import waiting_invoices
 from invoices.ledger.changes import latest_revision
-from invoices.ledger.documents import fingerprints, pending, pending_count
+from invoices.ledger.documents import pending, pending_count
 from invoices.ledger.outbox import outgoing, outgoing_count
+from invoices.ledger.sightings import fingerprints
 
 HISTORY = 20_000
 NUMBERS = f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {HISTORY}) "

@@ -7,8 +7,9 @@ import json
 
 from flows.stages import judge
 from invoices.house import House
-from invoices.ledger.documents import Sighting, count_by_state, document_row, record_sighting, settle
+from invoices.ledger.documents import count_by_state, document_row, settle
 from invoices.ledger.extractions import record_answer
+from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.report import Report
 
 POISON = "not JSON at all"

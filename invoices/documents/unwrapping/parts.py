@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Why a part is kept but is no invoice, by rule; it becomes a document in the state not_invoice with this reason code.
-LEFT_OUT: Mapping[str, str] = {
-    "container": "unwrapped: what was inside is a document of its own",
-    "calendar": "a calendar entry",
-    "contact_card": "a contact card",
-    "signature": "the signature of a mail",
-    "decoration": "a picture that belongs to the text of a mail",
-    "delivery_report": "a report about the delivery of a mail",
-}
+from invoices.model import LEFT_OUT
+
+__all__ = ["LEFT_OUT", "Flag", "Found", "Header", "Part", "Unwrapped"]
 
 
 @dataclass(frozen=True, slots=True)

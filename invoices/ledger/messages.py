@@ -1,0 +1,169 @@
+"""Mails: which were seen, what was taken from each, what is owed to each, and how far each folder is."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, insert, or_, select, text, update
+
+from invoices.ledger.documents import chunks
+from invoices.ledger.ledger import Transaction
+from invoices.ledger.sightings import Sighting, record_sightings
+from invoices.ledger.tables import IS_OWED, mail_folders, messages
+
+Outcome = Literal["taken", "nothing", "left", "set_aside", "too_large", "waiting"]
+Action = Literal["none", "due", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One mail in one place: an account's folder with its UIDVALIDITY and UID (RFC 9051 §2.3.1.1), or a file.
+
+    ``outcome``: ``taken``, ``nothing`` that could be an invoice, ``left`` by a rule, ``set_aside`` as a whole,
+    ``too_large`` to be fetched, or ``waiting`` for a later run.
+    """
+
+    message_key: str
+    source_name: str
+    folder: str
+    outcome: Outcome
+    uidvalidity: int | None = None
+    uid: int | None = None
+    content_sha256: str | None = None
+    message_id: str | None = None
+    sender: str | None = None
+    reply_to: str | None = None
+    subject: str | None = None
+    received_at: dt.datetime | None = None
+    byte_count: int | None = None
+    authentication: str | None = None
+    reason: str | None = None
+    document_count: int = 0
+    left_out: str | None = None  # JSON: how many parts by reason code
+    fingerprint: str | None = None
+    action: Action = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a source shows in one piece: a mail with what was in it, or a file, or what was in a file."""
+
+    sightings: Sequence[Sighting]
+    message: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a folder is: every mail below ``uid_next`` is known, taken or left by the rules of that digest."""
+
+    uidvalidity: int
+    uid_next: int
+    rules: str
+
+
+def record_arrivals(tx: Transaction, arrivals: Sequence[Arrival]) -> int:
+    """Write mails and sightings, all or nothing; return how many documents are new."""
+    _record_messages(tx, {one.message.message_key: one.message for one in arrivals if one.message is not None})
+    return record_sightings(tx, [sighting for one in arrivals for sighting in one.sightings])
+
+
+def _record_messages(tx: Transaction, shown: Mapping[str, Message]) -> None:
+    """Write mails; of those that are known, what has been found out since. What was done to them stays done."""
+    known = {row["message_key"]: row for row in message_rows(tx.connection, shown)}
+    fresh = [_row(one) | {"seen_at": tx.at, "revision": tx.revision} for key, one in shown.items() if key not in known]
+    if fresh:
+        tx.connection.execute(insert(messages), fresh)
+    for key, before in known.items():
+        row = _row(shown[key])
+        if before["action"] in ("done", "failed"):
+            row["action"] = before["action"]
+        if any(before[name] != value for name, value in row.items()):
+            mine = messages.c.message_key == key
+            tx.connection.execute(update(messages).where(mine).values(**row, revision=tx.revision))
+
+
+def _row(message: Message) -> dict[str, Any]:
+    return {name: getattr(message, name) for name in Message.__slots__}
+
+
+def position(connection: Connection, source_name: str, folder: str) -> Position | None:
+    """Return how far a folder is, or None if it was never looked through."""
+    row = connection.execute(
+        select(mail_folders.c.uidvalidity, mail_folders.c.uid_next, mail_folders.c.rules).where(
+            mail_folders.c.source_name == source_name, mail_folders.c.folder == folder
+        )
+    ).first()
+    return Position(*row) if row else None
+
+
+def set_position(tx: Transaction, source_name: str, folder: str, reached: Position) -> None:
+    """Write how far a folder is; writes nothing if that is what stands there."""
+    if position(tx.connection, source_name, folder) == reached:
+        return
+    values = {"uidvalidity": reached.uidvalidity, "uid_next": reached.uid_next, "rules": reached.rules}
+    mine = (mail_folders.c.source_name == source_name, mail_folders.c.folder == folder)
+    if tx.connection.execute(update(mail_folders).where(*mine).values(**values)).rowcount == 0:
+        tx.connection.execute(insert(mail_folders).values(source_name=source_name, folder=folder, **values))
+
+
+def known_uids(connection: Connection, source_name: str, folder: str, uidvalidity: int) -> dict[int, Outcome]:
+    """Return the outcome of every mail of a folder that the ledger knows, by UID."""
+    rows = connection.execute(
+        select(messages.c.uid, messages.c.outcome).where(
+            messages.c.source_name == source_name, messages.c.folder == folder, messages.c.uidvalidity == uidvalidity
+        )
+    )
+    return {row.uid: row.outcome for row in rows}
+
+
+def owed_uids(connection: Connection, source_name: str, folder: str, uidvalidity: int, largest: int) -> list[int]:
+    """Return the UIDs of mails that are still to be fetched: waiting ones, and too large ones of up to ``largest``."""
+    rows = connection.scalars(
+        select(messages.c.uid)
+        .where(
+            messages.c.source_name == source_name, messages.c.folder == folder, messages.c.uidvalidity == uidvalidity,
+            or_(messages.c.outcome == "waiting", messages.c.outcome == "too_large"), messages.c.byte_count <= largest,
+        )
+        .order_by(messages.c.uid)
+    )  # fmt: skip
+    return [uid for uid in rows if uid is not None]
+
+
+def due_uids(connection: Connection, source_name: str, folder: str, uidvalidity: int) -> list[int]:
+    """Return the UIDs of mails whose documents are safe and that are still to be marked, moved or deleted."""
+    rows = connection.scalars(
+        select(messages.c.uid)
+        .where(
+            text(f"({IS_OWED})"), messages.c.action == "due", messages.c.source_name == source_name,
+            messages.c.folder == folder, messages.c.uidvalidity == uidvalidity,
+        )
+        .order_by(messages.c.uid)
+    )  # fmt: skip
+    return [uid for uid in rows if uid is not None]
+
+
+def record_action(
+    tx: Transaction, source_name: str, folder: str, uidvalidity: int, uids: Iterable[int], action: Action
+) -> None:
+    """Write that mails were marked, moved or deleted on the server, or that this failed for good."""
+    for some in chunks(uids):
+        tx.connection.execute(
+            update(messages)
+            .where(
+                messages.c.source_name == source_name, messages.c.folder == folder,
+                messages.c.uidvalidity == uidvalidity, messages.c.uid.in_(some),
+            )
+            .values(action=action, acted_at=tx.at, revision=tx.revision)
+        )  # fmt: skip
+
+
+def message_rows(connection: Connection, keys: Iterable[str]) -> list[Mapping[str, Any]]:
+    """Return the mails with these keys."""
+    found: list[Mapping[str, Any]] = []
+    for some in chunks(keys):
+        rows = connection.execute(select(messages).where(messages.c.message_key.in_(some))).mappings()
+        found += [dict(row) for row in rows]
+    return found
