@@ -1,0 +1,94 @@
+"""What it takes to reach a mailbox: where it is, who we are there, and how much patience and room it gets."""
+
+from __future__ import annotations
+
+import ipaddress
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from invoices.errors import ConfigurationError
+
+MEGABYTE = 1024 * 1024
+Security = Literal["tls", "starttls", "none"]
+
+
+class AccessToken(Protocol):
+    """Gives OAuth2 access tokens for one mailbox (see ``oauth``)."""
+
+    def current(self) -> str:
+        """Return a token that is still good as far as we know; raises ConfigurationError or TransientError."""
+
+    def discard(self, refused: str) -> None:
+        """Forget this token, because the server does not take it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A mailbox and its credential: either ``password`` or ``token``; messages call it by its ``name``.
+
+    ``security`` is ``tls`` from the first byte, ``starttls`` (or nothing at all), or ``none``, which is for this
+    machine only. ``ca_file`` holds the certificates to trust in place of the system's.
+    """
+
+    name: str
+    host: str
+    port: int
+    username: str
+    security: Security = "tls"
+    password: str | None = field(default=None, repr=False)
+    token: AccessToken | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+
+    def __str__(self) -> str:
+        return f"mailbox {self.name!r} ({self.username!r} at {self.host}:{self.port})"
+
+    def check(self) -> None:
+        """Raise ConfigurationError for what must not or cannot be used; nothing is sent."""
+        for what, text in (("host", self.host), ("username", self.username), ("password", self.password or "")):
+            checked(text, f"the {what} of {self}")
+        if (self.password is None) == (self.token is None):
+            raise ConfigurationError(f"{self}: give it a password or OAuth2, one of the two")
+        if not self.host or not self.username or self.password == "":
+            raise ConfigurationError(f"{self}: host, username and password must not be empty")
+        if self.security == "none" and not is_loopback(self.host):
+            raise ConfigurationError(
+                f"{self}: security = 'none' would send the password readable to everyone; it is for this machine only, "
+                "so use 'tls' or 'starttls'"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a server may take, in seconds, and how much it may send, in bytes.
+
+    ``silence`` is the time between two signs of life; ``command`` the time for a whole command, and each
+    ``slowest`` bytes that it asks for add one second to that.
+    """
+
+    connect: float = 15.0
+    silence: float = 60.0
+    command: float = 120.0
+    slowest: int = 64 * 1024
+    largest_message: int = 64 * MEGABYTE
+    largest_header: int = 256 * 1024
+    at_once: int = 8 * MEGABYTE
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, or an address, is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked(text: str, what: str) -> str:
+    """Return ``text``; raises ConfigurationError if it holds a control character, which could start a new command.
+
+    Source: reliability S-17 (CR, LF and NUL); the rest of them has no place in a name or a password either.
+    """
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise ConfigurationError(f"{what} holds a control character")
+    return text
