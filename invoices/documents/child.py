@@ -11,9 +11,10 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from invoices.documents.document_files import read_file
 from invoices.documents.outcomes import Reading, because
@@ -34,6 +35,15 @@ class Limits:
     seconds: float = 8.0
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is told in a line, the bytes that follow it, and whether this process should end then."""
+
+    told: dict[str, Any]
+    following: Sequence[bytes] = ()
+    is_last: bool = False
+
+
 def main() -> None:
     """Answer until the input ends."""
     limits = Limits(**json.loads(sys.argv[1]))
@@ -43,14 +53,31 @@ def main() -> None:
 
 
 def serve(read: Callable[[Path], Reading], answers: int, limits: Limits) -> None:
-    """Say ``ready``, then answer each question; one that ran out of memory or crashed a parser is the last."""
-    _write(answers, {"ready": True})
+    """Answer questions about paths; one that ran out of memory or crashed a parser is the last."""
+
+    def answer_to(question: dict[str, Any]) -> Answered:
+        reading, is_broken = answered(read, Path(question["path"]))
+        return Answered({"reading": reading.record()}, is_last=is_broken)
+
+    serve_questions(answer_to, answers, limits, _RETIRE_AFTER)
+
+
+def serve_questions(
+    answer_to: Callable[[dict[str, Any]], Answered], answers: int, limits: Limits, retire_after: int
+) -> None:
+    """Say ``ready``, then answer each question in time, until the input, the questions or the memory is used up.
+
+    ``answer_to`` may read what follows the question from ``sys.stdin.buffer``.
+    """
+    _write(answers, _line({"ready": True}))
     for count, question in enumerate(sys.stdin.buffer, start=1):
         _start_clocks(limits.seconds)
-        reading, broken = answered(read, Path(json.loads(question)["path"]))
+        answer = answer_to(json.loads(question))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        last = broken or count >= _RETIRE_AFTER or _resident() > _RETIRE_SHARE * limits.memory_bytes
-        _write(answers, {"reading": reading.record(), "last": last})
+        last = answer.is_last or count >= retire_after or _resident() > _RETIRE_SHARE * limits.memory_bytes
+        _write(answers, _line({**answer.told, "last": last}))
+        for following in answer.following:
+            _write(answers, following)
         if last:
             return
 
@@ -107,10 +134,19 @@ def _resident() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-def _write(descriptor: int, answer: dict[str, object]) -> None:
-    line = json.dumps(answer, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-    while line:
-        line = line[os.write(descriptor, line) :]
+def _line(told: dict[str, Any]) -> bytes:
+    return json.dumps(told, ensure_ascii=True, separators=(",", ":"), default=_fields).encode() + b"\n"
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return what is in a dataclass, without the copies that ``asdict`` makes."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""The process that opens untrusted containers: limited, without secrets or network; the bytes come and go by pipe.
+
+Run as ``python -I -m invoices.documents.unwrapping.child <limits as JSON>``. A question is the line ``{"length": …,
+"unpack_archives": …, "file_name": …}`` and that many bytes; the answer is a line with what was found and the length of
+each part, and the bytes of the parts one after another. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from invoices.documents.child import Answered, Limits, confine, private_answers, serve_questions
+from invoices.documents.outcomes import REASONS, shown
+from invoices.documents.sniffing import HEAD, media_type
+from invoices.documents.unwrapping.containers import unwrap
+from invoices.documents.unwrapping.parts import Found, Unwrapped
+
+_RETIRE_AFTER = 20_000  # containers: what opens them is Python and does not leak
+_LONGEST_REASON = 300
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    limits = Limits(**json.loads(sys.argv[1]))
+    answers = private_answers()
+    confine(limits)
+    serve_questions(answered, answers, limits, _RETIRE_AFTER)
+
+
+def answered(question: dict[str, Any]) -> Answered:
+    """Return what is in the container that follows the question, and whether this process should end after it."""
+    try:
+        content = sys.stdin.buffer.read(question["length"])
+        found, contents = _opened(content, question)
+        return Answered({"found": found, "lengths": [len(part) for part in contents]}, contents)
+    except MemoryError:
+        return _broken("reader_memory", REASONS["reader_memory"][1])
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is an answer about them
+        return _broken("reader_crashed", f"the reader failed with {type(error).__name__}: {error}")
+
+
+def _opened(content: bytes, question: dict[str, Any]) -> Found:
+    kind = media_type(content[:HEAD])
+    return unwrap(content, kind, file_name=question["file_name"], unpack_archives=question["unpack_archives"])
+
+
+def _broken(reason_code: str, reason: str) -> Answered:
+    found = Unwrapped(reason_code=reason_code, reason=shown(reason, _LONGEST_REASON))
+    return Answered({"found": found, "lengths": []}, is_last=True)
+
+
+if __name__ == "__main__":
+    main()
