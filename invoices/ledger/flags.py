@@ -24,7 +24,7 @@ class Flag(Protocol):
 
 
 def record_flags(tx: Transaction, document: str, flags: Iterable[Flag]) -> None:
-    """Write flags of a document as findings of severity info and of no candidate; those that are there stay as they are.
+    """Write flags of a document as findings of severity info and of no candidate; what is there stays as it is.
 
     Judging the document, also again, leaves them alone.
     """

@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from invoices.ledger.documents import Settled, chunks, known_among, settle
+from invoices.ledger.flags import record_flags
 from invoices.ledger.ledger import Transaction, next_numbers
 from invoices.ledger.tables import documents, messages, sightings
+from invoices.model import Flag
 
 _OF_THE_DOCUMENT = ("media_type", "byte_count", "settled", "flags")
 _UNREAD = Settled("waiting", "collected", "Collected; not read yet.")
@@ -41,7 +43,7 @@ class Sighting:
     entity: str | None = None
     cost_centre: str | None = None
     settled: Settled | None = None  # instead of being read, as long as no source shows the same bytes as a document
-    flags: Sequence[tuple[str, str]] = ()  # rule id and message of what is odd about it
+    flags: Sequence[Flag] = ()
 
 
 def record_sighting(tx: Transaction, sighting: Sighting) -> bool:
@@ -62,6 +64,8 @@ def record_sightings(tx: Transaction, shown: Sequence[Sighting]) -> int:
         rows = [_row(one) | {"seen_at": tx.at, "revision": tx.revision} for one in fresh.values()]
         tx.connection.execute(insert(sightings), rows)
     for one in shown:
+        if one.flags:
+            record_flags(tx, one.document_sha256, one.flags)
         if known.get(one.sighting_id, one.fingerprint) != one.fingerprint:  # touched: for readers nothing is different
             mine = sightings.c.sighting_id == one.sighting_id
             tx.connection.execute(update(sightings).where(mine).values(fingerprint=one.fingerprint))

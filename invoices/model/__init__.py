@@ -1,5 +1,6 @@
 """Invoice, lines, taxes, parties and identities: pure and frozen."""
 
+from invoices.model.flag import Flag
 from invoices.model.identities import (
     document_sha256,
     extraction_id,

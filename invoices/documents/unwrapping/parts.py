@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from invoices.model import LEFT_OUT
+from invoices.model import LEFT_OUT, Flag
 
 __all__ = ["LEFT_OUT", "Flag", "Found", "Header", "Part", "Unwrapped"]
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """Something odd that a person may want to know; ``rule_id`` as in docs/rules.md, the text may quote a document."""
-
-    rule_id: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +52,7 @@ class Unwrapped:
     reason_code: str | None = None
     reason: str | None = None
     hashes: Sequence[str] = ()  # SHA-256 of each part, once its bytes are kept
+    byte_counts: Sequence[int] = ()  # and their lengths
 
 
 Found = tuple[Unwrapped, Sequence[bytes]]  # and the bytes of each part, in their order
