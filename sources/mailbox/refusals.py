@@ -50,7 +50,7 @@ def of_failure(account: Account, asked: Asked, doing: str, error: Exception, ans
 
 def of_answer(account: Account, asked: Asked, doing: str, answer: Answer) -> InvoicesError:
     """Return our error for a refusal."""
-    said = " ".join(filter(None, [answer.status, answer.code and f"[{answer.code}]"])) + f" {answer.words!r}"
+    said = " ".join(filter(None, [answer.status, answer.code and f"[{answer.code}]", repr(_unveiled(account, answer))]))
     text = f"{account}: the server refused {doing}: {said}"
     if answer.code not in FOR_GOOD and (answer.code in TRY_LATER or BUSY.search(answer.words)):
         return TransientError(text, retry_after=_wait(answer.words))
@@ -93,6 +93,11 @@ def _of_broken_line(account: Account, doing: str, error: OSError) -> InvoicesErr
     if isinstance(error, PermissionError):
         return ConfigurationError(f"{account}: that name does not lead to this machine; use 'tls' or 'starttls'")
     return TransientError(f"{account}: the line broke while {doing} ({type(error).__name__})")
+
+
+def _unveiled(account: Account, answer: Answer) -> str:
+    """Return the server's words without the password, which some repeat."""
+    return answer.words.replace(account.password, "[hidden]") if account.password else answer.words
 
 
 def _wait(words: str) -> float | None:
