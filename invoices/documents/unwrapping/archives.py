@@ -104,14 +104,13 @@ def _span(content: bytes, entry: zipfile.ZipInfo) -> tuple[int, int]:
 
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Return the content of an entry, never more than one byte past the size it states."""
-    pieces, size = [], 0
+    content = io.BytesIO()  # gives its bytes away without a second copy of them
     with archive.open(entry) as file:
-        while size <= entry.file_size and (piece := file.read(min(_READ_SIZE, entry.file_size + 1 - size))):
-            pieces.append(piece)
-            size += len(piece)
-    if size != entry.file_size:
+        while piece := file.read(min(_READ_SIZE, entry.file_size + 1 - content.tell())):
+            content.write(piece)
+    if content.tell() != entry.file_size:
         raise zipfile.BadZipFile(f"{shown(entry.filename)!r} does not have the size it states")
-    return b"".join(pieces)
+    return content.getvalue()
 
 
 def _part(section: str, entry: zipfile.ZipInfo, content: bytes) -> Part:

@@ -48,7 +48,7 @@ def _binary(content: bytes) -> bytes:
     """Return the bytes of PEM and base64, everything else as it is."""
     if content[:1] == b"\x30":
         return content
-    return base64.b64decode(b"".join(_ARMOUR.sub(b"", content).split()))
+    return base64.b64decode(_ARMOUR.sub(b"", content))  # passes over white space
 
 
 def _signed_content(cursor: Cursor) -> bytes:
