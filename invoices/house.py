@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 
@@ -17,6 +18,8 @@ from invoices.clients.smartbills_io import SmartBillsIo
 from invoices.clients.transport import make_session
 from invoices.documents.reading import Limits, Readers
 from invoices.documents.store import DocumentStore
+from invoices.documents.unwrapping.unwrapping import LIMITS as UNWRAPPING
+from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.errors import ConfigurationError
 from invoices.extraction.asking import Asking
 from invoices.extraction.patience.buckets import Buckets
@@ -94,6 +97,16 @@ class House:
         readers = Readers(workers=reading.workers, limits=limits)
         self._closing.callback(readers.close)
         return readers
+
+    @cached_property
+    def unwrappers(self) -> Unwrappers:
+        """The processes in which mails and archives are opened."""
+        reading = self.settings.reading
+        largest = max([reading.megabytes, *(mailbox.megabytes for mailbox in self.settings.mailboxes)])
+        limits = replace(UNWRAPPING, max_bytes=largest * 1024 * 1024)
+        unwrappers = Unwrappers(reading.workers, limits, self.settings.intake.unpack_archives)
+        self._closing.callback(unwrappers.close)
+        return unwrappers
 
     @cached_property
     def worker(self) -> Worker:

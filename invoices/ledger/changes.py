@@ -14,6 +14,7 @@ WATERMARK = "loaded_revision"
 LOADABLE: Mapping[str, Table] = {
     "documents": tables.documents,
     "sightings": tables.sightings,
+    "messages": tables.messages,
     "extractions": tables.extractions,
     "candidates": tables.candidates,
     "findings": tables.findings,

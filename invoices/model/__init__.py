@@ -15,6 +15,7 @@ from invoices.model.left_out import LEFT_OUT
 __all__ = [
     "LEFT_OUT",
     "Direction",
+    "Flag",
     "Invoice",
     "Kind",
     "Line",

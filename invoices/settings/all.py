@@ -205,6 +205,29 @@ class Settings(BaseSettings):
         inbox = Folder(name=self.inbox.name, url=str(self.inbox_directory), settle_seconds=self.inbox.settle_seconds)
         return (*self.mailboxes, *self.folders, inbox)
 
+    def only(self, source_name: str) -> Self:
+        """Return the settings with this source alone.
+
+        Raises:
+            ConfigurationError: there is none of that name.
+        """
+        if source_name not in [source.name for source in self.sources]:
+            names = ", ".join(repr(source.name) for source in self.sources)
+            raise ConfigurationError(f"there is no source {source_name!r}; there are {names}")
+        inbox = self.inbox if source_name == self.inbox.name else self.inbox.model_copy(update={"path": None})
+        return self.model_copy(
+            update={
+                "mailboxes": tuple(one for one in self.mailboxes if one.name == source_name),
+                "folders": tuple(one for one in self.folders if one.name == source_name),
+                "inbox": inbox,
+            }
+        )
+
+    @property
+    def secrets_directory(self) -> Path:
+        """Where tokens are kept that a sign-in service has renewed."""
+        return self.home / "secrets"
+
     @property
     def effective_ledger_url(self) -> str:
         """The ledger's SQLAlchemy URL; it may hold a password, so it is never printed."""

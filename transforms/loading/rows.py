@@ -124,7 +124,17 @@ TABLES: tuple[LoadTable, ...] = (
         "raw", "sightings", "sightings", ("sighting_id",),
         _schema(
             sighting_id=TEXT, document_sha256=TEXT, source_name=TEXT, source_kind=TEXT, location=TEXT, file_name=TEXT,
-            sender=TEXT, subject=TEXT, message_id=TEXT, received_at=INSTANT, seen_at=INSTANT,
+            sender=TEXT, subject=TEXT, message_id=TEXT, received_at=INSTANT, seen_at=INSTANT, message_key=TEXT,
+            section=TEXT, declared_type=TEXT, original_sender=TEXT, left_out=TEXT, entity=TEXT, cost_centre=TEXT,
+        ), _as_is,
+    ),
+    LoadTable(
+        "raw", "messages", "messages", ("message_key",),
+        _schema(
+            message_key=TEXT, source_name=TEXT, folder=TEXT, uidvalidity=INTEGER, uid=INTEGER, content_sha256=TEXT,
+            message_id=TEXT, sender=TEXT, reply_to=TEXT, subject=TEXT, received_at=INSTANT, byte_count=INTEGER,
+            authentication=TEXT, outcome=TEXT, reason=TEXT, document_count=INTEGER, left_out=TEXT, action=TEXT,
+            acted_at=INSTANT, seen_at=INSTANT,
         ), _as_is,
     ),
     LoadTable(

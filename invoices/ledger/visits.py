@@ -1,0 +1,35 @@
+"""Visits: when each source was last looked at, and whether that went well."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from invoices.ledger.ledger import Transaction
+from invoices.ledger.tables import source_visits
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The last look at a source; ``problem`` is why it did not go well."""
+
+    source_name: str
+    visited_at: dt.datetime
+    succeeded_at: dt.datetime | None
+    problem: str | None
+
+
+def record_visit(tx: Transaction, source_name: str, problem: str | None = None) -> None:
+    """Write that a source was looked at just now, and why it did not go well."""
+    values = {"visited_at": tx.at, "problem": problem} | ({} if problem else {"succeeded_at": tx.at})
+    mine = source_visits.c.source_name == source_name
+    if tx.connection.execute(update(source_visits).where(mine).values(**values)).rowcount == 0:
+        tx.connection.execute(insert(source_visits).values(source_name=source_name, **values))
+
+
+def visits(connection: Connection) -> dict[str, Visit]:
+    """Return the last look at each source."""
+    rows = connection.execute(select(*(source_visits.c[name] for name in Visit.__slots__)))
+    return {row.source_name: Visit(*row) for row in rows}
