@@ -84,7 +84,7 @@ class GuardedLine(imaplib.IMAP4):
     def readline(self) -> bytes:
         """Return a line with its end."""
         line: bytes = self.file.readline(min(LONGEST_LINE, self._allowance) + 1)  # type: ignore[assignment]  # as above
-        self._spend(len(line) + _COST_OF_A_LINE)
+        self._spend(len(line) + _COST_OF_A_LINE, LONGEST_LINE)
         self.last = line
         return line
 
@@ -94,8 +94,8 @@ class GuardedLine(imaplib.IMAP4):
             raise ConfigurationError(f"{self._account}: a line break in what was to be sent; nothing was sent")
         super().send(data)
 
-    def _spend(self, size: int) -> None:
-        if size > self._allowance:
+    def _spend(self, size: int, most: int | None = None) -> None:
+        if size > (self._allowance if most is None else min(self._allowance, most)):
             raise ContractError(f"{self._account}: the server sends more than anybody asked for")
         self._allowance -= size
 

@@ -16,7 +16,7 @@ def make_certificates(folder: Path) -> None:
     """Write ``ca.pem``, and ``server.pem`` with ``server.key`` for this machine's loopback, into a folder."""
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("tests", "tests", authority_key, authority_key)
-    server = _certificate("localhost", "tests", server_key, authority_key)
+    server = _certificate("server", "tests", server_key, authority_key)
     (folder / "ca.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     (folder / "server.pem").write_bytes(server.public_bytes(serialization.Encoding.PEM))
     key = server_key.private_bytes(
@@ -36,7 +36,7 @@ def _certificate(
 ) -> x509.Certificate:
     is_authority = subject == issuer
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     builder = (
         x509.CertificateBuilder()
         .subject_name(_common_name(subject))

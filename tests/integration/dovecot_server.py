@@ -82,7 +82,7 @@ namespace inbox {{
 {extra}
 passdb {{
   driver = passwd-file
-  args = scheme=PLAIN username_format=%u {folder}/users
+  args = scheme=PLAIN username_format=%u {folder}/users/%u
 }}
 """
 
@@ -97,7 +97,7 @@ class Account:
 
     @property
     def host(self) -> str:
-        """Where the server is; its certificate is for this name and for ``localhost``."""
+        """Where the server is; its certificate is for this address alone, not for ``localhost``."""
         return self.server.host
 
     @property
@@ -196,11 +196,12 @@ class DovecotServer:
         """What the server has written down so far."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def account(self, name: str = "") -> Account:
-        """Make a user, with a new name of ours unless one is given, and return it."""
-        account = Account(self, name or f"user{next(self.numbers)}@example.org", f"sesame-{next(self.numbers)}")
-        with (self.folder / "users").open("a") as users:
-            users.write(f"{account.username}:{account.password}\n")
+    def account(self, name: str = "", password: str = "") -> Account:
+        """Make a user, with a name and a password of ours unless they are given, and return it."""
+        number = next(self.numbers)
+        account = Account(self, name or f"user{number}@example.org", password or f"sesame-{number}")
+        place = self.folder / "users" / account.username  # of its own: the server looks at a file once a second only
+        place.write_text(f"{account.username}:{account.password}\n")
         account.create_folder("INBOX")
         return account
 
@@ -246,9 +247,8 @@ def running(place: Path, extra: str = "") -> Iterator[DovecotServer]:
 def _make(folder: Path, extra: str) -> DovecotServer:
     user, group = _owner()
     server = DovecotServer(folder, _free_port(), _free_port(), user)
-    for name in ("run", "state", "mail"):
+    for name in ("run", "state", "mail", "users"):
         (folder / name).mkdir()
-    (folder / "users").touch()
     server.hand_over(folder / "mail")
     make_certificates(folder)
     text = CONFIGURATION.format(

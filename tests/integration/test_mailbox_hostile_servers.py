@@ -1,0 +1,251 @@
+"""Servers that lie, throttle, drip, flood, downgrade or hang up: a session ends with one of our errors, and soon."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from invoices.errors import AccountError, ConfigurationError, ContractError, InvoicesError, TransientError
+from sources.mailbox.account import Account, Limits, Security
+from sources.mailbox.connection import Session, open_session
+from tests.integration.dovecot_server import DovecotServer
+from tests.integration.scripted_imap import CuttingProxy, ScriptedImap
+
+MEGABYTE = 1024 * 1024
+IMPATIENT = Limits(command=0.5, silence=20.0, largest_message=MEGABYTE)
+
+
+def account_at(port: int, security: Security = "none") -> Account:
+    return Account("office", "127.0.0.1", port, "me@example.org", security, "sesame-9")
+
+
+def told(server: ScriptedImap, use: Callable[[Session], object], limits: Limits = IMPATIENT) -> InvoicesError:
+    """Return the error that using a session with this server ends in."""
+
+    def run() -> None:
+        with open_session(account_at(server.port), limits) as session:
+            session.select("INBOX")
+            use(session)
+
+    with server, pytest.raises(InvoicesError) as error:
+        run()
+    assert "sesame-9" not in str(error.value)
+    return error.value
+
+
+def everything(session: Session) -> object:
+    return list(session.bodies(session.all_uids()))
+
+
+def says(command: str, line: bytes) -> ScriptedImap:
+    return ScriptedImap(**{command: line})
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (b"NO [LIMIT] slow down", TransientError),
+        (b"NO [UNAVAILABLE] backend", TransientError),
+        (b"NO [INUSE] locked", TransientError),
+        (b"NO [THROTTLED] busy", TransientError),
+        (b"NO [ALERT] Too many simultaneous connections. (Failure)", TransientError),
+        (b"NO [ALERT] Account exceeded command or bandwidth limits. (Failure)", TransientError),
+        (b"NO [UNAVAILABLE] Temporary authentication failure.", TransientError),
+        (b"NO [AUTHENTICATIONFAILED] Invalid credentials, try again", AccountError),
+        (b"NO LOGIN failed.", AccountError),
+        (b"NO [ALERT] Application-specific password required", AccountError),
+        (b"BAD what is that", ContractError),
+    ],
+)
+def test_a_refused_login_is_told_apart_from_a_busy_server_and_never_repeated(words: bytes, kind: type) -> None:
+    server = says("AUTHENTICATE", b"{tag} " + words + b"\r\n")
+    assert type(told(server, everything)) is kind
+    assert sum(b"AUTHENTICATE" in line for line in server.seen) == 1
+
+
+def test_a_server_that_names_its_wait_is_heard() -> None:
+    words = b"{tag} BAD Request is throttled. Suggested Backoff Time: 92415 milliseconds\r\n"
+    error = told(says("SEARCH", words), everything)
+    assert isinstance(error, TransientError)
+    assert error.retry_after == pytest.approx(92.415)
+
+
+@pytest.mark.parametrize("greeting", [b"* BYE too busy\r\n", b"", b"* OK"])
+def test_a_server_that_hangs_up_at_once_is_tried_later(greeting: bytes) -> None:
+    server = ScriptedImap(greeting)
+    if not greeting.endswith(b"\n"):
+        server.serve = lambda line: line.sendall(greeting)  # type: ignore[method-assign]  # and closes
+    assert isinstance(told(server, everything), TransientError)
+
+
+@pytest.mark.parametrize("command", ["SELECT", "SEARCH", "FETCH", "STORE"])
+def test_a_goodbye_in_the_middle_is_tried_later(command: str) -> None:
+    known = {
+        "SEARCH": b"* SEARCH 1\r\n{tag} OK done\r\n",
+        "FETCH": b"* 1 FETCH (UID 1 RFC822.SIZE 3)\r\n{tag} OK done\r\n",
+    }
+    server = ScriptedImap(**{**known, command: b"* BYE going down\r\n"})
+    error = told(server, lambda session: (everything(session), session.mark_seen([1])))
+    assert isinstance(error, TransientError)
+    assert "going down" in str(error)
+
+
+def test_nobody_logs_in_where_the_server_says_it_is_done_already() -> None:
+    server = ScriptedImap(b"* PREAUTH welcome\r\n")
+    assert isinstance(told(server, everything), ContractError)
+    assert not any(b"SELECT" in line for line in server.seen)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        {
+            "CAPABILITY": b"* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN\r\n{tag} OK done\r\n",
+            "STARTTLS": b"{tag} NO not now\r\n",
+        },
+        {
+            "CAPABILITY": b"* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN\r\n{tag} OK done\r\n",
+            "STARTTLS": b"{tag} BAD\r\n",
+        },
+        {
+            "CAPABILITY": b"* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN\r\n{tag} OK done\r\n",
+            "STARTTLS": b"{tag} OK done\r\n* OK\r\n",
+        },
+    ],
+)
+def test_without_starttls_no_credential_is_sent(answers: dict[str, bytes]) -> None:
+    server = ScriptedImap(**answers)
+    with server, pytest.raises(InvoicesError), open_session(account_at(server.port, "starttls"), IMPATIENT):
+        pass
+    assert not any(b"AUTHENTICATE" in line or b"LOGIN" in line for line in server.seen)
+
+
+def test_a_server_that_takes_no_password_gets_none() -> None:
+    server = says("CAPABILITY", b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n{tag} OK done\r\n")
+    assert isinstance(told(server, everything), ConfigurationError)
+    assert not any(b"LOGIN " in line for line in server.seen)
+
+
+def test_plain_text_is_for_this_machine_alone() -> None:
+    with (
+        pytest.raises(ConfigurationError, match="this machine only"),
+        open_session(replace(account_at(1), host="imap.example.org")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("drips", ["AUTHENTICATE", "SELECT", "SEARCH", "FETCH"])
+def test_a_server_that_drips_is_cut_at_the_deadline(drips: str) -> None:
+    server = ScriptedImap(drips=drips, SEARCH=b"* SEARCH 1\r\n{tag} OK done\r\n")
+    assert isinstance(told(server, everything), TransientError)
+
+
+FLOODS = {
+    "a literal larger than any message": ("FETCH", b"* 1 FETCH (UID 1 RFC822.SIZE 9 BODY[] {4000000000}\r\n"),
+    "a line without an end": ("SEARCH", b"* SEARCH " + b"1 " * (9 * MEGABYTE)),
+    "unasked lines for ever": ("SEARCH", b"* 1 EXISTS\r\n" * 125_000),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_server_that_floods_is_not_read_to_the_end(flood: str) -> None:
+    command, line = FLOODS[flood]
+    server = ScriptedImap(**{"SEARCH": b"* SEARCH 1\r\n{tag} OK done\r\n", command: line})
+    error = told(server, everything, replace(IMPATIENT, command=60.0))
+    assert isinstance(error, ContractError)
+    assert "more than anybody asked for" in str(error)
+
+
+NONSENSE = {
+    "no UIDVALIDITY": ("SELECT", b"* 3 EXISTS\r\n{tag} OK [READ-WRITE] done\r\n"),
+    "not a number": ("SEARCH", b"* SEARCH one two\r\n{tag} OK done\r\n"),
+    "a UID that cannot be": ("SEARCH", b"* SEARCH 99999999999\r\n{tag} OK done\r\n"),
+    "not IMAP": ("SEARCH", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "a tag never used": ("SEARCH", b"XYZ9 OK\r\n"),
+    "an open bracket": ("FETCH", b"* 1 FETCH (UID 1\r\n{tag} OK done\r\n"),
+    "a size that is a word": ("FETCH", b"* 1 FETCH (UID 1 RFC822.SIZE large)\r\n{tag} OK done\r\n"),
+    "brackets in brackets": ("FETCH", b"* 1 FETCH " + b"(" * 50_000 + b"\r\n{tag} OK done\r\n"),
+    "a body that is a list": ("FETCH", b"* 1 FETCH (UID 1 RFC822.SIZE 3 BODY[] (1 2))\r\n{tag} OK done\r\n"),
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_nonsense_stops_the_source(nonsense: str) -> None:
+    command, line = NONSENSE[nonsense]
+    server = ScriptedImap(**{"SEARCH": b"* SEARCH 1\r\n{tag} OK done\r\n", command: line})
+    assert isinstance(told(server, everything, replace(IMPATIENT, command=60.0)), ContractError)
+
+
+def test_a_range_of_all_numbers_is_not_believed() -> None:
+    esearch = b"{tag} OK [CAPABILITY IMAP4rev1 ESEARCH] welcome\r\n"
+    server = ScriptedImap(AUTHENTICATE=esearch, SEARCH=b'* ESEARCH (TAG "x") UID ALL 1:4294967295\r\n{tag} OK done\r\n')
+    assert "more messages than the folder holds (3)" in str(told(server, everything))
+
+
+def test_what_a_server_tells_about_other_messages_is_not_taken_for_an_answer() -> None:
+    fetch = (
+        b"* 2 FETCH (UID 2 RFC822.SIZE 3 BODY[] {3}\r\nold)\r\n* 1 FETCH (UID 1 RFC822.SIZE 3 BODY[] {3}\r\nnew)\r\n"
+    )
+    with ScriptedImap(FETCH=fetch + b"{tag} OK done\r\n") as server, open_session(account_at(server.port)) as session:
+        session.examine("INBOX")
+        assert list(session.bodies([1])) == [(1, b"new")]
+
+
+@pytest.mark.parametrize("sign", ["\r", "\n", "\0", "\r\nA1 DELETE INBOX"])
+def test_no_argument_starts_a_command(sign: str) -> None:
+    for changed in (
+        replace(account_at(1), username=f"me{sign}"), replace(account_at(1), password=f"x{sign}"),
+        replace(account_at(1), host=f"localhost{sign}"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigurationError, match="control character"), open_session(changed):
+            pass
+    with ScriptedImap() as server, open_session(account_at(server.port)) as session:
+        session.select("INBOX")
+        for use in (session.examine, lambda text: session.move([1], text), lambda text: session.flag([1], text)):
+            with pytest.raises(ConfigurationError):
+                use(f"Done{sign}")
+        with pytest.raises(ConfigurationError, match="nothing was sent"):
+            session._client.line.uid("STORE", "1", f"+FLAGS{sign}", "(x)")
+        assert not any(b"DELETE" in line for line in server.seen)
+
+
+CUTS = {
+    "the greeting": lambda _sent, received: bool(received),
+    "LOGIN": lambda sent, _received: b"AUTHENTICATE" in sent,
+    "SELECT": lambda sent, _received: b"SELECT" in sent,
+    "SEARCH": lambda sent, _received: b"SEARCH" in sent,
+    "a literal": lambda _sent, received: re.search(rb"BODY\[\] \{\d+\}\r\n", received) is not None,
+    "STORE": lambda sent, _received: b"STORE" in sent,
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("goes_silent", [False, True])
+def test_a_line_that_breaks_gives_no_half_message(dovecot: DovecotServer, cut: str, goes_silent: bool) -> None:
+    user = dovecot.account()
+    user.deliver(b"Subject: 1\r\n\r\n" + b"x" * 300_000)
+    taken: list[tuple[int, bytes]] = []
+
+    def run(port: int) -> None:
+        account = Account("office", "127.0.0.1", port, user.username, "none", user.password)
+        with open_session(account, replace(IMPATIENT, slowest=MEGABYTE)) as session:
+            session.select("INBOX")
+            taken.extend(session.bodies(session.all_uids()))
+            session.mark_seen([1])
+
+    with CuttingProxy(user.port, CUTS[cut], goes_silent=goes_silent) as proxy, pytest.raises(TransientError):
+        run(proxy.port)
+    assert [len(content) for _, content in taken] == ([300_014] if cut == "STORE" else [])
+
+
+def test_a_session_that_broke_is_over() -> None:
+    with ScriptedImap(SEARCH=b"* BYE\r\n") as server, open_session(account_at(server.port)) as session:
+        session.select("INBOX")
+        for _ in range(2):
+            with pytest.raises(TransientError):
+                session.all_uids()
+        assert sum(b"SEARCH" in line for line in server.seen) == 1
