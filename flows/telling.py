@@ -6,6 +6,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+from flows.quiet import Quiet, quiet
 from invoices.documents.outcomes import shown
 from invoices.house import House
 from invoices.ledger.batches import export_counts
@@ -48,6 +49,7 @@ def outcome(house: House, report: Report) -> dict[str, Any]:
         "seconds_by_stage": {name: round(seconds, 3) for name, seconds in report.seconds.items()},
         "rows_loaded": report.rows_loaded,
         "rehearsal": house.rehearses,
+        "quiet": now["quiet"],
         "problems": report.problems,
         "remarks": report.remarks,
     }
@@ -75,6 +77,7 @@ def standing(house: House) -> dict[str, Any]:
             "failed": by_status["failed"],
         },
         "exports": exports,
+        "quiet": [one.record() for one in gone_quiet(house)],
     }
 
 
@@ -82,7 +85,7 @@ def summary(house: House, report: Report | None) -> str:
     """Return the summary for a person; ``report`` is what this run did, None for a mere look."""
     parts = [
         _opening(house, report), _documents(house), _money(house), _receipts(house, report), _exports(house, report),
-        _remarks(report), _next_steps(house),
+        _remarks(report), _quiet(house), _next_steps(house),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part)
 
@@ -165,6 +168,18 @@ def _remarks(report: Report | None) -> str:
     told = report.remarks[:10] if report else []
     more = [f"  … and {len(report.remarks) - 10} more"] if report and len(report.remarks) > 10 else []
     return "\n".join(["Noticed", *(f"  {shown(remark, LONGEST_SENTENCE)}" for remark in told), *more]) if told else ""
+
+
+def _quiet(house: House) -> str:
+    found = gone_quiet(house)
+    more = [f"  … and {len(found) - 10} more: marts.arrival_rhythm"] if len(found) > 10 else []
+    return "\n".join(["Gone quiet", *(f"  {one}" for one in found[:10]), *more]) if found else ""
+
+
+def gone_quiet(house: House) -> list[Quiet]:
+    """Return the sources and suppliers of which nothing came for unusually long."""
+    settings = house.settings
+    return quiet(settings.warehouse_directory, house.ledger.now().date(), settings.intake.quiet_factor)
 
 
 def _next_steps(house: House) -> str:

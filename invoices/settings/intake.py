@@ -191,7 +191,7 @@ class Intake(Part):
 
     unpack_archives: bool = Field(True, description="whether ZIP files are opened, within limits")
     quiet_factor: float = Field(
-        3.0, ge=1, description="a source or supplier is told to be quiet after so many times its usual pause"
+        2.0, ge=1, description="a source or supplier is told to be quiet after so many times its usual pause"
     )
 
 
