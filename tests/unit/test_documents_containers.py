@@ -148,6 +148,18 @@ def test_one_budget_holds_over_all_that_is_inside() -> None:
     assert len(opened(content)[0].parts) == 6
 
 
+def test_many_files_full_of_structures_share_one_limit_too() -> None:
+    flood = tnef(attachment(b"a", b""), *[b"\2\2\x90\6\0\0\0\0\0\0\0"] * 900)
+    files = [(f"{n}.dat", flood) for n in range(4)]
+    found = opened(archive(*files), budget=Budget(elements=2000))
+    assert [part.left_out for part in found[0].parts if "/" not in part.section] == [
+        "container",
+        "container",
+        None,
+        None,
+    ]
+
+
 def test_archives_stay_closed_where_they_are_switched_off() -> None:
     made = archive(("a.xml", INVOICE))
     assert opened(made, unpack_archives=False)[0].reason_code == "unsupported_type"

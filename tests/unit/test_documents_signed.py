@@ -116,6 +116,19 @@ def test_broken_and_hostile_encodings_are_said_to_be_broken(content: bytes) -> N
     assert refusal(content) in {"damaged_signed", "unsupported_type"}
 
 
+@pytest.mark.parametrize(
+    "flood", [b"\x24\x80" + b"\4\1x" * 200_001 + b"\0\0", b"\x24\x80" + b"\4\0" * 200_001 + b"\0\0"]
+)
+def test_more_pieces_than_a_program_makes_are_refused(flood: bytes) -> None:
+    with pytest.raises(DocumentError, match="200,000 elements"):
+        open_signed(signed(flood))
+
+
+def test_more_levels_of_pieces_than_a_program_makes_are_refused() -> None:
+    with pytest.raises(DocumentError, match="64 levels"):
+        open_signed(signed(b"\x24\x80" * 65))
+
+
 def test_what_is_inside_counts_against_the_budget() -> None:
     assert refusal(DER, Budget(unpacked_bytes=10)) == "archive_limits"
     assert refusal(DER, Budget(parts=0)) == "archive_limits"

@@ -112,6 +112,22 @@ def test_a_fault_in_one_attachment_is_not_one_in_the_next() -> None:
     assert (found.reason_code, contents) == ("damaged_tnef", [INVOICE, b"hello"])
 
 
+@pytest.mark.parametrize(
+    "flood",
+    [
+        attribute(2, 0x9002, b"") * 100_001,
+        attribute(2, 0x9005, struct.pack("<L", 0xFFFFFFFF) + struct.pack("<HHL", UNICODE, 0x3707, 0) * 100_001),
+        attribute(2, 0x9005, struct.pack("<LHHL", 1, 0x1003, 1, 0xFFFFFFFF) + bytes(400_004)),
+        attribute(2, 0x9005, struct.pack("<L", 30_000) + struct.pack("<HHL", 3, 1, 0) * 30_000) * 4,
+    ],
+    ids=["attributes", "properties", "values", "lists"],
+)
+def test_more_values_than_a_mail_program_writes_end_the_reading(flood: bytes) -> None:
+    found, contents = open_tnef(tnef(attachment(b"a.xml", INVOICE), flood))
+    assert contents == [INVOICE]
+    assert "more than 100,000 elements" in str(found.reason)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x78\x9f\x3e\x22", b"no such thing at all", WHOLE[:12]])
 def test_nothing_whole_is_nothing_kept(content: bytes) -> None:
     found, contents = open_tnef(content)

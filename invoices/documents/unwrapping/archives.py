@@ -53,8 +53,10 @@ def open_archive(content: bytes, section: str = "", budget: Budget | None = None
 
 
 def _opened(content: bytes, section: str, budget: Budget) -> Found:
-    if content.count(_DIRECTORY_ENTRY) > _MAX_SIGNATURES:
+    signatures = content.count(_DIRECTORY_ENTRY)
+    if signatures > _MAX_SIGNATURES:
         raise beyond(f"more than {MAX_ENTRIES} entries")
+    budget.take_elements(signatures)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
         _check_directory(entries, budget)

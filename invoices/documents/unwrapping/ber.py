@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from invoices.documents.unwrapping.budget import Count
+
 SEQUENCE = 0x30
 OBJECT_IDENTIFIER = 0x06
 EXPLICIT_0 = 0xA0
@@ -15,11 +17,12 @@ class Damaged(ValueError):
 
 
 class Cursor:
-    """Reads elements one after the other from ``data``; every method raises ``Damaged`` where the bytes are others."""
+    """Reads elements one after the other, each of them ``counted``; raises ``Damaged`` where the bytes are others."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, counted: Count) -> None:
         self._data = data
         self._at = 0
+        self._counted = counted
 
     def peek(self) -> int:
         """Return the tag of the next element, 0 at the end."""
@@ -84,6 +87,7 @@ class Cursor:
 
     def _header(self) -> tuple[int, int | None]:
         """Return the tag and the length of the next element; no length where its end is marked instead."""
+        self._counted.one()
         tag, length = self._bytes(2)
         if tag & 0x1F == 0x1F:
             raise Damaged("a tag of several bytes")

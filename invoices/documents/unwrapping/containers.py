@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from invoices.documents.outcomes import shown
 from invoices.documents.unwrapping.archives import open_archive
-from invoices.documents.unwrapping.budget import MAX_ARCHIVES, MAX_DEPTH, Budget, beyond
+from invoices.documents.unwrapping.budget import MAX_ARCHIVES, MAX_DEPTH, MAX_PARTS, Budget, beyond
 from invoices.documents.unwrapping.parts import LEFT_OUT, Flag, Found, Header, Part, Unwrapped
 from invoices.documents.unwrapping.signed import open_signed
 from invoices.documents.unwrapping.tnef import open_tnef
@@ -91,6 +91,8 @@ class _Opening:
     def _check_depth(self, container: Part, around: Sequence[str]) -> None:
         if container.media_type == ARCHIVE and around.count(ARCHIVE) >= MAX_ARCHIVES:
             raise beyond(f"more than {MAX_ARCHIVES} archives within each other")
+        if not self.budget.parts:
+            raise beyond(f"more than {MAX_PARTS} parts in one container")
         if len(around) >= MAX_DEPTH:
             raise beyond(f"more than {MAX_DEPTH} containers within each other")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from invoices.documents.unwrapping.budget import Count
+
 _WIDTHS = {  # of values of a fixed size, as they are stored: padded to four bytes
     0x0002: 4, 0x0003: 4, 0x0004: 4, 0x000A: 4, 0x000B: 4,
     0x0005: 8, 0x0006: 8, 0x0007: 8, 0x0014: 8, 0x0040: 8, 0x0048: 16,
@@ -55,10 +57,14 @@ class Bytes:
         return self._data[self.at : self.at + count]
 
 
-def properties(data: bytes) -> Iterator[Property]:
-    """Yield each value of each property; raises ``Damaged`` where the list breaks off, after what is before it."""
+def properties(data: bytes, counted: Count) -> Iterator[Property]:
+    """Yield each value of each property; raises ``Damaged`` where the list breaks off, after what is before it.
+
+    Each property and each value is ``counted``.
+    """
     source = Bytes(data)
-    for _ in range(source.number(4)):  # each takes bytes, so a wild count ends with them
+    for _ in range(source.number(4)):
+        counted.one()
         kind, number = source.number(2), source.number(2)
         if number >= _NAMED:
             _skip_name(source)
@@ -67,6 +73,7 @@ def properties(data: bytes) -> Iterator[Property]:
         if kind not in _VARIABLE and kind not in _WIDTHS:
             raise Damaged(f"a value of the unknown type {kind:#06x}")
         for _ in range(count):
+            counted.one()
             value = _padded(source, source.number(4)) if kind in _VARIABLE else source.take(_WIDTHS[kind])
             yield Property(number, kind, value)
 

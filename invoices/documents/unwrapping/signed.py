@@ -8,7 +8,7 @@ import re
 
 from invoices.documents.sniffing import media_type
 from invoices.documents.unwrapping.ber import EXPLICIT_0, OBJECT_IDENTIFIER, SEQUENCE, Cursor, Damaged
-from invoices.documents.unwrapping.budget import Budget
+from invoices.documents.unwrapping.budget import Budget, Count
 from invoices.documents.unwrapping.parts import Found, Part, Unwrapped
 from invoices.errors import DocumentError
 
@@ -22,6 +22,7 @@ _ENCRYPTED = {
 }
 _ARMOUR = re.compile(rb"-----(?:BEGIN|END)[^-\r\n]{0,40}-----")
 _SIGNED_NAME = re.compile(r"(?i)\.(?:p7m|p7s|p7b|p7c|p7|tsd)$")
+_MAX_ELEMENTS = 200_000  # programs sign in pieces of 1,000 bytes and more
 _MAIL_PROGRAMS_NAME = "smime"  # what mail programs call it, whatever is in it
 
 
@@ -30,12 +31,12 @@ def open_signed(content: bytes, section: str = "", budget: Budget | None = None,
 
     ``content`` is DER, BER with lengths left open and contents in pieces, PEM, or bare base64. Raises
     ``DocumentError``: ``encrypted``, ``signature`` (only a signature: what it signs is another file),
-    ``unsupported_type`` (another content than signed data), ``damaged_signed``, or ``archive_limits`` where the budget
-    is used up.
+    ``unsupported_type`` (another content than signed data), ``damaged_signed``, or ``archive_limits``: a content in
+    absurdly many pieces, or the budget is used up.
     """
     budget = budget or Budget()
     try:
-        inside = _signed_content(Cursor(_binary(content)))
+        inside = _signed_content(Cursor(_binary(content), Count(budget, _MAX_ELEMENTS)))
     except (Damaged, binascii.Error) as error:
         raise DocumentError(f"the signed file is broken: {error}", reason_code="damaged_signed") from error
     budget.take_bytes(len(inside))

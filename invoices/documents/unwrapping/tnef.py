@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from invoices.documents.sniffing import media_type
 from invoices.documents.unwrapping import mapi
-from invoices.documents.unwrapping.budget import Budget
+from invoices.documents.unwrapping.budget import Budget, Count
 from invoices.documents.unwrapping.mapi import Bytes, Damaged, Property
 from invoices.documents.unwrapping.parts import Found, Part, Unwrapped
+from invoices.errors import DocumentError
 
 _SIGNATURE = 0x223E9F78
 _MESSAGE, _ATTACHMENT = 1, 2  # levels, MS-OXTNEF 2.1.3.1
@@ -20,6 +21,7 @@ _ATTACHED_DATA, _LONG_NAME, _SHORT_NAME, _DISPLAY_NAME = 0x3701, 0x3707, 0x3704,
 _BODIES = {0x1000, 0x1009, 0x1013}  # as text, as RTF, as HTML
 _INTERFACE = 16  # bytes before an object that say what it is
 _LONGEST_NAME = 255
+_MAX_VALUES = 100_000
 
 
 @dataclass(slots=True)
@@ -35,6 +37,7 @@ class _Attachment:
 
 @dataclass(slots=True)
 class _Message:
+    counted: Count
     encoding: str = "cp1252"
     has_body: bool = False
     fault: str | None = None  # the first one
@@ -49,11 +52,12 @@ def open_tnef(content: bytes, section: str = "", budget: Budget | None = None) -
     the budget is used up.
     """
     budget = budget or Budget()
-    message = _Message()
+    message = _Message(Count(budget, _MAX_VALUES))
     try:
         for level, number, value in _attributes(content):
+            message.counted.one()
             _take_in(message, level, number, value)
-    except Damaged as error:
+    except (Damaged, DocumentError) as error:
         message.fault = message.fault or str(error)
     whole = [(a.name(), a.content) for a in message.attachments if a.content is not None]
     budget.take_bytes(sum(len(data) for _, data in whole))
@@ -119,8 +123,8 @@ def _take_in_property(attachment: _Attachment, one: Property, encoding: str) -> 
 def _properties(message: _Message, value: bytes) -> Iterator[Property]:
     """Yield the properties up to the first fault, which is noted: the attributes that follow do not depend on it."""
     try:
-        yield from mapi.properties(value)
-    except Damaged as error:
+        yield from mapi.properties(value, message.counted)
+    except (Damaged, DocumentError) as error:
         message.fault = message.fault or str(error)
 
 
