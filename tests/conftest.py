@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from invoices.house import House
 from invoices.ledger import Ledger
 from invoices.settings import Inbox, Settings
+from tests import surroundings
 from tests.integration import dovecot_server, postgres_server
 from tests.integration.dovecot_server import DovecotServer
 from tests.integration.postgres_server import PostgresServer
@@ -20,6 +22,20 @@ CORPUS = "INVOICES_CORPUS"
 
 hypothesis_settings.register_profile("house", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("house")
+
+
+def pytest_configure() -> None:
+    """Let the tests write to memory where there is room."""
+    if surroundings.has_room_in_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(surroundings.MEMORY))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _children_are_measured_where_it_tells(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Start the processes of a module that is marked ``unmeasured`` without coverage."""
+    marked = request.node.get_closest_marker("unmeasured") is not None
+    with surroundings.unmeasured() if marked else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)

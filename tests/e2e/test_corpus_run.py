@@ -14,7 +14,7 @@ import pytest
 from sandbox.journal import read as read_journal
 from tests.e2e.commands import Ran, run
 
-pytestmark = [pytest.mark.corpus, pytest.mark.slow]
+pytestmark = [pytest.mark.corpus, pytest.mark.slow, pytest.mark.unmeasured]
 
 EINVOICES = ("einvoice_pdf", "einvoice_ubl", "einvoice_cii", "einvoice_zugferd1")
 MONEY = {"subtotal": "net_amount", "tax_total": "tax_amount", "total": "total_amount", "payable": "payable_amount"}

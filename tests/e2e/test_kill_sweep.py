@@ -23,7 +23,11 @@ from killing import Command, Fork, Point, Reach, compiled_shim, exports, spread,
 
 from sandbox.serving import Sandbox, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.unmeasured,
+    pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
+]
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 STAGES = ("collect", "extract", "judge", "load", "publish", "export")

@@ -24,7 +24,11 @@ from killing import Command, Fork, Point, Reach, compiled_shim, spread, tables
 
 from sandbox.serving import Sandbox, start
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.unmeasured,
+    pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
+]
 
 EXTRACT, WHOLE = "extract", "run"
 SHARES = {

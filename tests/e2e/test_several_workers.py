@@ -29,7 +29,11 @@ from invoices.ledger.tables import claims
 from sandbox.serving import Sandbox, start
 from tests.integration.postgres_server import PostgresServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="signals and locks")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.unmeasured,
+    pytest.mark.skipif(sys.platform != "linux", reason="signals and locks"),
+]
 
 MINUTE = 1.0
 DOCUMENTS, BATCH, CAP = 30, 3, 10

@@ -49,6 +49,8 @@ from invoices.settings import Settings
 from sandbox.serving import Sandbox, start
 from tests.integration.scripted_server import ScriptedServer, Seen
 
+pytestmark = pytest.mark.unmeasured
+
 MINUTE = 0.5
 MOST_RUNS = 6
 PAPERS = (paid_house.PICTURE, paid_house.TWO_PAGES, paid_house.PRINTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sandbox.serving import Sandbox, start
 from tests.integration.batch_office import MINUTE, Office
 from tests.integration.postgres_server import PostgresServer
+from tests.surroundings import unmeasured
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -24,7 +26,9 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def batch_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One sandbox; each test has an account of its own."""
-    with start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE) as running:
+    with ExitStack() as stack:
+        with unmeasured():
+            running = stack.enter_context(start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE))
         yield running
 
 

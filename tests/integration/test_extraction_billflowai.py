@@ -29,6 +29,7 @@ from tests.integration.extraction_office import (
 )
 from tests.integration.scripted_server import Answer, Drop, ScriptedServer
 
+pytestmark = pytest.mark.unmeasured
 UNREADABLE = Answer.json({"error": {"code": "EXTRACTION_FAILED", "message": "too dark"}}, 422)
 
 

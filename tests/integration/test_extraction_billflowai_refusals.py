@@ -32,6 +32,7 @@ from tests.integration.extraction_office import (
 )
 from tests.integration.scripted_server import Answer, ScriptedServer
 
+pytestmark = pytest.mark.unmeasured
 SECRET = "s" * 32
 READING = {"invoice_number": "R-1", "total": 119.1, "meta": {"source": "extracted", "invoiceId": "i-1"}}
 

@@ -30,6 +30,7 @@ from tests.integration.extraction_office import (
 from tests.integration.scripted_server import Answer, Drop, ScriptedServer
 from tests.integration.smartbills_com_asker import SmartBillsAsker
 
+pytestmark = pytest.mark.unmeasured
 NO_LIST = Answer(200, b"<html>", {"Content-Type": "text/html"})
 REFUSED = Answer.json({"error": {"code": "NO_CREDIT", "message": "pay"}}, 402)
 

@@ -25,6 +25,7 @@ from invoices.receipts.mapping import Customer
 from invoices.receipts.publishing import PUBLISHER, Published, ReceiptPublisher
 from sandbox.serving import Sandbox, start
 
+pytestmark = pytest.mark.unmeasured
 EMAIL = Customer(email="books@example.org")
 WRITE_ONLY, READ_AND_WRITE = ["receipts.write"], ["receipts.read", "receipts.write"]  # looking needs receipts.read
 numbers = itertools.count(1)
