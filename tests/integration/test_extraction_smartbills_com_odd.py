@@ -16,6 +16,7 @@ from tests.integration.extraction_office import ANSWERED, MINUTE, PAPERS, After,
 from tests.integration.scripted_server import Answer, ScriptedServer, Seen
 from tests.integration.smartbills_com_asker import SmartBillsAsker
 
+pytestmark = pytest.mark.unmeasured
 JSON = {"Content-Type": "application/json"}
 WAITS = ("ask", "waiting", "contract_changed")
 LOST = ("done", "quarantined", "extraction_lost")
@@ -79,6 +80,21 @@ class Poison:
         return self._answer(json.dumps(body).encode())
 
 
+def _submitted(asker: SmartBillsAsker, *papers: bytes) -> list[str]:
+    """Let a run submit papers and be turned away once it looks at the last of them; return their hashes."""
+    hashes, looked = asker.office.collect(*papers), set[str]()
+
+    def turned_away(seen: Seen) -> Event:
+        looked.add(seen.path)
+        return Answer(401) if len(looked) == len(papers) else None
+
+    asker.turn(processing_seconds=3_600)
+    asker.line.whenever("look", turned_away)
+    asker.ask()
+    asker.turn(processing_seconds=0)
+    return hashes
+
+
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD.keys())
 def test_an_odd_answer_is_asked_for_again_and_nothing_is_paid_twice(
     asker: SmartBillsAsker, answer: Callable[[bytes], Answer]
@@ -127,11 +143,8 @@ def test_a_vendor_that_is_not_understood_at_all_is_left_alone_and_nothing_is_thr
 
 
 def test_old_jobs_that_stay_odd_stop_no_vendor_and_no_new_document(asker: SmartBillsAsker) -> None:
-    old = asker.office.collect(*PAPERS[:6])
-    asker.turn(processing_seconds=2)
-    asker.line.befall("look", *[None] * 5, Answer(401))
-    asker.ask()
-    asker.turn(processing_seconds=0)
+    old = _submitted(asker, *PAPERS[:6])
+    looks = asker.line.calls("look")
     ids = [asker.office.job(sha)["remote_id"] for sha in old]
     asker.line.whenever("look", lambda seen: ODD["nothing"](b"") if seen.path.endswith(tuple(ids)) else None)
     (new,) = asker.office.collect(PAPERS[6])
@@ -139,7 +152,7 @@ def test_old_jobs_that_stay_odd_stop_no_vendor_and_no_new_document(asker: SmartB
     asker.ask()
     assert asker.stopped is None
     assert asker.office.all_stand(old) == {LOST}
-    assert asker.line.calls("look") == 6 + 6 * 5 + 1
+    assert asker.line.calls("look") == looks + 6 * 5 + 1
     assert (asker.office.stands(new), len(asker.charges())) == (ANSWERED, 7)
 
 
@@ -189,7 +202,7 @@ def test_a_job_that_makes_the_vendor_fail_goes_to_a_person_when_its_time_is_over
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_vendor_that_is_down_puts_no_old_job_before_a_person(asker: SmartBillsAsker, count: int) -> None:
-    hashes = asker.office.collect(*PAPERS[:count])
+    hashes = _submitted(asker, *PAPERS[:count])
     asker.line.whenever("look", lambda _: Answer(500))
     asker.options = OVERDUE
     asker.ask()
