@@ -252,7 +252,12 @@ def _make(folder: Path, extra: str) -> DovecotServer:
     server.hand_over(folder / "mail")
     make_certificates(folder)
     text = CONFIGURATION.format(
-        folder=folder, user=user, group=group, port=server.port, tls_port=server.tls_port, extra=extra
+        folder=folder,
+        user=user,
+        group=group,
+        port=server.port,
+        tls_port=server.tls_port,
+        extra=extra,
     )
     (folder / "dovecot.conf").write_text(text)
     return server
