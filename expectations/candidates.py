@@ -53,6 +53,9 @@ RULES = (
     Rule("EXTRACTOR-NOTE", "info", "the extractor notes nothing else"),
     Rule("SAME-HEADER", "warning", "the rows of one invoice state the same head"),
     Rule("EXTRACTOR-DUPLICATE", "warning", "the vendor has not stored an invoice with this number before"),
+    Rule("XML-PDF-MISMATCH", "warning", "the page shows the total and the account of the e-invoice inside the PDF"),
+    Rule("HIDDEN-TEXT", "warning", "the page of an e-invoice holds no figures or instructions that cannot be seen"),
+    Rule("BROKEN-SIGNATURE", "warning", "what was signed of an e-invoice in a PDF is what is there"),
     # Newness
     Rule("DUPLICATE-CONTENT", "warning", "no earlier invoice states the same", verdict="duplicate"),
     Rule("DUPLICATE-NUMBER", "warning", "no earlier invoice of this supplier has this number and other content"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from invoices.documents.outcomes import Reading, because, set_aside
-from invoices.documents.sniffing import EMPTY, EXECUTABLE, HEAD, UNKNOWN, media_type
+from invoices.documents.harm import harm, second_type
+from invoices.documents.outcomes import Reading, because, flagged, set_aside
+from invoices.documents.sniffing import EMPTY, EXECUTABLE, HEAD, POSTSCRIPT, SVG, UNKNOWN, media_type
 from invoices.errors import DocumentError
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -14,6 +15,8 @@ MAX_BYTES = 50 * 1024 * 1024
 _FIXED = {
     EMPTY: "empty_file",
     EXECUTABLE: "executable",
+    SVG: "active_content",
+    POSTSCRIPT: "active_content",
     "message/rfc822": "mail_unsupported",
     "application/ms-tnef": "mail_unsupported",
     "application/vnd.ms-outlook": "mail_unsupported",
@@ -32,10 +35,14 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> Reading:
         return because("not_a_file", UNKNOWN, f"the file cannot be opened: {error.strerror}")
     if status.st_size > max_bytes:
         return because("too_large", kind, f"the file has {status.st_size} bytes, more than {max_bytes}")
+    if harmful := harm(path, kind):
+        return because(harmful, kind)
     try:
-        return _read_as(kind, path)
+        reading = _read_as(kind, path)
     except DocumentError as error:
-        return set_aside(error, kind)
+        reading = set_aside(error, kind)
+    other = second_type(path, kind)
+    return flagged(reading, ("FILE-POLYGLOT", f"the file is also {other}")) if other else reading
 
 
 def _read_as(kind: str, path: Path) -> Reading:

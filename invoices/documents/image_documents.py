@@ -30,7 +30,7 @@ def read_image(path: Path, media_type: str) -> Reading:
     except (OSError, SyntaxError, ValueError) as error:
         return because("damaged_image", media_type, f"the picture cannot be opened: {error}")
     if width * height > MAX_PIXELS:
-        return because("too_large", media_type, f"the picture has {width} × {height} pixels")
+        return because("too_large", media_type, f"the picture has {width} × {height} pixels, more than {MAX_PIXELS:,}")
     if min(width, height) < MIN_SIDE or width * height < MIN_PIXELS:
         return because("logo", media_type, f"a picture of {width} × {height} pixels is too small to hold an invoice")
     if not _has_end(path, media_type):

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from invoices.errors import DocumentError
+from invoices.model import LEFT_OUT
 
-Outcome = Literal["einvoice", "not_invoice", "needs_extraction", "unreadable"]
+Outcome = Literal["einvoice", "not_invoice", "needs_extraction", "review", "unreadable"]  # unreadable: quarantined
 
 # reason_code: (the outcome it comes with, what a person should understand)
 REASONS: dict[str, tuple[Outcome, str]] = {
-    "empty_file": ("unreadable", "the file has no content"),
-    "not_a_file": ("unreadable", "there is no ordinary file under this name"),
-    "truncated": ("unreadable", "the end of the file is missing"),
-    "encrypted": ("unreadable", "a password is needed to open it"),
-    "damaged_pdf": ("unreadable", "the PDF is broken beyond repair"),
-    "damaged_image": ("unreadable", "the picture is broken"),
-    "no_pages": ("unreadable", "the PDF has no page"),
-    "too_many_pages": ("unreadable", "more pages than an invoice may have"),
-    "too_large": ("unreadable", "more bytes or pixels than an invoice may have"),
-    "hostile_xml": ("unreadable", "XML with a document type, entities or absurd nesting"),
-    "malformed_xml": ("unreadable", "not well-formed XML"),
-    "executable": ("unreadable", "a program, not a document"),
-    "unsupported_type": ("unreadable", "a type of file that is not read here"),
-    "mail_unsupported": ("unreadable", "a mail: its attachments are read where mail is unwrapped"),
-    "unsupported_einvoice": ("unreadable", "a structured invoice in a format that is not read yet"),
-    "conflicting_einvoices": ("unreadable", "two structured invoices in one file contradict each other"),
+    **{code: ("not_invoice", meaning) for code, meaning in LEFT_OUT.items()},
+    "empty_file": ("review", "the file has no content"),
+    "truncated": ("review", "the end of the file is missing"),
+    "encrypted": ("review", "a password is needed to open it"),
+    "damaged_image": ("review", "the picture is broken"),
+    "damaged_mail": ("review", "the mail is broken"),
+    "encrypted_mail": ("review", "the mail is encrypted"),
+    "damaged_signed": ("review", "the signed file is broken"),
+    "damaged_tnef": ("review", "the winmail.dat is broken"),
+    "mail_body": ("review", "an invoice in the text of a mail, which no extractor reads"),
+    "no_pages": ("review", "the PDF has no page"),
+    "blank_page": ("review", "nothing is on the pages"),
+    "too_many_pages": ("review", "more pages than an invoice may have"),
+    "too_large": ("review", "more bytes or pixels than an invoice may have"),
+    "hostile_xml": ("review", "XML with a document type, entities or absurd nesting"),
+    "malformed_xml": ("review", "not well-formed XML"),
+    "encoding_mismatch": ("review", "XML that is written in another encoding than it says"),
+    "unsupported_type": ("review", "a type of file that is not read here"),
+    "unsupported_einvoice": ("review", "a structured invoice in a format that is not read yet"),
+    "conflicting_einvoices": ("review", "two structured invoices in one file contradict each other"),
+    "hidden_text": ("review", "the page holds figures or instructions that cannot be seen"),
+    "broken_signature": ("review", "the PDF was changed after it was signed"),
     "damaged_einvoice": ("needs_extraction", "the structured invoice inside is broken; the page can still be read"),
+    "not_a_file": ("unreadable", "there is no ordinary file under this name"),
+    "damaged_pdf": ("unreadable", "the PDF is broken beyond repair"),
+    "hostile_pdf": ("unreadable", "a PDF made to attack whoever reads it"),
+    "executable": ("unreadable", "a program, a script, a shortcut or the image of a disk, not a document"),
+    "active_content": ("unreadable", "a type of file that can hold programs: macros, objects, scripts"),
+    "malware": ("unreadable", "the scanner found malware"),
+    "malware_test": ("unreadable", "the test file of malware scanners"),
+    "mail_limits": ("unreadable", "a mail with more parts, headers or depth than a mail may have"),
+    "archive_limits": ("unreadable", "an archive with more entries, depth or content than one may have"),
+    "damaged_archive": ("unreadable", "the archive is broken"),
+    "mail_unsupported": ("unreadable", "a mail: its attachments are read where mail is unwrapped"),
     "reader_timeout": ("unreadable", "reading took too long and was stopped"),
     "reader_memory": ("unreadable", "reading took too much memory and was stopped"),
     "reader_crashed": ("unreadable", "the reader died of this file"),
@@ -45,7 +64,6 @@ REASONS: dict[str, tuple[Outcome, str]] = {
     "expense_report": ("not_invoice", "an expense report"),
     "validation_report": ("not_invoice", "the report of an e-invoice validator"),
     "logo": ("not_invoice", "a picture too small to hold an invoice"),
-    "blank_page": ("not_invoice", "nothing is on the page"),
     "no_invoice_text": ("not_invoice", "text without any word or amount of an invoice"),
     "other_xml": ("not_invoice", "XML that is no invoice"),
 }
@@ -55,7 +73,10 @@ _LONGEST_REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one document turned out to be; ``reason`` is for a person, ``payload`` as in ``documents.einvoice``."""
+    """What one document turned out to be; ``reason`` is for a person, ``payload`` as in ``documents.einvoice``.
+
+    ``flags`` are pairs: a rule id of ``documents.flags``, and what was seen.
+    """
 
     outcome: Outcome
     media_type: str
@@ -63,6 +84,7 @@ class Reading:
     reason_code: str | None = None
     reason: str | None = None
     payload: dict[str, Any] | None = None
+    flags: Sequence[Sequence[str]] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the reading as JSON-ready values."""
@@ -78,6 +100,12 @@ def because(reason_code: str, media_type: str, reason: str | None = None, page_c
 def set_aside(error: DocumentError, media_type: str, page_count: int | None = None) -> Reading:
     """Return the reading for a document that raised."""
     return because(error.reason_code, media_type, str(error), page_count)
+
+
+def flagged(reading: Reading, *flags: tuple[str, str]) -> Reading:
+    """Return the reading with more flags, their texts bounded and fit for one line."""
+    told = [(rule_id, shown(text, _LONGEST_REASON)) for rule_id, text in flags]
+    return replace(reading, flags=(*reading.flags, *told)) if told else reading
 
 
 def shown(text: str, limit: int = 80) -> str:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import re
-from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pikepdf
 
-from invoices.documents.einvoice import parse_xml, read_einvoice, syntax_of
+from invoices.documents.einvoice import read_einvoice, syntax_of
 from invoices.documents.einvoice.values import Record
 from invoices.documents.outcomes import Reading, because, shown
-from invoices.documents.sniffing import media_type
-from invoices.documents.xml_documents import other_document
+from invoices.documents.pdf_attachments import xml_attachments
+from invoices.documents.pdf_checks import examined
+from invoices.documents.pdf_damage import forgiving, raise_if_out_of_memory
+from invoices.documents.xml_documents import other_document, parse_received
 from invoices.errors import DocumentError
 
 PDF = "application/pdf"
 MAX_PAGES = 200
-MAX_ATTACHMENTS = 100
-
-# What pikepdf raises, beside PdfError, when an object is not of the type the standard demands.
-_BROKEN = (pikepdf.PdfError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, NotImplementedError)
 
 # The names that Factur-X, ZUGFeRD and XRechnung prescribe, the newest first: they win where two invoices agree.
 _NAMES = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
@@ -36,15 +31,16 @@ _DECISIVE_TOTALS = ("tax_exclusive", "tax_inclusive", "payable")
 def read_pdf(path: Path) -> Reading:
     """Return what a PDF is.
 
-    Raises DocumentError: ``encrypted``, ``truncated``, ``damaged_pdf``, ``no_pages``, ``too_many_pages``.
+    Raises DocumentError: ``encrypted``, ``truncated``, ``damaged_pdf``, ``no_pages``, ``too_many_pages``,
+    ``hostile_pdf``, ``malware_test``.
     """
     try:
         with pikepdf.open(path, suppress_warnings=True) as pdf:
-            return _read_opened(pdf, path)
+            return examined(_read_opened(pdf, path), pdf, path)
     except pikepdf.PasswordError as error:
         raise DocumentError("a password is needed to open it", reason_code="encrypted") from error
     except (pikepdf.PdfError, RuntimeError) as error:
-        _raise_if_out_of_memory(error)
+        raise_if_out_of_memory(error)
         return _by_other_reader(path, error)
 
 
@@ -64,7 +60,7 @@ def _read_opened(pdf: pikepdf.Pdf, path: Path) -> Reading:
 
 def _page_count(pdf: pikepdf.Pdf) -> int | None:
     """Return the number of pages found by walking the tree, never /Count; None where the tree is broken."""
-    with _forgiving():
+    with forgiving():
         return len(pdf.pages)
     return None
 
@@ -89,7 +85,7 @@ def _is_sound(pdf: pikepdf.Pdf) -> bool:
     form = pdf.Root.get("/AcroForm")
     if isinstance(form, pikepdf.Dictionary) and "/XFA" in form:
         return False
-    with _forgiving():
+    with forgiving():
         for page in pdf.pages:
             page.contents_coalesce()
             contents = page.obj.get("/Contents")
@@ -99,27 +95,12 @@ def _is_sound(pdf: pikepdf.Pdf) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def _forgiving() -> Generator[None, None, None]:
-    """Leave the block where the PDF is broken; running out of memory is not the PDF's being broken."""
-    try:
-        yield
-    except _BROKEN as error:
-        _raise_if_out_of_memory(error)
-
-
-def _raise_if_out_of_memory(error: Exception) -> None:
-    """Raise the MemoryError that qpdf reports as a decoding error."""
-    if "bad_alloc" in str(error):
-        raise MemoryError(str(error)) from error
-
-
 def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
     """Return the reading of the XML inside, None where no attachment says what the document is."""
     payloads, others, broken = [], [], None
-    for name, content in _xml_attachments(pdf):
+    for name, content in xml_attachments(pdf):
         try:
-            root = parse_xml(content)
+            root = parse_received(content)
         except DocumentError as error:
             broken = (name, error)
             continue
@@ -138,47 +119,6 @@ def _einvoice(pdf: pikepdf.Pdf) -> Reading | None:
 def _as_pdf(other: Reading) -> Reading:
     """Return the reading of a PDF whose XML is no invoice we read: an unknown dialect leaves the page to a model."""
     return replace(other, outcome="needs_extraction") if other.reason_code == "unsupported_einvoice" else other
-
-
-def _xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
-    seen: set[tuple[int, int]] = set()
-    for name, stream in _listed_files(pdf):
-        if stream.objgen in seen and stream.objgen != (0, 0):
-            continue
-        seen.add(stream.objgen)
-        if not name.lower().endswith((".pdf", ".png", ".jpg", ".jpeg")):
-            content = b""
-            with _forgiving():
-                content = stream.read_bytes()
-            if media_type(content) == "application/xml":
-                yield name, content
-
-
-def _listed_files(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
-    """Return the attachments, as many as can be listed before a broken one."""
-    listed: list[tuple[str, pikepdf.Stream]] = []
-    with _forgiving():
-        listed.extend(itertools.islice(_embedded_files(pdf), MAX_ATTACHMENTS))
-    return listed
-
-
-def _embedded_files(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Stream]]:
-    """Yield name and stream of every file in the name tree, then of those only /AF knows; a name may end in NUL."""
-    for key, specification in pdf.attachments.items():
-        yield from _files_of(key, specification.obj)
-    associated = pdf.Root.get("/AF")
-    if isinstance(associated, pikepdf.Array):
-        for index in range(min(len(associated), MAX_ATTACHMENTS)):
-            yield from _files_of("", associated[index])
-
-
-def _files_of(key: str, specification: pikepdf.Object) -> Iterator[tuple[str, pikepdf.Stream]]:
-    files = specification.get("/EF") if isinstance(specification, pikepdf.Dictionary) else None
-    if isinstance(files, pikepdf.Dictionary):
-        stated = specification.get("/UF", specification.get("/F", key))
-        stream = files.get("/F", files.get("/UF"))
-        if isinstance(stream, pikepdf.Stream):
-            yield str(stated).strip("\0 \t\r\n") or key.strip("\0"), stream
 
 
 def _agreed(payloads: list[Record]) -> Reading:

@@ -11,6 +11,10 @@ HEAD = 65_536  # bytes that decide
 EMPTY = "application/x-empty"
 EXECUTABLE = "application/x-executable"
 UNKNOWN = "application/octet-stream"
+SVG = "image/svg+xml"
+POSTSCRIPT = "application/postscript"
+RTF = "application/rtf"
+OLE = "application/x-ole-storage"
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF-", "application/pdf"),
@@ -19,12 +23,13 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"II*\0", "image/tiff"), (b"MM\0*", "image/tiff"),
     (b"GIF87a", "image/gif"), (b"GIF89a", "image/gif"),
     (b"\x78\x9f\x3e\x22", "application/ms-tnef"),
-    (b"{\\rtf", "application/rtf"),
+    (b"{\\rtf", RTF),
     (b"\x1f\x8b", "application/gzip"),
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (b"Rar!\x1a\x07", "application/vnd.rar"),
-    (b"%!PS", "application/postscript"),
+    (b"%!PS", POSTSCRIPT), (b"\x04%!PS", POSTSCRIPT), (b"\xc5\xd0\xd3\xc6", POSTSCRIPT),  # the last: EPS of DOS
     (b"\x7fELF", EXECUTABLE), (b"\xcf\xfa\xed\xfe", EXECUTABLE), (b"\xca\xfe\xba\xbe", EXECUTABLE),
+    (b"\xce\xfa\xed\xfe", EXECUTABLE), (b"\0asm", EXECUTABLE),
     (b"L\0\0\0\x01\x14\x02\0", EXECUTABLE),  # a Windows shortcut
     (b"#!", EXECUTABLE),
 )  # fmt: skip
@@ -41,11 +46,20 @@ _OOXML = (
     (b"ppt/", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
 )
 
+OFFICE = tuple(kind for _, kind in _OOXML)
+
+_DISK_IMAGE = (b"CD001", 32_769)  # ISO 9660 §8.1.2, in sector 16
 _OUTLOOK = "__substg1.0_".encode("utf-16-le")  # how Outlook names the streams of a saved mail
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d0107")  # the start of every PKCS #7 content type, 1.2.840.113549.1.7.*
 _LATER_PDF = re.compile(rb"[^\n\r]{0,200}%PDF-\d")
 _HEADLESS_PDF = re.compile(rb"(?:%[^\r\n]{0,20}[\r\n])?\s*\d{1,9} \d{1,5} obj\b")
 _HTML = re.compile(rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+HTML_START = re.compile(rb"<(?:!doctype\s+html|html|head|body|script)\b", re.IGNORECASE)
+_SVG = re.compile(
+    rb"\s*(?:<\?xml.{0,200}?\?>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!DOCTYPE\s+svg\b|(?:[\w.-]{1,40}:)?svg[\s/>])",
+    re.DOTALL,
+)
+_BATCH = re.compile(rb"\s*@echo\s+off\b", re.IGNORECASE)
 _MARKUP = re.compile(rb"\s*<(?:\?xml\b|!DOCTYPE\b|!--|[A-Za-z_][\w.-]*(?::[\w.-]+)?[\s/>])")
 _HEADER = re.compile(rb"[!-9;-~]{1,76}:")
 _MAIL_HEADERS = re.compile(
@@ -74,12 +88,13 @@ def _archive_or_picture(head: bytes) -> str | None:
         office = next((kind for part, kind in _OOXML if part in head), "application/zip")
         return office if b"[Content_Types].xml" in head or b"_rels/.rels" in head else "application/zip"
     if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        return "application/vnd.ms-outlook" if _OUTLOOK in head else "application/x-ole-storage"
+        return "application/vnd.ms-outlook" if _OUTLOOK in head else OLE
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "image/webp"
     if head[4:12] in {b"ftypheic", b"ftypheix", b"ftypmif1"}:
         return "image/heic"
-    if head.startswith(b"MZ") and b"\0" in head[:128]:
+    mark, place = _DISK_IMAGE
+    if (head.startswith(b"MZ") and b"\0" in head[:128]) or head[place : place + len(mark)] == mark:
         return EXECUTABLE
     return None
 
@@ -107,6 +122,10 @@ def _textual(head: bytes) -> str:
         return "message/rfc822"
     if _HEADLESS_PDF.match(plain) or any(_LATER_PDF.match(line) for line in plain[:1024].splitlines()):
         return "application/pdf"
+    if _SVG.match(plain):
+        return SVG
+    if _BATCH.match(plain):
+        return EXECUTABLE
     if plain.lstrip()[:5].lower() == b"<?xml":
         return "application/xml"
     if _HTML.match(plain):

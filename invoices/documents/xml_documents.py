@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from itertools import islice
 
 from invoices.documents.einvoice import parse_xml, read_einvoice, syntax_of
 from invoices.documents.einvoice.tree import Element, local_name, namespace
 from invoices.documents.outcomes import Reading, because, shown
+from invoices.errors import DocumentError
 
 XML = "application/xml"
 
@@ -43,6 +46,8 @@ _INVOICE_NAMES = (
 )  # fmt: skip
 
 _LOOKED_AT = 2000  # elements
+_DECLARED = re.compile(rb"""\s*<\?xml\b[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
+_PLAIN = {"utf-8", "utf8", "us-ascii", "ascii"}
 
 # TipoDeComprobante of the Mexican CFDI (SAT, catalogue c_TipoDeComprobante): what is neither income nor its refund.
 _CFDI_TYPES = {
@@ -52,13 +57,42 @@ _CFDI_TYPES = {
 
 def read_xml(content: bytes) -> Reading:
     """Return what an XML file is. Raises DocumentError where it is hostile, malformed or too large."""
-    root = parse_xml(content)
+    root = parse_received(content)
     carried = _carried(root)
     if carried:
         payloads = [read_einvoice(element) for element in carried]
         together = [invoice for payload in payloads for invoice in payload["invoices"]]
         return Reading("einvoice", XML, payload={**payloads[0], "invoices": together})
     return other_document(root)
+
+
+def parse_received(content: bytes) -> Element:
+    """Return the root of XML that somebody sent us.
+
+    Raises DocumentError as ``parse_xml`` does, and ``encoding_mismatch`` where it is written otherwise than it says:
+    as UTF-8 though it names another encoding, which would turn letters into others without a word.
+    """
+    root = parse_xml(content)
+    declared = _DECLARED.match(content.removeprefix(codecs.BOM_UTF8))
+    if declared and _contradicts(declared[1].decode("ascii").lower(), content):
+        raise DocumentError(
+            f"the XML says {shown(declared[1].decode('ascii'))!r} and is written in another encoding",
+            reason_code="encoding_mismatch",
+        )
+    return root
+
+
+def _contradicts(encoding: str, content: bytes) -> bool:
+    """Return whether bytes whose declaration is readable as ASCII cannot be, or surely are not, in that encoding."""
+    if encoding.startswith(("utf-16", "utf-32", "ucs-", "iso-10646-ucs")):
+        return True
+    if encoding in _PLAIN or content.isascii():
+        return False
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True  # letters beyond ASCII that are UTF-8 by chance do not occur in a text of any length
 
 
 def _carried(root: Element) -> list[Element]:
@@ -76,8 +110,10 @@ def other_document(root: Element) -> Reading:
         return _cfdi(root)
     if reason_code := _ROOTS.get(name) or _bank_message(name, space):
         return because(_refined(reason_code, root), XML)
-    if name in {"svg", "html"}:
-        return because("unsupported_type", XML, f"a {name} file is not read here")
+    if name == "svg":
+        return because("active_content", XML)
+    if name == "html":
+        return because("unsupported_type", XML, "an html file is not read here")
     written = f"{space} {name.casefold()}"
     known = next((title for part, title in _FORMATS if part in written), None)
     if known:

@@ -13,14 +13,14 @@ from invoices.clients.transport import make_session
 from invoices.documents.store import DocumentStore
 from invoices.extraction import billflowai, invoicedataextraction_com, smartbills_com
 from invoices.extraction.batches.batch import ClaimAll
-from invoices.extraction.choice import choose, others
+from invoices.extraction.choice import choose, others, why_not
 from invoices.extraction.desk import Asked, Desk
 from invoices.extraction.patience.buckets import Buckets
 from invoices.extraction.patience.budget import Window
 from invoices.extraction.patience.pacing import VendorStopped
 from invoices.ledger import Ledger
 from invoices.ledger.claims import holds
-from invoices.ledger.documents import Pending, pending_among, settle
+from invoices.ledger.documents import Pending, State, pending_among, settle
 from invoices.ledger.extraction_pieces import release_unsent
 from invoices.ledger.extractions import Job, Terms, all_jobs
 from invoices.ledger.spending import Caps
@@ -162,11 +162,10 @@ class Asking:
         if (later := choose(document, jobs, self.order)) is not None:
             return self._without_answer(later)
         failures = [job.message for job in jobs if job.status == "failed" and job.message]
-        names = ", ".join(self.order)
-        code, reason = ("extraction_failed", failures[-1]) if failures else (
-            "extractor_cannot_read", f"No extractor that is set up ({names}) takes documents of this type and size."
-        )  # fmt: skip
-        return {"stage": "done", "state": "quarantined", "reason_code": code, "reason": reason}
+        if failures:
+            return _done("quarantined", "extraction_failed", failures[-1])
+        limits = "; ".join(why_not(name, document) for name in self.order)
+        return _done("review", "extractor_cannot_read", f"No extractor that is set up can read it: {limits}.")
 
     # One vendor each
 
@@ -259,6 +258,10 @@ class _Through:
 
 def _waiting(reason_code: str, reason: str) -> dict[str, Any]:
     return {"stage": "ask", "state": "waiting", "reason_code": reason_code, "reason": reason}
+
+
+def _done(state: State, reason_code: str, reason: str) -> dict[str, Any]:
+    return {"stage": "done", "state": state, "reason_code": reason_code, "reason": reason}
 
 
 def _terms(name: str, part: PaidExtractor) -> Terms:

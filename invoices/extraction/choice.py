@@ -21,6 +21,14 @@ def can_read(extractor: str, document: Pending) -> bool:
     return document.byte_count <= LARGEST_BYTES[extractor].get(document.media_type, -1)
 
 
+def why_not(extractor: str, document: Pending) -> str:
+    """Return what the vendor takes of this type of document, for one that it does not take."""
+    largest = LARGEST_BYTES[extractor].get(document.media_type)
+    if largest is None:
+        return f"{extractor} takes no {document.media_type}"
+    return f"{extractor} takes {document.media_type} up to {largest:,} bytes, and this one has {document.byte_count:,}"
+
+
 def choose(
     document: Pending, jobs: Iterable[Job], order: Sequence[str], unavailable: Collection[str] = ()
 ) -> str | None:

@@ -13,11 +13,12 @@ from invoices.documents.store import DocumentStore
 from invoices.errors import DocumentError
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.claims import LEASE, holds
-from invoices.ledger.documents import Pending, is_at, settle
+from invoices.ledger.documents import Pending, State, is_at, settle
 from invoices.ledger.extractions import Job, Terms, advance, all_jobs, find_job, intend, jobs_of
 from invoices.model import extraction_id
 
 READABLE = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}  # what each of the vendors takes
+CANNOT_READ = "extractor_cannot_read"  # before anybody is asked: a person decides what becomes of it
 
 
 class NotOurs(Exception):
@@ -132,7 +133,7 @@ class Desk:
             if document.media_type in READABLE and len(content) <= largest:
                 return content
             said = f"{document.media_type}, {len(content):,} bytes"
-            reason_code = "extractor_cannot_read"
+            reason_code = CANNOT_READ
             reason = f"{self.vendor} reads PDF, PNG and JPEG up to {largest // 1024**2} MB; this is {said}."
         with self.ledger.transaction() as tx:
             self.set_aside_in(tx, document.document_sha256, reason_code, reason, pages_charged=may_have_cost)
@@ -245,7 +246,8 @@ class Desk:
         if not is_at(tx.connection, document, "ask"):
             return
         self._end(tx, document, reason, learned)
-        settle(tx, document, stage="done", state="quarantined", reason_code=reason_code, reason=reason)
+        state: State = "review" if reason_code == CANNOT_READ else "quarantined"
+        settle(tx, document, stage="done", state=state, reason_code=reason_code, reason=reason)
         self.asked.set_aside += 1
 
     def give_to_person(self, document: str, reason_code: str, reason: str) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from invoices.documents.reading import Readers, Reading
+from invoices.documents.reading import Outcome, Readers, Reading
+from invoices.documents.scanning import Scanner
 from invoices.documents.store import DocumentStore
+from invoices.documents.unwrapping.parts import Flag
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.documents import Pending, State, settle
 from invoices.ledger.extractions import record_answer
+from invoices.ledger.flags import record_flags
 from invoices.model import extraction_id
 
 EXTRACTOR = "einvoice"
 CONFIGURATION = "1"  # raised when the payload's shape changes
 WRITE_EVERY = 100  # documents per transaction
+STATES: Mapping[Outcome, State] = {"not_invoice": "not_invoice", "review": "review", "unreadable": "quarantined"}
 
 
 def read_documents(
@@ -25,16 +29,20 @@ def read_documents(
     readers: Readers,
     documents: Sequence[Pending],
     done: Callable[[int], None] = lambda _: None,
+    scanner: Scanner | None = None,
 ) -> Counter[str]:
     """Read documents in limited processes and write for each what comes next; return how many had which outcome.
 
-    ``done`` is told how many were just written.
+    ``done`` is told how many were just written. Where a ``scanner`` finds malware, nobody opens the document.
+    Raises TransientError where the scanner does not work: then nothing more is read.
     """
     outcomes: Counter[str] = Counter()
     held: list[tuple[Pending, Reading]] = []
-    for document, reading in zip(
-        documents, readers.read_many(store.path(d.document_sha256) for d in documents), strict=True
-    ):
+    infected = {} if scanner is None else scanner.infected(store.path(d.document_sha256) for d in documents)
+    clean = (path for d in documents if (path := store.path(d.document_sha256)) not in infected)
+    readings = readers.read_many(clean)
+    for document in documents:
+        reading = infected.get(store.path(document.document_sha256)) or next(readings)
         held.append((document, reading))
         outcomes[reading.outcome] += 1
         if len(held) == WRITE_EVERY:
@@ -53,6 +61,7 @@ def _write(ledger: Ledger, held: Iterable[tuple[Pending, Reading]]) -> None:
 
 
 def _write_one(tx: Transaction, document: str, reading: Reading) -> None:
+    record_flags(tx, document, [Flag(*flag) for flag in reading.flags])
     write = partial(settle, tx, document, media_type=reading.media_type, page_count=reading.page_count)
     if reading.outcome == "einvoice":
         extraction = extraction_id(document, EXTRACTOR, CONFIGURATION)
@@ -62,6 +71,6 @@ def _write_one(tx: Transaction, document: str, reading: Reading) -> None:
         reason = reading.reason or "No structured data inside; an extraction service has to read it."
         write(stage="ask", state="waiting", reason_code=reading.reason_code or "needs_extraction", reason=reason)
     else:
-        state: State = "not_invoice" if reading.outcome == "not_invoice" else "quarantined"
         reason = reading.reason or reading.outcome
-        write(stage="done", state=state, reason_code=reading.reason_code or reading.outcome, reason=reason)
+        reason_code = reading.reason_code or reading.outcome
+        write(stage="done", state=STATES[reading.outcome], reason_code=reason_code, reason=reason)

@@ -167,20 +167,28 @@ def mishaps_of_life() -> Iterator[Scene]:
         "the lines do not add up to the line sum: BR-CO-10", of.WRONG_LINE_SUM,
     )  # fmt: skip
     locked = pdf.locked(pdf.text_pages(page.pages(of.LOCKED), of.LOCKED.number), "opensesame")
-    yield _broken("office/2026/RE-26-00702.pdf", locked, "encrypted pdf", "needs a password that nobody sent")
+    yield _broken("office/2026/RE-26-00702.pdf", locked, "encrypted pdf", "needs a password that nobody sent", "review")
     torn = hybrid(of.TORN, cii.render(of.TORN), "factur-x.xml")
-    yield _broken("tools/MW-2026-0191.pdf", torn[: len(torn) // 2], "truncated pdf", "half of the file is missing")
+    yield _broken(
+        "tools/MW-2026-0191.pdf", torn[: len(torn) // 2], "truncated pdf", "half of the file is missing", "review"
+    )
     half = ubl.render(of.POSTERS)
-    yield _broken("eu/ES/F26-0455-b.xml", half[: len(half) * 3 // 5], "truncated xml", "the XML ends in the middle")
-    yield _broken("scans/empty.pdf", b"", "empty file", "there are no bytes in it")
-    yield _broken("eu/entities.xml", mishaps.ENTITY_BOMB, "entity bomb", "declares entities that grow without end")
+    yield _broken(
+        "eu/ES/F26-0455-b.xml", half[: len(half) * 3 // 5], "truncated xml", "the XML ends in the middle", "review"
+    )
+    yield _broken("scans/empty.pdf", b"", "empty file", "there are no bytes in it", "review")
+    yield _broken(
+        "eu/entities.xml", mishaps.ENTITY_BOMB, "entity bomb", "declares entities that grow without end", "review"
+    )
     yield _other("orders/PO-7060.xml", ubl.render_order(of.ORDER), "ubl Order", "an order, not an invoice", of.ORDER)
     order = pdf.text_pages(page.pages(of.ORDER, "PURCHASE ORDER"), "PO-7060")
     yield _other("orders/PO-7060.pdf", order, "text pdf", "an order, not an invoice", of.ORDER)
     letter = pdf.text_pages(page.letter(mishaps.LETTER), "letter")
     yield _other("tools/price letter.pdf", letter, "text pdf", "a letter, not an invoice")
     yield _other("tools/logo.png", image.logo(), "logo", "the logo of a mail signature")
-    yield _broken("tools/readme.txt", mishaps.NOTE, "text file", "a note: no type of file that holds invoices")
+    yield _broken(
+        "tools/readme.txt", mishaps.NOTE, "text file", "a note: no type of file that holds invoices", "review"
+    )
     yield _broken("scans/invoice.pdf.exe", mishaps.PROGRAM, "program", "a program under the name of an invoice")
 
 
@@ -190,8 +198,8 @@ def _leftovers() -> Iterator[Scene]:
                     reads_as="nothing", is_leftover=True)  # fmt: skip
 
 
-def _broken(path: str, content: bytes, kind: str, why: str) -> Scene:
-    return Scene(path, content, kind, "quarantined", why, reads_as="failure")
+def _broken(path: str, content: bytes, kind: str, why: str, state: State = "quarantined") -> Scene:
+    return Scene(path, content, kind, state, why, reads_as="failure")
 
 
 def _other(path: str, content: bytes, kind: str, why: str, order: Paper | None = None) -> Scene:

@@ -126,7 +126,7 @@ def test_several_connections_side_by_side_leave_an_exact_journal(asker: SmartBil
 def test_a_kind_of_file_that_the_vendor_does_not_read_costs_nothing(asker: SmartBillsAsker) -> None:
     (sha,) = asker.office.collect(b"<xml/>", media_type="application/xml")
     asked = asker.ask()
-    assert asker.office.stands(sha) == ("done", "quarantined", "extractor_cannot_read")
+    assert asker.office.stands(sha) == ("done", "review", "extractor_cannot_read")
     assert (asker.charges(), asked.set_aside, asker.office.done) == ([], 1, 1)
     assert asker.office.jobs(sha) == []
 
@@ -134,7 +134,7 @@ def test_a_kind_of_file_that_the_vendor_does_not_read_costs_nothing(asker: Smart
 def test_a_file_beyond_the_limit_is_not_even_submitted(asker: SmartBillsAsker) -> None:
     (large,) = asker.office.collect(b"%PDF-" + b"x" * LARGEST_BYTES)
     asker.ask()
-    assert asker.office.stands(large) == ("done", "quarantined", "extractor_cannot_read")
+    assert asker.office.stands(large) == ("done", "review", "extractor_cannot_read")
     assert asker.line.calls("submit") == 0
 
 

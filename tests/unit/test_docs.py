@@ -17,6 +17,7 @@ from expectations.judging import RULES
 from flows.cli.commands import app
 from flows.telling import STATES
 from invoices.clients.classification import REFUSED
+from invoices.documents.flags import FLAGS
 from invoices.documents.outcomes import REASONS
 from invoices.settings import EXTRACTORS, NO_SETTINGS, Folder, Mailbox, MailRule, OAuth, Settings
 from transforms.loading.rows import TABLES, LoadTable
@@ -31,7 +32,7 @@ SQL = "".join(path.read_text() for path in sorted((ROOT / "transforms").rglob("*
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # a group, as typer does not say
 TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN", pa.date32(): "DATE"}
 SAYING_CALLS = {  # the place of the reason code among the arguments
-    "_Stop": 0, "VendorStopped": 0, "stop": 0, "because": 0, "_move": 3, "_failed": 1, "failed": 1, "failed_in": 2,
+    "_Stop": 0, "_done": 1, "VendorStopped": 0, "stop": 0, "because": 0, "_move": 3, "_failed": 1, "failed": 1, "failed_in": 2,
     "set_aside_in": 2, "give_to_person": 1, "_give_to_person": 1, "leave_waiting": 1,
 }  # fmt: skip
 
@@ -172,7 +173,8 @@ def test_the_readme_says_what_every_state_means() -> None:
 
 def test_every_rule_is_described_with_its_severity_and_no_other() -> None:
     told = {codes(row[0])[0]: row for row in rows(page("rules.md"))}
-    assert set(told) == set(RULES)
+    assert set(told) == set(RULES) | set(FLAGS)
+    assert {told[rule_id][1] for rule_id in FLAGS} == {"info"}
     for rule_id, rule in RULES.items():
         severity = f"{rule.severity}, verdict *{rule.verdict}*" if rule.verdict else rule.severity
         assert told[rule_id][1] == severity, rule_id

@@ -13,6 +13,10 @@ WITH doubts AS (
            coalesce(lower(payload ->> '$.meta.source') = 'duplicate' OR lower(payload ->> '$.meta.duplicate') = 'true', false)
                AS is_stored_before
     FROM answers WHERE extracted_by = 'billflowai'
+), doubted AS (
+    SELECT document_sha256, payload ->> '$.doubts.xml_pdf_mismatch' AS mismatch,
+           payload ->> '$.doubts.hidden_text' AS hidden_text, payload ->> '$.doubts.broken_signature' AS broken_signature
+    FROM answers WHERE extracted_by = 'einvoice' AND (payload ->> '$.source') = 'pdf_attachment'
 )
 SELECT c.invoice_id, unnest([
     {rule_id: 'PAGES-READ', outcome: outcome(p.document_sha256 IS NOT NULL,
@@ -27,10 +31,14 @@ SELECT c.invoice_id, unnest([
      message: 'its rows contradict each other: ' || h.told[:500]},
     {rule_id: 'EXTRACTOR-DUPLICATE', outcome: outcome(b.document_sha256 IS NOT NULL, NOT is_stored_before),
      message: format('the vendor has an invoice {} already{}; two suppliers may use one number: compare supplier, date and total',
-        coalesce(c.invoice_number, 'without a number'), coalesce(' (its ' || stored_id || ')', ''))}
+        coalesce(c.invoice_number, 'without a number'), coalesce(' (its ' || stored_id || ')', ''))},
+    {rule_id: 'XML-PDF-MISMATCH', outcome: outcome(e.document_sha256 IS NOT NULL, mismatch IS NULL), message: mismatch},
+    {rule_id: 'HIDDEN-TEXT', outcome: outcome(e.document_sha256 IS NOT NULL, hidden_text IS NULL), message: hidden_text},
+    {rule_id: 'BROKEN-SIGNATURE', outcome: outcome(e.document_sha256 IS NOT NULL, broken_signature IS NULL), message: broken_signature}
 ], recursive := true)
 FROM candidates AS c
 LEFT JOIN stg_invoicedataextraction_com__pages AS p USING (document_sha256)
 LEFT JOIN doubts AS d USING (document_sha256, ordinal)
 LEFT JOIN contradictions AS h USING (document_sha256, ordinal)
 LEFT JOIN stored_before AS b USING (document_sha256)
+LEFT JOIN doubted AS e USING (document_sha256)
