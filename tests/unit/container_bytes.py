@@ -89,7 +89,8 @@ def signed(octets: bytes | None, is_streamed: bool = False) -> bytes:
     """Return signed data around an octet string that is encoded already; around none for a signature by itself."""
     make = open_ended if is_streamed else element
     inside = make(0x30, content_type(1), make(0xA0, octets)) if octets is not None else make(0x30, content_type(1))
-    data = make(0x30, element(2, b"\1"), element(0x31), inside, element(0x31))
+    certificates = make(0xA0, element(0x30))
+    data = make(0x30, element(2, b"\1"), element(0x31), inside, certificates, element(0x31))
     return make(0x30, content_type(2), make(0xA0, data))
 
 

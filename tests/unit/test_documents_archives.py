@@ -58,6 +58,11 @@ def test_a_name_is_not_longer_than_a_file_name() -> None:
     assert found.parts[0].file_name == "x" * 255
 
 
+def test_a_file_may_have_no_name() -> None:
+    found, contents = open_archive(archive(("", INVOICE)))
+    assert (found.parts[0].file_name, contents) == (None, [INVOICE])
+
+
 def test_a_symbolic_link_is_the_text_it_holds() -> None:
     found, contents = open_archive(linked_archive("invoice.pdf", "/etc/passwd"))
     assert contents == [b"/etc/passwd"]
@@ -167,7 +172,7 @@ def test_any_bytes_are_answered(content: bytes) -> None:
 def test_any_archive_with_wrong_bytes_is_answered(data: st.DataObject) -> None:
     made = bytearray(archive(("a.xml", INVOICE), ("b.txt", b"hello" * 20)))
     for _ in range(data.draw(st.integers(1, 4))):
-        made[data.draw(st.integers(0, len(made) - 1))] = data.draw(st.integers(0, 255))
+        made[data.draw(st.integers(0, len(made) - 1))] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
     answered(bytes(made))
 
 

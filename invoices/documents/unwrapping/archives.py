@@ -61,7 +61,7 @@ def _opened(content: bytes, section: str, budget: Budget) -> Found:
         entries = archive.infolist()
         _check_directory(entries, budget)
         _check_overlap(content, entries, archive.start_dir)
-        files = [entry for entry in entries if not (entry.is_dir() and entry.file_size == 0)]
+        files = [entry for entry in entries if entry.file_size or not entry.filename.endswith("/")]
         budget.take_parts(len(files))
         contents = [_read(archive, entry) for entry in files]
     parts = [

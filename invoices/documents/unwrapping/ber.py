@@ -28,9 +28,9 @@ class Cursor:
         """Return the tag of the next element, 0 at the end."""
         return self._data[self._at] if self._at < len(self._data) else 0
 
-    def enter(self, tag: int) -> None:
-        """Go to the first element inside of the next one."""
-        self._expect(tag)
+    def enter(self, tag: int) -> int | None:
+        """Go to the first element inside of the next one; return where that ends, None where its end is marked."""
+        return self._end(self._expect(tag))
 
     def take(self, tag: int) -> bytes:
         """Return the content of the next element, which is not made of others."""
@@ -55,20 +55,20 @@ class Cursor:
         if self.peek() == _OCTETS:
             return self.take(_OCTETS)
         pieces: list[bytes] = []
-        ends = [self._end(self._expect(_OCTETS_IN_PIECES))]
+        ends = [self.enter(_OCTETS_IN_PIECES)]
         while ends:
-            if self._is_over(ends[-1]):
+            if self.is_over(ends[-1]):
                 ends.pop()
             elif self.peek() == _OCTETS:
                 pieces.append(self.take(_OCTETS))
             elif len(ends) < _MAX_NESTING:
-                ends.append(self._end(self._expect(_OCTETS_IN_PIECES)))
+                ends.append(self.enter(_OCTETS_IN_PIECES))
             else:
                 raise Damaged(f"more than {_MAX_NESTING} levels of pieces")
         return b"".join(pieces)
 
-    def _is_over(self, end: int | None) -> bool:
-        """Return whether an element ends here; goes past the two zeros that end one of unknown length."""
+    def is_over(self, end: int | None) -> bool:
+        """Return whether an element ends here; goes past the two zeros that mark an end."""
         if end is not None:
             return self._at >= end
         if self._data[self._at : self._at + 2] != b"\0\0":

@@ -65,9 +65,9 @@ def _signed_content(cursor: Cursor) -> bytes:
         cursor.enter(SEQUENCE)
         cursor.skip()  # version
         cursor.skip()  # digestAlgorithms
-        cursor.enter(SEQUENCE)
+        end = cursor.enter(SEQUENCE)
         cursor.take(OBJECT_IDENTIFIER)  # what the signer says the content is
-        if cursor.peek() != EXPLICIT_0:
+        if cursor.is_over(end):
             raise DocumentError("only a signature: what it signs is another file", reason_code="signature")
     cursor.enter(EXPLICIT_0)
     return cursor.octets()
