@@ -1,4 +1,4 @@
-"""The process that opens untrusted bytes: limited, without secrets, one question and one answer per line.
+"""The process that opens untrusted bytes: limited, without secrets or network, one question and one answer per line.
 
 Run as ``python -I -m invoices.documents.child <limits as JSON>``. It reads ``{"path": …}`` lines from standard input,
 writes a reading as one JSON line each, and ends with its input, so it cannot outlive its parent.
@@ -16,8 +16,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from invoices.documents.document_files import read_file
 from invoices.documents.outcomes import Reading, because
+from invoices.documents.sealing import seal
 from invoices.documents.sniffing import UNKNOWN
 
 _OPEN_FILES = 64
@@ -46,6 +46,10 @@ class Answered:
 
 def main() -> None:
     """Answer until the input ends."""
+    from invoices.documents.document_files import (
+        read_file,  # here, because other children have no use for its libraries
+    )
+
     limits = Limits(**json.loads(sys.argv[1]))
     answers = private_answers()
     confine(limits)
@@ -94,7 +98,10 @@ def answered(read: Callable[[Path], Reading], path: Path) -> tuple[Reading, bool
 
 
 def confine(limits: Limits) -> None:
-    """Take away what reading does not need: memory, files to write, core dumps, many open files, Ctrl-C."""
+    """Take away what reading does not need: memory, files to write, core dumps, many open files, Ctrl-C.
+
+    Where the kernel can (``documents.sealing``) also the network, other programs and processes, and changes to files.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when we end
     for kind, value in (
         (resource.RLIMIT_DATA, limits.memory_bytes),
@@ -106,6 +113,7 @@ def confine(limits: Limits) -> None:
         _, hard = resource.getrlimit(kind)
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (bound, bound))
+    seal()
 
 
 def private_answers() -> int:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import stat
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invoices.documents.landing import Landing
 from invoices.documents.store import DocumentStore
 from invoices.errors import DocumentError
 
@@ -120,6 +123,113 @@ def test_many_threads_storing_the_same_bytes_store_one_document(tmp_path: Path) 
     for thread in threads:
         thread.join()
     assert [path.read_bytes() for path in files_in(tmp_path)] == [b"shared"]
+
+
+def test_what_is_landed_is_seen_once_it_is_settled_and_not_before(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    contents = [b"document %d" % number for number in range(100)]
+    with store.landing() as landing:
+        hashes = [landing.put(content) for content in contents[:50]]
+        assert not any(sha256 in store for sha256 in hashes)
+        landing.settle()
+        assert [store.read(sha256) for sha256 in hashes] == contents[:50]
+        hashes += [landing.put_file(io.BytesIO(content))[0] for content in contents[50:]]
+        assert not any(sha256 in store for sha256 in hashes[50:])
+    assert [store.read(sha256) for sha256 in hashes] == contents
+    assert len(files_in(tmp_path)) == 100
+
+
+def test_a_landing_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    landing = store.landing()
+    with pytest.raises(RuntimeError, match="given up"), landing:
+        give_up(landing)
+    assert [path.read_bytes() for path in files_in(tmp_path)] == [b"settled"]
+    with pytest.raises(OSError, match="ended"):
+        landing.put(b"too late")
+
+
+def give_up(landing: Landing) -> None:
+    landing.put(b"settled")
+    landing.settle()
+    for number in range(100):
+        landing.put(b"document %d" % number)
+    raise RuntimeError("given up")
+
+
+def test_the_same_bytes_land_once(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    with store.landing() as first, store.landing() as second:
+        for landing in (first, second, first):
+            landing.put(b"same")
+            landing.put_file(io.BytesIO(b"large" * 1_000_000))
+        first.settle()
+        inodes = [path.stat().st_ino for path in files_in(tmp_path) if path.parent.name != "incoming"]
+    assert [path.stat().st_ino for path in files_in(tmp_path)] == inodes
+    assert len(inodes) == 2
+
+
+def test_a_full_disk_in_a_landing_costs_the_document_that_did_not_fit(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    with store.landing() as landing:
+        sha256 = landing.put(b"fits")
+        with pytest.raises(OSError, match="No space left"):
+            landing.put_file(FullDisk(b"12345678"))
+    assert files_in(tmp_path) == [store.path(sha256)]
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_where_the_disk_fails_as_it_settles_nothing_is_left(tmp_path: Path, count: int) -> None:
+    store = DocumentStore(tmp_path)
+    landing = store.landing()
+    with pytest.raises(OSError, match="Invalid argument"), landing:
+        put_the_last_on_a_broken_disk(landing, count)
+    assert files_in(tmp_path) == []
+    with pytest.raises(OSError, match="nothing more can be landed"):
+        landing.put(b"more")
+
+
+def put_the_last_on_a_broken_disk(landing: Landing, count: int) -> None:
+    """Put a device that cannot be synced in the place of the file that was written last."""
+    for number in range(count - 1):
+        landing.put(b"document %d" % number)
+    before = set(open_files().values())
+    landing.put(b"the last document")
+    [last] = [number for number, name in open_files().items() if name not in before and "incoming" in name]
+    with Path("/dev/null").open("wb") as device:
+        os.dup2(device.fileno(), last, inheritable=False)
+
+
+def open_files() -> dict[int, str]:
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # other threads close them
+            found[int(number)] = os.readlink(f"/proc/self/fd/{number}")
+    return found
+
+
+def test_few_files_are_open_however_many_land(tmp_path: Path) -> None:
+    with DocumentStore(tmp_path).landing() as landing:
+        before, most = len(os.listdir("/proc/self/fd")), 0
+        for number in range(2000):
+            landing.put(b"document %d" % number)
+            most = max(most, len(os.listdir("/proc/self/fd"))) if number % 50 == 0 else most
+        assert most - before < 350
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_threads_share_a_landing_and_settle_it_as_they_like(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    contents = [b"document %d" % (number % 60) for number in range(120)]
+
+    def put_and_settle(content: bytes) -> bytes:
+        sha256 = landing.put(content)
+        landing.settle()
+        return store.read(sha256)
+
+    with store.landing() as landing, ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(put_and_settle, contents)) == contents
+    assert len(files_in(tmp_path)) == 60
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,41 +9,43 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from invoices.documents.child import Answered, Limits, confine, private_answers, serve_questions
 from invoices.documents.outcomes import REASONS, shown
 from invoices.documents.sniffing import HEAD, media_type
 from invoices.documents.unwrapping.containers import unwrap
-from invoices.documents.unwrapping.parts import Found, Unwrapped
+from invoices.documents.unwrapping.parts import Unwrapped
 
 _RETIRE_AFTER = 20_000  # containers: what opens them is Python and does not leak
 _LONGEST_REASON = 300
 
 
-def main() -> None:
-    """Answer until the input ends."""
+def main(opened: Callable[[bytes, dict[str, Any]], Answered] | None = None) -> None:
+    """Answer until the input ends; ``opened`` gives the answer about one container."""
     limits = Limits(**json.loads(sys.argv[1]))
     answers = private_answers()
     confine(limits)
-    serve_questions(answered, answers, limits, _RETIRE_AFTER)
+    serve_questions(lambda question: _answered(question, opened or _opened), answers, limits, _RETIRE_AFTER)
 
 
-def answered(question: dict[str, Any]) -> Answered:
-    """Return what is in the container that follows the question, and whether this process should end after it."""
+def _answered(question: dict[str, Any], opened: Callable[[bytes, dict[str, Any]], Answered]) -> Answered:
+    """Return the answer about the container that follows the question, and whether it is the last of this process."""
     try:
-        content = sys.stdin.buffer.read(question["length"])
-        found, contents = _opened(content, question)
-        return Answered({"found": found, "lengths": [len(part) for part in contents]}, contents)
+        return opened(sys.stdin.buffer.read(question["length"]), question)
     except MemoryError:
         return _broken("reader_memory", REASONS["reader_memory"][1])
     except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is an answer about them
         return _broken("reader_crashed", f"the reader failed with {type(error).__name__}: {error}")
 
 
-def _opened(content: bytes, question: dict[str, Any]) -> Found:
+def _opened(content: bytes, question: dict[str, Any]) -> Answered:
     kind = media_type(content[:HEAD])
-    return unwrap(content, kind, file_name=question["file_name"], unpack_archives=question["unpack_archives"])
+    found, contents = unwrap(
+        content, kind, file_name=question["file_name"], unpack_archives=question["unpack_archives"]
+    )
+    return Answered({"found": found, "lengths": [len(part) for part in contents]}, contents)
 
 
 def _broken(reason_code: str, reason: str) -> Answered:

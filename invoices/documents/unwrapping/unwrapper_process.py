@@ -72,9 +72,9 @@ def _landed(answer: Answer, landing: Landing) -> tuple[Unwrapped, bool]:
     """Return what the child found, its parts written. Raises ValueError over an answer that makes no sense."""
     told = _TOLD.validate_json(answer.line())
     found = told.found
-    if len(found.parts) != len(told.lengths) or sum(told.lengths) > _MOST_BYTES or found.hashes:
+    if len(found.parts) != len(told.lengths) or sum(told.lengths) > _MOST_BYTES or found.hashes or found.byte_counts:
         raise ValueError("the lengths do not fit the parts")
     if any(part.left_out not in {None, *LEFT_OUT} for part in found.parts):
         raise ValueError("a part is left out for no known reason")
     hashes = tuple(landing.put_file(_Part(answer, length))[0] for length in told.lengths)
-    return replace(found, hashes=hashes), told.last
+    return replace(found, hashes=hashes, byte_counts=tuple(told.lengths)), told.last
