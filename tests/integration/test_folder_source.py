@@ -8,31 +8,52 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import dlt
 import duckdb
 import pytest
 
+from invoices.documents.landing import Landing, Source
 from invoices.documents.store import DocumentStore
+from invoices.documents.unwrapping.parts import Unwrapped
 from invoices.errors import ConfigurationError
+from invoices.settings.intake import Folder
 from sources.folder import Seen, folder
 
 Row = dict[str, Any]
 OLD = 1_700_000_000  # a time of change long past
 
 
+class WatchedLanding(Landing):
+    """A landing that notes each file it is given, and may do something to the folder while it reads."""
+
+    def __init__(self, root: Path, watch: Watched) -> None:
+        super().__init__(root)
+        self.watch = watch
+
+    def put_file(self, source: Source) -> tuple[str, int]:
+        self.watch.read += 1
+        kept = super().put_file(source)
+        self.watch.meanwhile()
+        return kept
+
+
 class Watched:
-    """A store that notes each file it is given, and may do something to the folder while it reads."""
+    """A store with such landings."""
 
     def __init__(self, store: DocumentStore, meanwhile: Callable[[], None] = lambda: None) -> None:
-        self.store, self.meanwhile, self.read = store, meanwhile, 0
+        self.root, self.meanwhile, self.read = store.path("0" * 64).parents[1], meanwhile, 0
 
-    def put_file(self, source: BinaryIO) -> tuple[str, int]:
-        self.read += 1
-        kept = self.store.put_file(source)
-        self.meanwhile()
-        return kept
+    def landing(self) -> Landing:
+        return WatchedLanding(self.root, self)
+
+
+class Unopened:
+    """Opens no container; the tests of containers have the real thing."""
+
+    def unwrap(self, container: bytes | Path, landing: Landing, file_name: str | None = None) -> Unwrapped:
+        return Unwrapped(reason_code="damaged_archive", reason="nothing is opened here")
 
 
 @pytest.fixture
@@ -61,10 +82,11 @@ def look(
     known: Mapping[str, Collection[str]] | None = None,
     seen: Seen | None = None,
     sleep: Callable[[float], None] = lambda _seconds: None,
+    **chosen: Any,
 ) -> list[Row]:
-    return list(
-        folder("inbox", inbox, store, lambda _locations: known or {}, 2.0, seen if seen is not None else Seen(), sleep)
-    )
+    settings = Folder(name="inbox", url=str(inbox), **chosen)
+    source = folder(settings, store, Unopened(), lambda _locations: known or {}, seen, sleep)
+    return [sighting for arrival in source for sighting in arrival["sightings"]]
 
 
 def names(rows: list[Row]) -> list[str]:
@@ -95,6 +117,8 @@ def test_a_sighting_tells_what_and_where_and_the_bytes_are_kept_before(inbox: Pa
         "sighting_id": "", "document_sha256": sha(content), "media_type": "application/pdf", "byte_count": len(content),
         "source_name": "inbox", "source_kind": "folder", "location": str(place), "file_name": "bill.pdf",
         "fingerprint": "", "sender": None, "subject": None, "message_id": None, "received_at": None,
+        "message_key": None, "section": None, "declared_type": None, "original_sender": None, "entity": None,
+        "cost_centre": None, "settled": None, "flags": [],
     }  # fmt: skip
     assert look(inbox, store) == [row]
     assert place.read_bytes() == content
@@ -352,11 +376,12 @@ def test_it_is_a_dlt_source_like_any_other(inbox: Path, store: DocumentStore, tm
         destination=dlt.destinations.duckdb(str(database)),
     )  # fmt: skip
     for _ in range(2):  # merged by its key, so that a second run adds nothing
-        pipeline.run(folder("inbox", inbox, store, settle_seconds=0)).raise_on_failed_jobs()
+        settings = Folder(name="inbox", url=str(inbox), settle_seconds=0)
+        pipeline.run(folder(settings, store, Unopened())).raise_on_failed_jobs()
     pipeline.deactivate()
     with duckdb.connect(database) as connection:
-        rows = connection.execute("select file_name, byte_count from raw.sightings order by all").fetchall()
-    assert rows == [("a.pdf", 1), ("b.pdf", 1)]
+        rows = connection.execute("select sightings ->> '$[0].file_name' from raw.arrivals order by all").fetchall()
+    assert rows == [("a.pdf",), ("b.pdf",)]
 
 
 @pytest.mark.corpus
