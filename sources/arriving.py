@@ -56,9 +56,11 @@ def sightings_of(place: Place, unwrapped: Unwrapped, message: str | None = None)
     return [_sighting(place, unwrapped.header, part, sha256, size, message) for part, sha256, size in parts]
 
 
-def whole(place: Place, sha256: str, size: int, media_type: str, settled: Settled | None = None) -> Sighting:
+def whole(
+    place: Place, sha256: str, size: int, media_type: str, settled: Settled | None = None, message: str | None = None
+) -> Sighting:
     """Return the sighting of a thing that is not opened, or that is kept beside what was in it."""
-    return _sighting(place, None, Part("", media_type), sha256, size, settled=settled)
+    return _sighting(place, None, Part("", media_type), sha256, size, message, settled)
 
 
 def settled_for(reason_code: str, reason: str | None = None) -> Settled:
@@ -109,7 +111,8 @@ def keeping(arrival: Arrival, place: Place, sha256: str, unwrapped: Unwrapped) -
     """Return the arrival of a mail that is set aside as a whole: the mail itself is the document."""
     size = (arrival.message.byte_count if arrival.message else None) or 0
     code = unwrapped.reason_code or "damaged_mail"
-    kept = whole(place, sha256, size, MAIL, settled_for(code, unwrapped.reason))
+    key = arrival.message.message_key if arrival.message else None
+    kept = whole(place, sha256, size, MAIL, settled_for(code, unwrapped.reason), key)
     return replace(arrival, sightings=[*arrival.sightings, kept])
 
 

@@ -109,13 +109,16 @@ def set_position(tx: Transaction, source_name: str, folder: str, reached: Positi
         tx.connection.execute(insert(mail_folders).values(source_name=source_name, folder=folder, **values))
 
 
-def known_uids(connection: Connection, source_name: str, folder: str, uidvalidity: int) -> dict[int, Outcome]:
-    """Return the outcome of every mail of a folder that the ledger knows, by UID."""
+def known_uids(
+    connection: Connection, source_name: str, folder: str, uidvalidity: int, first: int = 1
+) -> dict[int, Outcome]:
+    """Return the outcome of every mail of a folder, from the UID ``first`` on, that the ledger knows, by UID."""
     rows = connection.execute(
         select(messages.c.uid, messages.c.outcome).where(
-            messages.c.source_name == source_name, messages.c.folder == folder, messages.c.uidvalidity == uidvalidity
+            messages.c.source_name == source_name, messages.c.folder == folder, messages.c.uidvalidity == uidvalidity,
+            messages.c.uid >= first,
         )
-    )
+    )  # fmt: skip
     return {row.uid: row.outcome for row in rows}
 
 

@@ -12,4 +12,5 @@ LEFT_OUT: Mapping[str, str] = {
     "signature": "the signature of a mail",
     "decoration": "a picture that belongs to the text of a mail",
     "delivery_report": "a report about the delivery of a mail",
+    "unmatched": "its name fits no rule of the mailbox",
 }

@@ -99,11 +99,14 @@ def esearch(account: Account, told: bytes, exists: int) -> list[int]:
     return uids
 
 
-def headers(account: Account, uids: Sequence[int], found: Mapping[int, Mapping[bytes, Any]]) -> Iterator[HeaderOf]:
-    """Give what a FETCH tells about these messages, without those of which it has no header."""
+def headers(
+    account: Account, uids: Sequence[int], found: Mapping[int, Mapping[bytes, Any]], *, is_bare: bool = False
+) -> Iterator[HeaderOf]:
+    """Give what a FETCH tells about these messages, without those of which it has no header, unless none was asked."""
     for uid, size in sizes(account, uids, found).items():
         told = found[uid]
-        header = next((content(account, uid, told, key) for key in told if key.startswith(b"BODY[HEADER]")), None)
+        header = next((content(account, uid, told, key) for key in told if key.startswith(b"BODY[HEADER")), None)
+        header = b"" if is_bare else header
         if header is not None:
             yield HeaderOf(uid, size, _in_utc(told.get(b"INTERNALDATE")), _texts(told.get(b"FLAGS", ())), header)
 

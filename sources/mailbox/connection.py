@@ -95,16 +95,25 @@ class Session:
         """Return all UIDs of the open folder, ascending."""
         return self.uids(1)
 
-    def headers(self, uids: Iterable[int]) -> Iterator[HeaderOf]:
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can be asked any more, because the line broke or the other side made no sense."""
+        return self._is_over
+
+    def headers(self, uids: Iterable[int], fields: Sequence[str] | None = None) -> Iterator[HeaderOf]:
         """Give size, time, flags and header of these messages; one that is gone meanwhile is left out.
 
-        The header is cut after ``Limits.largest_header`` bytes.
+        The header is cut after ``Limits.largest_header`` bytes. ``fields`` are the names of those to fetch, of ours and
+        never from a mail; None fetches all, and of no fields the header is empty, which costs the server least.
         """
-        items = ["RFC822.SIZE", "INTERNALDATE", "FLAGS", f"BODY.PEEK[HEADER]<0.{self._limits.largest_header}>"]
+        items = ["RFC822.SIZE", "INTERNALDATE", "FLAGS"]
+        if fields is None or fields:
+            part = "HEADER" if fields is None else f"HEADER.FIELDS ({' '.join(fields)})"
+            items.append(f"BODY.PEEK[{part}]<0.{self._limits.largest_header}>")
         for group in _groups(uids):
             allowance = len(group) * (self._limits.largest_header + _REST_OF_A_LINE)
             found = self._fetch(group, items, allowance, len(group) * _USUAL_HEADER)
-            for header in answers.headers(self._account, group, found):
+            for header in answers.headers(self._account, group, found, is_bare=len(items) == 3):
                 self._sizes[header.uid] = header.size
                 yield header
 

@@ -138,6 +138,7 @@ class KeptToken:
     def __init__(self, place: Path, registration: Registration) -> None:
         """Take the place of the file; nothing is read yet."""
         self._place, self._configured = place, registration.refresh_token
+        self._in_hand: str | None = None  # given to us, and not yet written down: the one before it may be dead
         parts = (registration.endpoint, registration.client_id, registration.refresh_token)
         self._origin = hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -156,7 +157,11 @@ class KeptToken:
             os.close(lock)
 
     def keep(self, refresh_token: str) -> None:
-        """Write the new refresh token down, wholly or not at all; raises TransientError where that fails."""
+        """Write the new refresh token down, wholly or not at all; raises TransientError where that fails.
+
+        It is not lost then as long as this process lives.
+        """
+        self._in_hand = refresh_token
         draft = self._place.with_suffix(".draft")
         try:
             draft.unlink(missing_ok=True)
@@ -169,8 +174,11 @@ class KeptToken:
             sync_folder(self._place.parent)
         except OSError as error:
             raise TransientError(f"the new refresh token cannot be kept in {str(self._place)!r}: {error}") from error
+        self._in_hand = None
 
     def _newest(self) -> str:
+        if self._in_hand is not None:
+            return self._in_hand
         try:
             kept = json.loads(self._place.read_text(encoding="utf-8"))
             token = kept["refresh_token"] if kept["from"] == self._origin else None
