@@ -15,12 +15,15 @@ from tests.surroundings import unmeasured
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where a ledger may be made; nothing is there yet."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/deeper/ledger.sqlite"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return server.new_database()
+        yield f"sqlite:///{tmp_path}/deeper/ledger.sqlite"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = server.new_database()
+        yield url
+        server.drop(url)
 
 
 @pytest.fixture(scope="session")

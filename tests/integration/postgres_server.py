@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.surroundings import MEMORY, has_room_in_memory
+
 PROGRAMS = ("initdb", "postgres")
 USER, PASSWORD = "house", "sesame"
 START_SECONDS = 60.0
@@ -38,6 +40,11 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")  # type: ignore[arg-type]  # a name of ours
         return self.url(name)
 
+    def drop(self, url: str) -> None:
+        """Delete a database of ``new_database``, whoever is still connected."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")  # type: ignore[arg-type]  # a name of ours
+
     def url(self, database: str) -> str:
         """Return where a database is."""
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
@@ -55,7 +62,7 @@ def programs() -> Path | None:
 def running(place: Path) -> Iterator[PostgresServer]:
     """Run a server with the programs in ``place`` until the end of the block."""
     user = _other_user() if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=MEMORY if has_room_in_memory() else None))
     try:
         if user is not None:
             os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
