@@ -25,6 +25,7 @@ from tests.integration.extraction_office import (
 )
 from tests.integration.scripted_server import Answer, ScriptedServer
 
+pytestmark = pytest.mark.unmeasured
 NO_LIST = Answer(404)
 
 

@@ -27,6 +27,8 @@ from tests.integration.extraction_office import (
 from tests.integration.scripted_server import Answer, ScriptedServer, Seen
 from tests.integration.smartbills_com_asker import SmartBillsAsker
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
