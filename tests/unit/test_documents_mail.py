@@ -236,6 +236,7 @@ def test_b_17_a_forwarded_mail_may_be_encoded_though_it_must_not(encoding: bytes
     [
         pytest.param(b"Your invoice is at https://acme.example/7", 0, id="B-18-link"),
         pytest.param(b"Lunch at 12.30?", 0, id="chat"),
+        pytest.param(b"<style>p {width: 1.25em}</style>Thanks for the invoice", 0, id="style"),
         pytest.param(INVOICE, 1, id="invoice"),
     ],
 )
@@ -250,6 +251,11 @@ def test_a_text_is_a_document_only_where_it_reads_like_an_invoice(words: bytes, 
 def test_a_text_beside_a_document_is_no_document() -> None:
     found = open_mail(mail(text(INVOICE, b"html"), named(b"x.pdf"), image(1, 1)))
     assert (found[0].bodies, sections(found)) == (1, {"2": None, "3": "decoration"})
+
+
+def test_a_text_beside_a_container_waits_for_what_is_in_that() -> None:
+    found = open_mail(mail(text(INVOICE, b"html"), named(b"x.zip", b"PK\x03\x04" + bytes(40), b"application/zip")))
+    assert [one.media_type for one in found[0].parts] == ["application/zip", "text/html"]
 
 
 def test_b_18_what_an_external_body_points_to_is_never_fetched() -> None:

@@ -63,6 +63,7 @@ def test_every_payload_is_that_of_the_standard_parser(lines: bytes) -> None:
         mail(text(b"Hello\r\n" * 500), named(b"x.pdf", PDF * 500), named(b"y.pdf", PDF * 300)),
         mail(text(b"Hello\r\n" * 500), named(b"x.pdf", PDF * 500))[:9_000],
         mail(text((b"0" * 32 + b"0\n") * 500), text(b"a\r" * 900), text(b"\n" * 900)),
+        mail(text(b"Hello\n" * 900 + b"x\r--edge\r\n\r\nsecond part")),
         HEAD + b"\r\n" + bytes(range(256)) * 50,
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from invoices.documents.sniffing import media_type
+from invoices.documents.unwrapping.containers import is_container
 from invoices.documents.unwrapping.mail_deciding import Seen, invoice_body, left_out, look
 from invoices.documents.unwrapping.mail_header import read_header, sender_of
 from invoices.documents.unwrapping.mail_names import LONGEST_NAME, oddities
@@ -25,7 +26,8 @@ def open_mail(content: bytes, section: str = "") -> Found:
     """Return what is in a mail (RFC 5322, MIME), and the bytes of each part; raises nothing but MemoryError.
 
     ``section`` is the place of the mail in what it was found in, empty where it came by itself. The reason codes are
-    ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts.
+    ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts. A text that reads like
+    an invoice is the last part where all others are left out or containers, in which the invoice may still be.
     """
     try:
         return _opened(content, f"{section}/" if section else "")
@@ -50,12 +52,11 @@ def _opened(content: bytes, prefix: str) -> Found:
     parts = _parts(mail, seen, prefix)
     bodies = sum(one.is_body for one in seen)
     sealed = {prefix + one.leaf.section for one in seen if _is_sealed(one)}
-    if all(part.left_out or part.section in sealed for part, _ in parts):
-        if sealed:
-            return replace(unwrapped, reason_code="encrypted_mail", reason="only who has the key can read it"), ()
-        if body := invoice_body(seen):
-            parts.append((_body_part(mail, body, prefix), body.leaf.content))
-            bodies -= 1
+    if sealed and all(part.left_out or part.section in sealed for part, _ in parts):
+        return replace(unwrapped, reason_code="encrypted_mail", reason="only who has the key can read it"), ()
+    if all(part.left_out or is_container(part.media_type) for part, _ in parts) and (body := invoice_body(seen)):
+        parts.append((_body_part(mail, body, prefix), body.leaf.content))
+        bodies -= 1
     return replace(unwrapped, parts=[part for part, _ in parts], bodies=bodies), [content for _, content in parts]
 
 

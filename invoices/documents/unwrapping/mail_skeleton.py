@@ -15,9 +15,9 @@ MAX_LINES = 1_000_000  # that could mean something to the parser; beyond that it
 
 _SEARCHED = 1_000_000  # bytes in which a body must start; headers are shorter
 _SHORT = 256  # bytes that are not worth a mark
-# A line that is no header, no continuation, no envelope and no boundary (``email.feedparser.headerRE``). Each ends one
-# header block at most; a block without headers opens at most one further (RFC 2046 §5.1.5), so after four comes body.
-_NEUTRAL = rb"(?![\t ]|--|From |[!-9;-~]*:)[^\r\n]*+(?>\r\n?|\n)"
+# A line that is no header, no continuation and no envelope (``email.feedparser.headerRE``). Each ends one header block
+# at most; a block without headers opens at most one further (RFC 2046 §5.1.5), so after four of them comes body.
+_NEUTRAL = rb"(?![\t ]|From |[!-9;-~]*:)[^\r\n]*+(?>\r\n?|\n)"
 _BODY = re.compile(rb"\n(?:" + _NEUTRAL + rb"){4}")
 
 

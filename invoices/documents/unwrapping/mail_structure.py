@@ -21,7 +21,7 @@ _MAX_PARAMETERS = 200  # the standard parser of parameters is quadratic
 _MAX_BOUNDARY = 1_000  # characters; RFC 2046 allows 70
 _BOUNDARY_SEARCHED = 100_000  # bytes in which a boundary that nobody stated is looked for
 _TYPE = re.compile(r"\s*\"?([^\s;/\"]+/[^\s;/\"]+)")
-_FIRST_BOUNDARY = re.compile(rb"^--([^\r\n]{1,200}?)[ \t]*\r?\n(?=[!-9;-~]+:)", re.MULTILINE)
+_FIRST_BOUNDARY = re.compile(rb"^--([^\r\n]{1,200})\r?\n(?=[!-9;-~]{1,76}:)", re.MULTILINE)
 _MAILS = frozenset({"message/rfc822", "message/global", "message/news"})
 _STRUCTURED = frozenset({"content-type", "content-disposition", "content-transfer-encoding", "content-id"})
 
@@ -181,7 +181,7 @@ def _with_found_boundary(entity: Entity, raw: bytes) -> Entity | None:
     found = _FIRST_BOUNDARY.search(raw, 0, _BOUNDARY_SEARCHED)
     if not found:
         return None
-    boundary = re.sub(rb'(["\\])', rb"\\\1", found[1])
+    boundary = re.sub(rb'(["\\])', rb"\\\1", found[1].rstrip())
     head = b'Content-Type: %s; boundary="%s"\r\n\r\n' % (entity.declared_type().encode("ascii", "replace"), boundary)
     again = _parsed(head + raw, entity.budget, entity.parent, entity.depth)
     return again if again.is_multipart() else None

@@ -7,7 +7,7 @@ import re
 
 ENCODED = frozenset({"base64", "quoted-printable", "x-uuencode", "uuencode", "uue", "x-uue"})
 
-_BEGIN = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} +([^\r\n]{1,1000}?)[ \t]*\r?\n", re.MULTILINE)
+_BEGIN = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} ([^\r\n]{1,1000})\r?\n", re.MULTILINE)
 _END = re.compile(rb"^(?:end|====)[ \t]*\r?$", re.MULTILINE)
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
@@ -32,7 +32,7 @@ def uuencoded_files(text: bytes, limit: int) -> list[tuple[str, bytes]]:
         body = text[begin.end() : end.start()]
         content = _base64(body) if begin[0].startswith(b"begin-base64") else _uuencoded(body)
         if content:
-            files.append((begin[1].decode("utf-8", "surrogateescape"), content))
+            files.append((begin[1].strip().decode("utf-8", "surrogateescape"), content))
         begin = _BEGIN.search(text, end.end())
     return files
 
