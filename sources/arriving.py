@@ -117,8 +117,22 @@ def keeping(arrival: Arrival, place: Place, sha256: str, unwrapped: Unwrapped) -
 
 
 def as_row(arrival: Arrival) -> dict[str, Any]:
-    """Return an arrival as plain values, as dlt takes them."""
-    return asdict(arrival)
+    """Return an arrival as plain values, as dlt takes them.
+
+    Field by field: ``dataclasses.asdict`` copies what is plain already, and costs more than all else we do to a mail.
+    """
+    message = arrival.message
+    return {
+        "sightings": [_sighting_row(one) for one in arrival.sightings],
+        "message": {name: getattr(message, name) for name in Message.__slots__} if message else None,
+    }
+
+
+def _sighting_row(sighting: Sighting) -> dict[str, Any]:
+    row = {name: getattr(sighting, name) for name in Sighting.__slots__}
+    row["settled"] = asdict(sighting.settled) if sighting.settled else None
+    row["flags"] = [asdict(flag) for flag in sighting.flags]
+    return row
 
 
 def from_row(row: Mapping[str, Any]) -> Arrival:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from invoices.documents.landing import Landing
-from invoices.documents.sniffing import HEAD, media_type
+from invoices.documents.sniffing import media_type
 from invoices.documents.unwrapping.parts import Header
 from invoices.documents.unwrapping.unwrapping import Unwrappers
 from sources.arriving import MAIL
 from sources.mailbox.answers import HeaderOf
 
 _MAIL_FOR_SURE = b"X-Mailbox:\r\nDelivered-To:\r\n"  # before one that would not be taken for a mail by its content
+_BEGINNING = 4096  # bytes, which tell a mail as well as more do
 
 
 def with_headers(
@@ -32,4 +33,4 @@ def with_headers(
 
 def as_mail(content: bytes) -> bytes:
     """Return a mail so that it is taken for one: what lies in a mailbox is a mail, whatever its bytes look like."""
-    return content if media_type(content[:HEAD]) == MAIL else _MAIL_FOR_SURE + content
+    return content if media_type(content[:_BEGINNING]) == MAIL else _MAIL_FOR_SURE + content
