@@ -26,8 +26,8 @@ def open_mail(content: bytes, section: str = "") -> Found:
     """Return what is in a mail (RFC 5322, MIME), and the bytes of each part; raises nothing but MemoryError.
 
     ``section`` is the place of the mail in what it was found in, empty where it came by itself. The reason codes are
-    ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts. A text that reads like
-    an invoice is the last part where all others are left out or containers, in which the invoice may still be.
+    ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts. A text that reads
+    like an invoice is the last part where all others are left out, or containers with who knows what in them.
     """
     try:
         return _opened(content, f"{section}/" if section else "")
