@@ -15,6 +15,8 @@ MAX_LINES = 1_000_000  # that could mean something to the parser; beyond that it
 
 _SEARCHED = 1_000_000  # bytes in which a body must start; headers are shorter
 _SHORT = 256  # bytes that are not worth a mark
+_MARK = secrets.token_hex(16)  # of this process; it never leaves it, so nobody can have written it into a mail
+_MARKS = re.compile(f"{_MARK}([0-9]+)\n".encode())
 # A line that is no header, no continuation and no envelope (``email.feedparser.headerRE``). Each ends one header block
 # at most; a block without headers opens at most one further (RFC 2046 §5.1.5), so after four of them comes body.
 _NEUTRAL = rb"(?![\t ]|From |[!-9;-~]*:)[^\r\n]*+(?>\r\n?|\n)"
@@ -30,15 +32,13 @@ class Skeleton:
 
     def __init__(self, content: bytes) -> None:
         self._content = memoryview(content)
-        self._mark = secrets.token_hex(16)  # nobody can have written it into the mail
         self._cuts: list[tuple[int, int]] = []
-        self._marks = re.compile(f"{self._mark}([0-9]+)\n".encode())
         self.text = self._cut(content).decode("ascii", "surrogateescape")
 
     def _cut(self, content: bytes) -> bytes:
         pieces, done, lines = [], 0, 0
         for start, end in _bodies(content):
-            pieces += [content[done:start], f"{self._mark}{len(self._cuts)}\n".encode()]
+            pieces += [content[done:start], f"{_MARK}{len(self._cuts)}\n".encode()]
             lines += _line_count(pieces[-2])
             self._cuts.append((start, end))
             done = end
@@ -49,7 +49,7 @@ class Skeleton:
 
     def filled(self, payload: bytes) -> bytes:
         """Return the payload as the mail has it, with all that was cut out of it."""
-        pieces = self._marks.split(payload)
+        pieces = _MARKS.split(payload)
         if len(pieces) == 1:
             return payload
         return b"".join(self._cut_out(int(piece)) if i % 2 else piece for i, piece in enumerate(pieces))
