@@ -71,7 +71,8 @@ class LoopbackServer:
 class ScriptedImap(LoopbackServer):
     """Answers by the command's name; ``drips`` are those whose answer comes a byte at a time, without an end.
 
-    ``{tag}`` in an answer is the command's tag. ``seen`` holds the lines that came, those of a login too.
+    ``{tag}`` in an answer is the command's tag, ``{close}`` at its end hangs up. ``seen`` holds the lines that came,
+    those of a login too.
     """
 
     def __init__(self, greeting: bytes = b"* OK ready\r\n", drips: str = "", **answers: bytes) -> None:
@@ -102,7 +103,10 @@ class ScriptedImap(LoopbackServer):
             while not self.stopping.wait(0.02):
                 line.sendall(b"*")
         line.settimeout(5)
-        line.sendall(self._answers.get(name, b"{tag} BAD what?\r\n").replace(b"{tag}", tag))
+        answer = self._answers.get(name, b"{tag} BAD what?\r\n").replace(b"{tag}", tag)
+        line.sendall(answer.removesuffix(b"{close}"))
+        if answer.endswith(b"{close}"):
+            line.shutdown(socket.SHUT_RDWR)
         line.settimeout(0.05)
 
 

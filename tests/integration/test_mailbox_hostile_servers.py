@@ -93,10 +93,18 @@ def test_a_goodbye_in_the_middle_is_tried_later(command: str) -> None:
     assert "going down" in str(error)
 
 
+def test_a_warning_before_the_line_breaks_is_no_refusal() -> None:
+    server = says("STORE", b"* NO [ALERT] the disk is nearly full\r\n{close}")
+    error = told(server, lambda session: session.mark_seen([1]))
+    assert isinstance(error, TransientError)
+
+
 def test_nobody_logs_in_where_the_server_says_it_is_done_already() -> None:
     server = ScriptedImap(b"* PREAUTH welcome\r\n")
-    assert isinstance(told(server, everything), ContractError)
-    assert not any(b"SELECT" in line for line in server.seen)
+    error = told(server, everything)
+    assert isinstance(error, ContractError)
+    assert "somebody is logged in already" in str(error)
+    assert server.seen == [line for line in server.seen if line.endswith(b"CAPABILITY")]
 
 
 @pytest.mark.parametrize(
