@@ -186,6 +186,20 @@ def test_a_mail_in_an_archive_is_opened_with_its_sender() -> None:
     assert found[0].bodies == 1
 
 
+def test_what_is_in_a_mail_within_counts_too() -> None:
+    content = archive(("m.eml", mail(None, ("a.xml", INVOICE))))
+    for budget in (Budget(parts=1), Budget(unpacked_bytes=len(mail(None, ("a.xml", INVOICE))) + 1)):
+        found = opened(content, budget=budget)
+        assert outline(found) == [("1", "m.eml", None)]
+        assert "more than" in flag_of(found[0].parts[0])
+
+
+def test_what_is_odd_about_a_mail_within_is_a_flag_of_its_part() -> None:
+    found = opened(archive(("m.eml", b"From: a@example.com\r\nSubject: no date\r\n\r\nhello")))
+    assert [part.left_out for part in found[0].parts] == ["container"]
+    assert found[0].parts[0].flags
+
+
 def test_everything_in_a_mail_is_opened() -> None:
     winmail = tnef(attachment(b"w.xml", INVOICE))
     content = mail(None, ("a.zip", archive(("z.xml", INVOICE))), ("b.xml.p7m", SIGNED), ("winmail.dat", winmail))
@@ -205,7 +219,6 @@ def test_the_text_of_a_mail_is_no_invoice_where_a_container_holds_one() -> None:
     assert found[0].bodies == 1
 
 
-@pytest.mark.xfail(strict=True, reason="mail.py hands out no text where a container lies beside it")
 def test_the_text_of_a_mail_may_be_the_invoice_where_its_container_holds_nothing() -> None:
     found = opened(mail("Invoice 17, total 12.00 EUR", ("winmail.dat", tnef())))
     assert ("1", None, None) in outline(found)

@@ -77,6 +77,13 @@ def test_the_body_of_a_signed_mail_is_a_mail(entity: bytes) -> None:
     assert open_signed(signed(element(4, entity)))[0].parts[0].media_type == "message/rfc822"
 
 
+def test_algorithms_whose_ends_are_marked_are_passed_over() -> None:
+    algorithms = open_ended(0x31, open_ended(0x30, element(6, b"\x2a")), open_ended(0x30, element(6, b"\x2b")))
+    inside = open_ended(0x30, content_type(1), open_ended(0xA0, element(4, INVOICE)))
+    data = open_ended(0x30, element(2, b"\1"), algorithms, inside)
+    assert open_signed(open_ended(0x30, content_type(2), open_ended(0xA0, data)))[1] == [INVOICE]
+
+
 def test_a_signature_by_itself_holds_nothing() -> None:
     assert refusal(signed(None)) == refusal(signed(None, is_streamed=True)) == "signature"
 
