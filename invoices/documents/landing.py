@@ -37,8 +37,8 @@ class Source(Protocol):
 class _Written:
     """A file under its temporary name; the descriptor is open until the file is synced."""
 
-    name: Path
-    target: Path
+    name: str
+    target: str
     length: int
     descriptor: int
 
@@ -53,13 +53,13 @@ class Landing:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = str(root)
         self._lock = threading.Lock()
         self._settling = threading.Lock()
         self._written: dict[str, _Written] = {}
         self._unsynced: list[_Written] = []
         self._syncs: list[Future[None]] = []
-        self._folders: set[Path] = set()
+        self._folders: set[str] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._failure: BaseException | None = None
 
@@ -94,7 +94,8 @@ class Landing:
                 _write(descriptor, following)
                 following = source.read(_BLOCK)
             sha256 = digest.hexdigest()
-            self._note(sha256, _Written(name, place(self._root, sha256), length, descriptor))
+            target = self._target(sha256)
+            self._note(sha256, _Written(name, target, length, descriptor), is_new=not self._is_kept(target, length))
         return sha256, length
 
     def settle(self) -> None:
@@ -117,39 +118,41 @@ class Landing:
                 raise
 
     def _put(self, content: bytes, sha256: str) -> str:
-        target = place(self._root, sha256)
+        target = self._target(sha256)
         if sha256 not in self._written and not self._is_kept(target, len(content)):
             with self._temporary() as (descriptor, name):
                 _write(descriptor, content)
                 self._note(sha256, _Written(name, target, len(content), descriptor))
         return sha256
 
-    def _is_kept(self, target: Path, length: int) -> bool:
+    def _target(self, sha256: str) -> str:
+        return f"{self._root}/{sha256[:2]}/{sha256}"
+
+    def _is_kept(self, target: str, length: int) -> bool:
         """Return whether the document is there; whoever renamed it may not have synced the folder yet, so we do."""
-        if not is_whole(target, length):
+        if not _is_whole(target, length):
             return False
         with self._lock:
-            self._folders.add(target.parent)
+            self._folders.add(os.path.dirname(target))
         return True
 
     @contextlib.contextmanager
-    def _temporary(self) -> Iterator[tuple[int, Path]]:
+    def _temporary(self) -> Iterator[tuple[int, str]]:
         """Give a descriptor and its file's name; both are gone afterwards if the block raises."""
         self._check()
         self._let_syncs_catch_up()
-        name = self._root / INCOMING / secrets.token_hex(16)
+        name = f"{self._root}/{INCOMING}/{secrets.token_hex(16)}"
         descriptor = os.open(name, _TEMPORARY, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
             yield descriptor, name
         except BaseException:
             os.close(descriptor)
-            name.unlink(missing_ok=True)
+            os.unlink(name)
             raise
 
-    def _note(self, sha256: str, written: _Written) -> None:
+    def _note(self, sha256: str, written: _Written, is_new: bool = True) -> None:
         """Remember the file until it is settled, unless the same bytes came another way in the meantime."""
-        is_new = not self._is_kept(written.target, written.length)
         with self._lock:
             is_new = is_new and self._written.setdefault(sha256, written) is written
             if is_new:
@@ -157,7 +160,7 @@ class Landing:
                 self._hand_over()
         if not is_new:
             os.close(written.descriptor)
-            written.name.unlink()
+            os.unlink(written.name)
 
     def _hand_over(self) -> None:
         """Let a thread sync a full slice; the caller has the lock."""
@@ -172,19 +175,19 @@ class Landing:
         if earlier:
             earlier.exception()
 
-    def _show(self, written: Collection[_Written], folders: set[Path]) -> None:
+    def _show(self, written: Collection[_Written], folders: set[str]) -> None:
         """Give the synced files their names, and sync every folder that holds one, or one that was there already."""
-        for folder in {each.target.parent for each in written}:
-            if not folder.is_dir():
-                make_private(folder)
+        for folder in {os.path.dirname(each.target) for each in written}:
+            if not os.path.isdir(folder):
+                make_private(Path(folder))
                 folders.add(self._root)
             folders.add(folder)
         for each in written:
-            if is_whole(each.target, each.length):  # another landing was faster
-                each.name.unlink()
+            if _is_whole(each.target, each.length):  # another landing was faster
+                os.unlink(each.name)
             else:
-                each.name.rename(each.target)
-        self._side_by_side(sync_folder, list(folders))
+                os.rename(each.name, each.target)
+        self._side_by_side(_sync_folder, list(folders))
 
     def _side_by_side(self, work: Callable[[T], None], things: Sequence[T]) -> None:
         """Do the work for each thing, all of them whatever fails; raise the first failure."""
@@ -216,15 +219,10 @@ class Landing:
             self._unsynced, self._written = [], {}
 
 
-def place(root: Path, sha256: str) -> Path:
-    """Return where a store below ``root`` has the document of that hash."""
-    return root / sha256[:2] / sha256
-
-
-def is_whole(path: Path, length: int) -> bool:
+def _is_whole(path: str, length: int) -> bool:
     """Return whether the whole document is there; a shorter file is what a failing disk left and is replaced."""
     try:
-        return path.stat().st_size == length
+        return os.stat(path).st_size == length
     except FileNotFoundError:
         return False
 
@@ -236,7 +234,7 @@ def make_private(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-def sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str) -> None:
     """Make durable which names are in the folder. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -271,4 +269,4 @@ def _write(descriptor: int, content: bytes) -> None:
 def _remove(files: Collection[_Written]) -> None:
     for each in files:
         with contextlib.suppress(OSError):  # what cannot be removed goes after a day
-            each.name.unlink()
+            os.unlink(each.name)

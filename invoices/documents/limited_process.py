@@ -73,6 +73,11 @@ class Answer:
         del self._received[:size]
         return taken
 
+    @property
+    def has_more(self) -> bool:
+        """Return whether more came than was taken."""
+        return bool(self._received)
+
     def wait(self, poll: select.poll) -> None:
         """Wait for the child. Raises _Late where it has used up its seconds."""
         started = time.monotonic()
@@ -152,6 +157,8 @@ class LimitedProcess:
         process, answer = self._asking(question)
         _send(_pipe(process.stdin), memoryview(question)[answer.asked :], answer)
         taken, is_last = take(answer)
+        if answer.has_more:
+            raise ValueError("the child says more than it was asked")
         if is_last:
             self.close()
         return taken

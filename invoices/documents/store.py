@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from invoices.documents.landing import INCOMING, Landing, make_private, place
+from invoices.documents.landing import INCOMING, Landing, make_private
 from invoices.errors import DocumentError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -37,7 +37,7 @@ class DocumentStore:
         """Return where the document is, or would be. Raises ValueError for anything but 64 lower-case hex digits."""
         if not _DIGEST.fullmatch(sha256):
             raise ValueError(f"not a SHA-256: {sha256[:80]!r}")
-        return place(self._root, sha256)
+        return self._root / sha256[:2] / sha256
 
     def read(self, sha256: str) -> bytes:
         """Return the document's bytes. Raises DocumentError: ``missing``, or ``altered`` since it was stored."""

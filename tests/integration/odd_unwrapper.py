@@ -100,6 +100,7 @@ ORDERS: dict[bytes, Callable[[], Answered]] = {
     b"crash in the middle": lambda: stop_in_the_middle(lambda: die(signal.SIGSEGV)),
     b"die of memory in the middle": lambda: stop_in_the_middle(lambda: die(signal.SIGKILL)),
     b"lie about lengths": lambda: told(b"one", b"two", lengths=[3]),
+    b"say more than asked": lambda: told(b"one", b"two", lengths=[3, 1]),
     b"claim a terabyte": lambda: told(b"one", lengths=[1 << 40]),
     b"claim less than nothing": lambda: told(b"one", lengths=[-1]),
     b"tell rubbish": lambda: told(b"one", found="rubbish"),

@@ -113,6 +113,7 @@ def children() -> list[psutil.Process]:
         b"crash in the middle": "reader_crashed",
         b"die of memory in the middle": "reader_memory",
         b"lie about lengths": "reader_crashed",
+        b"say more than asked": "reader_crashed",
         b"claim a terabyte": "reader_crashed",
         b"claim less than nothing": "reader_crashed",
         b"tell rubbish": "reader_crashed",
