@@ -1,55 +1,48 @@
-"""Collect: what the sources show, into the store and the ledger."""
+"""Collect: what the sources show, into the store and the ledger; then what is to become of it there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import Any
 
+from flows.visiting import visiting
 from invoices.house import House
-from invoices.ledger.sightings import Sighting, fingerprints, record_sighting
+from invoices.ledger.messages import Arrival, record_arrivals
 from invoices.report import Report
-from sources.folder import Seen, folder
+from invoices.settings import Mailbox, Source
 
-UNIT = "files"
-BATCH_SIZE = 200
+UNIT = "arrivals"
 
-Batch = list[dict[str, Any]]
+Batch = Sequence[Arrival]
 
 
 def total(_house: House) -> int | None:
-    """Return None: how many files are new is known only at the end."""
+    """Return None: how much is new is known only at the end."""
     return None
 
 
 def pending(house: House, report: Report) -> Iterator[Batch]:
-    """Yield what the inbox shows and the ledger does not know; the bytes are in the store already."""
-    settings, seen = house.settings, Seen()
-    if settings.inbox.path is None:
-        settings.inbox_directory.mkdir(mode=0o700, exist_ok=True)
+    """Yield what the sources show and the ledger does not know; the bytes are in the store already.
 
-    def known(locations: Sequence[str]) -> dict[str, set[str]]:
-        with house.ledger.reading() as connection:
-            return fingerprints(connection, settings.inbox.name, locations)
+    A source that cannot be reached is a problem of the report and no reason to leave the others alone. What is safe by
+    the time the next batch is asked for is marked, moved or deleted at its source.
+    """
+    for source in house.settings.sources:
+        with visiting(house, source, report):
+            yield from _arrivals(house, source, report)
 
-    source = folder(
-        source_name=settings.inbox.name,
-        root_directory=settings.inbox_directory,
-        store=house.store,
-        known=known,
-        settle_seconds=settings.inbox.settle_seconds,
-        seen=seen,
-    )
-    sightings = iter(source)
-    while batch := list(islice(sightings, BATCH_SIZE)):
-        yield batch
-    report.known_files += seen.known
-    report.remarks += [f"{name!r} is still being written; it is taken by a later run." for name in seen.growing]
-    report.remarks += [f"Not taken: {reason}." for reason in seen.unreadable]
+
+def _arrivals(house: House, source: Source, report: Report) -> Iterator[Batch]:
+    if isinstance(source, Mailbox):
+        from flows import mailboxes
+
+        return mailboxes.arrivals(house, source, report)
+    from flows import folders
+
+    return folders.arrivals(house, source, report)
 
 
 def work(house: House, batch: Batch, report: Report) -> None:
-    """Write the sightings, and the documents that are new."""
+    """Write the mails, the sightings, and the documents that are new."""
     with house.ledger.transaction() as tx:
-        report.new_documents += sum(record_sighting(tx, Sighting(**sighting)) for sighting in batch)
+        report.new_documents += record_arrivals(tx, batch)
     report.tick(len(batch))

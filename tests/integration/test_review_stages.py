@@ -13,7 +13,7 @@ from prepared_house import bring_to_the_warehouse, judge, see, sha
 from pydantic import SecretStr
 
 from flows.checking import Check, examine
-from flows.cli.commands import _plainly
+from flows.cli.running import plainly
 from flows.stages import ask
 from invoices.errors import UnknownOutcome
 from invoices.house import House
@@ -91,7 +91,7 @@ def warehouse_check(settings: Settings) -> Check:
 
 
 def test_a_ledger_that_cannot_grow_is_told_in_a_sentence(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as left, _plainly():
+    with pytest.raises(typer.Exit) as left, plainly():
         fail_after_a_vendor(house)
     assert left.value.exit_code == 1
     told = capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""Folders, wired: the source gets the ledger's memory; what is safe is then moved, where the settings say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from invoices.house import House
+from invoices.ledger.messages import Arrival
+from invoices.ledger.sightings import fingerprints
+from invoices.report import Report
+from invoices.settings import Folder
+from sources.arriving import from_row
+from sources.folder import Seen, folder, move_taken
+from sources.folder.places import place_of
+from sources.folder.source import PAGE_SIZE
+
+
+def arrivals(house: House, source: Folder, report: Report) -> Iterator[Sequence[Arrival]]:
+    """Yield in pages what is new in a folder, and move what is safe if the settings say so.
+
+    Raises:
+        InvoicesError: the folder cannot be listed now; what was yielded is sound.
+    """
+    if _is_our_own(house, source):
+        Path(source.url).mkdir(mode=0o700, exist_ok=True)
+    seen, known = Seen(), partial(_known, house, source.name)
+    rows = iter(folder(source, house.store, house.unwrappers, known, seen))
+    while page := [from_row(row) for row in islice(rows, PAGE_SIZE)]:
+        yield page
+    report.known_files += seen.known
+    report.remarks += [f"{name!r} is still being written; it is taken by a later run." for name in seen.growing]
+    report.remarks += [f"Not taken: {reason}." for reason in seen.unreadable]
+    if seen.beyond_cap:
+        report.remarks.append(f"source {source.name!r}: {seen.beyond_cap} more files wait for later runs.")
+    report.remarks += move_taken(source, known, seen.movable)
+
+
+def listing(house: House, source: Folder) -> Iterator[tuple[str, str | None]]:
+    """Yield every file that the folder lists, with ``taken`` where the ledger knows it as it is, else None.
+
+    Raises:
+        InvoicesError: the folder cannot be listed now.
+    """
+    if _is_our_own(house, source) and not Path(source.url).exists():
+        return  # the first run makes it
+    at = place_of(source)
+    at.check()
+    found = at.files()
+    while some := list(islice(found, PAGE_SIZE)):
+        taken = _known(house, source.name, [one.location for one in some if not isinstance(one, str)])
+        for one in some:
+            if not isinstance(one, str):
+                yield one.location, "taken" if one.fingerprint in taken.get(one.location, ()) else None
+
+
+def _is_our_own(house: House, source: Folder) -> bool:
+    """Return whether the folder is the inbox below the home."""
+    return house.settings.inbox.path is None and source.url == str(house.settings.inbox_directory)
+
+
+def _known(house: House, source_name: str, locations: Sequence[str]) -> dict[str, set[str]]:
+    with house.ledger.reading() as connection:
+        return fingerprints(connection, source_name, locations)

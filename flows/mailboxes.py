@@ -1,0 +1,123 @@
+"""Mailboxes, wired: the source gets the ledger's memory; what is safe is then marked, moved or deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from invoices.errors import TransientError
+from invoices.house import House
+from invoices.ledger.messages import (
+    Arrival,
+    Outcome,
+    Position,
+    due_uids,
+    known_uids,
+    owed_uids,
+    position,
+    record_action,
+    set_position,
+)
+from invoices.report import Report
+from invoices.settings import Mailbox
+from sources.arriving import from_row
+from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session, pages
+from sources.mailbox.account import Account
+from sources.mailbox.source import LONGEST_PAUSE, USUAL_PAUSE
+
+
+def arrivals(house: House, source: Mailbox, report: Report) -> Iterator[Sequence[Arrival]]:
+    """Yield in pages what the mails bring that are new, and do to those that are safe what the settings say.
+
+    A line that breaks, or a server that is busy, gets a second visit, which goes on where the first one ended.
+
+    Raises:
+        InvoicesError: the account cannot be used now; what was yielded is sound.
+    """
+    seen, account = Seen(), account_of(source, house.settings.secrets_directory)
+    try:
+        yield from _visit(house, source, account, seen, report)
+    except TransientError as error:
+        time.sleep(min(USUAL_PAUSE if error.retry_after is None else error.retry_after, LONGEST_PAUSE))
+        yield from _visit(house, source, account, seen, report)
+    finally:
+        report.known_files += seen.known
+        report.remarks += [f"source {source.name!r}: {remark}" for remark in seen.remarks]
+        report.problems += [f"source {source.name!r}: {problem}" for problem in dict.fromkeys(seen.problems)]
+
+
+def _visit(house: House, source: Mailbox, account: Account, seen: Seen, report: Report) -> Iterator[Sequence[Arrival]]:
+    memory = Memory(house, source.name)
+    with open_session(account, limits_of(source)) as session:
+        found = mailbox(
+            source.name, source, session, house.unwrappers, house.store, memory, seen, house.ledger.now
+        )  # fmt: skip
+        for page in pages(found):
+            yield [from_row(row) for row in page]
+        for folder, reached in seen.positions.items():
+            with house.ledger.transaction() as tx:
+                set_position(tx, source.name, folder, reached)
+        _act(house, source, session, seen, report)
+
+
+def opened(house: House, source: Mailbox) -> AbstractContextManager[Session]:
+    """Return a session with the account; raises as ``sources.mailbox.open_session``."""
+    return open_session(account_of(source, house.settings.secrets_directory), limits_of(source))
+
+
+def listing(house: House, source: Mailbox) -> Iterator[tuple[str, str | None]]:
+    """Yield every mail that the server lists, with its outcome in the ledger, or None where that has none.
+
+    Raises:
+        InvoicesError: the account cannot be used now.
+    """
+    with opened(house, source) as session:
+        for folder in source.folders:
+            state = session.examine(folder)
+            known = Memory(house, source.name).known_uids(folder, state.uidvalidity)
+            for uid in session.all_uids():
+                yield f"{folder} UID {uid} of {state.uidvalidity}", known.get(uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the ledger knows of one account."""
+
+    house: House
+    source_name: str
+
+    def position(self, folder: str) -> Position | None:
+        """Return how far a folder is."""
+        with self.house.ledger.reading() as connection:
+            return position(connection, self.source_name, folder)
+
+    def known_uids(self, folder: str, uidvalidity: int, first: int = 1) -> dict[int, Outcome]:
+        """Return the outcome of every known mail from the UID ``first`` on."""
+        with self.house.ledger.reading() as connection:
+            return known_uids(connection, self.source_name, folder, uidvalidity, first)
+
+    def owed_uids(self, folder: str, uidvalidity: int, largest: int) -> list[int]:
+        """Return the UIDs that are still to be fetched."""
+        with self.house.ledger.reading() as connection:
+            return owed_uids(connection, self.source_name, folder, uidvalidity, largest)
+
+
+def _act(house: House, source: Mailbox, session: Session, seen: Seen, report: Report) -> None:
+    """Mark, move or delete what is safe, folder by folder."""
+    if source.after == "keep":
+        return
+    for folder, reached in seen.positions.items():
+        with house.ledger.reading() as connection:
+            due = due_uids(connection, source.name, folder, reached.uidvalidity)
+        if due:
+            done = partial(_note, house, source.name, folder, reached.uidvalidity)
+            problem = act(session, source.after, folder, reached.uidvalidity, due, done)
+            report.problems += [f"source {source.name!r}: {problem}"] if problem else []
+
+
+def _note(house: House, source_name: str, folder: str, uidvalidity: int, uids: Sequence[int]) -> None:
+    with house.ledger.transaction() as tx:
+        record_action(tx, source_name, folder, uidvalidity, uids, "done")

@@ -1,0 +1,51 @@
+"""What the ledger says of a source, to be held against the source's own listing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, func, select
+
+from invoices.ledger.tables import documents, messages, sightings
+
+
+def repeated(connection: Connection, source_name: str) -> list[str]:
+    """Return the places of a source that were taken more than once.
+
+    Those are mails with more than one row for the same folder, UIDVALIDITY and UID, and parts of one mail that show
+    two different documents: a mail never changes (RFC 9051 §2.3.1.1).
+    """
+    place = (messages.c.folder, messages.c.uidvalidity, messages.c.uid)
+    mails = connection.execute(
+        select(*place)
+        .where(messages.c.source_name == source_name, messages.c.uid.is_not(None))
+        .group_by(*place)
+        .having(func.count() > 1)
+    )
+    parts = connection.scalars(
+        select(sightings.c.location)
+        .join(messages, messages.c.message_key == sightings.c.message_key)
+        .where(sightings.c.source_name == source_name, messages.c.uid.is_not(None))
+        .group_by(sightings.c.location)
+        .having(func.count() > 1)
+    )
+    return [f"{folder} UID {uid} of {uidvalidity}" for folder, uidvalidity, uid in mails] + list(parts)
+
+
+def shown_documents(connection: Connection, source_name: str) -> Iterator[tuple[str, str, int]]:
+    """Yield location, SHA-256 and size in bytes of the document of every sighting of a source."""
+    rows = connection.execute(
+        select(sightings.c.location, sightings.c.document_sha256, documents.c.byte_count)
+        .join(documents, documents.c.document_sha256 == sightings.c.document_sha256)
+        .where(sightings.c.source_name == source_name)
+    )
+    yield from ((location, sha256, size) for location, sha256, size in rows)
+
+
+def acted_upon(connection: Connection, source_name: str) -> Iterator[str]:
+    """Yield the location of every document out of mails that were marked, moved or deleted on the server."""
+    yield from connection.scalars(
+        select(sightings.c.location)
+        .join(messages, messages.c.message_key == sightings.c.message_key)
+        .where(messages.c.source_name == source_name, messages.c.action == "done")
+    )
