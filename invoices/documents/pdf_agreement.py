@@ -59,7 +59,7 @@ def _is_plain(amount: object) -> bool:
 
 def _ibans(text: str) -> set[str]:
     """Return the IBANs of a page; what follows one on its line may look like a part of it, so each length is tried."""
-    found = set()
+    found: set[str] = set()
     for match in _IBAN.finditer(text.upper()):
         run = _squeezed(match.group())
         found.update(run[:length] for length in range(_SHORTEST_IBAN, len(run) + 1) if is_iban(run[:length]))

@@ -151,7 +151,7 @@ def test_a_page_that_shows_another_total_than_its_einvoice_is_doubted_and_no_oth
     hybrids = {d["path"]: "visual_differs_from_xml" in d["traits"] for d in of_kind(documents, "einvoice_pdf")}
     payloads = {path: readings[path].payload or {} for path in hybrids}
     doubted = {path for path, payload in payloads.items() if "doubts" in payload}
-    assert 4 <= len(doubted)  # of seven: in the others the totals agree
+    assert len(doubted) >= 4  # of seven: in the others the totals agree
     assert [path for path in doubted if not hybrids[path]] == []
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 
 import pytest
 
 from invoices.documents.store import DocumentStore
+from invoices.extraction.choice import choose, why_not
 from invoices.extraction.smartbills_com import LARGEST_BYTES
 from invoices.ledger import Ledger
+from invoices.ledger.documents import Pending
 from invoices.settings import Settings
 from sandbox.serving import Sandbox, start
 from tests.integration.asking_office import BATCHES, BILLFLOW, SMARTBILLS, AskingOffice
@@ -106,6 +109,27 @@ def test_what_is_of_no_type_that_anybody_takes_is_set_aside_unasked(house: Askin
     house.ask()
     assert house.office.stands(sha) == ("done", "review", "extractor_cannot_read")
     assert (house.calls(SMARTBILLS), house.calls(BILLFLOW), house.office.done) == (0, 0, 1)
+
+
+def test_b40_what_is_too_large_for_all_goes_to_a_person_with_the_limit_and_is_sent_to_nobody(
+    house: AskingOffice,
+) -> None:
+    (sha,) = house.office.collect(b"\x89PNG\r\n\x1a\n" + b"x" * (20 << 20), media_type="image/png")
+    house.ask()
+    assert house.office.stands(sha) == ("done", "review", "extractor_cannot_read")
+    assert "smartbills_com takes image/png up to 10,485,760 bytes" in house.office.row(sha)["reason"]
+    assert (house.calls(SMARTBILLS), house.calls(BILLFLOW)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "limit"), [("image/png", 5 << 20), ("image/jpeg", 5 << 20), ("application/pdf", 150 << 20)]
+)
+def test_b40_the_vendors_own_limits_are_kept_before_any_upload(media_type: str, limit: int) -> None:
+    first_seen = dt.datetime.now(dt.UTC)
+    fits, large = (Pending("d" * 64, 1, media_type, first_seen, 1, size) for size in (limit, limit + 1))
+    assert choose(fits, [], [BATCHES]) == BATCHES
+    assert choose(large, [], [BATCHES]) is None
+    assert f"up to {limit:,} bytes" in why_not(BATCHES, large)
 
 
 def test_where_nobody_is_set_up_documents_wait_and_are_told_which_key_to_set(house: AskingOffice) -> None:

@@ -32,8 +32,8 @@ SQL = "".join(path.read_text() for path in sorted((ROOT / "transforms").rglob("*
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]  # a group, as typer does not say
 TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN", pa.date32(): "DATE"}
 SAYING_CALLS = {  # the place of the reason code among the arguments
-    "_Stop": 0, "_done": 1, "VendorStopped": 0, "stop": 0, "because": 0, "_move": 3, "_failed": 1, "failed": 1, "failed_in": 2,
-    "set_aside_in": 2, "give_to_person": 1, "_give_to_person": 1, "leave_waiting": 1,
+    "_Stop": 0, "VendorStopped": 0, "stop": 0, "because": 0, "_move": 3, "_failed": 1, "failed": 1, "failed_in": 2,
+    "set_aside_in": 2, "give_to_person": 1, "_give_to_person": 1, "leave_waiting": 1, "_done": 1,
 }  # fmt: skip
 
 
@@ -239,3 +239,17 @@ def test_every_test_that_a_page_names_is_there() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     named = {name for path in PAGES for name in re.findall(r"`(test_\w+)`", path.read_text())}
     assert [name for name in sorted(named) if f"def {name}(" not in tests] == []
+
+
+# Bad input
+
+
+def test_every_row_of_the_catalogue_of_bad_input_is_described_once() -> None:
+    told = re.findall(r"^\| (B-\d\d) \|", page("bad-inputs.md"), re.MULTILINE)
+    assert told == [f"B-{number:02}" for number in range(1, 53)]
+
+
+def test_what_becomes_of_bad_input_is_a_reason_code_a_rule_or_a_flag() -> None:
+    known = described_reason_codes() | set(RULES) | set(FLAGS)
+    cells = [line.strip("|").split("|")[-1] for line in page("bad-inputs.md").splitlines() if line.startswith("| B-")]
+    assert {code for cell in cells for code in codes(cell)} - known == set()
