@@ -226,7 +226,7 @@ def test_a_terminated_run_ends_soon_and_the_next_one_goes_on(tmp_path: Path) -> 
         time.sleep(0.05)
     time.sleep(0.5)
     os.kill(started.pid, signal.SIGTERM)
-    out, err = started.communicate(timeout=15)
+    out, err = started.communicate(timeout=60)
     assert started.returncode == 143
     assert "Traceback" not in out + err
     assert run(tmp_path, "run", "--samples", "--json").told["documents"]["by_state"]["waiting"] == 0

@@ -159,7 +159,7 @@ def test_a_submission_with_a_fault_is_a_400_that_names_the_place(caller: Caller,
 
 
 def test_processing_lasts_and_a_held_call_returns_when_it_ends(caller: Caller) -> None:
-    caller.turn(processing_seconds=0.7)
+    caller.turn(processing_seconds=3.0)
     extraction_id = caller.extract(SAMPLE)
     running = caller.status(extraction_id)
     assert (running["status"], running["success"]) == ("processing", True)

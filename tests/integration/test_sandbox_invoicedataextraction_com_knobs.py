@@ -238,7 +238,7 @@ def test_cancelling_charges_the_documents_that_were_done(caller: Caller) -> None
 
 
 def test_a_kill_loses_nothing_and_a_restart_goes_on(tmp_path: Path) -> None:
-    knobs = {"invoicedataextraction_com.processing_seconds": 0.3}
+    knobs = {"invoicedataextraction_com.processing_seconds": 2.0}
     with start(tmp_path, knobs=knobs) as sandbox:
         first = Caller(sandbox, "sk_test_kill")
         session_id = first.upload(SAMPLE)
