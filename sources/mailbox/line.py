@@ -35,12 +35,9 @@ class Answer:
 
     @classmethod
     def read(cls, line: bytes) -> Answer | None:
-        """Return the status that a line of the server holds, or None if it holds none.
-
-        A NO or BAD that answers no command (``*``) is a warning alone (RFC 3501 §7.1.2), and none for us.
-        """
+        """Return the status that a line of the server holds, or None if it holds none."""
         found = _STATUS.match(line.strip())
-        if found is None or (line.startswith(b"*") and found.group(1) in (b"NO", b"BAD")):
+        if found is None:
             return None
         status, code, words = (part.decode("ascii", "replace") for part in found.groups(b""))
         printable = "".join(character if character.isprintable() else "?" for character in words)

@@ -127,7 +127,8 @@ def test_nobody_logs_in_where_the_server_says_it_is_done_already() -> None:
 )
 def test_without_starttls_no_credential_is_sent(answers: dict[str, bytes]) -> None:
     server = ScriptedImap(**answers)
-    with server, pytest.raises(InvoicesError), open_session(account_at(server.port, "starttls"), IMPATIENT):
+    kind = InvoicesError if answers else ConfigurationError
+    with server, pytest.raises(kind), open_session(account_at(server.port, "starttls"), IMPATIENT):
         pass
     assert not any(b"AUTHENTICATE" in line or b"LOGIN" in line for line in server.seen)
 
@@ -253,7 +254,7 @@ def test_a_line_that_breaks_gives_no_half_message(dovecot: DovecotServer, cut: s
 def test_a_session_that_broke_is_over() -> None:
     with ScriptedImap(SEARCH=b"* BYE\r\n") as server, open_session(account_at(server.port)) as session:
         session.select("INBOX")
-        for _ in range(2):
-            with pytest.raises(TransientError):
-                session.all_uids()
-        assert sum(b"SEARCH" in line for line in server.seen) == 1
+        with pytest.raises(TransientError, match="hung up"):
+            session.all_uids()
+        with pytest.raises(TransientError, match="this session is over"):
+            session.all_uids()
