@@ -258,7 +258,7 @@ class Session:
                 self._is_over = True
                 raise
             except opening.FAILURES as error:
-                raise self._failed(asked, doing, error) from None
+                raise self._failed(asked, doing, TimeoutError() if watch.has_expired else error) from None
 
     def _failed(self, asked: Asked, doing: str, error: Exception) -> InvoicesError:
         """Return our error, and end the session unless the server has only said NO."""

@@ -55,7 +55,7 @@ def ask(
         except InvoicesError:
             raise
         except FAILURES as error:
-            raise failure(account, asked, doing, error, line) from None
+            raise failure(account, asked, doing, TimeoutError() if watch.has_expired else error, line) from None
 
 
 def failure(account: Account, asked: Asked, doing: str, error: Exception, line: GuardedLine) -> InvoicesError:
@@ -79,7 +79,8 @@ def _greeted(account: Account, limits: Limits) -> GuardedClient:
             raise
         except FAILURES as error:
             answer = Answer.read(_greeting(error))
-            raise refusals.of_failure(account, Asked.READ, "connecting", error, answer) from None
+            told = TimeoutError() if watch.has_expired else error
+            raise refusals.of_failure(account, Asked.READ, "the greeting", told, answer) from None
     if client.line.state != "NONAUTH":
         hang_up(client)
         raise ContractError(f"{account}: the server says that somebody is logged in already; no mailbox is opened so")

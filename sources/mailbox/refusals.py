@@ -44,7 +44,7 @@ def of_failure(account: Account, asked: Asked, doing: str, error: Exception, ans
     if answer is not None and answer.status in ("NO", "BAD", "BYE"):
         return of_answer(account, asked, doing, answer)
     if isinstance(error, imaplib.IMAP4.abort) and "socket error" in str(error):
-        return TransientError(f"{account}: the line broke while {doing}")
+        return TransientError(f"{account}: the line broke during {doing}")
     return ContractError(f"{account}: the server does not speak IMAP as it should ({type(error).__name__}, {doing})")
 
 
@@ -55,7 +55,7 @@ def of_answer(account: Account, asked: Asked, doing: str, answer: Answer) -> Inv
     if answer.code not in FOR_GOOD and (answer.code in TRY_LATER or BUSY.search(answer.words)):
         return TransientError(text, retry_after=_wait(answer.words))
     if answer.status == "BYE":
-        return TransientError(f"{account}: the server hung up while {doing}: {said}")
+        return TransientError(f"{account}: the server hung up during {doing}: {said}")
     if answer.status == "BAD":
         return ContractError(text)
     return _of_no(account, asked, text)
@@ -92,7 +92,9 @@ def _of_broken_line(account: Account, doing: str, error: OSError) -> InvoicesErr
         )
     if isinstance(error, PermissionError):
         return ConfigurationError(f"{account}: that name does not lead to this machine; use 'tls' or 'starttls'")
-    return TransientError(f"{account}: the line broke while {doing} ({type(error).__name__})")
+    if isinstance(error, TimeoutError):
+        return TransientError(f"{account}: no complete answer in time to {doing}")
+    return TransientError(f"{account}: the line broke during {doing} ({type(error).__name__})")
 
 
 def _unveiled(account: Account, answer: Answer) -> str:
