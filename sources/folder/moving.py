@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
+from invoices.errors import InvoicesError
 from invoices.settings.intake import Folder
 from sources.folder.listing import Entry
-from sources.folder.places import Found, moving_to, place_of
+from sources.folder.places import Changed, Found, Unreadable, moving_to, place_of
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOR_ALL = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}  # the next file fares no better
@@ -35,17 +36,22 @@ def move_taken(folder_settings: Folder, known: Known, movable: Sequence[Found]) 
     target = moving_to(folder_settings)
     if not target or not movable:
         return []
-    at, told = place_of(folder_settings), []
-    for found in _safe(known, movable):
-        try:
-            at.move(found, [*target, *at.directories(found)])
-        except FileNotFoundError:  # somebody else was faster
-            continue
-        except OSError as error:
-            told.append(f"{found.location!r} cannot be moved, and is not taken again: {error.strerror or error}")
-            if error.errno in _FOR_ALL:
-                return [f"{told[-1]}; nor are others tried"]
+    told: list[str] = []
+    with contextlib.closing(place_of(folder_settings)) as at:
+        for found in _safe(known, movable):
+            try:
+                at.move(found, [*target, *at.directories(found)])
+            except (Changed, FileNotFoundError):  # somebody else was faster
+                continue
+            except (OSError, Unreadable, InvoicesError) as error:
+                told.append(f"{found.location!r} cannot be moved, and is not taken again: {_words(error)}")
+                if isinstance(error, InvoicesError) or getattr(error, "errno", None) in _FOR_ALL:
+                    return [f"{told[-1]}; no other file was tried"]
     return told
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _safe(known: Known, movable: Sequence[Found]) -> Iterator[Found]:

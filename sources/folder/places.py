@@ -59,6 +59,11 @@ class Found(Protocol):
 class FolderAt(Protocol):
     """A folder in its place."""
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether files are shown that are not there as a whole yet."""
+        ...
+
     def check(self) -> None:
         """Raise ConfigurationError, or TransientError, unless the folder can be listed."""
         ...
@@ -85,6 +90,10 @@ class FolderAt(Protocol):
 
     def move(self, found: Found, target: Sequence[str]) -> bool:
         """Move a file to a directory of the folder, if it is unchanged; return whether it was. Raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Leave no connection; the next question makes a new one."""
         ...
 
 
@@ -117,6 +126,11 @@ class LocalFolder:
         self.root = root_of(settings)
         self._is_wanted, self._is_excluded = matching(settings.pattern), matching(settings.exclude)
         self._skipped = {self.root / part for part in moving_to(settings)[:1]}
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether files are shown that are not there as a whole yet."""
+        return True
 
     def check(self) -> None:
         """Refuse a folder that cannot be listed here, where dlt does not wrap the error yet."""
@@ -163,6 +177,9 @@ class LocalFolder:
         from sources.folder.moving import move_file
 
         return move_file(self.root, _entry(found), target)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
 
 
 def _entry(found: Found) -> Entry:

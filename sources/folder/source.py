@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ def folder(
 
     @dlt.resource(name="arrivals", primary_key="arrival_id", write_disposition="merge")
     def arrivals() -> Iterator[list[dict[str, Any]]]:
-        with store.landing() as landing:
+        with contextlib.closing(at), store.landing() as landing:
             shown = visit.arrivals(Desk(folder_settings, at, landing, unwrappers))
             while page := [_row(arrival) for arrival in islice(shown, PAGE_SIZE)]:
                 landing.settle()
@@ -140,7 +141,7 @@ class _Visit:
         settle_seconds = self.settings.settle_seconds
         newest = time.time_ns() - max(int(settle_seconds * 1e9), CLOCKS_DIFFER_NS)
         young = [each.found for each in new if each.found.modified_ns > newest]
-        if not young or not settle_seconds:
+        if not (young and settle_seconds and self.at.may_grow):
             return new
         self.sleep(settle_seconds)
         changed = {each.location for each in self.at.changed(young)}

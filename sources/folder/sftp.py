@@ -1,0 +1,38 @@
+"""SFTP over asyncssh: as fsspec's ``sshfs`` does it, but a file is never moved over another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncssh
+from fsspec.asyn import sync
+from sshfs import SSHFileSystem
+from sshfs.utils import wrap_exceptions
+
+from invoices.errors import ConfigurationError
+
+
+class Sftp(SSHFileSystem):  # type: ignore[misc]  # sshfs ships no types
+    """A filesystem on an SFTP server; it runs no command there."""
+
+    @wrap_exceptions  # type: ignore[untyped-decorator]  # sshfs ships no types
+    async def _mv(self, lpath: str, rpath: str, **_options: Any) -> None:
+        """Rename as SFTP version 3 does: it fails where the new name is taken (draft-ietf-secsh-filexfer-02 §6.5)."""
+        async with self._pool.get() as channel:
+            await channel.rename(lpath, rpath)
+
+    def close(self) -> None:
+        """End the connection."""
+        sync(self.loop, self._close, timeout=5)
+
+    async def _close(self) -> None:
+        await self._pool.close()
+        await self._stack.aclose()
+
+
+def private_key(text: str, passphrase: str | None, name: str) -> Any:
+    """Return a private key. Raises ConfigurationError where the text is none, or the passphrase does not fit."""
+    try:
+        return asyncssh.import_private_key(text + "\n", passphrase)
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+        raise ConfigurationError(f"folder {name!r}: private_key: {type(error).__name__}") from None
