@@ -33,7 +33,6 @@ class Look:
     memory: Memory
     seen: Seen
     now: Callable[[], dt.datetime]
-    fetched: int = 0
 
     def pages(self) -> Iterator[list[Arrival]]:
         """Yield the arrivals of all folders, and write down how far each folder is."""
@@ -53,20 +52,17 @@ class Look:
     def _taken(self, plan: Plan) -> Iterator[list[Arrival]]:
         """Yield what a folder brings, oldest first."""
         self.seen.known += max(plan.state.exists - len(plan.uids), 0)
-        stopped_at = None
-        if plan.uids:
-            taking = Taking(
-                self.source_name, self.settings, self.session, self.unwrappers, self.store, self.now(), self.seen,
-                plan.state.name, plan.state.uidvalidity, plan.uids, plan.known, plan.owed, self._allowed(),
-            )  # fmt: skip
+        taking = Taking(
+            self.source_name, self.settings, self.session, self.unwrappers, self.store, self.now(), self.seen,
+            plan.state.name, plan.state.uidvalidity, self._asked_for(plan), plan.known, plan.owed,
+        )  # fmt: skip
+        if taking.uids:
             yield from taking.pages()
-            self.fetched += taking.fetched
-            stopped_at = taking.stopped_at
-        self.seen.positions[plan.state.name] = plan.reached(stopped_at)
+        self.seen.positions[plan.state.name] = plan.reached(taking.stopped_at)
 
-    def _allowed(self) -> int | None:
-        most = self.settings.mails_per_run
-        return None if most is None else max(most - self.fetched, 0)
+    def _asked_for(self, plan: Plan) -> list[int]:
+        refused = self.seen.refused.get(plan.state.name, set())
+        return [uid for uid in plan.uids if uid not in refused]
 
     def _plan(self, folder: str) -> Plan:
         """Return what is to be looked at in a folder; EXAMINE is all that it costs where nothing is new."""

@@ -30,8 +30,9 @@ class Seen:
     """What a look through a mailbox saw, in mails; it may go on over several sessions.
 
     ``positions`` may be recorded once everything that was yielded is; a folder is among them when it was gone through,
-    or as far as ``mails_per_run`` allows. ``problems`` and ``remarks`` are sentences for a person. ``suspects`` are
-    mails over whose fetching a line broke: another session fetches them last.
+    or as far as ``mails_per_run`` allows. ``problems`` and ``remarks`` are sentences for a person. By
+    folder, ``suspects`` are mails over whose fetching a line broke: another session fetches them last, one at a time;
+    ``refused`` are those that were not given then: they wait, and are not asked for again in this run.
     """
 
     known: int = 0
@@ -45,6 +46,8 @@ class Seen:
     problems: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     suspects: dict[str, set[int]] = field(default_factory=dict)
+    refused: dict[str, set[int]] = field(default_factory=dict)
+    fetched: int = 0
 
     def count(self, outcome: Outcome) -> None:
         """Count one mail."""

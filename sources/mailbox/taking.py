@@ -6,7 +6,6 @@ import datetime as dt
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from invoices.documents.landing import Landing
 from invoices.documents.store import DocumentStore
@@ -42,7 +41,9 @@ class Fetched:
 class Taking:
     """The mails with these UIDs of an open folder; ``known`` and ``owed`` are those that are recorded already.
 
-    After ``pages``, ``fetched`` says how many bodies came, and ``stopped_at`` at which UID the cap was reached.
+    After ``pages``, ``stopped_at`` is the first UID that was not looked at, because ``mails_per_run`` was reached.
+    Mails over which a line broke before, or that the server would not give, come last and one at a time: some servers
+    hang up over a mail that they cannot read, and it must not keep the others from us.
     """
 
     source_name: str
@@ -57,12 +58,11 @@ class Taking:
     uids: Sequence[int]
     known: Mapping[int, Outcome]
     owed: Collection[int]
-    allowed: int | None
-    fetched: int = 0
     stopped_at: int | None = None
     _page: list[Arrival] = field(default_factory=list)
     _opening: deque[Fetched] = field(default_factory=deque)
     _is_through: bool = False
+    _is_full: bool = False
     _failure: InvoicesError | None = None
 
     def pages(self) -> Iterator[list[Arrival]]:
@@ -100,10 +100,31 @@ class Taking:
 
     def _draw(self, landing: Landing) -> Iterator[Fetched | None]:
         """Yield what is fetched, and None after each group of UIDs; what needs no body goes onto the page."""
-        uids = iter(self.uids)
-        while self.stopped_at is None and (group := list(islice(uids, _LOOKED_AT_TOGETHER))):
-            yield from self._bodies(self._wanted(group, landing))
+        uids = deque(sorted(self.uids, key=lambda uid: (uid in self._delicate, uid)))
+        while uids and not self._is_full:
+            group = [uids.popleft() for _ in range(min(len(uids), _LOOKED_AT_TOGETHER))]
+            wanted = self._wanted(group, landing)
+            wanted, rest = self._allowed(wanted)
+            self._stop_at({*rest, *uids} if rest else ())
+            yield from self._bodies([told for told in wanted if told.uid not in self._delicate])
+            yield from self._one_by_one({told.uid: told for told in wanted if told.uid in self._delicate})
             yield None
+
+    @property
+    def _delicate(self) -> Collection[int]:
+        return self.seen.suspects.get(self.folder, set()) | set(self.owed)
+
+    def _allowed(self, wanted: list[HeaderOf]) -> tuple[list[HeaderOf], list[int]]:
+        """Return what may be fetched in this run, and the UIDs of the rest."""
+        most = self.settings.mails_per_run
+        number = len(wanted) if most is None else min(max(most - self.seen.fetched, 0), len(wanted))
+        self.seen.fetched += number
+        return wanted[:number], [told.uid for told in wanted[number:]]
+
+    def _stop_at(self, not_looked_at: Collection[int]) -> None:
+        """Stop after this group; what is owed stays owed wherever we stop."""
+        self._is_full = bool(not_looked_at)
+        self.stopped_at = min(set(not_looked_at) - set(self.owed), default=None)
 
     def _wanted(self, group: Sequence[int], landing: Landing) -> list[HeaderOf]:
         """Return which of these are to be fetched; the others are told of."""
@@ -112,12 +133,7 @@ class Taking:
         self._tell_gone(set(group) - {told.uid for told in found})
         fitting = [told for told in found if self._is_small_enough(told)]
         pairs = with_headers(self.unwrappers, landing, fitting, fields)
-        wanted = [told for told, header in pairs if not self._is_left(told, header)]
-        if self.allowed is not None and len(wanted) > self.allowed - self.fetched:
-            wanted, rest = wanted[: self.allowed - self.fetched], wanted[self.allowed - self.fetched :]
-            self.stopped_at = rest[0].uid
-        self.fetched += len(wanted)
-        return wanted
+        return [told for told, header in pairs if not self._is_left(told, header)]
 
     def _is_small_enough(self, told: HeaderOf) -> bool:
         if told.size <= self.settings.megabytes * MEGABYTE:
@@ -139,31 +155,34 @@ class Taking:
         return True
 
     def _bodies(self, wanted: Sequence[HeaderOf]) -> Iterator[Fetched]:
-        """Give these with their bodies; one that the server does not give is told of, and harms no other."""
+        """Give these with their bodies; where the server gives one of them not, each is asked for by itself."""
         missing = {told.uid: told for told in wanted}
         try:
             for uid, content in self.session.bodies(list(missing)):
                 yield Fetched(missing.pop(uid), content)
         except TransientError as error:
             if self.session.is_over or error.retry_after is not None:
+                self.seen.suspects.setdefault(self.folder, set()).update(missing)
                 raise
             yield from self._one_by_one(missing)
-        self._tell_gone(set(missing))
 
-    def _one_by_one(self, missing: dict[int, HeaderOf]) -> Iterator[Fetched]:
+    def _one_by_one(self, wanted: Mapping[int, HeaderOf]) -> Iterator[Fetched]:
+        """Give these with their bodies; one that the server does not give waits, and harms no other."""
         refused = 0
-        for uid in list(missing):
+        for uid, told in wanted.items():
             try:
                 content = self._body(uid)
             except TransientError as error:
                 refused += 1
-                self._tell(unopened(self._where, missing.pop(uid), "waiting", str(error)))
+                self._tell_refused(told, error)
                 if self.session.is_over or refused >= _REFUSED_IN_A_ROW:
                     raise
                 continue
             refused = 0
-            if content is not None:
-                yield Fetched(missing.pop(uid), content)
+            if content is None:
+                self._tell_gone({uid})
+            else:
+                yield Fetched(told, content)
 
     def _body(self, uid: int) -> bytes | None:
         """Return a body, asked for twice at most; None where it is gone."""
@@ -181,6 +200,11 @@ class Taking:
     @property
     def _where(self) -> Folder:
         return Folder(self.source_name, self.settings, self.folder, self.uidvalidity)
+
+    def _tell_refused(self, told: HeaderOf, error: TransientError) -> None:
+        self.seen.refused.setdefault(self.folder, set()).add(told.uid)
+        self.seen.problems.append(f"the mail {self.folder!r};UID={told.uid} cannot be fetched now: {error}")
+        self._tell(unopened(self._where, told, "waiting", str(error)))
 
     def _tell_gone(self, uids: Collection[int]) -> None:
         """Tell of mails that are owed and not there any more; of others nothing was ever told."""

@@ -1,0 +1,313 @@
+"""The mailbox source over a real server: everything is taken, once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from invoices.documents.store import DocumentStore
+from invoices.documents.unwrapping.unwrapping import Unwrappers
+from invoices.errors import ConfigurationError, TransientError
+from invoices.ledger import Ledger
+from sources.mailbox import Seen, with_patience
+from tests.integration.dovecot_server import DovecotServer
+from tests.integration.mailbox_desk import Desk, invoice_mail, pdf_of, with_attachment
+from tests.integration.scripted_imap import CuttingProxy
+
+MEGABYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def unwrappers() -> Iterator[Unwrappers]:
+    """The processes that open mails."""
+    with Unwrappers(1) as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(dovecot: DovecotServer, ledger: Ledger, unwrappers: Unwrappers, tmp_path: Path) -> Desk:
+    """A mailbox with three mails."""
+    user = dovecot.account()
+    for number in (1, 2, 3):
+        user.deliver(invoice_mail(number))
+    return Desk(user, ledger, DocumentStore(tmp_path / "store"), unwrappers, tmp_path)
+
+
+class Watching(CuttingProxy):
+    """A line that notes the commands, and may be cut."""
+
+    def __init__(self, port: int, cut_after: int = 10**9, cut_at: bytes = b"\0") -> None:
+        self.commands: list[bytes] = []
+        self._after, self._at = cut_after, cut_at
+        super().__init__(port, self._is_over)
+
+    def _is_over(self, sent: bytes, received: bytes) -> bool:
+        self.commands = re.findall(rb"^[A-Z]{4}\d+ ((?:UID )?[A-Z]+.*)\r$", sent, re.MULTILINE)
+        return len(received) > self._after or any(command.startswith(self._at) for command in self.commands)
+
+    def names(self) -> list[str]:
+        """Return the commands that were sent after the login, without their arguments."""
+        words = [command.removeprefix(b"UID ").split(b" ")[0].decode() for command in self.commands]
+        return [name for name in words if name not in ("AUTHENTICATE", "LOGIN", "CAPABILITY", "LOGOUT")]
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_every_attachment_is_in_the_store_with_where_it_came_from(desk: Desk) -> None:
+    seen = desk.look()
+    assert (seen.taken, seen.problems) == (3, [])
+    assert desk.documents() == {sha256(pdf_of(number)): "collected" for number in (1, 2, 3)}
+    ((location, sender, subject, name, section),) = desk.query(
+        "select location, sender, subject, file_name, section from sightings where subject = 'Invoice 2'"
+    )
+    uidvalidity = desk.user.uidvalidity()
+    assert location == f"/INBOX;UIDVALIDITY={uidvalidity}/;UID=2/;SECTION=2"
+    assert (sender, subject, name, section) == ("shop@example.org", "Invoice 2", "invoice-2.pdf", "2")
+
+
+def test_reading_never_marks_a_mail_as_seen(desk: Desk) -> None:
+    desk.look()
+    assert all(r"\Seen" not in flags for flags in desk.user.flags().values())
+
+
+def test_where_nothing_is_new_one_examine_is_all_that_is_asked(desk: Desk) -> None:
+    desk.look()
+    with Watching(desk.user.port) as proxy:
+        desk.settings = {"port": proxy.port}
+        seen = desk.look()
+    assert proxy.names() == ["EXAMINE"]
+    assert desk.rows == []
+    assert seen.known == 3
+
+
+def test_one_new_mail_is_fetched_alone(desk: Desk) -> None:
+    desk.look()
+    desk.user.deliver(invoice_mail(4))
+    with Watching(desk.user.port) as proxy:
+        desk.settings = {"port": proxy.port}
+        assert desk.look().taken == 1
+    fetches = [command for command in proxy.commands if command.startswith(b"UID FETCH")]
+    assert [command.split(b" ")[2] for command in fetches] == [b"4", b"4"]
+
+
+def test_a_changed_uidvalidity_reads_again_and_takes_nothing_twice(desk: Desk) -> None:
+    desk.look()
+    before = desk.documents()
+    desk.user.bump_uidvalidity()
+    assert desk.look().taken == 3
+    assert desk.documents() == before
+    assert desk.query("select count(*) from messages") == [(6,)]
+
+
+def test_a_mail_that_is_moved_away_and_back_is_no_second_document(desk: Desk) -> None:
+    desk.settings = {"folders": ("INBOX", "Later")}
+    desk.user.create_folder("Later")
+    desk.look()
+    before = desk.documents()
+    for source, target in (("INBOX", "Later"), ("Later", "INBOX")):
+        desk.user.server.doveadm("move", "-u", desk.user.username, target, "mailbox", source, "subject", "Invoice 2")
+        assert desk.look().taken == 1
+    assert desk.documents() == before
+
+
+def test_a_copy_in_another_folder_is_seen_there_too_and_taken_once(desk: Desk) -> None:
+    desk.user.create_folder("Rechnungen/Märkte")
+    desk.user.deliver(invoice_mail(2), "Rechnungen/Märkte")
+    desk.settings = {"folders": ("INBOX", "Rechnungen/Märkte")}
+    desk.look()
+    assert desk.outcomes("Rechnungen/Märkte") == {1: "taken"}
+    assert len(desk.documents()) == 3
+    assert len(desk.query("select * from sightings where subject = 'Invoice 2'")) == 2
+
+
+def test_a_missing_folder_is_one_problem_and_the_others_are_looked_through(desk: Desk) -> None:
+    desk.settings = {"folders": ("Nowhere", "INBOX", "Nobody")}
+    seen = desk.look()
+    assert seen.taken == 3
+    assert list(seen.positions) == ["INBOX"]
+    (problem,) = seen.problems
+    assert "'Nowhere'" in problem
+    assert "'Nobody'" in problem
+
+
+def test_after_a_cut_in_mid_mailbox_the_rest_is_fetched_and_nothing_twice(desk: Desk) -> None:
+    for number in range(4, 261):
+        desk.user.deliver(invoice_mail(number, content=b"%%PDF-1.4 %d " % number + b"x" * 3000))
+    with Watching(desk.user.port, cut_after=1_150_000) as proxy:
+        desk.settings = {"port": proxy.port}
+        with pytest.raises(TransientError):
+            desk.look()
+    first = {row["message"]["uid"] for row in desk.rows}
+    assert 200 <= len(first) < 260
+    desk.settings = {}
+    desk.look()
+    assert {row["message"]["uid"] for row in desk.rows} == set(range(1, 261)) - first
+    assert len(desk.documents()) == 260
+
+
+@pytest.mark.parametrize("command", ["EXAMINE", "UID SEARCH", "UID FETCH", "LOGOUT"])
+def test_cut_at_any_command_a_later_look_misses_nothing(desk: Desk, command: str) -> None:
+    with Watching(desk.user.port, cut_at=command.encode()) as proxy:
+        desk.settings = {"port": proxy.port}
+        if command == "LOGOUT":
+            desk.look()
+        else:
+            with pytest.raises(TransientError):
+                desk.look()
+    desk.settings = {}
+    desk.look()
+    assert desk.outcomes() == dict.fromkeys((1, 2, 3), "taken")
+    assert len(desk.documents()) == 3
+
+
+def test_a_mail_that_is_too_large_is_told_once_and_its_body_never_fetched(desk: Desk) -> None:
+    desk.user.deliver(invoice_mail(4, content=b"%PDF-1.4 " + b"x" * MEGABYTE))
+    with Watching(desk.user.port) as proxy:
+        desk.settings = {"megabytes": 1, "port": proxy.port}
+        seen = desk.look()
+        assert (seen.taken, seen.too_large) == (3, 1)
+        assert desk.outcomes()[4] == "too_large"
+        assert [command.split(b" ")[2] for command in proxy.commands if b"BODY.PEEK[]" in command] == [b"1,2,3"]
+        assert desk.look().too_large == 0
+        assert desk.rows == []
+    desk.settings = {"megabytes": 2}
+    assert desk.look().taken == 1
+    assert desk.outcomes()[4] == "taken"
+
+
+def test_rules_leave_a_mail_by_its_header_and_other_rules_take_it_after_all(desk: Desk) -> None:
+    desk.user.deliver(invoice_mail(4, From="Market <NEWS@Market.example>"))
+    with Watching(desk.user.port) as proxy:
+        desk.settings = {"port": proxy.port, "rules": ({"take": False, "sender": "*@market.example"},)}
+        desk.look()
+        assert desk.outcomes() == {1: "taken", 2: "taken", 3: "taken", 4: "left"}
+        assert not any(b"4" in command.split(b" ")[2] for command in proxy.commands if b"BODY.PEEK[]" in command)
+        assert desk.query("select sender, reason from messages where uid = 4") == [
+            ("news@market.example", "rule 1 leaves it")
+        ]
+        desk.look()
+        assert desk.rows == []
+        assert proxy.names() == ["EXAMINE"]
+    desk.settings = {"rules": ({"take": False, "sender": "*@elsewhere.example"},)}
+    assert desk.look().taken == 1
+    assert desk.outcomes()[4] == "taken"
+
+
+def test_of_a_mail_that_a_rule_takes_by_file_names_only_those_files_are_documents(desk: Desk) -> None:
+    desk.settings = {"rules": ({"attachment": "*-2.PDF"},), "otherwise": "leave"}
+    desk.user.deliver(invoice_mail(4, name="terms-2.pdf", content=pdf_of(2)))
+    desk.look()
+    assert desk.outcomes() == {1: "left", 2: "taken", 3: "left", 4: "taken"}
+    assert desk.documents() == {sha256(pdf_of(2)): "collected"}
+
+
+def test_files_that_fit_no_rule_are_kept_beside_the_one_that_does_and_are_no_documents(desk: Desk) -> None:
+    desk.settings = {"rules": ({"attachment": "invoice*"},), "otherwise": "leave"}
+    desk.user.deliver(with_attachment(invoice_mail(4), pdf_of(5), "terms.pdf"))
+    desk.look()
+    assert desk.documents()[sha256(pdf_of(4))] == "collected"
+    assert desk.documents()[sha256(pdf_of(5))] == "unmatched"
+
+
+def test_a_mail_that_is_too_young_for_a_rule_is_taken_once_it_is_old_enough(desk: Desk) -> None:
+    desk.settings = {"rules": ({"older_than_days": 2},), "otherwise": "leave"}
+    assert desk.look().waiting == 3
+    assert desk.look().waiting == 0
+    assert desk.rows == []
+    desk.now += dt.timedelta(days=3)
+    assert desk.look().taken == 3
+
+
+def test_a_run_fetches_the_oldest_mails_and_the_next_run_goes_on(desk: Desk) -> None:
+    desk.settings = {"mails_per_run": 2}
+    assert desk.look().positions["INBOX"].uid_next == 3
+    assert list(desk.outcomes()) == [1, 2]
+    assert desk.look().positions["INBOX"].uid_next == 4
+    assert list(desk.outcomes()) == [1, 2, 3]
+
+
+def test_a_mail_that_cannot_be_opened_is_itself_the_document(desk: Desk) -> None:
+    broken = b"Subject: x\r\n" + b"X-Many: y\r\n" * 1500 + b"\r\nbody\r\n"
+    desk.user.deliver(broken)
+    assert desk.look().set_aside == 1
+    assert desk.documents()[sha256(broken)] == "mail_limits"
+    assert desk.query("select action, reason from messages where uid = 4")[0][0] == "none"
+
+
+def test_a_mail_is_one_whatever_its_first_bytes_look_like(desk: Desk) -> None:
+    desk.user.deliver(b"X-Only: y\r\n\r\n")
+    desk.user.deliver(b"\r\nno header at all\r\n")
+    desk.look()
+    assert (desk.outcomes()[4], desk.outcomes()[5]) == ("nothing", "nothing")
+
+
+def test_a_mail_over_which_the_server_hangs_up_waits_and_harms_no_other(desk: Desk) -> None:
+    desk.settings = {"mails_per_run": 1}
+    desk.look()
+    (file,) = [file for file in desk.user.place("INBOX").glob("new/*") if b"Invoice 2" in file.read_bytes()]
+    file.chmod(0)
+    desk.user.create_folder("More")
+    desk.user.deliver(invoice_mail(4), "More")
+    desk.settings = {"folders": ("INBOX", "More")}
+    first, second = Seen(), Seen()
+    with pytest.raises(TransientError):
+        with_patience(lambda: desk.look(first), sleep=lambda _seconds: None)
+    assert desk.outcomes() == {1: "taken", 2: "waiting"}
+    with_patience(lambda: desk.look(second), sleep=lambda _seconds: None)
+    assert desk.outcomes() == {1: "taken", 2: "waiting", 3: "taken"}
+    assert desk.outcomes("More") == {1: "taken"}
+    assert "'INBOX';UID=2" in second.problems[0]
+    file.chmod(0o600)
+    desk.look()
+    assert desk.outcomes() == {1: "taken", 2: "taken", 3: "taken"}
+
+
+def test_a_mail_that_was_to_be_fetched_later_and_is_gone_is_owed_no_more(desk: Desk) -> None:
+    desk.settings = {"rules": ({"older_than_days": 2},), "otherwise": "leave"}
+    desk.look()
+    desk.user.server.doveadm("expunge", "-u", desk.user.username, "mailbox", "INBOX", "uid", "2")
+    desk.look()
+    assert desk.outcomes() == {1: "waiting", 2: "left", 3: "waiting"}
+
+
+def test_our_own_servers_findings_about_the_sender_are_noted(desk: Desk) -> None:
+    for server in ("mx.example.com", "mx.evil.example"):
+        result = f"{server}; dkim=pass (x) header.d=example.org; spf=fail smtp.mailfrom=example.org"
+        desk.user.deliver(invoice_mail(7, Authentication_Results=result))
+    desk.settings = {"authserv_ids": ("mx.example.com",)}
+    desk.look()
+    assert desk.query("select authentication from messages where uid > 3 order by uid") == [
+        ("spf=fail dkim=pass",), ("unknown",)
+    ]  # fmt: skip
+
+
+def test_what_fails_for_a_moment_is_tried_again_once_after_a_pause() -> None:
+    pauses: list[float] = []
+    errors = [TransientError("busy", retry_after=900.0)]
+
+    def attempt() -> str:
+        if errors:
+            raise errors.pop()
+        return "done"
+
+    assert with_patience(attempt, pauses.append) == "done"
+    assert pauses == [30.0]
+    errors += [TransientError("a"), TransientError("b")]
+    with pytest.raises(TransientError, match="a"):
+        with_patience(attempt, pauses.append)
+
+
+def test_wrong_settings_are_not_tried_again() -> None:
+    def attempt() -> Any:
+        raise ConfigurationError("wrong")
+
+    with pytest.raises(ConfigurationError):
+        with_patience(attempt, lambda _seconds: pytest.fail("it waits"))
