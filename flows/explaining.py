@@ -71,6 +71,8 @@ def _lines(story: Story) -> Iterator[str]:
     yield f"  now {document['state']} ({document['reason_code']}): {document['reason']}"
     for seen in story["sightings"]:
         yield f"{_at(seen['seen_at'])}  seen by {seen['source_name']} at {seen['location']!r}"
+    for flag in (finding for finding in story["findings"] if finding["invoice_id"] is None):
+        yield f"{_at(flag['checked_at'])}  {flag['severity']}: {flag['rule_id']}: {flag['message']}"
     for asked in story["extractions"]:
         yield from _asked(asked)
     for candidate in story["candidates"]:

@@ -13,6 +13,7 @@ import pytest
 from bad_pdfs import CHANGED_DIGEST, LINES, bomb, hybrid, page, signed, tree, with_action, with_files, with_hidden, xml
 from bad_pdfs import changed as altered
 
+from flows.explaining import as_text, stories
 from flows.stages import collect, judge, load, read
 from invoices.documents.harm import MALWARE_TEST
 from invoices.documents.unwrapping.parts import Flag
@@ -122,6 +123,12 @@ def test_flags_are_findings_of_the_document_alone(together: House) -> None:
     assert set(said(together, question)) == {
         ("PDF-ACTIVE", "info", None), ("PDF-HIDDEN-TEXT", "info", None), ("PDF-SIGNATURE", "info", None),
     }  # fmt: skip
+
+
+def test_flags_are_in_the_story_of_a_document(together: House) -> None:
+    told = as_text(*stories(together, "B-27.pdf"))
+    assert "info: PDF-ACTIVE: the PDF holds actions: JavaScript" in told
+    assert "now accepted" in told
 
 
 def test_what_is_for_a_person_is_shown_with_what_is_quarantined(together: House) -> None:
