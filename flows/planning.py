@@ -13,6 +13,7 @@ from typing import Any, Literal
 from invoices.clients.invoicedataextraction_com import InvoiceDataExtraction
 from invoices.clients.transport import make_session
 from invoices.documents.outcomes import Reading
+from invoices.documents.unwrapping.containers import is_container
 from invoices.errors import InvoicesError
 from invoices.extraction import invoicedataextraction_com
 from invoices.extraction.choice import choose
@@ -22,8 +23,9 @@ from invoices.ledger.documents import Pending, known_among, pending, pending_cou
 from invoices.ledger.extractions import Job, all_jobs
 from invoices.ledger.sightings import fingerprints
 from invoices.ledger.spending import Caps, room
-from invoices.settings import PAID_EXTRACTORS, PaidExtractor
-from sources.folder.listing import Entry, list_files, open_plainly
+from invoices.settings import PAID_EXTRACTORS, Folder, PaidExtractor
+from sources.folder.listing import Entry, open_plainly
+from sources.folder.places import LocalFolder, root_of
 
 LOOKED_AT_TOGETHER = 500
 
@@ -35,6 +37,7 @@ class _Seen:
     """What is in the inbox and in the ledger, sorted by what comes next."""
 
     new_files: int
+    new_mails: dict[str, int | str]  # by mailbox, or why they cannot be counted
     known_bytes: int
     read: Counter[str]
     to_ask: list[Pending]
@@ -43,9 +46,10 @@ class _Seen:
 def plan(house: House, tick: Tick = lambda _: None) -> dict[str, Any]:
     """Return what a run would do now; ``tick`` is told how many documents were just looked at.
 
-    Keys: ``new_files``; ``read`` (documents by outcome of reading them locally); ``already_answered``; ``ask``, a list
-    with ``extractor``, ``documents``, ``pages``, ``owed`` (asked before, only the answer is missing),
-    ``waits_for_cap``, ``credits_left``, ``minutes``; ``nobody``, the documents that no extractor is set up for.
+    Keys: ``new_files``; ``new_mails`` by mailbox, a sentence where they cannot be counted; ``read`` (documents by
+    outcome of reading them locally); ``already_answered``; ``ask``, a list with ``extractor``, ``documents``,
+    ``pages``, ``owed`` (asked before, only the answer is missing), ``waits_for_cap``, ``credits_left``, ``minutes``;
+    ``nobody``, the documents that no extractor is set up for.
     """
     seen = _look(house, tick)
     with house.ledger.reading() as connection:
@@ -56,6 +60,7 @@ def plan(house: House, tick: Tick = lambda _: None) -> dict[str, Any]:
     return {
         "rehearsal": house.rehearses,
         "new_files": seen.new_files,
+        "new_mails": seen.new_mails,
         "read": dict(sorted(seen.read.items())),
         "already_answered": answered + seen.known_bytes,
         "ask": [
@@ -121,7 +126,7 @@ def _credits(house: House, name: str) -> int | str | None:
 
 
 def _look(house: House, tick: Tick) -> _Seen:
-    seen = _Seen(0, 0, Counter(), [])
+    seen = _Seen(0, _new_mails(house), 0, Counter(), [])
     hashes: set[str] = set()
     for some in _pieces(_new_files(house)):
         seen.new_files += len(some)
@@ -150,20 +155,37 @@ def _look_in_ledger(house: House, seen: _Seen, tick: Tick) -> None:
 
 
 def _sort(seen: _Seen, reading: Reading, sha256: str, size: int) -> None:
-    seen.read[reading.outcome] += 1
+    seen.read["container" if is_container(reading.media_type or "") else reading.outcome] += 1
     if reading.outcome == "needs_extraction":
         first_seen = dt.datetime.now(dt.UTC)
         media_type = reading.media_type or ""
         seen.to_ask.append(Pending(sha256, 0, media_type, first_seen, reading.page_count, size))
 
 
+def _new_mails(house: House) -> dict[str, int | str]:
+    """Return for each mailbox how many mails are listed there that the ledger does not know."""
+    counts: dict[str, int | str] = {}
+    if house.settings.mailboxes:
+        from flows import mailboxes
+    for source in house.settings.mailboxes:
+        try:
+            counts[source.name] = sum(known is None for _, known in mailboxes.listing(house, source))
+        except InvoicesError as error:
+            counts[source.name] = f"not known: {error}"
+    return counts
+
+
 def _new_files(house: House) -> Iterator[Entry]:
-    """Yield the files of the inbox that the ledger does not know."""
-    root = house.settings.inbox_directory
-    found = (entry for entry in list_files(root) if isinstance(entry, Entry)) if root.is_dir() else iter(())
-    for some in _pieces(found):
+    """Yield the files in folders on this machine that the ledger does not know."""
+    for source in house.settings.sources:
+        if isinstance(source, Folder) and not source.is_remote and root_of(source).is_dir():
+            yield from _new_in(house, source)
+
+
+def _new_in(house: House, source: Folder) -> Iterator[Entry]:
+    for some in _pieces(entry for entry in LocalFolder(source).files() if isinstance(entry, Entry)):
         with house.ledger.reading() as connection:
-            taken = fingerprints(connection, house.settings.inbox.name, [entry.location for entry in some])
+            taken = fingerprints(connection, source.name, [entry.location for entry in some])
         yield from (entry for entry in some if entry.fingerprint not in taken.get(entry.location, ()))
 
 
@@ -196,7 +218,8 @@ def as_text(planned: dict[str, Any]) -> str:
     """Return the plan as a person reads it."""
     read = planned["read"]
     lines = ["REHEARSAL: no vendor key is set, so the sandbox would stand in."] if planned["rehearsal"] else []
-    lines.append(f"{planned['new_files']:6}  new files in the inbox")
+    lines.append(f"{planned['new_files']:6}  new files in folders")
+    lines += [f"{count:>6}  new mails in mailbox {name!r}" for name, count in planned["new_mails"].items()]
     lines += [f"{count:6}  {WORDS[outcome]}" for outcome, count in read.items()]
     lines.append(f"{planned['already_answered']:6}  answered already, or the same bytes as a known document: free")
     for one in planned["ask"]:
@@ -207,10 +230,13 @@ def as_text(planned: dict[str, Any]) -> str:
 
 
 WORDS = {
+    "container": "mails and archives: what is in them is known once they are collected",
+    "review": "for a person: encrypted, cut off, of a type that is not read",
     "einvoice": "e-invoices, read locally: free",
     "needs_extraction": "need an extraction service",
     "not_invoice": "no invoices",
-    "unreadable": "set aside: cannot be opened",
+    "review": "for a person: empty, locked, too large, or of a type that is not read",
+    "unreadable": "set aside: broken or dangerous",
 }
 
 

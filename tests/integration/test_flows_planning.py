@@ -34,7 +34,7 @@ def test_the_samples_are_read_and_the_rest_would_go_to_the_first_in_order(tmp_pa
     with opened(tmp_path) as house:
         planned = plan(house)
     assert planned["rehearsal"] is True
-    assert planned["read"] == {"einvoice": 33, "needs_extraction": 12, "not_invoice": 4, "unreadable": 7}
+    assert planned["read"] == {"einvoice": 33, "needs_extraction": 12, "not_invoice": 4, "review": 6, "unreadable": 1}
     (ask,) = planned["ask"]
     assert (ask["extractor"], ask["documents"], ask["owed"], ask["minutes"]) == ("invoicedataextraction_com", 12, 0, 1)
     assert ask["pages"] >= 12
