@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.checking_sources import check_sources
 from invoices.documents.reading import Readers
 from invoices.errors import ConfigurationError
 from invoices.house import kind_of, of_another_kind
@@ -30,7 +31,8 @@ Check = dict[str, Any]
 
 def examine(settings: Settings) -> list[Check]:
     """Return what was checked, each with ``name``, ``ok`` and a ``detail`` that says what to do where it is not."""
-    return [*_places(settings), *_versions(), *_vendors(settings), *_state(settings), _readers()]
+    sources = [_check(f"source {name!r}", ok, detail) for name, ok, detail in check_sources(settings)]
+    return [*_places(settings), *_versions(), *_vendors(settings), *_state(settings), _readers(), *sources]
 
 
 def _check(name: str, ok: bool, detail: str) -> Check:
@@ -43,9 +45,6 @@ def _places(settings: Settings) -> Iterator[Check]:
     yield _check("home", os.access(there, os.W_OK), f"{home}" + ("" if home.exists() else " (made by the first run)"))
     free = shutil.disk_usage(there).free
     yield _check("disk", free > SPACE_WANTED, f"{free / (1 << 30):.1f} GiB free of at least 1 GiB")
-    inbox, is_ours = settings.inbox_directory, settings.inbox.path is None
-    missing = " (made by the first run)" if is_ours else ": make it, or change [inbox] path in invoices.toml"
-    yield _check("inbox", inbox.is_dir() or is_ours, f"{inbox}" + ("" if inbox.is_dir() else missing))
 
 
 def _versions() -> Iterator[Check]:

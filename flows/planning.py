@@ -231,7 +231,6 @@ def as_text(planned: dict[str, Any]) -> str:
 
 WORDS = {
     "container": "mails and archives: what is in them is known once they are collected",
-    "review": "for a person: encrypted, cut off, of a type that is not read",
     "einvoice": "e-invoices, read locally: free",
     "needs_extraction": "need an extraction service",
     "not_invoice": "no invoices",
