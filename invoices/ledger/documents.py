@@ -130,10 +130,14 @@ def find_documents(connection: Connection, prefix: str) -> list[str]:
 
 
 def documents_at(connection: Connection, name: str) -> list[str]:
-    """Return the documents that were seen under a file name or at a location; up to ten."""
+    """Return up to ten documents that were seen under a file name, at a location, or in a mail with a Message-ID."""
     rows = connection.scalars(
         select(sightings.c.document_sha256)
-        .where((sightings.c.file_name == name) | (sightings.c.location == name))
+        .where(
+            (sightings.c.file_name == name)
+            | (sightings.c.location == name)
+            | (sightings.c.message_id.in_((name.strip("<>"), f"<{name.strip('<>')}>")) & sightings.c.left_out.is_(None))
+        )
         .distinct()
         .limit(10)
     )

@@ -170,3 +170,12 @@ def message_rows(connection: Connection, keys: Iterable[str]) -> list[Mapping[st
         rows = connection.execute(select(messages).where(messages.c.message_key.in_(some))).mappings()
         found += [dict(row) for row in rows]
     return found
+
+
+def messages_named(connection: Connection, message_id: str) -> list[Mapping[str, Any]]:
+    """Return up to ten mails that say they have this Message-ID, with or without angle brackets."""
+    bare = message_id.strip("<>")
+    rows = connection.execute(
+        select(messages).where(messages.c.message_id.in_((bare, f"<{bare}>"))).order_by(messages.c.seen_at).limit(10)
+    ).mappings()
+    return [dict(row) for row in rows]
