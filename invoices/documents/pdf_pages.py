@@ -13,7 +13,7 @@ from pypdfium2 import raw
 LOOKED_AT = 10  # pages
 MAX_CHARACTERS = 50_000  # per page
 MAX_OBJECTS = 5_000  # per page: with more, nothing is said about hidden text
-_SCAN = 0.5  # of the page: with such a picture, unseen text is what a scanner's program has read in it
+_SCAN = 0.5  # of the page: where pictures cover that much, unseen text is what a scanner's program has read in it
 _TINY = 1.5  # points: no eye reads it
 _NEARLY_WHITE = 250  # of 255, each of red, green and blue
 
@@ -51,7 +51,10 @@ def _look(page: pdfium.PdfPage, pages: Pages) -> None:
             return
         objects = list(page.get_objects(max_depth=3))
         area = _area(_frame(page))
-        if any(o.type == raw.FPDF_PAGEOBJ_IMAGE and _area(o.get_bounds()) > _SCAN * area for o in objects):
+        pictures = sum(
+            _area(o.get_bounds()) for o in objects if o.type == raw.FPDF_PAGEOBJ_IMAGE
+        )  # a scan may be in strips
+        if pictures > _SCAN * area:
             pages.scanned = True
             return
         for kind, text in _hidden(objects, textpage, _frame(page)):

@@ -26,6 +26,9 @@ from bad_pdfs import (
     with_hidden,
     xml,
 )
+from PIL import Image
+from reportlab.lib.utils import ImageReader
+from reportlab.pdfgen import canvas
 
 from invoices.documents.reading import Reading
 
@@ -179,11 +182,22 @@ def test_b31_hidden_text_that_says_nothing_is_told_only(watched: Watched) -> Non
 
 
 def test_b31_white_on_a_dark_bar_is_not_hidden(watched: Watched) -> None:
-    def bar(drawn: object) -> None:
-        drawn.rect(50, 290, 300, 30, stroke=0, fill=1)  # type: ignore[attr-defined]
-        with_hidden("white on white", "Total 1.250,00")(drawn)  # type: ignore[arg-type]
+    def bar(drawn: canvas.Canvas) -> None:
+        drawn.rect(50, 290, 300, 30, stroke=0, fill=1)
+        with_hidden("white on white", "Total 1.250,00")(drawn)
 
     assert flags(watched.read("B-31", page(*LINES, draw=bar))) == set()
+
+
+@pytest.mark.parametrize("strips", [1, 8])
+def test_b31_the_text_below_a_scan_is_what_a_program_has_read_in_it(watched: Watched, strips: int) -> None:
+    def scan(drawn: canvas.Canvas) -> None:
+        for strip in range(strips):
+            drawn.drawImage(ImageReader(Image.new("L", (50, 50), 200)), 0, strip * 840 / strips, 595, 840 / strips)
+        with_hidden("invisible", "Total 1.250,00")(drawn)
+
+    reading = watched.read("B-31", page(draw=scan))
+    assert (reading.outcome, flags(reading)) == ("needs_extraction", set())
 
 
 def test_b31_a_hidden_layer_is_told_and_a_hidden_figure_beside_an_einvoice_doubted(watched: Watched) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from invoices.documents.reading import Readers
+from invoices.documents.scanning import Scanner
 from invoices.documents.store import DocumentStore
 from invoices.extraction.reading import WRITE_EVERY, read_documents
 from invoices.ledger import Ledger
@@ -112,3 +114,20 @@ def test_a_batch_is_written_in_pieces_and_read_once(
     read_all(ledger, store)
     with ledger.reading() as connection:
         assert latest_revision(connection) == before
+
+
+def test_what_a_scanner_finds_is_set_aside_unopened_and_the_others_are_read(
+    ledger: Ledger, store: DocumentStore, collect: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    program = tmp_path / "scanner.py"
+    program.write_text("import sys; sys.exit(b'evil' in open(sys.argv[1], 'rb').read())")
+    hashes = collect(UBL, b"%PDF-1.7 evil", b"<order><id>1</id></order>")
+    with ledger.reading() as connection:
+        waiting = pending(connection, "read", 10)
+    with Readers(workers=1, titles=False) as readers:
+        scanner = Scanner((sys.executable, "-I", str(program)))
+        read_documents(ledger, store, readers, waiting, scanner=scanner)
+    with ledger.reading() as connection:
+        rows = [document_row(connection, sha) or {} for sha in hashes]
+    assert [row["reason_code"] for row in rows] == ["read", "malware", "other_xml"]
+    assert rows[1]["state"] == "quarantined"
