@@ -191,7 +191,9 @@ def _next_steps(house: House) -> str:
         lines.append(f"  for accountants  {house.settings.exports_directory}")
     lines.append(f"  everything else  {home}")
     with house.ledger.reading() as connection:
-        states = {state for state, _ in count_by_state(connection)}
-    if states & {"review", "quarantined"}:
+        stands = set(count_by_state(connection))
+    if ("waiting", "collected") in stands:
+        lines += ["", "Next: read what was collected:  invoices extract"]
+    elif {state for state, _ in stands} & {"review", "quarantined"}:
         lines += ["", "Next: see why one was set aside, by file name, invoice number or hash:  invoices explain ID"]
     return "\n".join(lines)
