@@ -156,8 +156,7 @@ def test_a_share_that_may_not_be_written_to_is_told_once_and_taken_once(
 ) -> None:
     run.lay("a.pdf")
     run.lay("b.pdf", "two")
-    monkeypatch.setattr(os, "mkdir", refusing(errno.EROFS))
-    (told,) = run()
+    (told,) = run(lambda: monkeypatch.setattr(os, "mkdir", refusing(errno.EROFS)))
     assert "Read-only file system; no other file was tried" in told
     monkeypatch.undo()
     assert run.collect().known == 2
