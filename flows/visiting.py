@@ -30,5 +30,5 @@ def visiting(house: House, source: Source, report: Report) -> Iterator[None]:
             raise
         report.problems.append(f"source {source.name!r}: {error}")
     problem = "; ".join(report.problems[told:]) or None
-    with house.ledger.transaction() as tx:
+    with house.ledger.logging() as tx:
         record_visit(tx, source.name, shown(problem, LONGEST_PROBLEM) if problem else None)

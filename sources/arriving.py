@@ -82,6 +82,9 @@ def mail(place: Place, content: bytes, unwrapped: Unwrapped, authentication: str
     """
     key, header, counts = message_key(place.source_name, place.location), unwrapped.header, left_out_counts(unwrapped)
     sightings = sightings_of(place, unwrapped, key)
+    if unwrapped.flags:  # what is odd about a mail is told of the documents that it brought
+        odd = [*unwrapped.flags]
+        sightings = [one if one.settled else replace(one, flags=[*odd, *one.flags]) for one in sightings]
     documents = sum(one.settled is None for one in sightings)
     outcome: Outcome = "set_aside" if unwrapped.reason_code else "taken" if documents else "nothing"
     message = Message(

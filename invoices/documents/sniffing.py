@@ -50,7 +50,10 @@ OFFICE = tuple(kind for _, kind in _OOXML)
 
 _DISK_IMAGE = (b"CD001", 32_769)  # ISO 9660 §8.1.2, in sector 16
 _OUTLOOK = "__substg1.0_".encode("utf-16-le")  # how Outlook names the streams of a saved mail
-_SIGNED_DATA = bytes.fromhex("06092a864886f70d0107")  # the start of every PKCS #7 content type, 1.2.840.113549.1.7.*
+_CONTROLS = bytes([*range(9), *range(14, 32)])
+_SIGNED_DATA = (  # the start of every PKCS #7 content type, 1.2.840.113549.1.7.*, and AuthEnvelopedData (RFC 5083)
+    bytes.fromhex("06092a864886f70d0107"), bytes.fromhex("060b2a864886f70d0109100117"),
+)  # fmt: skip
 _LATER_PDF = re.compile(rb"[^\n\r]{0,200}%PDF-\d")
 _HEADLESS_PDF = re.compile(rb"(?:%[^\r\n]{0,20}[\r\n])?\s*\d{1,9} \d{1,5} obj\b")
 _HTML = re.compile(rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
@@ -103,7 +106,7 @@ def _signed(head: bytes) -> str | None:
     """Return ``application/pkcs7-mime`` for signed or encrypted data in DER, PEM or bare base64."""
     if head.startswith((b"-----BEGIN PKCS7", b"-----BEGIN CMS")):
         return "application/pkcs7-mime"
-    if head[:1] == b"\x30" and _SIGNED_DATA in head[:24]:
+    if head[:1] == b"\x30" and any(identifier in head[:32] for identifier in _SIGNED_DATA):
         return "application/pkcs7-mime"
     if head[:1] == b"M" and (match := _BASE64.match(head[:400])):
         text = b"".join(match.group().split())
@@ -158,5 +161,5 @@ def _is_mail(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    controls = sum(byte < 9 or 13 < byte < 32 for byte in head[:4096])
-    return controls == 0
+    head = head[:4096]
+    return len(head.translate(None, _CONTROLS)) == len(head)

@@ -45,6 +45,12 @@ _HEADING_LINES = 40
 _ENOUGH_LETTERS = 40
 
 
+def reads_like_an_invoice(text: str) -> bool:
+    """Return whether a text has a word for an invoice and an amount."""
+    folded = fold(text)
+    return bool(_INVOICE.search(folded) and _AMOUNT.search(folded))
+
+
 def other_kind(text: str) -> str | None:
     """Return the reason code of a text that certainly is no invoice, None where there is any doubt.
 

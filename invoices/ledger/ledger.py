@@ -66,6 +66,13 @@ class Ledger:
             yield Transaction(connection, _next(connection, "revision"), self.now())
 
     @contextmanager
+    def logging(self) -> Iterator[Transaction]:
+        """Write to the log of visits, which is no part of the books: no row carries a revision, and none is counted."""
+        with self._engine.connect() as connection, connection.begin():
+            _begin(connection, "BEGIN IMMEDIATE")
+            yield Transaction(connection, 0, self.now())
+
+    @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Read one consistent state in the block, in nobody's way."""
         with self._snapshots.connect() as connection, connection.begin():

@@ -13,4 +13,5 @@ LEFT_OUT: Mapping[str, str] = {
     "decoration": "a picture that belongs to the text of a mail",
     "delivery_report": "a report about the delivery of a mail",
     "unmatched": "its name fits no rule of the mailbox",
+    "system_file": "what an operating system notes about other files",
 }

@@ -120,7 +120,7 @@ class Session:
     def bodies(self, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Give these messages whole, byte by byte as the server has them; one that is gone meanwhile is left out.
 
-        About ``Limits.at_once`` bytes are held at a time. Raises DocumentError ("message_too_large") when it comes to a
+        About ``Limits.at_once`` bytes are held at a time. Raises DocumentError ("too_large") when it comes to a
         message larger than ``Limits.largest_message``, before any of it is fetched: look at the size in its header.
         """
         for group in _groups(uids):
@@ -203,7 +203,7 @@ class Session:
         for uid in uids:
             if self._sizes.get(uid, 0) > self._limits.largest_message:
                 text = f"{self._account}: message {uid} has {self._sizes[uid]} bytes, more than are taken"
-                raise DocumentError(text, reason_code="message_too_large")
+                raise DocumentError(text, reason_code="too_large")
         return {uid: self._sizes[uid] for uid in uids if uid in self._sizes}
 
     def _fetch(

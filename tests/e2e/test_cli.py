@@ -236,7 +236,7 @@ def _dump(home: Path) -> bytes:
     import sqlite3
 
     with sqlite3.connect(home / "ledger.sqlite") as connection:
-        dump = "\n".join(connection.iterdump())
+        dump = "\n".join(line for line in connection.iterdump() if '"source_visits"' not in line)  # a log of visits
     connection.close()
     return dump.encode()
 

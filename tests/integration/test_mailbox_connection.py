@@ -115,7 +115,7 @@ def test_a_message_larger_than_allowed_is_not_fetched(user: User) -> None:
         session.examine("INBOX")
         with pytest.raises(DocumentError, match="message 1 has") as refused:
             next(session.bodies([1]))
-    assert refused.value.reason_code == "message_too_large"
+    assert refused.value.reason_code == "too_large"
 
 
 @pytest.mark.parametrize(("first", "expected"), [(1, [1, 2, 3]), (3, [3]), (4, []), (900, [])])

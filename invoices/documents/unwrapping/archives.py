@@ -115,11 +115,15 @@ def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     return content.getvalue()
 
 
+_NOTES = (b"\0\x05\x16\x07", b"\0\0\0\1Bud1")  # AppleDouble files and .DS_Store
+
+
 def _part(section: str, entry: zipfile.ZipInfo, content: bytes) -> Part:
     return Part(
         section,
         media_type(content),
         file_name=entry.filename[:_LONGEST_NAME] or None,
+        left_out="system_file" if content.startswith(_NOTES) else None,
         flags=[Flag("INTAKE-CONTAINER", warning) for warning in _warnings(entry)],
     )
 

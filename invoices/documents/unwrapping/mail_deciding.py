@@ -12,11 +12,11 @@ from urllib.parse import unquote
 
 from PIL import Image, UnidentifiedImageError
 
-from invoices.documents import vocabulary
 from invoices.documents.sniffing import EMPTY, EXECUTABLE, UNKNOWN, media_type
 from invoices.documents.unwrapping.mail_names import disposition, file_names
 from invoices.documents.unwrapping.mail_structure import Leaf
 from invoices.documents.unwrapping.mail_words import decoded_text
+from invoices.documents.vocabulary import reads_like_an_invoice
 
 MIN_SIDE, MIN_PIXELS = 200, 120_000  # a smaller picture holds no invoice, as in ``documents.image_documents``
 BANNER = 4  # a picture so many times wider than high is one
@@ -102,12 +102,6 @@ def invoice_body(found: Sequence[Seen]) -> Seen | None:
     texts = (one for one in found if one.is_body and one.declared in _BODIES)
     bodies = sorted(texts, key=lambda one: one.declared != "text/html")
     return next((one for one in bodies if reads_like_an_invoice(body_text(one))), None)
-
-
-def reads_like_an_invoice(text: str) -> bool:
-    """Return whether a text has a word for an invoice and an amount."""
-    folded = vocabulary.fold(text)
-    return bool(vocabulary._INVOICE.search(folded) and vocabulary._AMOUNT.search(folded))
 
 
 def body_text(body: Seen) -> str:
