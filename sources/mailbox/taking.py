@@ -139,7 +139,8 @@ class Taking:
         if told.size <= self.settings.megabytes * MEGABYTE:
             return True
         reason = f"it has {told.size} bytes, more than the {self.settings.megabytes} MB that are taken"
-        self._tell(unopened(self._where, told, "too_large", reason))
+        if self._tell(unopened(self._where, told, "too_large", reason)):
+            self.seen.remarks.append(f"the mail {self.folder!r};UID={told.uid} is not taken: {reason}")
         return False
 
     def _is_left(self, told: HeaderOf, header: Header | None) -> bool:
@@ -211,16 +212,18 @@ class Taking:
         for uid in sorted(set(uids) & set(self.owed)):
             self._tell(unopened(self._where, HeaderOf(uid, 0, None, frozenset(), b""), "left", _GONE))
 
-    def _tell(self, arrival: Arrival) -> None:
-        """Put a mail without a body onto the page, unless the very same is recorded."""
+    def _tell(self, arrival: Arrival) -> bool:
+        """Put a mail without a body onto the page, unless the very same is recorded; return whether it is new."""
         message = arrival.message
         if message is None or message.uid is None:
-            return
+            return False
         is_owed = message.outcome in ("waiting", "too_large") and message.uid in self.owed
-        if is_owed or self.known.get(message.uid) == message.outcome:
+        is_known = is_owed or self.known.get(message.uid) == message.outcome
+        if is_known:
             self.seen.known += 1
         else:
             self._add(arrival)
+        return not is_known
 
     def _add(self, arrival: Arrival) -> None:
         self._page.append(arrival)

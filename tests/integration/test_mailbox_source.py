@@ -175,6 +175,8 @@ def test_a_mail_that_is_too_large_is_told_once_and_its_body_never_fetched(desk: 
         seen = desk.look()
         assert (seen.taken, seen.too_large) == (3, 1)
         assert desk.outcomes()[4] == "too_large"
+        assert len(seen.remarks) == 1
+        assert "UID=4" in seen.remarks[0]
         assert [command.split(b" ")[2] for command in proxy.commands if b"BODY.PEEK[]" in command] == [b"1,2,3"]
         assert desk.look().too_large == 0
         assert desk.rows == []
