@@ -26,7 +26,7 @@ UNKNOWN = "unknown"  # nobody of ours has checked where a mail in a file is from
 class Unwraps(Protocol):
     """What opens containers, in processes of their own."""
 
-    def unwrap(self, container: bytes | Path, landing: Landing, file_name: str | None = None) -> Unwrapped:
+    def unwrap(self, container: bytes | Path, landing: Landing, file_name: str | None = None, /) -> Unwrapped:
         """Return what is in a container; the parts are put into the landing."""
         ...
 

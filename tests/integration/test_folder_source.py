@@ -52,7 +52,7 @@ class Watched:
 class Unopened:
     """Opens no container; the tests of containers have the real thing."""
 
-    def unwrap(self, container: bytes | Path, landing: Landing, file_name: str | None = None) -> Unwrapped:
+    def unwrap(self, _container: bytes | Path, _landing: Landing, _file_name: str | None = None) -> Unwrapped:
         return Unwrapped(reason_code="damaged_archive", reason="nothing is opened here")
 
 

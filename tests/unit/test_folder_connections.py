@@ -1,0 +1,72 @@
+"""What the settings of a folder may say, before any server is asked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from invoices.errors import ConfigurationError
+from invoices.settings.intake import Folder
+from sources.folder.connections import connect
+from sources.folder.places import LocalFolder, moving_to, place_of
+
+SECRETS = {"key": "house", "secret": "sesame"}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"url": "ftp://host/in"}, "'ftp' is no kind of folder"),
+        ({"url": "s3://bucket/in"}, "set key and secret"),
+        (
+            {"url": "s3://bucket/in", "secrets": SECRETS, "options": {"profile": "x"}},
+            "['profile'] are no options",
+        ),
+        ({"url": "sftp://me@host/in", "secrets": {"password": "x"}}, "set known_hosts"),
+        ({"url": "sftp://me@host/in", "options": {"known_hosts": "/nowhere"}}, "no file '/nowhere' of known hosts"),
+        ({"url": "webdav+http://host/in"}, "for this machine itself only"),
+        ({"url": "webdav+https://host/in", "options": {"username": "me"}}, "both username and password"),
+    ],
+)
+def test_what_is_wrong_is_told_in_words(said: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        connect(Folder(name="away", **said))
+    assert "'away'" in str(error.value)
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [("s3://bucket", "s3fs", "s3"), ("gs://bucket", "gcsfs", "gcs"), ("az://container", "adlfs", "azure")],
+)
+def test_a_package_that_is_missing_is_named_with_the_way_to_install_it(
+    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=rf"pip install 'invoices\[{extra}\]'"):
+        connect(Folder(name="away", url=url))
+
+
+def test_a_private_key_that_is_none_is_told_without_it(tmp_path: Path) -> None:
+    (tmp_path / "known").write_text("host ssh-ed25519 AAAA")
+    settings = Folder(
+        name="away", url="sftp://me@host/in", options={"known_hosts": str(tmp_path / "known")},
+        secrets={"private_key": "hush-hush"},
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="private_key: KeyImportError") as told:
+        connect(settings)
+    assert "hush" not in str(told.value)
+
+
+def test_a_folder_here_may_be_said_as_a_url(tmp_path: Path) -> None:
+    at = place_of(Folder(name="here", url=f"file://{tmp_path}/my%20bills"))
+    assert isinstance(at, LocalFolder)
+    assert at.root == tmp_path / "my bills"
+
+
+@pytest.mark.parametrize(("after", "parts"), [("keep", ()), ("move:done", ("done",)), ("move:a/b/", ("a", "b"))])
+def test_the_folder_beside_is_known_by_its_parts(after: str, parts: tuple[str, ...]) -> None:
+    assert tuple(moving_to(Folder(name="here", url="/in", after=after))) == parts
