@@ -200,8 +200,8 @@ def place_of(settings: Folder) -> FolderAt:
 def root_of(settings: Folder) -> Path:
     """Return the directory of a folder on this machine."""
     if settings.url.startswith("file://"):
-        return Path(unquote(urlsplit(settings.url).path))
-    return Path(settings.url)
+        return Path(unquote(urlsplit(settings.url).path)).resolve()
+    return Path(settings.url).expanduser().resolve()  # so that a location is the same from wherever a run is started
 
 
 def moving_to(settings: Folder) -> Sequence[str]:

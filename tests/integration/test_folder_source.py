@@ -361,6 +361,13 @@ def test_what_may_not_be_read_is_named_and_the_rest_is_taken(inbox: Path, store:
     assert len(seen.unreadable) == 2
 
 
+def test_what_is_told_is_in_the_store_already(inbox: Path, store: DocumentStore) -> None:
+    for number in range(450):
+        lay(inbox / f"{number:04}.pdf", str(number))
+    for number, arrival in enumerate(folder(Folder(name="inbox", url=str(inbox)), store, Unopened())):
+        assert arrival["sightings"][0]["document_sha256"] in store, number
+
+
 def test_many_sightings_come_one_by_one_in_order(inbox: Path, store: DocumentStore) -> None:
     for number in range(450):
         lay(inbox / f"{number:04}.pdf", str(number))
@@ -382,6 +389,47 @@ def test_it_is_a_dlt_source_like_any_other(inbox: Path, store: DocumentStore, tm
     with duckdb.connect(database) as connection:
         rows = connection.execute("select sightings ->> '$[0].file_name' from raw.arrivals order by all").fetchall()
     assert rows == [("a.pdf",), ("b.pdf",)]
+
+
+def test_only_names_that_fit_a_pattern_are_taken_whatever_their_case(inbox: Path, store: DocumentStore) -> None:
+    for name in ("a.PDF", "b.pdf", "c.xml", "d.txt", "copy of b.pdf", "Stra\u00dfe.pdf"):
+        lay(inbox / name, name)
+    rows = look(inbox, store, pattern=("*.pdf", "*.XML"), exclude=("COPY*", "STRASSE*"))
+    assert names(rows) == ["a.PDF", "b.pdf", "c.xml"]
+
+
+@pytest.mark.parametrize(("order", "expected"), [("name", ["a", "b"]), ("oldest", ["c", "a"]), ("newest", ["b", "a"])])
+def test_a_run_takes_so_many_files_in_the_order_that_is_set(
+    inbox: Path, store: DocumentStore, order: str, expected: list[str]
+) -> None:
+    for name, modified in {"a": OLD + 1, "b": OLD + 2, "c": OLD}.items():
+        lay(inbox / name, name, modified)
+    seen = Seen()
+    assert names(look(inbox, store, seen=seen, order=order, files_per_run=2)) == expected
+    assert seen.beyond_cap == 1
+
+
+def test_known_files_do_not_count_for_the_cap(inbox: Path, store: DocumentStore) -> None:
+    for name in ("a", "b", "c"):
+        lay(inbox / name, name)
+    first = look(inbox, store, files_per_run=2)
+    assert names(look(inbox, store, known_of(first), files_per_run=2)) == ["c"]
+
+
+def test_sub_folders_tell_whose_a_file_is(inbox: Path, store: DocumentStore) -> None:
+    for name in ("Acme Ltd/2026/4711/a.pdf", "Acme Ltd/b.pdf", "c.pdf"):
+        lay(inbox / name, name)
+    rows = look(inbox, store, sub_folders=("entity", "", "cost_centre"))
+    told = [(row["file_name"], row["entity"], row["cost_centre"]) for row in rows]
+    assert told == [("a.pdf", "Acme Ltd", "4711"), ("b.pdf", "Acme Ltd", None), ("c.pdf", None, None)]
+
+
+def test_a_location_is_the_same_from_wherever_a_run_is_started(
+    inbox: Path, store: DocumentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = lay(inbox / "a.pdf")
+    monkeypatch.chdir(inbox.parent)
+    assert [row["location"] for row in look(Path("inbox"), store)] == [str(place)]
 
 
 @pytest.mark.corpus
