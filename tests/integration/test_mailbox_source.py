@@ -313,3 +313,43 @@ def test_wrong_settings_are_not_tried_again() -> None:
 
     with pytest.raises(ConfigurationError):
         with_patience(attempt, lambda _seconds: pytest.fail("it waits"))
+
+
+def test_other_rules_and_a_cap_together_leave_nothing_behind(desk: Desk) -> None:
+    desk.user.deliver(invoice_mail(4))
+    desk.settings = {"otherwise": "leave"}
+    before = desk.look().positions["INBOX"]
+    desk.user.deliver(invoice_mail(5))
+    desk.settings = {"mails_per_run": 2}
+    assert desk.look().positions["INBOX"] == before
+    assert desk.outcomes() == {1: "taken", 2: "taken", 3: "left", 4: "left"}
+    after = desk.look().positions["INBOX"]
+    assert (after.uid_next, after.rules == before.rules) == (5, False)
+    assert desk.look().taken == 1
+    assert desk.outcomes() == dict.fromkeys(range(1, 6), "taken")
+
+
+def test_a_folder_is_gone_through_before_the_cap_of_a_run_reaches_the_next_one(desk: Desk) -> None:
+    desk.user.create_folder("More")
+    desk.user.deliver(invoice_mail(4), "More")
+    desk.settings = {"folders": ("INBOX", "More"), "mails_per_run": 3}
+    seen = desk.look()
+    assert {name: reached.uid_next for name, reached in seen.positions.items()} == {"INBOX": 4, "More": 1}
+    assert desk.look().taken == 1
+    assert desk.outcomes("More") == {1: "taken"}
+
+
+def test_mails_that_rules_leave_come_in_pages_too(desk: Desk) -> None:
+    for number in range(4, 451):
+        desk.user.deliver(b"From: a@b.example\r\nSubject: %d\r\n\r\nx\r\n" % number)
+    desk.settings = {"rules": ({"take": False, "sender": "a@b.example"},)}
+    with Watching(desk.user.port, cut_after=50_000) as proxy:
+        desk.settings["port"] = proxy.port
+        with pytest.raises(TransientError):
+            desk.look()
+    recorded = len(desk.rows)
+    assert 0 < recorded < 450
+    del desk.settings["port"]
+    desk.look()
+    assert len(desk.rows) == 450 - recorded
+    assert list(desk.outcomes().values()).count("left") == 447
