@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flows.queues import claimed_batches, waiting_count
+from invoices.documents.scanning import Scanner
 from invoices.extraction.reading import read_documents
 from invoices.house import House
 from invoices.ledger.documents import Pending
@@ -27,4 +28,6 @@ def pending(house: House, _report: Report) -> Iterator[Batch]:
 
 def work(house: House, batch: Batch, report: Report) -> None:
     """Read the documents and write what comes next for each."""
-    report.read += read_documents(house.ledger, house.store, house.readers, batch, report.tick)
+    command = house.settings.reading.scanner_command
+    scanner = Scanner(command) if command else None
+    report.read += read_documents(house.ledger, house.store, house.readers, batch, report.tick, scanner)

@@ -68,6 +68,9 @@ class Reading(Part):
     workers: int = Field(2, ge=1, le=64, description="processes that open documents")
     seconds: float = Field(8, gt=0, description="a document that takes longer is set aside")
     megabytes: int = Field(50, gt=0, description="a larger document is set aside unread")
+    scanner_command: tuple[str, ...] = Field(
+        (), description="a malware scanner that is asked first: program and arguments, to which the path is added"
+    )
 
 
 class Settings(BaseSettings):
