@@ -21,7 +21,7 @@ def authentication(results: Sequence[str], authserv_ids: Collection[str]) -> str
     written by one of ``authserv_ids``: whoever sends a mail can write such fields too, but not above ours (RFC 8601 §5,
     reliability S-35). Comments and quoted strings are taken away first, as anything may stand in them.
     """
-    bare = _bare(results[0]) if results else None
+    bare = _bare(results[0]) if results and authserv_ids else None
     if bare is None:
         return UNKNOWN
     server, *statements = (part.strip() for part in bare.split(";"))

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Boolean, Connection, Integer, String, column, insert, select, table, text
 
-from invoices.ledger.tables import Instant, spending
+from invoices.ledger.columns import Instant
+from invoices.ledger.tables import spending
 
 SCHEMA_VERSION = "3"
 

@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Index,
     Integer,
     MetaData,
-    String,
     Table,
-    TypeDecorator,
     text,
 )
 
+from invoices.ledger.columns import Instant, Words
+
 metadata = MetaData()
-
-
-class Instant(TypeDecorator[dt.datetime]):
-    """An aware UTC instant; SQLite, which knows no zones, keeps it as naive UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
-        """Return UTC, naive where the database knows no zones; a naive instant is a bug and raises ValueError."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a naive instant reached the ledger: {value!r}")
-        utc = value.astimezone(dt.UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002  SQLAlchemy's signature
-        """Return the instant with its zone, UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
-
-
-class Words(TypeDecorator[str]):
-    """A text, with U+FFFD for what a database refuses and others send us: NUL, and half a character.
-
-    A comparison with such a column finds what was kept, for the same is done to what is looked for.
-    """
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002  SQLAlchemy's signature
-        """Return the text as it can be kept."""
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _revision() -> Column[int]:
