@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,9 @@ from sources.mailbox.account import Account
 from sources.mailbox.source import LONGEST_PAUSE, USUAL_PAUSE
 
 
-def arrivals(house: House, source: Mailbox, report: Report) -> Iterator[Sequence[Arrival]]:
+def arrivals(
+    house: House, source: Mailbox, report: Report, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Sequence[Arrival]]:
     """Yield in pages what the mails bring that are new, and do to those that are safe what the settings say.
 
     A line that breaks, or a server that is busy, gets a second visit, which goes on where the first one ended.
@@ -41,7 +43,7 @@ def arrivals(house: House, source: Mailbox, report: Report) -> Iterator[Sequence
     try:
         yield from _visit(house, source, account, seen, report)
     except TransientError as error:
-        time.sleep(min(USUAL_PAUSE if error.retry_after is None else error.retry_after, LONGEST_PAUSE))
+        sleep(min(USUAL_PAUSE if error.retry_after is None else error.retry_after, LONGEST_PAUSE))
         yield from _visit(house, source, account, seen, report)
     finally:
         report.known_files += seen.known

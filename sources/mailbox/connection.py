@@ -31,7 +31,7 @@ def open_session(account: Account, limits: Limits | None = None) -> Iterator[Ses
     """Log in, and hang up at the end of the block; no folder is opened yet.
 
     Raises ConfigurationError (also AccountError: a refused login, which nobody should repeat), TransientError (busy,
-    throttled, a broken line; with ``retry_after`` where the server names it) and ContractError (not IMAP).
+    throttled, a broken line; with ``retry_after`` where it wants to be left alone) and ContractError (not IMAP).
     """
     limits = limits or Limits()
     client, token = opening.connected(account, limits)

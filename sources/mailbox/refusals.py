@@ -16,6 +16,7 @@ from sources.mailbox.account import Account
 from sources.mailbox.line import Answer
 
 LONGEST_WAIT = 3600.0  # seconds that a server may wish
+SLOW_DOWN = 5.0  # seconds, for a server that has had enough of us and does not say for how long
 TRY_LATER = {"LIMIT", "OVERQUOTA", "UNAVAILABLE", "INUSE", "THROTTLED", "SERVERBUG", "SYS/TEMP", "SYS"}
 FOR_GOOD = {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED"}  # whatever the words say
 BUSY = re.compile(
@@ -24,6 +25,7 @@ BUSY = re.compile(
     re.IGNORECASE,
 )
 EXPIRED = re.compile(r"expired|log ?in again|re-?authenticate|AccessTokenExpired|session invalidated", re.IGNORECASE)
+_ENOUGH = re.compile(r"too many|limits?\b.*exceeded|exceeded.*\blimit|throttl|rate.?limit", re.IGNORECASE)
 _BACKOFF = re.compile(r"backoff time: ([0-9]{1,9}) milliseconds", re.IGNORECASE)
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "HTTP_REQUEST"}
 
@@ -53,7 +55,7 @@ def of_answer(account: Account, asked: Asked, doing: str, answer: Answer) -> Inv
     said = " ".join(filter(None, [answer.status, answer.code and f"[{answer.code}]", repr(_unveiled(account, answer))]))
     text = f"{account}: the server refused {doing}: {said}"
     if answer.code not in FOR_GOOD and (answer.code in TRY_LATER or BUSY.search(answer.words)):
-        return TransientError(text, retry_after=_wait(answer.words))
+        return TransientError(text, retry_after=_wait(answer))
     if answer.status == "BYE":
         return TransientError(f"{account}: the server hung up during {doing}: {said}")
     if answer.status == "BAD":
@@ -102,6 +104,9 @@ def _unveiled(account: Account, answer: Answer) -> str:
     return answer.words.replace(account.password, "[hidden]") if account.password else answer.words
 
 
-def _wait(words: str) -> float | None:
-    told = _BACKOFF.search(words)
-    return min(int(told.group(1)) / 1000, LONGEST_WAIT) if told else None
+def _wait(answer: Answer) -> float | None:
+    """Return the seconds to leave the server alone; None where it is not us that it has trouble with."""
+    told = _BACKOFF.search(answer.words)
+    if told:
+        return min(int(told.group(1)) / 1000, LONGEST_WAIT)
+    return SLOW_DOWN if answer.code in ("LIMIT", "THROTTLED") or _ENOUGH.search(answer.words) else None

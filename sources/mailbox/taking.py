@@ -162,7 +162,9 @@ class Taking:
             for uid, content in self.session.bodies(list(missing)):
                 yield Fetched(missing.pop(uid), content)
         except TransientError as error:
-            if self.session.is_over or error.retry_after is not None:
+            if error.retry_after is not None:  # the server has had enough; it is no mail's fault
+                raise
+            if self.session.is_over:
                 self.seen.suspects.setdefault(self.folder, set()).update(missing)
                 raise
             yield from self._one_by_one(missing)
@@ -174,6 +176,8 @@ class Taking:
             try:
                 content = self._body(uid)
             except TransientError as error:
+                if error.retry_after is not None:
+                    raise
                 refused += 1
                 self._tell_refused(told, error)
                 if self.session.is_over or refused >= _REFUSED_IN_A_ROW:
@@ -190,8 +194,8 @@ class Taking:
         for left in reversed(range(_TRIES)):
             try:
                 return next((content for _, content in self.session.bodies([uid])), None)
-            except TransientError:
-                if not left or self.session.is_over:
+            except TransientError as error:
+                if not left or self.session.is_over or error.retry_after is not None:
                     raise
         return None
 
