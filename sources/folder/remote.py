@@ -18,7 +18,9 @@ from sources.folder.connections import Connection, connect
 from sources.folder.listing import is_leftover_directory, is_leftover_file, matching
 from sources.folder.places import Changed, Found, Unreadable, moving_to
 
+LONGEST_SECONDS = 300.0  # for one answer: a listing of one directory, or 8 MB of a file
 _BLOCK = 1 << 20
+_RANGE = 8 << 20
 _IN_MEMORY = 8 << 20  # of a file on its way; a larger one goes to a temporary file without a name
 _DEEPEST = 100
 _WHOLE = ("s3", "gs", "az")  # stores that show an object only once all of it is there
@@ -136,6 +138,11 @@ class RemoteFolder:
             self._connected = connect(self._settings)
         return self._connected
 
+    @property
+    def _patience(self) -> Mapping[str, float]:
+        """How long an asynchronous filesystem is waited for; the others have the limits of their connections."""
+        return {"timeout": LONGEST_SECONDS} if self._at.filesystem.async_impl else {}
+
     def _path(self, names: Sequence[str]) -> str:
         return "/".join(part for part in (self._at.root, *names) if part) or self._at.root
 
@@ -161,7 +168,7 @@ class RemoteFolder:
     def _ls(self, path: str) -> Iterator[Mapping[str, Any]]:
         filesystem = self._at.filesystem
         try:
-            yield from filesystem.ls(path or "/", detail=True)
+            yield from filesystem.ls(path or "/", detail=True, **self._patience)
         except FileNotFoundError:
             if path != self._at.root or self.may_grow or "/" not in path:
                 raise
@@ -190,19 +197,29 @@ class RemoteFolder:
 
     def _bring(self, entry: RemoteEntry, here: BinaryIO) -> None:
         left = entry.size
-        with self._at.filesystem.open(entry.path, "rb") as there:
-            while block := there.read(_BLOCK):
-                left -= len(block)
-                if left < 0:
-                    raise Changed
-                here.write(block)
+        for block in self._blocks(entry):
+            left -= len(block)
+            if left < 0:
+                raise Changed
+            here.write(block)
         if left or not self._is_same(entry):
             raise Changed
+
+    def _blocks(self, entry: RemoteEntry) -> Iterator[bytes]:
+        """Yield the content; each question has its own end of patience, so that a silent server holds nobody up."""
+        filesystem = self._at.filesystem
+        if filesystem.async_impl:
+            for start in range(0, entry.size, _RANGE):
+                end = min(start + _RANGE, entry.size)
+                yield filesystem.cat_file(entry.path, start=start, end=end, timeout=LONGEST_SECONDS)
+        else:
+            with filesystem.open(entry.path, "rb") as there:
+                yield from iter(lambda: there.read(_BLOCK), b"")
 
     def _is_same(self, entry: RemoteEntry) -> bool:
         """Return whether the server still shows the file as it was listed."""
         with self._told(is_one_file=True):
-            now = self._entry_of(entry.names, self._at.filesystem.info(entry.path))
+            now = self._entry_of(entry.names, self._at.filesystem.info(entry.path, **self._patience))
         if entry.tag and now.tag:  # where there is one, it tells more than the time, which listings may round
             return (now.size, now.tag) == (entry.size, entry.tag)
         return (now.size, now.modified_ns) == (entry.size, entry.modified_ns)

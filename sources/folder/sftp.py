@@ -21,6 +21,13 @@ class Sftp(SSHFileSystem):  # type: ignore[misc]  # sshfs ships no types
         async with self._pool.get() as channel:
             await channel.rename(lpath, rpath)
 
+    @wrap_exceptions  # type: ignore[untyped-decorator]  # sshfs ships no types
+    async def _cat_file(self, path: str, start: int = 0, end: int = -1, **_options: Any) -> bytes:
+        """Read from one place to another; the whole file unless it is said which."""
+        async with self._pool.get() as channel, channel.open(path, "rb") as opened:
+            content: bytes = await opened.read(max(end - start, -1), start)
+            return content
+
     def close(self) -> None:
         """End the connection."""
         sync(self.loop, self._close, timeout=5)
