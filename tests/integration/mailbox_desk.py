@@ -11,6 +11,7 @@ from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 
+from dlt.extract import DltSource
 from sqlalchemy import text
 
 from invoices.documents.store import DocumentStore
@@ -29,7 +30,7 @@ from invoices.ledger.messages import (
 )
 from invoices.settings.intake import Mailbox
 from sources.arriving import from_row
-from sources.mailbox import Seen, account_of, act, limits_of, mailbox, open_session, pages
+from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session, pages
 from tests.integration.dovecot_server import Account
 
 NAME = "office"
@@ -104,15 +105,17 @@ class Desk:
         """Look through it once, and write down what came, also where it fails in the end; ``rows`` are all of it."""
         settings, seen, self.rows = self.mailbox(), seen or Seen(), []
         with open_session(account_of(settings, self.place), limits_of(settings)) as session:
-            source = mailbox(
-                NAME, settings, session, self.unwrappers, self.store, Memory(self.ledger), seen, lambda: self.now
-            )
-            for page in pages(source):
+            for page in pages(self.source(session, seen)):
                 self._record(page)
             with self.ledger.transaction() as tx:
                 for folder, reached in seen.positions.items():
                     set_position(tx, NAME, folder, reached)
         return seen
+
+    def source(self, session: Session, seen: Seen) -> DltSource:
+        """Return the source itself."""
+        memory = Memory(self.ledger)
+        return mailbox(NAME, self.mailbox(), session, self.unwrappers, self.store, memory, seen, lambda: self.now)
 
     def act(self, folder: str = "INBOX") -> str | None:
         """Do what is owed to the mails of a folder, as the settings say."""

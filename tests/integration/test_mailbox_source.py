@@ -15,7 +15,7 @@ from invoices.documents.store import DocumentStore
 from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.errors import ConfigurationError, TransientError
 from invoices.ledger import Ledger
-from sources.mailbox import Seen, with_patience
+from sources.mailbox import Seen, account_of, open_session, with_patience
 from tests.integration.dovecot_server import DovecotServer
 from tests.integration.mailbox_desk import Desk, invoice_mail, pdf_of, with_attachment
 from tests.integration.scripted_imap import CuttingProxy
@@ -353,3 +353,23 @@ def test_mails_that_rules_leave_come_in_pages_too(desk: Desk) -> None:
     desk.look()
     assert len(desk.rows) == 450 - recorded
     assert list(desk.outcomes().values()).count("left") == 447
+
+
+def test_when_a_row_comes_its_documents_are_in_the_store(desk: Desk) -> None:
+    with open_session(account_of(desk.mailbox(), desk.place)) as session:
+        for row in desk.source(session, Seen()):
+            assert all(one["document_sha256"] in desk.store for one in row["sightings"])
+            assert row["message_key"] == row["message"]["message_key"]
+
+
+def test_mails_that_rules_leave_are_told_before_all_headers_are_read(desk: Desk) -> None:
+    for number in range(4, 451):
+        desk.user.deliver(b"From: a@b.example\r\nSubject: %d\r\n\r\nx\r\n" % number)
+    desk.settings = {"rules": ({"take": False, "sender": "*"},)}
+    with Watching(desk.user.port) as proxy:
+        desk.settings["port"] = proxy.port
+        with open_session(account_of(desk.mailbox(), desk.place)) as session:
+            rows = iter(desk.source(session, Seen()))
+            assert next(rows)["message"]["outcome"] == "left"
+            assert proxy.names().count("FETCH") == 1
+            assert len(list(rows)) == 449
