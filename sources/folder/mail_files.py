@@ -15,7 +15,7 @@ _LONGEST_LINE = 1000
 # A sender, and a date with a time and a year in whatever order; a sentence that begins with "From" has not all of it.
 _FROM_LINE = rb"From (?=[^\r\n]{0,300}\b\d{1,2}:\d\d\b)(?=[^\r\n]{0,300}\b(?:19|20)\d\d\b)[^\r\n]{1,300}\r?\n"
 _FIRST = re.compile(_FROM_LINE)
-_NEXT = re.compile(rb"(?<=\n)\r?\n(?=" + _FROM_LINE + rb")")
+_NEXT = re.compile(rb"\nFrom ")  # what is searched for fast; the empty line before it is looked for where it is found
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _END_OF_HEADER = re.compile(rb"\r?\n\r?\n")
 _HEADER = 64 * 1024
@@ -90,10 +90,12 @@ def _from_lines(opened: BinaryIO) -> Iterator[tuple[int, int]]:
         yield 0, first.end()
     while text:
         for found in _NEXT.finditer(text):
-            line = _FIRST.match(text, found.end())
+            start = found.start() + 1
+            empty = 2 if text.endswith(b"\n\r\n", 0, start) else 1 if text.endswith(b"\n\n", 0, start) else 0
+            line = _FIRST.match(text, start) if empty else None
             if line and offset + line.end() > reached:
                 reached = offset + line.end()
-                yield offset + found.start(), reached
+                yield offset + start - empty, reached
         if len(text) < _BLOCK:
             return
         offset += len(text) - _LONGEST_LINE  # what may have been cut off is looked at again

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
 from invoices.errors import ConfigurationError
 from invoices.settings.intake import Folder
 from sources.folder.connections import connect
 from sources.folder.places import LocalFolder, moving_to, place_of
+from sources.folder.sftp import private_key
 
 SECRETS = {"key": "house", "secret": "sesame"}
 
@@ -59,6 +61,15 @@ def test_a_private_key_that_is_none_is_told_without_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="private_key: KeyImportError") as told:
         connect(settings)
     assert "hush" not in str(told.value)
+
+
+def test_a_private_key_may_have_a_passphrase() -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    text = key.export_private_key("openssh", passphrase="sesame").decode().strip()
+    assert private_key(text, "sesame", "away").export_public_key() == key.export_public_key()
+    for wrong in (None, "hush-hush"):
+        with pytest.raises(ConfigurationError, match="private_key: Key"):
+            private_key(text, wrong, "away")
 
 
 def test_a_folder_here_may_be_said_as_a_url(tmp_path: Path) -> None:
