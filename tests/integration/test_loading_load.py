@@ -230,6 +230,7 @@ def test_a_lost_warehouse_is_made_anew_from_the_ledger_alone(house: House) -> No
     assert len(report.remarks) == 1
     after = everything(house)
     assert len(after.pop("raw.sightings")) == len(before.pop("raw.sightings")) + 1
+    assert after.pop("marts.intake_daily") != before.pop("marts.intake_daily")  # shown once more
     assert after == before
 
 
