@@ -7,6 +7,7 @@ each part, and the bytes of the parts one after another. It ends with its input.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from invoices.documents.unwrapping.parts import Unwrapped
 
 _RETIRE_AFTER = 20_000  # containers: what opens them is Python and does not leak
 _LONGEST_REASON = 300
+_YOUNG = 20_000  # objects that may pile up before Python looks for rubbish by itself: a mail makes some hundreds
+_LEFT_BEHIND = 8 * 1024 * 1024  # bytes of containers after which we look: the tree of a mail refers to itself
 
 
 def main(opened: Callable[[bytes, dict[str, Any]], Answered] | None = None) -> None:
@@ -27,7 +30,24 @@ def main(opened: Callable[[bytes, dict[str, Any]], Answered] | None = None) -> N
     limits = Limits(**json.loads(sys.argv[1]))
     answers = private_answers()
     confine(limits)
-    serve_questions(lambda question: _answered(question, opened or _opened), answers, limits, _RETIRE_AFTER)
+    serve_questions(_tidily(lambda question: _answered(question, opened or _opened)), answers, limits, _RETIRE_AFTER)
+
+
+def _tidily(answer_to: Callable[[dict[str, Any]], Answered]) -> Callable[[dict[str, Any]], Answered]:
+    """Return ``answer_to`` with rubbish removed by the bytes that it holds; by objects alone that takes longer."""
+    left_behind = 0
+
+    def answered(question: dict[str, Any]) -> Answered:
+        nonlocal left_behind
+        if left_behind > _LEFT_BEHIND:
+            gc.collect()
+            left_behind = 0
+        left_behind += question["length"]
+        return answer_to(question)
+
+    gc.freeze()
+    gc.set_threshold(_YOUNG)
+    return answered
 
 
 def _answered(question: dict[str, Any], opened: Callable[[bytes, dict[str, Any]], Answered]) -> Answered:

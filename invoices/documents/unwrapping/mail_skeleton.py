@@ -11,6 +11,8 @@ import re
 import secrets
 from collections.abc import Iterator
 
+from invoices.documents.unwrapping.mail_boundaries import Boundaries
+
 MAX_LINES = 1_000_000  # that could mean something to the parser; beyond that it needs seconds
 
 _SEARCHED = 1_000_000  # bytes in which a body must start; headers are shorter
@@ -33,7 +35,9 @@ class Skeleton:
     def __init__(self, content: bytes) -> None:
         self._content = memoryview(content)
         self._cuts: list[tuple[int, int]] = []
-        self.text = self._cut(content).decode("ascii", "surrogateescape")
+        text = self._cut(content)
+        self.boundaries = Boundaries(text)
+        self.text = self.boundaries.renamed(text).decode("ascii", "surrogateescape")
 
     def _cut(self, content: bytes) -> bytes:
         pieces, done, lines = [], 0, 0
@@ -49,9 +53,9 @@ class Skeleton:
 
     def filled(self, payload: bytes) -> bytes:
         """Return the payload as the mail has it, with all that was cut out of it."""
-        pieces = _MARKS.split(payload)
+        pieces = _MARKS.split(self.boundaries.restored(payload))
         if len(pieces) == 1:
-            return payload
+            return pieces[0]
         return b"".join(self._cut_out(int(piece)) if i % 2 else piece for i, piece in enumerate(pieces))
 
     def _cut_out(self, number: int) -> memoryview:

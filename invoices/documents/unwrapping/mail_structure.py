@@ -100,12 +100,14 @@ class Entity(Message):
         return re.split(r"[\s;(]", stated, maxsplit=1)[0].strip("\"'")
 
     def get_boundary(self, failobj: str | None = None) -> str | None:  # type: ignore[override]  # one type of default
-        """Return the boundary, None where there is none that can be read."""
+        """Return the boundary as the skeleton has it, None where there is none that can be read."""
         try:
             boundary = super().get_boundary()
         except (TypeError, ValueError):  # contradictory numbers or a NUL in RFC 2231 parameters
             return failobj
-        return boundary if boundary and len(boundary) <= _MAX_BOUNDARY else failobj
+        if not boundary or len(boundary) > _MAX_BOUNDARY:
+            return failobj
+        return self.skeleton.boundaries.name_of(boundary)
 
     def children(self) -> list[Entity]:
         """Return the parts of a multipart, the mail in a mail, or nothing."""
