@@ -9,7 +9,7 @@ from typing import Any
 from invoices.documents.outcomes import shown
 from invoices.errors import InvoicesError
 from invoices.house import House
-from invoices.ledger.reconciling import acted_upon, repeated, shown_documents
+from invoices.ledger.reconciling import acted_upon, incomplete, repeated, shown_documents
 from invoices.settings import Mailbox, Source
 
 LONGEST_LIST = 20  # names that a person is told of each kind
@@ -67,6 +67,7 @@ def _compared(house: House, source: Source, tick: Tick) -> Compared:
         found.problem = str(error)
     with house.ledger.reading() as connection:
         found.twice = repeated(connection, source.name)
+        found.missing += incomplete(connection, source.name)
         lost = {
             place
             for place, sha256, size in shown_documents(connection, source.name)

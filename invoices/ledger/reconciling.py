@@ -42,6 +42,22 @@ def shown_documents(connection: Connection, source_name: str) -> Iterator[tuple[
     yield from ((location, sha256, size) for location, sha256, size in rows)
 
 
+def incomplete(connection: Connection, source_name: str) -> list[str]:
+    """Return the mails of which fewer documents are known than were found in them."""
+    taken = func.count(sightings.c.sighting_id).filter(sightings.c.left_out.is_(None))
+    mails = connection.execute(
+        select(messages.c.folder, messages.c.uidvalidity, messages.c.uid, messages.c.document_count, taken)
+        .outerjoin(sightings, sightings.c.message_key == messages.c.message_key)
+        .where(messages.c.source_name == source_name, messages.c.document_count > 0)
+        .group_by(messages.c.message_key)
+        .having(taken < messages.c.document_count)
+    )
+    return [
+        f"{folder}{f' UID {uid} of {uidvalidity}' if uid else ''} ({known} of its {count} documents are known)"
+        for folder, uidvalidity, uid, count, known in mails
+    ]
+
+
 def acted_upon(connection: Connection, source_name: str) -> Iterator[str]:
     """Yield the location of every document out of mails that were marked, moved or deleted on the server."""
     yield from connection.scalars(

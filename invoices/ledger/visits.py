@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import source_visits
@@ -22,11 +23,11 @@ class Visit:
 
 
 def record_visit(tx: Transaction, source_name: str, problem: str | None = None) -> None:
-    """Write that a source was looked at just now, and why it did not go well."""
+    """Write that a source was looked at just now, and why it did not go well; two processes may do so at once."""
     values = {"visited_at": tx.at, "problem": problem} | ({} if problem else {"succeeded_at": tx.at})
-    mine = source_visits.c.source_name == source_name
-    if tx.connection.execute(update(source_visits).where(mine).values(**values)).rowcount == 0:
-        tx.connection.execute(insert(source_visits).values(source_name=source_name, **values))
+    insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
+    row = insert(source_visits).values(source_name=source_name, **values)
+    tx.connection.execute(row.on_conflict_do_update(index_elements=["source_name"], set_=values))
 
 
 def visits(connection: Connection) -> dict[str, Visit]:

@@ -69,11 +69,11 @@ class MailHouse:
         return Command((*arguments, "--json"), environment(self.home, **more))
 
     def run(self, *arguments: str, point: Point | None = None, **more: str) -> Ran:
-        """Run a command, killed at the point if there is one; its ``out`` has all that it printed."""
+        """Run a command, killed at the point if there is one; its ``out`` has all that was printed since its start."""
         command = self.command(*arguments, **more)
-        command.output.unlink(missing_ok=True)
+        before = command.output.stat().st_size if command.output.exists() else 0
         status = self.fork.run(command, point)
-        printed = command.output.read_text(encoding="utf-8")
+        printed = command.output.read_bytes()[before:].decode("utf-8")
         assert "Traceback" not in printed, printed
         return Ran(status, printed, "")
 

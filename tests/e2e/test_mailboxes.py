@@ -7,7 +7,8 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -15,29 +16,26 @@ import psutil
 import pytest
 from killing import Fork
 from mail_house import MailHouse, command_lines, entry, mail, mail_with_nothing, message_ids, pdf_of, samples
-from workers import Worker
 
 from invoices.documents.unwrapping.mail import open_mail
 from tests.integration.dovecot_server import Account, DovecotServer
 from tests.integration.postgres_server import PostgresServer
 from tests.integration.scripted_imap import CuttingProxy
 
-ROOT = Path(__file__).parents[2]
-
 pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
 
 
 @pytest.fixture(scope="module")
-def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fork]:
-    """The process from which command lines are forked."""
-    with command_lines(tmp_path_factory.mktemp("shim")) as (fork,):
-        yield fork
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Fork]]:
+    """The two processes from which command lines are forked."""
+    with command_lines(tmp_path_factory.mktemp("shim"), 2) as made:
+        yield made
 
 
 @pytest.fixture
-def house(tmp_path: Path, fork: Fork) -> MailHouse:
+def house(tmp_path: Path, forks: list[Fork]) -> MailHouse:
     """A house without settings yet."""
-    return MailHouse(tmp_path / "house", fork)
+    return MailHouse(tmp_path / "house", forks[0])
 
 
 @pytest.fixture
@@ -212,61 +210,46 @@ class KillingProxy(CuttingProxy):
         return True
 
 
-def test_of_two_collects_at_once_the_second_says_so_and_ends_well(house: MailHouse, user: Account) -> None:
+def test_of_two_collects_at_once_the_second_says_so_and_ends_well(
+    house: MailHouse, forks: list[Fork], user: Account
+) -> None:
     at_the_door, open_the_door = threading.Event(), threading.Event()
 
     def waits(sent: bytes, received: bytes) -> bool:
         at_the_door.set()
         return not open_the_door.wait(60)
 
-    with ExitStack() as stack:
-        proxy = stack.enter_context(CuttingProxy(user.port, waits))
+    with CuttingProxy(user.port, waits) as proxy, ThreadPoolExecutor(1) as threads:
         house.set_up(entry(user) | {"port": proxy.port})
-        first = threading.Thread(target=house.collected)
-        first.start()
-        stack.callback(first.join)
-        stack.callback(open_the_door.set)
-        assert at_the_door.wait(60)
-        other = stack.enter_context(worker_in(house))
-        other.go()
-        second = other.end()
-    assert (second.status, second.out) == (0, "")
-    assert "a run is already active" in second.err
+        first = threads.submit(house.collected)
+        try:
+            assert at_the_door.wait(60)
+            second = replace(house, fork=forks[1]).run("collect")
+        finally:
+            open_the_door.set()
+        assert first.result()["documents"]["new"] == 3
+    assert (second.status, second.out.count("\n")) == (0, 1)
+    assert "a run is already active" in second.out
     house.set_up(entry(user))
-    assert set(house.documents()) == hashes(1, 2, 3)
     house.reconciled()
 
 
 def test_two_homes_with_one_ledger_and_one_store_take_a_mailbox_once(
-    tmp_path: Path, fork: Fork, user: Account, postgres: PostgresServer
+    tmp_path: Path, forks: list[Fork], user: Account, postgres: PostgresServer
 ) -> None:
     url = postgres.new_database()
-    houses = [MailHouse(tmp_path / name, fork) for name in ("one", "two")]
+    houses = [MailHouse(tmp_path / name, fork) for name, fork in zip(("one", "two"), forks, strict=True)]
     (tmp_path / "documents").mkdir()
     for one in houses:
         one.set_up(entry(user))
         one.home.mkdir()
         (one.home / "documents").symlink_to(tmp_path / "documents")
-    with ExitStack() as stack:
-        workers = [stack.enter_context(worker_in(one, INVOICES_LEDGER_URL=url)) for one in houses]
-        for worker in workers:
-            worker.go()
-        ended = [worker.end() for worker in workers]
-    assert [one.status for one in ended] == [0, 0], [one.err for one in ended]
+    with ThreadPoolExecutor(2) as threads:
+        ended = list(threads.map(lambda one: one.run("collect", INVOICES_LEDGER_URL=url), houses))
+    assert [one.status for one in ended] == [0, 0], [one.out for one in ended]
     assert sum(one.told["documents"]["new"] for one in ended) == 3
     compared = houses[0].run("reconcile", INVOICES_LEDGER_URL=url).told
     assert (compared["missing"], compared["twice"], compared["sound"]) == (0, 0, True)
-
-
-@contextlib.contextmanager
-def worker_in(house: MailHouse, **more: str) -> Iterator[Worker]:
-    """Give a process that waits to collect; it does not outlive the block."""
-    told = house.command("collect", **more).environment | {"PYTHONPATH": str(ROOT)}
-    worker = Worker(told, "collect", "--json", "--settings", str(house.place / "invoices.toml"))
-    try:
-        yield worker
-    finally:
-        worker.close()
 
 
 def test_a_refused_password_is_told_once_and_keeps_no_other_mailbox_back(
