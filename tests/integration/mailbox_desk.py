@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -32,6 +33,7 @@ from invoices.settings.intake import Mailbox
 from sources.arriving import from_row
 from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session, pages
 from tests.integration.dovecot_server import Account
+from tests.integration.scripted_imap import CuttingProxy
 
 NAME = "office"
 
@@ -153,3 +155,21 @@ class Desk:
         assert all(one.document_sha256 in self.store for arrival in arrivals for one in arrival.sightings)
         with self.ledger.transaction() as tx:
             record_arrivals(tx, arrivals)
+
+
+class Watching(CuttingProxy):
+    """A line that notes the commands, and may be cut."""
+
+    def __init__(self, port: int, cut_after: int = 10**9, cut_at: bytes = b"\0") -> None:
+        self.commands: list[bytes] = []
+        self._after, self._at = cut_after, cut_at
+        super().__init__(port, self._is_over)
+
+    def _is_over(self, sent: bytes, received: bytes) -> bool:
+        self.commands = re.findall(rb"^[A-Z]{4}\d+ ((?:UID )?[A-Z]+.*)\r$", sent, re.MULTILINE)
+        return len(received) > self._after or any(command.startswith(self._at) for command in self.commands)
+
+    def names(self) -> list[str]:
+        """Return the commands that were sent after the login, without their arguments."""
+        words = [command.removeprefix(b"UID ").split(b" ")[0].decode() for command in self.commands]
+        return [name for name in words if name not in ("AUTHENTICATE", "LOGIN", "CAPABILITY", "LOGOUT")]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,7 @@ from invoices.errors import ConfigurationError, TransientError
 from invoices.ledger import Ledger
 from sources.mailbox import Seen, account_of, open_session, with_patience
 from tests.integration.dovecot_server import DovecotServer
-from tests.integration.mailbox_desk import Desk, invoice_mail, pdf_of, with_attachment
-from tests.integration.scripted_imap import CuttingProxy
+from tests.integration.mailbox_desk import Desk, Watching, invoice_mail, pdf_of
 
 MEGABYTE = 1024 * 1024
 
@@ -37,24 +34,6 @@ def desk(dovecot: DovecotServer, ledger: Ledger, unwrappers: Unwrappers, tmp_pat
     for number in (1, 2, 3):
         user.deliver(invoice_mail(number))
     return Desk(user, ledger, DocumentStore(tmp_path / "store"), unwrappers, tmp_path)
-
-
-class Watching(CuttingProxy):
-    """A line that notes the commands, and may be cut."""
-
-    def __init__(self, port: int, cut_after: int = 10**9, cut_at: bytes = b"\0") -> None:
-        self.commands: list[bytes] = []
-        self._after, self._at = cut_after, cut_at
-        super().__init__(port, self._is_over)
-
-    def _is_over(self, sent: bytes, received: bytes) -> bool:
-        self.commands = re.findall(rb"^[A-Z]{4}\d+ ((?:UID )?[A-Z]+.*)\r$", sent, re.MULTILINE)
-        return len(received) > self._after or any(command.startswith(self._at) for command in self.commands)
-
-    def names(self) -> list[str]:
-        """Return the commands that were sent after the login, without their arguments."""
-        words = [command.removeprefix(b"UID ").split(b" ")[0].decode() for command in self.commands]
-        return [name for name in words if name not in ("AUTHENTICATE", "LOGIN", "CAPABILITY", "LOGOUT")]
 
 
 def sha256(content: bytes) -> str:
@@ -185,57 +164,6 @@ def test_a_mail_that_is_too_large_is_told_once_and_its_body_never_fetched(desk: 
     assert desk.outcomes()[4] == "taken"
 
 
-def test_rules_leave_a_mail_by_its_header_and_other_rules_take_it_after_all(desk: Desk) -> None:
-    desk.user.deliver(invoice_mail(4, From="Market <NEWS@Market.example>"))
-    with Watching(desk.user.port) as proxy:
-        desk.settings = {"port": proxy.port, "rules": ({"take": False, "sender": "*@market.example"},)}
-        desk.look()
-        assert desk.outcomes() == {1: "taken", 2: "taken", 3: "taken", 4: "left"}
-        assert not any(b"4" in command.split(b" ")[2] for command in proxy.commands if b"BODY.PEEK[]" in command)
-        assert desk.query("select sender, reason from messages where uid = 4") == [
-            ("news@market.example", "rule 1 leaves it")
-        ]
-        desk.look()
-        assert desk.rows == []
-        assert proxy.names() == ["EXAMINE"]
-    desk.settings = {"rules": ({"take": False, "sender": "*@elsewhere.example"},)}
-    assert desk.look().taken == 1
-    assert desk.outcomes()[4] == "taken"
-
-
-def test_of_a_mail_that_a_rule_takes_by_file_names_only_those_files_are_documents(desk: Desk) -> None:
-    desk.settings = {"rules": ({"attachment": "*-2.PDF"},), "otherwise": "leave"}
-    desk.user.deliver(invoice_mail(4, name="terms-2.pdf", content=pdf_of(2)))
-    desk.look()
-    assert desk.outcomes() == {1: "left", 2: "taken", 3: "left", 4: "taken"}
-    assert desk.documents() == {sha256(pdf_of(2)): "collected"}
-
-
-def test_files_that_fit_no_rule_are_kept_beside_the_one_that_does_and_are_no_documents(desk: Desk) -> None:
-    desk.settings = {"rules": ({"attachment": "invoice*"},), "otherwise": "leave"}
-    desk.user.deliver(with_attachment(invoice_mail(4), pdf_of(5), "terms.pdf"))
-    desk.look()
-    assert desk.documents()[sha256(pdf_of(4))] == "collected"
-    assert desk.documents()[sha256(pdf_of(5))] == "unmatched"
-
-
-def test_a_mail_that_is_too_young_for_a_rule_is_taken_once_it_is_old_enough(desk: Desk) -> None:
-    desk.settings = {"rules": ({"older_than_days": 2},), "otherwise": "leave"}
-    assert desk.look().waiting == 3
-    assert desk.look().waiting == 0
-    assert desk.rows == []
-    desk.now += dt.timedelta(days=3)
-    assert desk.look().taken == 3
-
-
-def test_a_run_fetches_the_oldest_mails_and_the_next_run_goes_on(desk: Desk) -> None:
-    desk.settings = {"mails_per_run": 2}
-    assert desk.look().positions["INBOX"].uid_next == 3
-    assert list(desk.outcomes()) == [1, 2]
-    assert desk.look().positions["INBOX"].uid_next == 4
-    assert list(desk.outcomes()) == [1, 2, 3]
-
-
 def test_a_mail_that_cannot_be_opened_is_itself_the_document(desk: Desk) -> None:
     broken = b"Subject: x\r\n" + b"X-Many: y\r\n" * 1500 + b"\r\nbody\r\n"
     desk.user.deliver(broken)
@@ -270,14 +198,6 @@ def test_a_mail_over_which_the_server_hangs_up_waits_and_harms_no_other(desk: De
     file.chmod(0o600)
     desk.look()
     assert desk.outcomes() == {1: "taken", 2: "taken", 3: "taken"}
-
-
-def test_a_mail_that_was_to_be_fetched_later_and_is_gone_is_owed_no_more(desk: Desk) -> None:
-    desk.settings = {"rules": ({"older_than_days": 2},), "otherwise": "leave"}
-    desk.look()
-    desk.user.server.doveadm("expunge", "-u", desk.user.username, "mailbox", "INBOX", "uid", "2")
-    desk.look()
-    assert desk.outcomes() == {1: "waiting", 2: "left", 3: "waiting"}
 
 
 def test_our_own_servers_findings_about_the_sender_are_noted(desk: Desk) -> None:
@@ -315,61 +235,8 @@ def test_wrong_settings_are_not_tried_again() -> None:
         with_patience(attempt, lambda _seconds: pytest.fail("it waits"))
 
 
-def test_other_rules_and_a_cap_together_leave_nothing_behind(desk: Desk) -> None:
-    desk.user.deliver(invoice_mail(4))
-    desk.settings = {"otherwise": "leave"}
-    before = desk.look().positions["INBOX"]
-    desk.user.deliver(invoice_mail(5))
-    desk.settings = {"mails_per_run": 2}
-    assert desk.look().positions["INBOX"] == before
-    assert desk.outcomes() == {1: "taken", 2: "taken", 3: "left", 4: "left"}
-    after = desk.look().positions["INBOX"]
-    assert (after.uid_next, after.rules == before.rules) == (5, False)
-    assert desk.look().taken == 1
-    assert desk.outcomes() == dict.fromkeys(range(1, 6), "taken")
-
-
-def test_a_folder_is_gone_through_before_the_cap_of_a_run_reaches_the_next_one(desk: Desk) -> None:
-    desk.user.create_folder("More")
-    desk.user.deliver(invoice_mail(4), "More")
-    desk.settings = {"folders": ("INBOX", "More"), "mails_per_run": 3}
-    seen = desk.look()
-    assert {name: reached.uid_next for name, reached in seen.positions.items()} == {"INBOX": 4, "More": 1}
-    assert desk.look().taken == 1
-    assert desk.outcomes("More") == {1: "taken"}
-
-
-def test_mails_that_rules_leave_come_in_pages_too(desk: Desk) -> None:
-    for number in range(4, 451):
-        desk.user.deliver(b"From: a@b.example\r\nSubject: %d\r\n\r\nx\r\n" % number)
-    desk.settings = {"rules": ({"take": False, "sender": "a@b.example"},)}
-    with Watching(desk.user.port, cut_after=50_000) as proxy:
-        desk.settings["port"] = proxy.port
-        with pytest.raises(TransientError):
-            desk.look()
-    recorded = len(desk.rows)
-    assert 0 < recorded < 450
-    del desk.settings["port"]
-    desk.look()
-    assert len(desk.rows) == 450 - recorded
-    assert list(desk.outcomes().values()).count("left") == 447
-
-
 def test_when_a_row_comes_its_documents_are_in_the_store(desk: Desk) -> None:
     with open_session(account_of(desk.mailbox(), desk.place)) as session:
         for row in desk.source(session, Seen()):
             assert all(one["document_sha256"] in desk.store for one in row["sightings"])
             assert row["message_key"] == row["message"]["message_key"]
-
-
-def test_mails_that_rules_leave_are_told_before_all_headers_are_read(desk: Desk) -> None:
-    for number in range(4, 451):
-        desk.user.deliver(b"From: a@b.example\r\nSubject: %d\r\n\r\nx\r\n" % number)
-    desk.settings = {"rules": ({"take": False, "sender": "*"},)}
-    with Watching(desk.user.port) as proxy:
-        desk.settings["port"] = proxy.port
-        with open_session(account_of(desk.mailbox(), desk.place)) as session:
-            rows = iter(desk.source(session, Seen()))
-            assert next(rows)["message"]["outcome"] == "left"
-            assert proxy.names().count("FETCH") == 1
-            assert len(list(rows)) == 449
