@@ -113,8 +113,16 @@ class MailHouse:
 
 
 def _as_toml(mailbox: Mapping[str, Any]) -> str:
-    lines = (f"{name} = {json.dumps(value)}" for name, value in mailbox.items())
+    lines = (f"{name} = {_as_value(value)}" for name, value in mailbox.items())
     return "\n".join(["[[mailboxes]]", *lines, ""])
+
+
+def _as_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_as_value(one)}" for name, one in value.items()) + "}"
+    return json.dumps(value)
 
 
 def samples(*kinds: str, state: str = "accepted") -> list[Path]:

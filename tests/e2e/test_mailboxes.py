@@ -272,6 +272,21 @@ def test_a_refused_password_is_told_once_and_keeps_no_other_mailbox_back(
     assert "AUTHENTICATIONFAILED" in str(visits["locked"])
 
 
+def test_the_doctor_logs_in_tells_what_the_rules_would_take_and_changes_nothing(
+    house: MailHouse, user: Account
+) -> None:
+    house.set_up(entry(user, after="flag", rules=[{"subject": "Invoice 2", "take": False}]))
+    before = user.flags()
+    ran = house.run("doctor")
+    assert ran.status == 0, ran.out
+    (told,) = [check["detail"] for check in ran.told["checks"] if "office" in check["name"]]
+    assert "INBOX" in told
+    assert "2" in told
+    assert user.flags() == before
+    assert house.collected()["documents"]["new"] == 2
+    assert [uid for uid, flags in user.flags().items() if r"\Flagged" in flags] == [1, 3]
+
+
 def test_from_mail_to_export_each_number_leads_back_to_its_mail(house: MailHouse, dovecot: DovecotServer) -> None:
     account = dovecot.account()
     chosen = samples("cii EN 16931", "ubl Invoice", "pdf+cii EN 16931")
