@@ -100,9 +100,16 @@ def position(connection: Connection, source_name: str, folder: str) -> Position 
 
 
 def set_position(tx: Transaction, source_name: str, folder: str, reached: Position) -> None:
-    """Write how far a folder is; writes nothing if that is what stands there."""
-    if position(tx.connection, source_name, folder) == reached:
+    """Write how far a folder is; writes nothing if that is what stands there.
+
+    Where its UIDs are others now, nothing is owed any more to the mails under the old ones: they have new ones.
+    """
+    before = position(tx.connection, source_name, folder)
+    if before == reached:
         return
+    if before is not None and before.uidvalidity != reached.uidvalidity:
+        due = due_uids(tx.connection, source_name, folder, before.uidvalidity)
+        record_action(tx, source_name, folder, before.uidvalidity, due, "none")
     values = {"uidvalidity": reached.uidvalidity, "uid_next": reached.uid_next, "rules": reached.rules}
     mine = (mail_folders.c.source_name == source_name, mail_folders.c.folder == folder)
     if tx.connection.execute(update(mail_folders).where(*mine).values(**values)).rowcount == 0:
@@ -159,7 +166,7 @@ def record_action(
                 messages.c.source_name == source_name, messages.c.folder == folder,
                 messages.c.uidvalidity == uidvalidity, messages.c.uid.in_(some),
             )
-            .values(action=action, acted_at=tx.at, revision=tx.revision)
+            .values(action=action, acted_at=None if action == "none" else tx.at, revision=tx.revision)
         )  # fmt: skip
 
 
