@@ -23,7 +23,7 @@ PORTS = (
     "s3.port.grpc",
 )  # fmt: skip
 FIXED = (
-    "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0", "-volume.max=50",
+    "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=50",
     "-master.volumeSizeLimitMB=32", "-master.telemetry=false",
 )  # fmt: skip
 
@@ -67,6 +67,9 @@ def running(program: Path) -> Iterator[S3Server]:
         finally:
             process.kill()  # it has nothing to keep
             process.wait(timeout=60)
+            for port in ports.values():  # sockets that it makes past the folder it was given
+                for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    left.unlink()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
