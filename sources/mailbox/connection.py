@@ -83,9 +83,10 @@ class Session:
         With ESEARCH the answer to this is short however many there are. ``n:*`` names the last message also where its
         UID is below n (RFC 3501 §6.4.8), so those below are left out.
         """
-        state, wanted = self._opened(), f"{max(first, 1)}:*"
+        state, wanted, data = self._opened(), f"{max(first, 1)}:*", None
         if "ESEARCH" in self.capabilities:
             data = self._ask(Asked.READ, "SEARCH", lambda: self._esearch(wanted))
+        if data is not None:
             found = answers.esearch(self._account, data, state.exists)
         else:
             found = self._ask(Asked.READ, "SEARCH", lambda: list(self._client.search(["UID", wanted])))
@@ -181,12 +182,13 @@ class Session:
             return None
         return told
 
-    def _esearch(self, wanted: str) -> bytes:
+    def _esearch(self, wanted: str) -> bytes | None:
+        """Return the ESEARCH answer, which is there also where nothing fits (RFC 4731 §3.1); else None."""
         status, data = self._client.line.uid("SEARCH", "RETURN", "(ALL)", "UID", wanted)
         if status != "OK":
             raise imaplib.IMAP4.error(data[-1])
         told = self._client.line.response("ESEARCH")[1]
-        return told[-1] if told and isinstance(told[-1], bytes) else b""
+        return told[-1] if told and isinstance(told[-1], bytes) else None
 
     def _bodies(self, uids: Sequence[int], announced: int) -> Iterator[tuple[int, bytes]]:
         found = self._fetch(uids, ["BODY.PEEK[]"], announced + self._limits.largest_message + SMALL, announced)

@@ -18,6 +18,8 @@ from sources.mailbox.memory import Memory, Seen
 from sources.mailbox.rules import digest
 from sources.mailbox.taking import PAGE_SIZE, Taking
 
+LOOK_BACK = 100  # UIDs that are listed again: of mails that come together, a lower one may be shown later
+
 __all__ = ["PAGE_SIZE", "Look"]
 
 
@@ -73,10 +75,25 @@ class Look:
         owed = self.memory.owed_uids(folder, state.uidvalidity, self.settings.megabytes * MEGABYTE)
         plan = Plan(state, rules, before, owed=frozenset(owed))
         if plan.is_new or not plan.has_same_rules:
-            known = self.memory.known_uids(folder, state.uidvalidity, plan.first if plan.has_same_rules else 1)
-            plan.known = known
-            plan.new = [uid for uid in self.session.uids(plan.first) if uid not in known] if plan.is_new else []
+            first = plan.listed_from if plan.has_same_rules else 1
+            plan.known = self.memory.known_uids(folder, state.uidvalidity, first)
+            self._list(plan)
         return plan
+
+    def _list(self, plan: Plan) -> None:
+        """Ask what is new. What a server says that cannot be is told, and nothing is taken for done because of it."""
+        listed = self.session.uids(plan.listed_from) if plan.is_new else []
+        plan.new = [uid for uid in listed if uid not in plan.known]
+        name, state = plan.state.name, plan.state
+        if plan.is_new and plan.listed_from == 1 and len(listed) < state.exists:
+            plan.is_short = True
+            told = f"the folder {name!r} has {state.exists} mails, and the server lists {len(listed)} of them"
+            self.seen.problems.append(told)
+        if state.uid_next is not None and state.uid_next < plan.first:
+            self.seen.problems.append(
+                f"the next UID of the folder {name!r} went back to {state.uid_next}, with the same UIDVALIDITY: new "
+                "mails may bear known UIDs. Give this mailbox another name: all is read again, and known by its content"
+            )
 
 
 @dataclass(slots=True)
@@ -89,11 +106,18 @@ class Plan:
     owed: Collection[int]
     known: Mapping[int, Outcome] = field(default_factory=dict)
     new: Sequence[int] = ()
+    is_short: bool = False  # the server has listed fewer mails than it says there are
 
     @property
     def first(self) -> int:
         """The first UID that may be new."""
         return self.before.uid_next if self.before else 1
+
+    @property
+    def listed_from(self) -> int:
+        """The first UID to be listed."""
+        following = self.first if self.state.uid_next is None else min(self.first, self.state.uid_next)
+        return max(following - LOOK_BACK, 1)
 
     @property
     def has_same_rules(self) -> bool:
@@ -103,7 +127,7 @@ class Plan:
     @property
     def is_new(self) -> bool:
         """Whether there may be mails that nobody has looked at."""
-        return self.before is None or self.state.uid_next is None or self.state.uid_next > self.first
+        return self.before is None or self.state.uid_next is None or self.state.uid_next != self.first
 
     @property
     def uids(self) -> list[int]:
@@ -111,8 +135,11 @@ class Plan:
         return sorted({*self.new, *self.owed, *self._left()})
 
     def reached(self, stopped_at: int | None) -> Position:
-        """Return how far the folder is, once all that is to be looked at was, or what comes before ``stopped_at``."""
-        end = max([self.state.uid_next or 1, self.first, *(uid + 1 for uid in self.new)])
+        """Return how far the folder is, once all that is to be looked at was, or what comes before ``stopped_at``.
+
+        That is past the last mail which was listed: no promise of a next UID is believed.
+        """
+        end = max([self.first, *(uid + 1 for uid in (*self.new, *self.known))]) if not self.is_short else self.first
         rules = self.rules
         if stopped_at is not None:
             end = max(self.first, min(end, stopped_at))

@@ -27,6 +27,7 @@ _LOOKED_AT_TOGETHER = 200
 _TRIES = 2
 _REFUSED_IN_A_ROW = 3  # messages, after which it is not the messages
 _GONE = "it was gone before it could be fetched"
+_NOT_GIVEN = "the server lists it, and gives nothing of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Taking:
         """Return which of these are to be fetched; the others are told of."""
         fields = fields_needed(self.settings)
         found = list(self.session.headers(group, fields))
-        self._tell_gone(set(group) - {told.uid for told in found})
+        self._tell_missing(set(group) - {told.uid for told in found})
         fitting = [told for told in found if self._is_small_enough(told)]
         pairs = with_headers(self.unwrappers, landing, fitting, fields)
         return [told for told, header in pairs if not self._is_left(told, header)]
@@ -160,28 +161,31 @@ class Taking:
         missing = {told.uid: told for told in wanted}
         try:
             for uid, content in self.session.bodies(list(missing)):
-                yield Fetched(missing.pop(uid), content)
+                if content or not missing[uid].size:
+                    yield Fetched(missing.pop(uid), content)
         except TransientError as error:
             if error.retry_after is not None:  # the server has had enough; it is no mail's fault
                 raise
             if self.session.is_over:
                 self.seen.suspects.setdefault(self.folder, set()).update(missing)
                 raise
-            yield from self._one_by_one(missing)
+        yield from self._one_by_one(missing)
 
     def _one_by_one(self, wanted: Mapping[int, HeaderOf]) -> Iterator[Fetched]:
         """Give these with their bodies; one that the server does not give waits, and harms no other."""
         refused = 0
         for uid, told in wanted.items():
             try:
-                content = self._body(uid)
+                content = self._body(told)
             except TransientError as error:
                 if error.retry_after is not None:
                     raise
                 refused += 1
                 self._tell_refused(told, error)
-                if self.session.is_over or refused >= _REFUSED_IN_A_ROW:
+                if self.session.is_over or (refused >= _REFUSED_IN_A_ROW and uid not in self.owed):
                     raise
+                if refused >= _REFUSED_IN_A_ROW:
+                    return  # those that are owed stay so, and keep no other mail waiting
                 continue
             refused = 0
             if content is None:
@@ -189,15 +193,22 @@ class Taking:
             else:
                 yield Fetched(told, content)
 
-    def _body(self, uid: int) -> bytes | None:
+    def _body(self, told: HeaderOf) -> bytes | None:
         """Return a body, asked for twice at most; None where it is gone."""
         for left in reversed(range(_TRIES)):
             try:
-                return next((content for _, content in self.session.bodies([uid])), None)
+                return self._given(told)
             except TransientError as error:
                 if not left or self.session.is_over or error.retry_after is not None:
                     raise
         return None
+
+    def _given(self, told: HeaderOf) -> bytes | None:
+        """Return a body, None where it is gone; what the server lists and does not give, it has refused."""
+        content = next((content for _, content in self.session.bodies([told.uid])), None)
+        if not content and (content is None or told.size) and told.uid in self.session.uids(told.uid):
+            raise TransientError(_NOT_GIVEN)
+        return content
 
     def _opened(self, fetched: Fetched, unwrapped: Unwrapped, landing: Landing) -> Arrival:
         return opened(self._where, fetched.told, fetched.content, unwrapped, landing, self.now)
@@ -210,6 +221,13 @@ class Taking:
         self.seen.refused.setdefault(self.folder, set()).add(told.uid)
         self.seen.problems.append(f"the mail {self.folder!r};UID={told.uid} cannot be fetched now: {error}")
         self._tell(unopened(self._where, told, "waiting", str(error)))
+
+    def _tell_missing(self, uids: Collection[int]) -> None:
+        """Tell of mails that the server did not speak of: those that it lists wait, the others are gone."""
+        there = set(uids).intersection(self.session.uids(min(uids))) if uids else set()
+        for uid in sorted(there):
+            self._tell_refused(HeaderOf(uid, 0, None, frozenset(), b""), TransientError(_NOT_GIVEN))
+        self._tell_gone(set(uids) - there)
 
     def _tell_gone(self, uids: Collection[int]) -> None:
         """Tell of mails that are owed and not there any more; of others nothing was ever told."""
