@@ -19,6 +19,9 @@ from invoices.model import LEFT_OUT, Flag, message_key, sighting_id
 
 MAIL = "message/rfc822"
 LONGEST_NAME = 255
+LONGEST_SECTION = 80
+LONGEST_PLACE = 1500  # bytes; an index of PostgreSQL takes no more than 2,704
+LONGEST_LOCATION = 2400  # bytes, with the section
 STATES: dict[str, State] = {"unreadable": "quarantined", "not_invoice": "not_invoice", "review": "review"}
 
 
@@ -47,7 +50,16 @@ class Place:
 
     def of(self, section: str) -> str:
         """Return the location of a part."""
-        return f"{self.location}/;SECTION={section}" if section else self.location
+        return bounded(f"{self.location}/;SECTION={section}", LONGEST_LOCATION) if section else self.location
+
+
+def bounded(text: str, most: int = LONGEST_PLACE) -> str:
+    """Return a text of at most so many bytes: of a longer one its beginning, and a hash of the whole."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    if len(encoded) <= most:
+        return text
+    digest = hashlib.sha256(encoded).hexdigest()
+    return f"{encoded[: most - len(digest) - 3].decode('utf-8', 'ignore')}…{digest}"
 
 
 def sightings_of(place: Place, unwrapped: Unwrapped, message: str | None = None) -> list[Sighting]:
@@ -178,7 +190,7 @@ def _sighting(
         received_at=place.received_at,
         fingerprint=place.fingerprint,
         message_key=message,
-        section=part.section or None,
+        section=bounded(part.section, LONGEST_SECTION) or None,
         declared_type=part.declared_type[:120] if part.declared_type else None,
         original_sender=part.original_sender,
         entity=place.entity,

@@ -10,6 +10,7 @@ UNKNOWN = "unknown"
 _METHODS = ("spf", "dkim", "dmarc")
 _RESULTS = {"pass", "fail", "none", "neutral", "policy", "softfail", "hardfail", "temperror", "permerror"}
 _LONGEST = 20_000  # characters
+_MOST = 12  # results, of all methods together, in the order of the methods
 _SERVER = re.compile(r"([^\s;]{1,255})(?:\s+([0-9]+))?")
 _STATEMENT = re.compile(r"([A-Za-z][\w-]*)\s*(?:/\s*([0-9]+)\s*)?=\s*([A-Za-z]+)(?=\s|$)")
 
@@ -30,7 +31,7 @@ def authentication(results: Sequence[str], authserv_ids: Collection[str]) -> str
     found = [(said[1].lower(), said[3].lower()) for text in statements if (said := _STATEMENT.match(text)) is not None]
     known = [(method, result) for method, result in found if method in _METHODS and result in _RESULTS]
     ordered = sorted(dict.fromkeys(known), key=lambda pair: _METHODS.index(pair[0]))
-    return " ".join(f"{method}={result}" for method, result in ordered) or UNKNOWN
+    return " ".join(f"{method}={result}" for method, result in ordered[:_MOST]) or UNKNOWN
 
 
 def _is_ours(server: str, authserv_ids: Collection[str]) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 
+from sources.arriving import bounded
+
 LEFTOVER_FILES = (
     ".*", "thumbs.db", "ehthumbs.db", "desktop.ini", "~$*", "*~", "#*#", "*.tmp", "*.temp", "*.part", "*.partial",
     "*.crdownload", "*.download", "*.filepart", "*.swp", "*.lock", "*.bak", "*.old", "*.lnk", "nohup.out",
@@ -48,8 +50,8 @@ class Entry:
     def location(self) -> str:
         """The path as text that any encoding can carry; of a mail in a Maildir the part that stays."""
         if self.is_delivered:
-            return as_text(self.path.parent.parent) + UNIQUE + as_text(self.path.name).partition(":2,")[0]
-        return as_text(self.full_name)
+            return bounded(as_text(self.path.parent.parent) + UNIQUE + as_text(self.path.name).partition(":2,")[0])
+        return bounded(as_text(self.full_name))
 
     @property
     def file_name(self) -> str:

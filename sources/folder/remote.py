@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from invoices.errors import ConfigurationError, InvoicesError, TransientError
 from invoices.settings.intake import Folder
+from sources.arriving import bounded
 from sources.folder.connections import Connection, connect
 from sources.folder.listing import is_leftover_directory, is_leftover_file, matching
 from sources.folder.places import Changed, Found, Unreadable, moving_to
@@ -23,6 +24,7 @@ _BLOCK = 1 << 20
 _RANGE = 8 << 20
 _IN_MEMORY = 8 << 20  # of a file on its way; a larger one goes to a temporary file without a name
 _DEEPEST = 100
+_LONGEST_FINGERPRINT = 80  # characters, as the ledger keeps it
 _WHOLE = ("s3", "gs", "az")  # stores that show an object only once all of it is there
 _TAGS = ("ETag", "etag", "generation", "md5Hash", "version_id", "VersionId")
 _TIMES = ("mtime", "LastModified", "last_modified", "modified", "updated")
@@ -43,7 +45,7 @@ class RemoteEntry:
     @property
     def fingerprint(self) -> str:
         """What stays the same as long as nobody writes to it, as far as the server tells."""
-        return f"{self.size}-{self.modified_ns}-{self.tag}"
+        return bounded(f"{self.size}-{self.modified_ns}-{self.tag}", _LONGEST_FINGERPRINT)
 
     @property
     def file_name(self) -> str:
@@ -193,7 +195,7 @@ class RemoteFolder:
 
     def _location(self, names: Sequence[str]) -> str:
         told = "/".join((self._at.location, *names))
-        return told.encode("utf-8", "backslashreplace").decode("utf-8")
+        return bounded(told.encode("utf-8", "backslashreplace").decode("utf-8"))
 
     def _bring(self, entry: RemoteEntry, here: BinaryIO) -> None:
         left = entry.size
