@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from invoices.settings import Folder
 from sources.arriving import from_row
 from sources.folder import Seen, folder, move_taken
 from sources.folder.places import place_of
-from sources.folder.source import PAGE_SIZE
+from sources.paging import PAGE_SIZE, pages
 
 
 def arrivals(house: House, source: Folder, report: Report) -> Iterator[Sequence[Arrival]]:
@@ -27,9 +28,8 @@ def arrivals(house: House, source: Folder, report: Report) -> Iterator[Sequence[
     if _is_our_own(house, source):
         Path(source.url).mkdir(mode=0o700, exist_ok=True)
     seen, known = Seen(), partial(_known, house, source.name)
-    rows = iter(folder(source, house.store, house.unwrappers, known, seen))
-    while page := [from_row(row) for row in islice(rows, PAGE_SIZE)]:
-        yield page
+    for page in pages(folder(source, house.store, house.unwrappers, known, seen)):
+        yield [from_row(row) for row in page]
     report.known_files += seen.known
     report.remarks += [f"{name!r} is still being written; it is taken by a later run." for name in seen.growing]
     report.remarks += [f"Not taken: {reason}." for reason in seen.unreadable]
@@ -39,21 +39,23 @@ def arrivals(house: House, source: Folder, report: Report) -> Iterator[Sequence[
 
 
 def listing(house: House, source: Folder) -> Iterator[tuple[str, str | None]]:
-    """Yield every file that the folder lists, with ``taken`` where the ledger knows it as it is, else None.
+    """Yield every file that the folder lists, with ``taken``, ``unreadable``, or None where the ledger lacks it.
 
     Raises:
         InvoicesError: the folder cannot be listed now.
     """
     if _is_our_own(house, source) and not Path(source.url).exists():
         return  # the first run makes it
-    at = place_of(source)
-    at.check()
-    found = at.files()
-    while some := list(islice(found, PAGE_SIZE)):
-        taken = _known(house, source.name, [one.location for one in some if not isinstance(one, str)])
-        for one in some:
-            if not isinstance(one, str):
-                yield one.location, "taken" if one.fingerprint in taken.get(one.location, ()) else None
+    with closing(place_of(source)) as at:
+        at.check()
+        found = at.files()
+        while some := list(islice(found, PAGE_SIZE)):
+            taken = _known(house, source.name, [one.location for one in some if not isinstance(one, str)])
+            for one in some:
+                if isinstance(one, str):  # why it cannot be looked at
+                    yield one, "unreadable"
+                else:
+                    yield one.location, "taken" if one.fingerprint in taken.get(one.location, ()) else None
 
 
 def _is_our_own(house: House, source: Folder) -> bool:

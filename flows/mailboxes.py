@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from invoices.errors import TransientError
 from invoices.house import House
 from invoices.ledger.messages import (
     Arrival,
@@ -24,9 +23,9 @@ from invoices.ledger.messages import (
 from invoices.report import Report
 from invoices.settings import Mailbox
 from sources.arriving import from_row
-from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session, pages
+from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session
 from sources.mailbox.account import Account
-from sources.mailbox.source import LONGEST_PAUSE, USUAL_PAUSE
+from sources.paging import pages, patiently
 
 
 def arrivals(
@@ -41,10 +40,7 @@ def arrivals(
     """
     seen, account = Seen(), account_of(source, house.settings.secrets_directory)
     try:
-        yield from _visit(house, source, account, seen, report)
-    except TransientError as error:
-        sleep(min(USUAL_PAUSE if error.retry_after is None else error.retry_after, LONGEST_PAUSE))
-        yield from _visit(house, source, account, seen, report)
+        yield from patiently(partial(_visit, house, source, account, seen, report), sleep)
     finally:
         report.known_files += seen.known
         report.remarks += [f"source {source.name!r}: {remark}" for remark in seen.remarks]

@@ -27,7 +27,7 @@ class Compared:
     known: int = 0
     missing: list[str] = field(default_factory=list)  # listed, and not in the ledger, or not in the store
     twice: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)  # known and told, but not fetched
+    waiting: list[str] = field(default_factory=list)  # told, but not taken
     unsafe: list[str] = field(default_factory=list)  # marked, moved or deleted though not everything is in the store
     problem: str | None = None
 
@@ -60,7 +60,7 @@ def _compared(house: House, source: Source, tick: Tick) -> Compared:
             found.known += is_known is not None
             if is_known is None:
                 found.missing.append(place)
-            elif is_known in ("waiting", "too_large"):
+            elif is_known in ("waiting", "too_large", "unreadable"):
                 found.waiting.append(f"{place} ({is_known})")
             tick(1)
     except InvoicesError as error:
@@ -120,6 +120,6 @@ def as_text(compared: dict[str, Any]) -> str:
 WORDS = {
     "missing": "missing",
     "twice": "taken twice",
-    "waiting": "known, but not fetched",
+    "waiting": "told, but not taken",
     "unsafe": "marked, moved or deleted though it is not safe",
 }

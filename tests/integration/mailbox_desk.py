@@ -31,7 +31,8 @@ from invoices.ledger.messages import (
 )
 from invoices.settings.intake import Mailbox
 from sources.arriving import from_row
-from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session, pages
+from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session
+from sources.paging import pages
 from tests.integration.dovecot_server import Account
 from tests.integration.scripted_imap import CuttingProxy
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,8 @@ from invoices.documents.store import DocumentStore
 from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.errors import ConfigurationError, TransientError
 from invoices.ledger import Ledger
-from sources.mailbox import Seen, account_of, open_session, with_patience
+from sources.mailbox import Seen, account_of, open_session
+from sources.paging import patiently
 from tests.integration.dovecot_server import DovecotServer
 from tests.integration.mailbox_desk import Desk, Watching, invoice_mail, pdf_of
 
@@ -179,6 +179,12 @@ def test_a_mail_is_one_whatever_its_first_bytes_look_like(desk: Desk) -> None:
     assert (desk.outcomes()[4], desk.outcomes()[5]) == ("nothing", "nothing")
 
 
+def visit(desk: Desk, seen: Seen) -> None:
+    """Look through the mailbox, and once more where that breaks off."""
+    for _ in patiently(lambda: iter([desk.look(seen)]), sleep=lambda _seconds: None):
+        pass
+
+
 def test_a_mail_over_which_the_server_hangs_up_waits_and_harms_no_other(desk: Desk) -> None:
     desk.settings = {"mails_per_run": 1}
     desk.look()
@@ -189,9 +195,9 @@ def test_a_mail_over_which_the_server_hangs_up_waits_and_harms_no_other(desk: De
     desk.settings = {"folders": ("INBOX", "More")}
     first, second = Seen(), Seen()
     with pytest.raises(TransientError):
-        with_patience(lambda: desk.look(first), sleep=lambda _seconds: None)
+        visit(desk, first)
     assert desk.outcomes() == {1: "taken", 2: "waiting"}
-    with_patience(lambda: desk.look(second), sleep=lambda _seconds: None)
+    visit(desk, second)
     assert desk.outcomes() == {1: "taken", 2: "waiting", 3: "taken"}
     assert desk.outcomes("More") == {1: "taken"}
     assert "'INBOX';UID=2" in second.problems[0]
@@ -211,28 +217,29 @@ def test_our_own_servers_findings_about_the_sender_are_noted(desk: Desk) -> None
     ]  # fmt: skip
 
 
-def test_what_fails_for_a_moment_is_tried_again_once_after_a_pause() -> None:
+def test_what_fails_for_a_moment_is_visited_once_more_after_a_pause() -> None:
     pauses: list[float] = []
     errors = [TransientError("busy", retry_after=900.0)]
 
-    def attempt() -> str:
+    def visit_once() -> Iterator[str]:
+        yield "some"
         if errors:
-            raise errors.pop()
-        return "done"
+            raise errors.pop(0)
 
-    assert with_patience(attempt, pauses.append) == "done"
-    assert pauses == [30.0]
+    assert list(patiently(visit_once, pauses.append)) == ["some", "some"]
     errors += [TransientError("a"), TransientError("b")]
-    with pytest.raises(TransientError, match="a"):
-        with_patience(attempt, pauses.append)
+    with pytest.raises(TransientError, match="b"):
+        list(patiently(visit_once, pauses.append))
+    assert pauses == [30.0, 2.0]
 
 
 def test_wrong_settings_are_not_tried_again() -> None:
-    def attempt() -> Any:
+    def visit_once() -> Iterator[str]:
+        yield "some"
         raise ConfigurationError("wrong")
 
     with pytest.raises(ConfigurationError):
-        with_patience(attempt, lambda _seconds: pytest.fail("it waits"))
+        list(patiently(visit_once, lambda _seconds: pytest.fail("it waits")))
 
 
 def test_when_a_row_comes_its_documents_are_in_the_store(desk: Desk) -> None:
