@@ -54,7 +54,7 @@ def _opened(content: bytes, prefix: str) -> Found:
     sealed = {prefix + one.leaf.section for one in seen if _is_sealed(one)}
     if sealed and all(part.left_out or part.section in sealed for part, _ in parts):
         return replace(unwrapped, reason_code="encrypted_mail", reason="only who has the key can read it"), ()
-    if all(part.left_out or is_container(part.media_type) for part, _ in parts) and (body := invoice_body(seen)):
+    for body in _invoice_bodies(mail, seen, [part for part, _ in parts], prefix):
         parts.append((_body_part(mail, body, prefix), body.leaf.content))
         bodies -= 1
     return replace(unwrapped, parts=[part for part, _ in parts], bodies=bodies), [content for _, content in parts]
@@ -103,6 +103,32 @@ def _body_part(mail: Entity, body: Seen, prefix: str) -> Part:
         declared_type=body.declared,
         original_sender=_original_sender(mail, body.leaf),
     )
+
+
+def _invoice_bodies(mail: Entity, seen: Sequence[Seen], parts: Sequence[Part], prefix: str) -> list[Seen]:
+    """Return the text that reads like an invoice of each mail that has no document, nor has a mail within it."""
+    documents = {
+        part.section.removeprefix(prefix).partition("/")[0]
+        for part in parts
+        if not part.left_out and not is_container(part.media_type)
+    }
+    has_one = {around for one in seen if one.leaf.section in documents for around in _mails_around(mail, one.leaf.mail)}
+    bodies: list[Seen] = []
+    for inner in sorted(dict.fromkeys(one.leaf.mail for one in seen), key=lambda one: -one.depth):
+        body = None if inner in has_one else invoice_body([one for one in seen if one.leaf.mail is inner])
+        if body:
+            bodies.append(body)
+            has_one |= _mails_around(mail, inner)
+    return sorted(bodies, key=seen.index)
+
+
+def _mails_around(mail: Entity, inner: Entity) -> set[Entity]:
+    """Return a mail and whatever it is in, the whole ``mail`` included."""
+    around, entity = {mail}, inner
+    while entity.parent is not None:
+        around.add(entity)
+        entity = entity.parent
+    return around
 
 
 def _original_sender(mail: Entity, leaf: Leaf) -> str | None:

@@ -16,10 +16,12 @@ from invoices.documents.sniffing import EMPTY, EXECUTABLE, UNKNOWN, media_type
 from invoices.documents.unwrapping.mail_names import disposition, file_names
 from invoices.documents.unwrapping.mail_structure import Leaf
 from invoices.documents.unwrapping.mail_words import decoded_text
+from invoices.documents.unwrapping.signed import open_signed
 from invoices.documents.vocabulary import reads_like_an_invoice
+from invoices.errors import DocumentError
 
 MIN_SIDE, MIN_PIXELS = 200, 120_000  # a smaller picture holds no invoice, as in ``documents.image_documents``
-BANNER = 4  # a picture so many times wider than high is one
+BANNER, BANNER_HEIGHT = 4, 400  # a picture so many times wider than high, and no higher than that, is one
 
 _TINY_SIDE, _TINY_PIXELS = 48, 10_000
 _BODIES = frozenset({
@@ -135,8 +137,17 @@ def _by_type(one: Seen) -> str | None:
     names = [name.lower().rstrip(" .\0") for name in one.names[:1]]
     extensions = [name[name.rfind(".") :] for name in names if "." in name]
     code = next((_LEFT_OUT[word] for word in (one.declared, *extensions) if word in _LEFT_OUT), None)
-    plausible = {"application/pkcs7-mime"} if code == "signature" else set()
-    return code if one.content_type in _TEXTS | plausible else None
+    is_bare = code == "signature" and one.content_type == "application/pkcs7-mime" and not _holds_content(one)
+    return code if one.content_type in _TEXTS or is_bare else None
+
+
+def _holds_content(one: Seen) -> bool:
+    """Return whether signed data brings along what was signed: then it is opened, whatever it is called."""
+    try:
+        open_signed(one.leaf.content)
+    except DocumentError:
+        return False
+    return True
 
 
 def _references(found: Sequence[Seen]) -> set[str]:
@@ -162,7 +173,7 @@ def _is_small(size: tuple[int, int] | None) -> bool:
     if size is None:
         return False
     width, height = size
-    return min(size) < MIN_SIDE or width * height < MIN_PIXELS or width > BANNER * height
+    return min(size) < MIN_SIDE or width * height < MIN_PIXELS or BANNER * height < width <= BANNER * BANNER_HEIGHT
 
 
 def _is_document(one: Seen, size: tuple[int, int] | None, references: set[str]) -> bool:
