@@ -132,6 +132,7 @@ def swept(world: World, truth: dict[str, list[Row]], point: Point) -> str:
         try:
             assert ran.status in (0, -9), f"it ended with {ran.status}: {ran.out[-500:]}"
             is_each_somewhere(account)
+            is_moved_only_when_safe(house, account)
             house.collected()
             is_like(house, truth)
             house.reconciled()
@@ -149,6 +150,19 @@ def is_each_somewhere(account: Account) -> None:
     while (found := on_server(account)) != wanted and time.monotonic() < deadline:
         assert set(wanted) <= set(found), f"lost on the server: {set(wanted) - set(found)!r}"
     assert found == wanted, f"on the server {Counter(found) - Counter(wanted)!r} too often"
+
+
+def is_moved_only_when_safe(house: MailHouse, account: Account) -> None:
+    """Assert that of each mail which was moved the ledger knows all documents, and the store has them."""
+    moved = message_ids(account.messages("Done"))
+    if not moved:
+        return  # there may be no ledger yet
+    known = {row["message_id"]: row for row in house.rows("select * from messages")}
+    shown = house.rows("select message_key, document_sha256 from sightings where left_out is null")
+    for name in moved:
+        safe = [row for row in shown if row["message_key"] == known[name]["message_key"]]
+        assert len(safe) == known[name]["document_count"] > 0, name
+        assert all(house.keeps(row["document_sha256"]) for row in safe), name
 
 
 def on_server(account: Account) -> list[str]:
