@@ -187,7 +187,8 @@ class Landing:
                 os.unlink(each.name)
             else:
                 os.rename(each.name, each.target)
-        self._side_by_side(_sync_folder, list(folders))
+        some = [list(folders)[first::_SYNCING] for first in range(min(_SYNCING, len(folders)))]
+        self._side_by_side(_sync_folders, some)
 
     def _side_by_side(self, work: Callable[[T], None], things: Sequence[T]) -> None:
         """Do the work for each thing, all of them whatever fails; raise the first failure."""
@@ -241,6 +242,11 @@ def _sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync_folders(folders: Sequence[str]) -> None:
+    for folder in folders:
+        _sync_folder(folder)
 
 
 def _sync(files: Sequence[_Written]) -> None:
