@@ -1,4 +1,4 @@
-"""The benchmark: the whole recipe over generated e-invoices, and asking extraction APIs within their limits.
+"""The benchmark: the recipe over generated e-invoices, asking extraction APIs within their limits, and intake.
 
 The recipe, for each size, in a fresh home against a fresh sandbox: a first run, a second with nothing new, and one with
 ten new documents more, beside a bare loop that only reads them. Nothing is cached between sizes.
@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.serving import Sandbox, start
-from tests.bench import extraction
+from tests.bench import extraction, intake
 from tests.bench.inbox import write_invoices
 from tests.bench.measuring import Run, RunError, bare_reading, measured_run, without_settings
 
 SIZES = (100, 1_000, 10_000)
 FEW = 10
 MINUTE_SECONDS = 1.0  # the vendors' minute: their rate limits, and ours, are scaled so that they do not dominate
-PARTS = ("recipe", "extraction")
+PARTS = ("recipe", "extraction", "intake")
 STAGES = ("collect", "read", "ask", "judge", "load", "publish", "export")
 
 
@@ -53,13 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--sizes", default=",".join(str(size) for size in SIZES), help="how many documents, e.g. 100,1000"
     )
     parser.add_argument("--only", choices=PARTS, help="measure this part alone")
-    parser.add_argument("--quick", action="store_true", help="extraction only to see that it can be measured")
+    parser.add_argument(
+        "--quick", action="store_true", help="extraction and intake only to see that they can be measured"
+    )
     parser.add_argument("--json", action="store_true", help="also print one JSON object as the last line of stdout")
     chosen = parser.parse_args(arguments)
     figures: dict[str, Any] = {"cores": os.cpu_count()}
     try:
         for part in [chosen.only] if chosen.only else PARTS:
-            figures |= _recipe(chosen.sizes) if part == "recipe" else _extraction(quick=chosen.quick)
+            figures |= _recipe(chosen.sizes) if part == "recipe" else MEASURED[part](quick=chosen.quick)
     except RunError as error:
         print(f"the benchmark does not hold: {error}", file=sys.stderr)  # noqa: T201  a command's own output
         return 1
@@ -78,6 +80,15 @@ def _extraction(*, quick: bool) -> dict[str, Any]:
     figures = extraction.measured(quick=quick)
     print(extraction.table(figures))  # noqa: T201  a command's own output
     return {"extraction": asdict(figures)}
+
+
+def _intake(*, quick: bool) -> dict[str, Any]:
+    figures = intake.measured(quick=quick)
+    print(intake.table(figures))  # noqa: T201  a command's own output
+    return {"intake": asdict(figures)}
+
+
+MEASURED = {"extraction": _extraction, "intake": _intake}
 
 
 def _measured(size: int) -> Measure:
