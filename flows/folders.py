@@ -35,7 +35,10 @@ def arrivals(house: House, source: Folder, report: Report) -> Iterator[Sequence[
     report.remarks += [f"Not taken: {reason}." for reason in seen.unreadable]
     if seen.beyond_cap:
         report.remarks.append(f"source {source.name!r}: {seen.beyond_cap} more files wait for later runs.")
-    report.remarks += move_taken(source, known, seen.movable)
+    if house.rehearses and seen.movable:
+        report.remarks.append(f"source {source.name!r}: a rehearsal leaves the files where they are.")
+    else:
+        report.remarks += move_taken(source, known, seen.movable)
 
 
 def listing(house: House, source: Folder) -> Iterator[tuple[str, str | None]]:

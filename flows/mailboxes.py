@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
+from invoices.errors import ConfigurationError
 from invoices.house import House
 from invoices.ledger.messages import (
     Arrival,
@@ -39,6 +41,7 @@ def arrivals(
         InvoicesError: the account cannot be used now; what was yielded is sound.
     """
     seen, account = Seen(), account_of(source, house.settings.secrets_directory)
+    _check_is_same(house, source)
     try:
         yield from patiently(partial(_visit, house, source, account, seen, report), sleep)
     finally:
@@ -50,6 +53,7 @@ def arrivals(
 def _visit(house: House, source: Mailbox, account: Account, seen: Seen, report: Report) -> Iterator[Sequence[Arrival]]:
     memory = Memory(house, source.name)
     with open_session(account, limits_of(source)) as session:
+        house.ledger.remember(*_identity(source))
         found = mailbox(
             source.name, source, session, house.unwrappers, house.store, memory, seen, house.ledger.now
         )  # fmt: skip
@@ -59,6 +63,23 @@ def _visit(house: House, source: Mailbox, account: Account, seen: Seen, report: 
             with house.ledger.transaction() as tx:
                 set_position(tx, source.name, folder, reached)
         _act(house, source, session, seen, report)
+
+
+def _identity(source: Mailbox) -> tuple[str, str]:
+    """Return under which name the ledger remembers whose mailbox a source is, and what."""
+    name = hashlib.sha256(source.name.encode()).hexdigest()[:32]
+    return f"mailbox:{name}", f"{source.username} at {source.host}".casefold()
+
+
+def _check_is_same(house: House, source: Mailbox) -> None:
+    """Raise ConfigurationError where the name has been another account: the same UIDs are other mails there."""
+    name, now = _identity(source)
+    before = house.ledger.recall(name)
+    if before not in (None, now):
+        raise ConfigurationError(
+            f"mailbox {source.name!r} was {before!r} so far, and is {now!r} now: its known UIDs are other mails. "
+            "Give it another name: all its mails are read then, and those that came before are known by their content"
+        )
 
 
 def opened(house: House, source: Mailbox) -> AbstractContextManager[Session]:
@@ -72,6 +93,7 @@ def listing(house: House, source: Mailbox) -> Iterator[tuple[str, str | None]]:
     Raises:
         InvoicesError: the account cannot be used now.
     """
+    _check_is_same(house, source)
     with opened(house, source) as session:
         for folder in source.folders:
             state = session.examine(folder)
@@ -106,6 +128,9 @@ class Memory:
 def _act(house: House, source: Mailbox, session: Session, seen: Seen, report: Report) -> None:
     """Mark, move or delete what is safe, folder by folder."""
     if source.after == "keep":
+        return
+    if house.rehearses:
+        report.remarks.append(f"source {source.name!r}: a rehearsal leaves the mails on the server as they are.")
         return
     for folder, reached in seen.positions.items():
         with house.ledger.reading() as connection:

