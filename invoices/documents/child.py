@@ -24,6 +24,7 @@ _OPEN_FILES = 64
 _ADDRESS_SPACE = 2 << 30  # mapped libraries and files count here, so this is only the outer wall
 _RETIRE_AFTER = 1000  # documents: parsers leak
 _RETIRE_SHARE = 0.75  # of the allowed memory
+_AT_ONCE = 1 << 20  # bytes: what a pipe takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,7 @@ def serve_questions(
         answer = answer_to(json.loads(question))
         signal.setitimer(signal.ITIMER_REAL, 0)
         last = answer.is_last or count >= retire_after or _resident() > _RETIRE_SHARE * limits.memory_bytes
-        _write(answers, _line({**answer.told, "last": last}))
-        for following in answer.following:
-            _write(answers, following)
+        _write_all(answers, [_line({**answer.told, "last": last}), *answer.following])
         if last:
             return
 
@@ -149,6 +148,14 @@ def _line(told: dict[str, Any]) -> bytes:
 def _fields(value: Any) -> dict[str, Any]:
     """Return what is in a dataclass, without the copies that ``asdict`` makes."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
+    """Write pieces, at once where they are small: each time our parent wakes up for one costs more than the copy."""
+    if sum(map(len, pieces)) <= _AT_ONCE:
+        pieces = [b"".join(pieces)]
+    for piece in pieces:
+        _write(descriptor, piece)
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -175,9 +175,8 @@ class LimitedProcess:
         raise TransientError(f"the reader process {self._module!r} dies before it is asked")
 
     def _ready_process(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             return self._process
-        self.kill()
         self._process = process = _spawned(self._module, self._limits)
         try:
             Answer(_pipe(process.stdout), _START_SECONDS).line()
