@@ -7,14 +7,17 @@ started. Both have imported what they need before the clock starts. Prints one l
 from __future__ import annotations
 
 import json
+import os
 import resource
 import ssl
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 from imapclient import IMAPClient  # type: ignore[import-untyped]  # the library ships no types
 
 from flows import folders, mailboxes  # noqa: F401  imported before the clock starts
@@ -62,7 +65,7 @@ def bare(mailbox: Mailbox, chunk: int) -> Pass:
             for found in client.fetch(uids[start : start + chunk], ITEMS).values():
                 messages += 1
                 total += len(found[b"BODY[]"])
-    return _pass(started, before, messages, total)
+    return _pass(time.monotonic() - started, before, messages, total)
 
 
 def ours(told: Mapping[str, Any]) -> Pass:
@@ -72,8 +75,9 @@ def ours(told: Mapping[str, Any]) -> Pass:
         report = Report()
         started, before = time.monotonic(), _cpu()
         drive(house, (collect,), report)
+        seconds, child_peak = time.monotonic() - started, max(map(_peak, _children()), default=0)
         house.unwrappers.close()  # so that what they have used is counted
-        found = _pass(started, before, 0, 0, report)
+        found = _pass(seconds, before, 0, 0, report, child_peak)
     if report.problems:
         raise SystemExit("; ".join(report.problems))
     return found
@@ -84,11 +88,21 @@ def chunk_for(bytes_each: float) -> int:
     return max(int(Limits().at_once / bytes_each), 1)
 
 
-def _pass(started: float, cpu_before: float, messages: int, total: int, report: Report | None = None) -> Pass:
-    seconds = time.monotonic() - started
-    peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+def _pass(
+    seconds: float, cpu_before: float, messages: int, total: int, report: Report | None = None, child_peak: int = 0
+) -> Pass:
     new, known = (report.new_documents, report.known_files) if report else (0, 0)
-    return Pass(seconds, _cpu() - cpu_before, messages, total, new, known, *peaks)
+    return Pass(seconds, _cpu() - cpu_before, messages, total, new, known, _peak(os.getpid()), child_peak)
+
+
+def _children() -> list[int]:
+    return [child.pid for child in psutil.Process().children()]
+
+
+def _peak(pid: int) -> int:
+    """Return the most bytes that a process held; what ``resource`` tells begins with its parent's."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _cpu() -> float:
