@@ -134,7 +134,8 @@ def owed_uids(connection: Connection, source_name: str, folder: str, uidvalidity
     rows = connection.scalars(
         select(messages.c.uid)
         .where(
-            messages.c.source_name == source_name, messages.c.folder == folder, messages.c.uidvalidity == uidvalidity,
+            text(f"({IS_OWED})"), messages.c.source_name == source_name, messages.c.folder == folder,
+            messages.c.uidvalidity == uidvalidity,
             or_(messages.c.outcome == "waiting", messages.c.outcome == "too_large"), messages.c.byte_count <= largest,
         )
         .order_by(messages.c.uid)

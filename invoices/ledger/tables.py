@@ -108,8 +108,11 @@ messages = Table(
     _revision(),
 )
 Index("messages_by_place", messages.c.source_name, messages.c.folder, messages.c.uidvalidity, messages.c.uid)
-IS_OWED = "action = 'due' or outcome = 'waiting'"
-Index("messages_owed", messages.c.source_name, **_where(IS_OWED))
+IS_OWED = "action = 'due' or outcome in ('waiting', 'too_large')"
+Index(  # with all that is asked about them, or SQLite goes through every mail of the folder
+    "messages_owed", messages.c.source_name, messages.c.folder, messages.c.uidvalidity, messages.c.uid,
+    messages.c.action, messages.c.outcome, messages.c.byte_count, **_where(IS_OWED),
+)  # fmt: skip
 
 mail_folders = Table(
     "mail_folders",

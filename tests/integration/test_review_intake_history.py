@@ -1,0 +1,25 @@
+"""What is owed to mails is found without going through all that ever came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from invoices.ledger import Ledger
+from invoices.ledger.messages import due_uids, owed_uids
+
+
+@pytest.mark.parametrize(
+    "asked", [lambda tx: owed_uids(tx, "ap", "INBOX", 7, 10), lambda tx: due_uids(tx, "ap", "INBOX", 7)]
+)
+def test_what_is_owed_is_found_by_the_index_of_what_is_owed(ledger: Ledger, asked: Callable[[Any], Any]) -> None:
+    said: list[tuple[str, Any]] = []
+    with ledger.reading() as connection:
+        event.listen(connection, "before_cursor_execute", lambda _c, _u, sql, given, *_more: said.append((sql, given)))
+        asked(connection)
+        ((sql, given),) = said
+        (plan,) = connection.exec_driver_sql(f"explain query plan {sql}", given)
+    assert "messages_owed" in str(plan)
