@@ -134,7 +134,7 @@ def _act(house: House, source: Mailbox, session: Session, seen: Seen, report: Re
         return
     for folder, reached in seen.positions.items():
         with house.ledger.reading() as connection:
-            due = due_uids(connection, source.name, folder, reached.uidvalidity)
+            due = due_uids(connection, source.name, folder, reached.uidvalidity, kept_whole=source.after == "delete")
         if due:
             done = partial(_note, house, source.name, folder, reached.uidvalidity)
             problem = act(session, source.after, folder, reached.uidvalidity, due, done)

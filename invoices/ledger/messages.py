@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, or_, select, text, update
+from sqlalchemy import Connection, insert, or_, select, text, true, update
 
 from invoices.ledger.documents import chunks
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.sightings import Sighting, record_sightings
-from invoices.ledger.tables import IS_OWED, mail_folders, messages
+from invoices.ledger.tables import IS_OWED, documents, mail_folders, messages
 
 Outcome = Literal["taken", "nothing", "left", "set_aside", "too_large", "waiting"]
 Action = Literal["none", "due", "done", "failed"]
@@ -143,13 +143,19 @@ def owed_uids(connection: Connection, source_name: str, folder: str, uidvalidity
     return [uid for uid in rows if uid is not None]
 
 
-def due_uids(connection: Connection, source_name: str, folder: str, uidvalidity: int) -> list[int]:
-    """Return the UIDs of mails whose documents are safe and that are still to be marked, moved or deleted."""
+def due_uids(
+    connection: Connection, source_name: str, folder: str, uidvalidity: int, *, kept_whole: bool = False
+) -> list[int]:
+    """Return the UIDs of mails whose documents are safe and that are still to be marked, moved or deleted.
+
+    With ``kept_whole`` only those that are documents themselves, so that they may go from the server.
+    """
+    is_kept = messages.c.content_sha256.in_(select(documents.c.document_sha256)) if kept_whole else true()
     rows = connection.scalars(
         select(messages.c.uid)
         .where(
             text(f"({IS_OWED})"), messages.c.action == "due", messages.c.source_name == source_name,
-            messages.c.folder == folder, messages.c.uidvalidity == uidvalidity,
+            messages.c.folder == folder, messages.c.uidvalidity == uidvalidity, is_kept,
         )
         .order_by(messages.c.uid)
     )  # fmt: skip

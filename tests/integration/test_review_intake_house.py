@@ -70,6 +70,15 @@ def test_real_books_do_what_is_said_to_the_mails(user: Account, settings: Settin
     assert user.messages() == []
 
 
+def test_a_mail_that_was_to_be_moved_and_is_not_kept_whole_is_not_deleted(user: Account, settings: Settings) -> None:
+    for after in ("move:Nowhere", "delete"):
+        collected(real(settings.model_copy(update={"mailboxes": (mailbox(user, after),)})))
+        assert len(user.messages()) == 2
+    user.create_folder("Nowhere")
+    collected(real(settings.model_copy(update={"mailboxes": (mailbox(user, "move:Nowhere"),)})))
+    assert (len(user.messages()), len(user.messages("Nowhere"))) == (0, 2)
+
+
 def test_a_rehearsal_moves_no_file(tmp_path: Path, settings: Settings) -> None:
     place = tmp_path / "scans"
     place.mkdir()
