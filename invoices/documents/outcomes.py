@@ -46,7 +46,7 @@ REASONS: dict[str, tuple[Outcome, str]] = {
     "mail_limits": ("unreadable", "a mail with more parts, headers or depth than a mail may have"),
     "archive_limits": ("unreadable", "an archive with more entries, depth or content than one may have"),
     "damaged_archive": ("unreadable", "the archive is broken"),
-    "mail_unsupported": ("unreadable", "a mail: its attachments are read where mail is unwrapped"),
+    "mail_unsupported": ("review", "a mail that stays closed"),
     "reader_timeout": ("unreadable", "reading took too long and was stopped"),
     "reader_memory": ("unreadable", "reading took too much memory and was stopped"),
     "reader_crashed": ("unreadable", "the reader died of this file"),
