@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,6 @@ import pytest
 from killing import Fork
 from mail_house import MailHouse, command_lines, entry, mail, mail_with_nothing, message_ids, pdf_of, samples
 
-from invoices.documents.unwrapping.mail import open_mail
 from tests.integration.dovecot_server import Account, DovecotServer
 from tests.integration.postgres_server import PostgresServer
 from tests.integration.scripted_imap import CuttingProxy
@@ -54,46 +52,6 @@ def sha256(content: bytes) -> str:
 def hashes(*numbers: int) -> set[str]:
     """Return the documents in our mails of these numbers."""
     return {sha256(pdf_of(number)) for number in numbers}
-
-
-@pytest.mark.corpus
-def test_every_attachment_of_the_corpus_is_in_the_store_and_a_second_look_changes_nothing(
-    house: MailHouse, dovecot: DovecotServer, corpus: Path
-) -> None:
-    known = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
-    mails = {row["path"]: row for row in known if row["kind"] == "email"}
-    winmails = {row["path"]: row for row in known if row["kind"] == "tnef"}
-    assert (len(mails), len(winmails)) == (50, 5)
-    account = dovecot.account()
-    for path in mails:
-        account.deliver((corpus / path).read_bytes())
-    for path in winmails:
-        account.deliver(mail(1, ("winmail.dat", (corpus / path).read_bytes())))
-    house.set_up(entry(account, security="tls"))
-    assert house.collected()["problems"] == []
-    missing = [
-        (path, one["filename"])
-        for path, row in (mails | winmails).items()
-        for one in (row["expected"] or {"attachments": ()})["attachments"]
-        if not any(map(house.keeps, as_served((corpus / path).read_bytes(), one["sha256"])))
-    ]
-    assert missing == []
-    before, flags = house.tables(), account.flags()
-    assert house.collected()["documents"]["new"] == 0
-    assert house.tables() == before
-    assert account.flags() == flags
-    assert not any(r"\Seen" in one for one in flags.values())
-    (told,) = house.reconciled()["sources"]
-    assert (told["listed"], told["known"]) == (55, 55)
-
-
-def as_served(content: bytes, wanted: str) -> set[str]:
-    """Return the hash of an attachment, and its hash as IMAP sends a part that is not encoded: with CR LF."""
-    if content[:4] == b"\x78\x9f\x3e\x22":  # winmail.dat
-        return {wanted}
-    _, contents = open_mail(content)
-    found = [one for one in contents if sha256(one) == wanted]
-    return {wanted, *(sha256(one.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")) for one in found)}
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
