@@ -6,6 +6,7 @@ breaks that stand in an argument. Sources: reliability F-10, S-17.
 
 from __future__ import annotations
 
+import base64
 import imaplib
 import re
 import socket
@@ -55,6 +56,7 @@ class GuardedLine(imaplib.IMAP4):
         self._account, self._limits, self._context, self._watch = account, limits, context, watch
         self._allowance = SMALL
         self.last = b""
+        self._secrets: set[bytes] = set()
         super().__init__(account.host, account.port, timeout=limits.connect)
 
     def begin(self, allowance: int) -> None:
@@ -62,6 +64,16 @@ class GuardedLine(imaplib.IMAP4):
         self._allowance, self.last = allowance, b""
         for name in _UNASKED:
             self.untagged_responses.pop(name, None)
+
+    def hide(self, *secrets: bytes) -> None:
+        """Have these left out of what the server says, also as base64: some repeat what they did not understand."""
+        self._secrets.update(secrets, (base64.b64encode(secret) for secret in secrets))
+
+    def veiled(self, said: bytes) -> bytes:
+        """Return what the server says without what is to be hidden."""
+        for secret in sorted(self._secrets - {b""}, key=len, reverse=True):
+            said = said.replace(secret, b"(hidden)")
+        return said
 
     def _create_socket(self, timeout: float | None = None) -> socket.socket:
         line = socket.create_connection((self.host, self.port), timeout)

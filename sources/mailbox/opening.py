@@ -67,7 +67,7 @@ def failure(account: Account, asked: Asked, doing: str, error: Exception, line: 
 def last_answer(line: GuardedLine) -> Answer | None:
     """Return the status that the server gave last: its BYE, or the answer to the last command."""
     goodbye = line.untagged_responses.get("BYE")
-    return Answer.read(b"* BYE " + bytes(goodbye[-1])) if goodbye else Answer.read(line.last)  # type: ignore[arg-type]  # a line
+    return Answer.read(line.veiled(b"* BYE " + bytes(goodbye[-1]) if goodbye else line.last))  # type: ignore[arg-type]  # a line
 
 
 def _greeted(account: Account, limits: Limits) -> GuardedClient:
@@ -133,6 +133,7 @@ def _log_in(account: Account, limits: Limits, client: GuardedClient) -> str | No
 
 def _with_password(account: Account, client: GuardedClient) -> None:
     offered, password = client.line.capabilities, account.password or ""
+    client.line.hide(password.encode(), f"\0{account.username}\0{password}".encode(), _quoted(password)[1:-1])
     if "AUTH=PLAIN" in offered:
         client.sasl_login("PLAIN", _once(f"\0{account.username}\0{password}"))
     elif "LOGINDISABLED" in offered:
@@ -150,6 +151,7 @@ def _with_token(account: Account, limits: Limits, client: GuardedClient, token: 
     if not token.isascii() or not token.isprintable():
         raise ContractError(f"{account}: the access token holds what no access token may hold")
     saying = f"user={account.username}\1auth=Bearer {token}\1\1"
+    client.line.hide(token.encode(), saying.encode())
     ask(
         account,
         limits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import pytest
 
 from invoices.documents.store import DocumentStore
 from invoices.documents.unwrapping.unwrapping import Unwrappers
-from invoices.errors import TransientError
+from invoices.errors import AccountError, TransientError
 from invoices.ledger import Ledger
+from sources.mailbox import open_session
+from sources.mailbox.account import Account
 from tests.integration.dovecot_server import DovecotServer
 from tests.integration.mailbox_desk import Desk, invoice_mail
 from tests.integration.scripted_imap import ScriptedImap
@@ -168,3 +171,40 @@ def test_a_server_that_offers_esearch_and_answers_in_the_old_way_is_understood(d
     office = Office(extra=b"ESEARCH")
     assert look(desk, office) == []
     assert desk.outcomes() == dict.fromkeys((1, 2, 3), "taken")
+
+
+@pytest.mark.parametrize("filler", [b"", b"x" * 190])
+def test_a_server_that_repeats_what_was_sent_puts_no_secret_into_an_error(filler: bytes) -> None:
+    password = "se'cret-\"and-long"
+    for sent in (f"\0me\0{password}", password, f'{password}\\"'.replace('"', '\\"')):
+        shown = base64.b64encode(sent.encode()) if sent.startswith("\0") else sent.encode()
+        with ScriptedImap(AUTHENTICATE=b"{tag} NO what is " + filler + shown + b"?\r\n") as server:
+            account = Account("ap", "127.0.0.1", server.port, "me", "none", password=password)
+            with pytest.raises(AccountError) as raised, open_session(account):
+                pass
+        assert "cret" not in str(raised.value)
+        assert shown.decode()[:8] not in str(raised.value)
+
+
+def test_a_server_that_repeats_the_access_token_does_not_put_it_into_an_error() -> None:
+    saying = base64.b64encode(b"user=me\1auth=Bearer token-of-mine\1\1")
+    offers = {"CAPABILITY": b"* CAPABILITY IMAP4rev1 AUTH=XOAUTH2\r\n{tag} OK done\r\n"}
+    for shown in (b"token-of-mine", saying):
+        with ScriptedImap(**offers, AUTHENTICATE=b"{tag} NO what is " + shown + b"?\r\n") as server:
+            account = Account("ap", "127.0.0.1", server.port, "me", "none", token=Token())
+            with pytest.raises(AccountError) as raised, open_session(account):
+                pass
+        assert shown.decode() not in str(raised.value)
+        assert "hidden" in str(raised.value)
+
+
+class Token:
+    """An access token that is never renewed."""
+
+    def current(self) -> str:
+        """Return it."""
+        return "token-of-mine"
+
+    def discard(self, refused: str) -> None:
+        """Keep it."""
+        assert refused == "token-of-mine"
