@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 
 from sources.arriving import bounded
@@ -84,7 +85,7 @@ def list_files(
     """Yield the files below ``root`` in sorted order; for one that cannot be looked at, the reason as text.
 
     Only files whose names are wanted, and none in the ``skipped`` directories. Links are not followed, and only regular
-    files count: nothing outside of ``root`` is ever opened. Of a Maildir only the mails in it, and none in ``tmp``.
+    files count: nothing outside of ``root`` is ever opened. Of a Maildir the mails, none in ``tmp``, and the folders in it.
 
     Raises:
         OSError: ``root`` itself cannot be listed.
@@ -125,7 +126,9 @@ def _items(directory: Path) -> Iterator[os.DirEntry[str] | _Mail]:
     found = _sorted(directory)
     if {item.name for item in found if item.name in MAILDIR and item.is_dir(follow_symlinks=False)} >= MAILDIR:
         mails = [item for name in ("cur", "new") for item in _sorted(directory / name)]
-        return iter(sorted((_Mail(item.name, item.path) for item in mails), key=lambda mail: mail.name))
+        ordered = sorted((_Mail(item.name, item.path) for item in mails), key=lambda mail: mail.name)
+        beside = (item for item in found if item.name not in MAILDIR and item.is_dir(follow_symlinks=False))
+        return chain(ordered, beside)
     return iter(found)
 
 
