@@ -25,6 +25,7 @@ PROVIDERS: Mapping[str, tuple[str, str, str]] = {  # host, token endpoint, scope
     ),
 }
 MOVE = "move:"
+LONGEST_FOLDER = 200  # characters, as the ledger keeps it
 
 
 class Inbox(Part):
@@ -115,6 +116,13 @@ class Mailbox(Part):
         for text in (value,) if isinstance(value, str) else value:
             if not text.strip() or any(not sign.isprintable() for sign in text):
                 raise ValueError("has a sign that cannot be printed, or is empty")
+        return value
+
+    @field_validator("folders")
+    @classmethod
+    def _short(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(name) > LONGEST_FOLDER for name in value):
+            raise ValueError(f"has a name of more than {LONGEST_FOLDER} characters")
         return value
 
     @field_validator("after")

@@ -106,6 +106,8 @@ ORDERS: dict[bytes, Callable[[], Answered]] = {
     b"tell rubbish": lambda: told(b"one", found="rubbish"),
     b"tell hashes": lambda: told(b"one", found=Unwrapped(parts=[Part("1", "text/plain")], hashes=["0" * 64])),
     b"leave out at will": lambda: told(b"one", found=Unwrapped(parts=[Part("1", "text/plain", left_out="whim")])),
+    b"set aside at will": lambda: told(found=Unwrapped(reason_code="whim")),
+    b"call it something long": lambda: told(b"one", found=Unwrapped(parts=[Part("1", "t" * 121)])),
     b"large": lambda: told(*[bytes([number]) * (20 * MEGABYTE) for number in range(4)]),
     b"surroundings": surroundings,
     b"tcp": lambda: refused(tcp_socket),

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from invoices.documents.unwrapping.parts import Header, Part, Unwrapped
 from invoices.ledger import Ledger
 from invoices.ledger.messages import Arrival, record_arrivals
 from invoices.ledger.sightings import fingerprints
 from invoices.model import Flag
-from invoices.settings.intake import Folder
+from invoices.settings.intake import Folder, Mailbox
 from sources.arriving import Place, Uid, bounded, mail, whole
 from sources.authentication import authentication
 from sources.folder.listing import Entry
@@ -91,3 +92,9 @@ def test_a_mail_in_a_mailbox_file_under_the_longest_path_is_recorded(ledger: Led
     one = arrival(place)
     assert one.message is not None
     assert record(ledger, Arrival(one.sightings, replace(one.message, folder=place.location))) == 1
+
+
+def test_a_folder_whose_name_is_longer_than_the_ledger_keeps_is_refused() -> None:
+    Mailbox(name="ap", host="h", username="u", password=SecretStr("p"), folders=("x" * 200,))
+    with pytest.raises(ValidationError, match="200 characters"):
+        Mailbox(name="ap", host="h", username="u", password=SecretStr("p"), folders=("x" * 201,))

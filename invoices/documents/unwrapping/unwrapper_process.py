@@ -16,6 +16,7 @@ from invoices.documents.limited_process import Answer, LimitedProcess, Stopped
 from invoices.documents.outcomes import REASONS
 from invoices.documents.unwrapping.parts import LEFT_OUT, Unwrapped
 
+_LONGEST_TYPE = 120  # characters, as the ledger keeps it
 _MOST_BYTES = 512 * 1024 * 1024  # of all parts together; what is opened keeps far below it
 
 
@@ -76,5 +77,7 @@ def _landed(answer: Answer, landing: Landing) -> tuple[Unwrapped, bool]:
         raise ValueError("the lengths do not fit the parts")
     if any(part.left_out not in {None, *LEFT_OUT} for part in found.parts):
         raise ValueError("a part is left out for no known reason")
+    if found.reason_code not in {None, *REASONS} or any(len(part.media_type) > _LONGEST_TYPE for part in found.parts):
+        raise ValueError("no such reason or type is known")
     hashes = tuple(landing.put_file(_Part(answer, length))[0] for length in told.lengths)
     return replace(found, hashes=hashes, byte_counts=tuple(told.lengths)), told.last
