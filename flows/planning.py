@@ -13,7 +13,7 @@ from typing import Any, Literal
 from invoices.clients.invoicedataextraction_com import InvoiceDataExtraction
 from invoices.clients.transport import make_session
 from invoices.documents.outcomes import Reading
-from invoices.documents.unwrapping.containers import is_container
+from invoices.documents.unwrapping.kinds import is_container
 from invoices.errors import InvoicesError
 from invoices.extraction import invoicedataextraction_com
 from invoices.extraction.choice import choose

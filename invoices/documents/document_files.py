@@ -51,7 +51,7 @@ def _read_as(kind: str, path: Path) -> Reading:
 
         return read_xml(path.read_bytes())
     if kind == "application/pdf":
-        from invoices.documents.pdf_documents import read_pdf
+        from invoices.documents.pdf.reading import read_pdf
 
         return read_pdf(path)
     if kind in {"image/png", "image/jpeg"}:

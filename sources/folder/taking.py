@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 
 from invoices.documents.landing import Landing
 from invoices.documents.sniffing import HEAD, media_type
-from invoices.documents.unwrapping.containers import MAIL, is_container
+from invoices.documents.unwrapping.kinds import MAIL, is_container
 from invoices.documents.unwrapping.parts import Unwrapped
 from invoices.ledger.messages import Arrival
 from invoices.ledger.sightings import Sighting

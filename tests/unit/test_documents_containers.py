@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from invoices.documents.sniffing import media_type
 from invoices.documents.unwrapping.budget import Budget
-from invoices.documents.unwrapping.containers import is_container, unwrap
+from invoices.documents.unwrapping.containers import unwrap
+from invoices.documents.unwrapping.kinds import is_container
 from invoices.documents.unwrapping.parts import Found, Part
 from tests.unit.container_bytes import (
     INVOICE,

@@ -4,7 +4,7 @@
 what it does not state has no key; dates are YYYY-MM-DD where the document says how to read them::
 
     {"syntax": "cii|zugferd1|ubl", "specification": "<BT-24>", "profile": "en16931|xrechnung|…",
-     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (added by ``documents.pdf_checks``),
+     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (added by ``documents.pdf.checks``),
      "invoices": [{
         "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
         "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13,

@@ -8,19 +8,13 @@ from dataclasses import dataclass, replace
 from invoices.documents.outcomes import shown
 from invoices.documents.unwrapping.archives import open_archive
 from invoices.documents.unwrapping.budget import MAX_ARCHIVES, MAX_DEPTH, MAX_PARTS, Budget, beyond
+from invoices.documents.unwrapping.kinds import ARCHIVE, MAIL, SIGNED, TNEF, is_container
 from invoices.documents.unwrapping.parts import LEFT_OUT, Flag, Found, Header, Part, Unwrapped
 from invoices.documents.unwrapping.signed import open_signed
 from invoices.documents.unwrapping.tnef import open_tnef
 from invoices.errors import DocumentError
 
-MAIL, ARCHIVE, SIGNED, TNEF = "message/rfc822", "application/zip", "application/pkcs7-mime", "application/ms-tnef"
-
 _BODIES = ("text/html", "text/plain")
-
-
-def is_container(media_type: str) -> bool:
-    """Return whether ``unwrap`` knows how to open what sniffing calls ``media_type``."""
-    return media_type in (MAIL, ARCHIVE, SIGNED, TNEF)
 
 
 def unwrap(

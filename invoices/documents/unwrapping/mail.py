@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from invoices.documents.sniffing import media_type
-from invoices.documents.unwrapping.containers import is_container
+from invoices.documents.unwrapping.kinds import is_container
 from invoices.documents.unwrapping.mail_deciding import Seen, invoice_body, left_out, look
 from invoices.documents.unwrapping.mail_header import read_header, sender_of
 from invoices.documents.unwrapping.mail_names import LONGEST_NAME, oddities

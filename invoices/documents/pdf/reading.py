@@ -11,9 +11,9 @@ import pikepdf
 from invoices.documents.einvoice import read_einvoice, syntax_of
 from invoices.documents.einvoice.values import Record
 from invoices.documents.outcomes import Reading, because, shown
-from invoices.documents.pdf_attachments import xml_attachments
-from invoices.documents.pdf_checks import examined
-from invoices.documents.pdf_damage import forgiving, raise_if_out_of_memory
+from invoices.documents.pdf.attachments import xml_attachments
+from invoices.documents.pdf.checks import examined
+from invoices.documents.pdf.damage import forgiving, raise_if_out_of_memory
 from invoices.documents.xml_documents import other_document, parse_received
 from invoices.errors import DocumentError
 
@@ -52,7 +52,7 @@ def _read_opened(pdf: pikepdf.Pdf, path: Path) -> Reading:
     pages = _checked_page_count(pdf)
     if found is not None and found.reason_code != "damaged_einvoice":
         return replace(found, media_type=PDF, page_count=pages)
-    from invoices.documents import pdf_text  # its library is loaded for PDFs without an e-invoice only
+    from invoices.documents.pdf import text as pdf_text  # its library is loaded for PDFs without an e-invoice only
 
     reading = pdf_text.read_text(path, pages, is_sound=lambda: _is_sound(pdf))
     return replace(found, page_count=pages) if found is not None and reading.outcome == "needs_extraction" else reading
@@ -152,7 +152,7 @@ def _is_invoice_name(name: str) -> bool:
 
 def _by_other_reader(path: Path, error: Exception) -> Reading:
     """Return what the second parser makes of a PDF that the first one refused."""
-    from invoices.documents import pdf_text
+    from invoices.documents.pdf import text as pdf_text
 
     pages = _capped(pdf_text.page_count(path))
     if pages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from invoices.documents.einvoice.values import Record
-from invoices.documents.pdf_pages import Pages
+from invoices.documents.pdf.pages import Pages
 
 _AMOUNT = re.compile(r"\d[.,]\d{2}(?!\d)")
 _ENOUGH_AMOUNTS = 2  # with fewer, the page's text cannot be read, or says too little to contradict

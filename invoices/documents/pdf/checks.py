@@ -11,12 +11,12 @@ import pikepdf
 
 from invoices.documents.harm import is_malware_test
 from invoices.documents.outcomes import Reading, because, flagged, shown
-from invoices.documents.pdf_actions import actions, switched_off_layers, trap
-from invoices.documents.pdf_agreement import disagreement
-from invoices.documents.pdf_attachments import listed_files
-from invoices.documents.pdf_damage import forgiving
-from invoices.documents.pdf_pages import Pages, look_at
-from invoices.documents.pdf_signatures import signature_problems
+from invoices.documents.pdf.actions import actions, switched_off_layers, trap
+from invoices.documents.pdf.agreement import disagreement
+from invoices.documents.pdf.attachments import listed_files
+from invoices.documents.pdf.damage import forgiving
+from invoices.documents.pdf.pages import Pages, look_at
+from invoices.documents.pdf.signatures import signature_problems
 from invoices.documents.sniffing import EXECUTABLE, media_type
 from invoices.errors import DocumentError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pikepdf
 
-from invoices.documents.pdf_damage import forgiving
+from invoices.documents.pdf.damage import forgiving
 from invoices.documents.sniffing import media_type
 
 MAX_ATTACHMENTS = 100

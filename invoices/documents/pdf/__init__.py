@@ -1,0 +1,1 @@
+"""PDFs: the e-invoice inside, what the pages say, and what is odd about them."""

@@ -1,0 +1,10 @@
+"""The kinds of containers there are, as sniffing calls them."""
+
+from __future__ import annotations
+
+MAIL, ARCHIVE, SIGNED, TNEF = "message/rfc822", "application/zip", "application/pkcs7-mime", "application/ms-tnef"
+
+
+def is_container(media_type: str) -> bool:
+    """Return whether this is something that is opened for what is in it."""
+    return media_type in (MAIL, ARCHIVE, SIGNED, TNEF)
