@@ -85,7 +85,7 @@ def list_files(
     """Yield the files below ``root`` in sorted order; for one that cannot be looked at, the reason as text.
 
     Only files whose names are wanted, and none in the ``skipped`` directories. Links are not followed, and only regular
-    files count: nothing outside of ``root`` is ever opened. Of a Maildir the mails, none in ``tmp``, and the folders in it.
+    files count: nothing outside of ``root`` is ever opened. Of a Maildir the mails, but in ``tmp``, and its folders.
 
     Raises:
         OSError: ``root`` itself cannot be listed.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from invoices.documents.unwrapping.containers import unwrap
 from invoices.documents.unwrapping.mail import open_mail
 from invoices.documents.unwrapping.parts import Found
@@ -57,3 +59,15 @@ def test_a_till_receipt_scanned_on_its_side_is_no_banner() -> None:
     banner = named(b"banner.png", png(1200, 240), b"image/png")
     found = open_mail(mail(multipart(text(b"Both"), kind=b"related", boundary=b"r"), named(b"x.pdf"), scan, banner))
     assert left_out(found) == {"2": None, "3": None, "4": "decoration"}
+
+
+@pytest.mark.parametrize(
+    "start", [b"<?xml version='1.0'?><Invoice>", b"<Invoice>", b"<ubl:CreditNote xmlns:ubl='urn:x'>"]
+)
+def test_an_e_invoice_without_a_name_that_is_declared_as_text_is_a_part(start: bytes) -> None:
+    found = open_mail(mail(text(b"Hello"), text(start + b"<ID>7</ID>")))
+    assert left_out(found) == {"2": None}
+
+
+def test_markup_that_is_declared_as_text_is_the_text() -> None:
+    assert left_out(open_mail(mail(text(b"<p>Hello"), named(b"x.pdf")))) == {"2": None}

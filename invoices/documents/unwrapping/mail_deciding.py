@@ -41,6 +41,7 @@ _LEFT_OUT = {
 _REFERENCE = re.compile(rb"cid:([^\"'\s<>)]{1,250})", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{0,5000}>")
 _CODE, _CODE_END = re.compile(r"<(?:style|script)\b", re.IGNORECASE), re.compile(r"</(?:style|script)\b", re.IGNORECASE)
+_EINVOICE = re.compile(rb"<\?xml|<(?:[\w.-]{1,40}:)?(?:Invoice|CreditNote|CrossIndustry\w{0,20})[\s>]")
 _FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
 _READ_OF_BODY = 300_000  # bytes
 _SEARCHED_FOR_REFERENCES = 2_000_000  # bytes
@@ -126,7 +127,7 @@ def _is_body(leaf: Leaf, declared: str, content_type: str) -> bool:
     head = leaf.content[:200].lstrip()
     return (
         content_type in _TEXTS
-        or (content_type == "application/xml" and (declared == "text/html" or not head.startswith(b"<?xml")))
+        or (content_type == "application/xml" and (declared == "text/html" or not _EINVOICE.match(head)))
         or (content_type == EXECUTABLE and head.startswith(b"#!"))
         or content_type == "application/postscript"
     )
