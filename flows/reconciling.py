@@ -25,6 +25,7 @@ class Compared:
     kind: str
     listed: int = 0
     known: int = 0
+    left: int = 0  # of the known ones, by a rule
     missing: list[str] = field(default_factory=list)  # listed, and not in the ledger, or not in the store
     twice: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)  # told, but not taken
@@ -38,7 +39,7 @@ class Compared:
 
 
 def reconcile(house: House, tick: Tick = lambda _: None) -> dict[str, Any]:
-    """Return for each source ``listed``, ``known``, ``missing``, ``twice``, ``waiting``, ``unsafe`` and ``problem``.
+    """Return for each source ``listed``, ``known``, ``left``, ``missing``, ``twice``, ``waiting``, ``unsafe``, ``problem``.
 
     ``sound`` is whether nothing is missing, twice or unsafe anywhere; ``tick`` is told how many places were compared.
     Nothing is changed, at the sources or here.
@@ -58,6 +59,7 @@ def _compared(house: House, source: Source, tick: Tick) -> Compared:
         for place, is_known in _listing(house, source):
             found.listed += 1
             found.known += is_known is not None
+            found.left += is_known == "left"
             if is_known is None:
                 found.missing.append(place)
             elif is_known in ("waiting", "too_large", "unreadable"):
@@ -97,7 +99,7 @@ def _listing(house: House, source: Source) -> Iterator[tuple[str, str | None]]:
 
 
 def _record(one: Compared) -> dict[str, Any]:
-    names = ("source", "kind", "listed", "known", "missing", "twice", "waiting", "unsafe", "problem")
+    names = ("source", "kind", "listed", "known", "left", "missing", "twice", "waiting", "unsafe", "problem")
     return {name: getattr(one, name) for name in names}
 
 
@@ -105,8 +107,9 @@ def as_text(compared: dict[str, Any]) -> str:
     """Return the comparison as a person reads it."""
     lines = []
     for one in compared["sources"]:
+        left = f" ({one['left']} left by rules)" if one["left"] else ""
         counts = ", ".join(f"{name} = {len(one[name])}" for name in ("missing", "twice"))
-        lines.append(f"{one['kind']} {one['source']!r}: {one['listed']} listed, {one['known']} known, {counts}")
+        lines.append(f"{one['kind']} {one['source']!r}: {one['listed']} listed, {one['known']} known{left}, {counts}")
         lines += [f"  problem: {shown(one['problem'], 500)}"] if one["problem"] else []
         for name, words in WORDS.items():
             lines += [f"  {words}: {shown(place, 300)}" for place in one[name][:LONGEST_LIST]]

@@ -84,7 +84,8 @@ def _known(connection: Connection, shown: Iterable[Sighting]) -> dict[str, str |
 
 def _row(sighting: Sighting) -> dict[str, Any]:
     row = {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in _OF_THE_DOCUMENT}
-    return row | {"left_out": sighting.settled.reason_code if sighting.settled else None}
+    is_left_out = sighting.settled is not None and sighting.settled.state == "not_invoice"
+    return row | {"left_out": sighting.settled.reason_code if sighting.settled and is_left_out else None}
 
 
 def _record_documents(tx: Transaction, shown: Iterable[Sighting]) -> set[str]:

@@ -196,6 +196,7 @@ def image(width: int, height: int, more: bytes = b"") -> bytes:
         pytest.param([image(1200, 250), named(b"x.pdf")], ["decoration", None], id="B-16-banner"),
         pytest.param([image(800, 600, b"\r\nContent-ID: <L%40x>"), named(b"x.pdf")], [None, None], id="photo-and-pdf"),
         pytest.param([image(800, 600, SHOWN), named(b"x.pdf")], ["decoration", None], id="B-16-by-cid"),
+        pytest.param([image(1500, 2000, SHOWN), named(b"x.pdf")], [None, None], id="B-16-photo-by-cid"),
         pytest.param([image(800, 600, SHOWN)], [None], id="photo-in-the-text"),
         pytest.param([image(250, 400)], [None], id="small-photo-alone"),
         pytest.param([image(800, 600), image(150, 50)], [None, "decoration"], id="photo-and-logo"),

@@ -24,6 +24,7 @@ MIN_SIDE, MIN_PIXELS = 200, 120_000  # a smaller picture holds no invoice, as in
 BANNER, BANNER_HEIGHT = 4, 400  # a picture so many times wider than high, and no higher than that, is one
 
 _TINY_SIDE, _TINY_PIXELS = 48, 10_000
+_PHOTO_PIXELS = 2_000_000
 _BODIES = frozenset({
     "text/plain", "text/html", "text/enriched", "text/richtext", "text/x-amp-html", "text/watch-html", "text/markdown",
 })  # fmt: skip
@@ -177,6 +178,10 @@ def _is_small(size: tuple[int, int] | None) -> bool:
     return min(size) < MIN_SIDE or width * height < MIN_PIXELS or BANNER * height < width <= BANNER * BANNER_HEIGHT
 
 
+def _is_photo(size: tuple[int, int] | None) -> bool:
+    return size is not None and size[0] * size[1] >= _PHOTO_PIXELS and not _is_small(size)
+
+
 def _is_document(one: Seen, size: tuple[int, int] | None, references: set[str]) -> bool:
     if one.is_picture:
         return not _is_small(size) and one.content_id not in references and size is not None
@@ -184,9 +189,12 @@ def _is_document(one: Seen, size: tuple[int, int] | None, references: set[str]) 
 
 
 def _is_decoration(one: Seen, size: tuple[int, int] | None, references: set[str], has_document: bool) -> bool:
-    """Return whether a picture belongs to the text: a photo of a receipt may too, where there is nothing else."""
+    """Return whether a picture belongs to the text: a photo of a receipt may too, where there is nothing else.
+
+    A mail program shows every photo in the text; one as large as a camera makes them is a document all the same.
+    """
     if one.is_body or not one.is_picture:
         return False
     if has_document:
-        return one.content_id in references or _is_small(size)
+        return _is_small(size) or (one.content_id in references and not _is_photo(size))
     return size is not None and (min(size) < _TINY_SIDE or size[0] * size[1] < _TINY_PIXELS)
