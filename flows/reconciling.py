@@ -39,7 +39,7 @@ class Compared:
 
 
 def reconcile(house: House, tick: Tick = lambda _: None) -> dict[str, Any]:
-    """Return for each source ``listed``, ``known``, ``left``, ``missing``, ``twice``, ``waiting``, ``unsafe``, ``problem``.
+    """Return under ``sources`` for each what ``Compared`` says, and the sums of ``missing`` and ``twice``.
 
     ``sound`` is whether nothing is missing, twice or unsafe anywhere; ``tick`` is told how many places were compared.
     Nothing is changed, at the sources or here.
