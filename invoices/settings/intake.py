@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -207,18 +208,27 @@ def secret(value: SecretStr | None, file: Path | None, what: str) -> str:
     """Return a secret, from the settings or from its file, without the line end.
 
     Raises:
-        ConfigurationError: there is none, the file cannot be read, or everybody may read it.
+        ConfigurationError: there is none, the file cannot be read or is empty, or everybody may read it.
     """
     if value is not None:
         return value.get_secret_value()
     if file is None:
         raise ConfigurationError(f"{what} is not set")
     try:
-        if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-            raise ConfigurationError(f"{what}: everybody may read {str(file)!r}; try: chmod 600")
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{what}: cannot read {str(file)!r}: {error}") from error
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ConfigurationError(f"{what}: the file {str(file)!r} is a folder")
+        if mode & (stat.S_IROTH | stat.S_IWOTH):
+            told = f"everybody may read {str(file)!r}; try: chmod 600 {shlex.quote(str(file))}"
+            raise ConfigurationError(f"{what}: {told}")
+        found = file.read_text(encoding="utf-8").strip()
+    except OSError as error:  # its own words would name the file a second time
+        raise ConfigurationError(f"{what}: cannot read {str(file)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{what}: the file {str(file)!r} is no text in UTF-8") from error
+    if not found:
+        raise ConfigurationError(f"{what}: the file {str(file)!r} is empty")
+    return found
 
 
 def is_this_machine(host: str) -> bool:

@@ -220,9 +220,14 @@ def moving_to(settings: Folder) -> Sequence[str]:
 
 
 def described(settings: Folder, at: FolderAt, found: Found) -> Place:
-    """Return where a file was seen, and whose it is by the names of its sub-folders."""
+    """Return where a file was seen, and whose it is by the names of its sub-folders.
+
+    Of a mail in a Maildir the folder ``cur`` or ``new`` is none of them: it tells whether a mail is new.
+    """
     meanings: dict[str, str] = {}
-    for meaning, name in zip(settings.sub_folders, at.directories(found), strict=False):
+    names = at.directories(found)
+    names = names[:-1] if isinstance(found, Entry) and found.is_delivered else names
+    for meaning, name in zip(settings.sub_folders, names, strict=False):
         meanings.setdefault(meaning, as_text(name)[:LONGEST_NAME])
     return Place(
         settings.name,

@@ -80,7 +80,7 @@ def _greeted(account: Account, limits: Limits) -> GuardedClient:
         except FAILURES as error:
             answer = Answer.read(_greeting(error))
             told = TimeoutError() if watch.has_expired else error
-            raise refusals.of_failure(account, Asked.READ, "the greeting", told, answer) from None
+            raise refusals.of_failure(account, Asked.READ, refusals.GREETING, told, answer) from None
     if client.line.state != "NONAUTH":
         hang_up(client)
         raise ContractError(f"{account}: the server says that somebody is logged in already; no mailbox is opened so")

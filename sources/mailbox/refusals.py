@@ -7,8 +7,10 @@ Sources: RFC 3501 §7.1, RFC 5530 (response codes), and what Gmail, Exchange Onl
 from __future__ import annotations
 
 import enum
+import errno
 import imaplib
 import re
+import socket
 import ssl
 
 from invoices.errors import AccountError, ConfigurationError, ContractError, InvoicesError, TransientError
@@ -28,6 +30,9 @@ EXPIRED = re.compile(r"expired|log ?in again|re-?authenticate|AccessTokenExpired
 _ENOUGH = re.compile(r"too many|limits?\b.*exceeded|exceeded.*\blimit|throttl|rate.?limit", re.IGNORECASE)
 _BACKOFF = re.compile(r"backoff time: ([0-9]{1,9}) milliseconds", re.IGNORECASE)
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "HTTP_REQUEST"}
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
+_NEXT = "check host and port in [[mailboxes]], then: invoices doctor"
+GREETING = "the greeting"
 
 
 class Asked(enum.Enum):
@@ -94,9 +99,22 @@ def _of_broken_line(account: Account, doing: str, error: OSError) -> InvoicesErr
         )
     if isinstance(error, PermissionError):
         return ConfigurationError(f"{account}: that name does not lead to this machine; use 'tls' or 'starttls'")
+    return TransientError(f"{account}: {_broken(account, doing, error)}")
+
+
+def _broken(account: Account, doing: str, error: OSError) -> str:
+    """Return in words how a line broke, or why there was none; then with what to look at next."""
+    if isinstance(error, socket.gaierror):
+        is_unknown = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+        found = "there is no host" if is_unknown else "the name server gave no address of the host"
+        return f"{found} {account.host!r}; {_NEXT}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens on port {account.port} of {account.host!r}; {_NEXT}"
+    if error.errno in _NO_WAY:
+        return f"no way leads to {account.host!r} from here; {_NEXT}"
     if isinstance(error, TimeoutError):
-        return TransientError(f"{account}: no complete answer in time to {doing}")
-    return TransientError(f"{account}: the line broke during {doing} ({type(error).__name__})")
+        return f"no complete answer in time to {doing}" + (f"; {_NEXT}" if doing == GREETING else "")
+    return f"the line broke during {doing} ({type(error).__name__})"
 
 
 def _unveiled(account: Account, answer: Answer) -> str:

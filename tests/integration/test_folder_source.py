@@ -20,6 +20,7 @@ from invoices.documents.unwrapping.parts import Unwrapped
 from invoices.errors import ConfigurationError
 from invoices.settings.intake import Folder
 from sources.folder import Seen, folder
+from sources.folder.places import LocalFolder, described
 
 Row = dict[str, Any]
 OLD = 1_700_000_000  # a time of change long past
@@ -422,6 +423,17 @@ def test_sub_folders_tell_whose_a_file_is(inbox: Path, store: DocumentStore) -> 
     rows = look(inbox, store, sub_folders=("entity", "", "cost_centre"))
     told = [(row["file_name"], row["entity"], row["cost_centre"]) for row in rows]
     assert told == [("a.pdf", "Acme Ltd", "4711"), ("b.pdf", "Acme Ltd", None), ("c.pdf", None, None)]
+
+
+def test_of_a_maildir_the_folders_around_it_tell_whose_a_mail_is(tmp_path: Path) -> None:
+    for name in ("Acme Ltd/Post/new/1.a", "cur/2.b:2,S"):
+        lay(tmp_path / name)
+    for beside in ("Acme Ltd/Post/cur", "Acme Ltd/Post/tmp", "new", "tmp"):
+        (tmp_path / beside).mkdir()
+    settings = Folder(name="inbox", url=str(tmp_path), sub_folders=("entity", "cost_centre", "entity"))
+    at = LocalFolder(settings)
+    places = [described(settings, at, found) for found in at.files() if not isinstance(found, str)]
+    assert sorted((one.entity or "", one.cost_centre or "") for one in places) == [("", ""), ("Acme Ltd", "Post")]
 
 
 def test_a_location_is_the_same_from_wherever_a_run_is_started(

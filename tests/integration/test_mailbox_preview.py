@@ -81,5 +81,20 @@ def test_a_secret_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("sesame\n")
     file.chmod(0o644)
-    with pytest.raises(ConfigurationError, match="everybody may read"):
-        account_of(Mailbox(name="m", host="h.example", username="u", password_file=file), tmp_path)
+    assert refused(file) == f"everybody may read {str(file)!r}; try: chmod 600 {file}"
+
+
+def test_a_password_file_that_is_none_is_told_in_words(tmp_path: Path) -> None:
+    empty, folder = tmp_path / "empty", tmp_path / "folder"
+    empty.touch(mode=0o600)
+    folder.mkdir()
+    assert refused(empty) == f"the file {str(empty)!r} is empty"
+    assert refused(folder) == f"the file {str(folder)!r} is a folder"
+    assert refused(tmp_path / "gone") == f"cannot read {str(tmp_path / 'gone')!r}: No such file or directory"
+
+
+def refused(file: Path) -> str:
+    """Return what is said of a password file, after whose it is."""
+    with pytest.raises(ConfigurationError) as raised:
+        account_of(Mailbox(name="m", host="h.example", username="u", password_file=file), file.parent)
+    return str(raised.value).removeprefix("the password of mailbox 'm': ")
