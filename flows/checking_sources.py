@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from invoices.documents.outcomes import shown
@@ -12,6 +13,7 @@ from invoices.documents.store import DocumentStore
 from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.errors import InvoicesError
 from invoices.settings import Folder, Mailbox, Settings
+from invoices.settings.intake import MOVE
 
 MOST_FOLDERS = 10  # that are named
 
@@ -43,18 +45,25 @@ def _mailbox(settings: Settings, source: Mailbox) -> str:
     if seen.others:
         others = ", ".join(repr(shown(name)) for name in seen.others[:MOST_FOLDERS])
         lines.append(f"not looked through: {others}" + (" …" if len(seen.others) > MOST_FOLDERS else ""))
-    if seen.missing:
+    target = source.after.removeprefix(MOVE) if source.after.startswith(MOVE) else None
+    if target is not None and target not in seen.others:
+        lines.append(f"the folder {target!r}, to which mails are to be moved, is not there")
+    if seen.missing or (target is not None and target not in seen.others):
         raise InvoicesError("; ".join(lines))
-    return "\n       ".join(lines)
+    return "; ".join(lines)
 
 
 def _folder(settings: Settings, source: Folder) -> str:
     """List the folder."""
+    from flows.folders import refuse_home
     from sources.folder.places import place_of
 
+    refuse_home(settings, source)
     is_our_own = settings.inbox.path is None and source.url == str(settings.inbox_directory)
     if is_our_own and not settings.inbox_directory.is_dir():
         return f"{source.url} (made by the first run)"
-    at = place_of(source)
-    at.check()
-    return source.url
+    with closing(place_of(source)) as at:
+        at.check()
+        listed = sum(not isinstance(one, str) for one in at.files())
+    fitting = "" if source.pattern == ("*",) else f" that fit {', '.join(source.pattern)}"
+    return f"{source.url}: {listed:,} files{fitting}"

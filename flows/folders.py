@@ -8,14 +8,15 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from invoices.errors import ConfigurationError
 from invoices.house import House
 from invoices.ledger.messages import Arrival
 from invoices.ledger.sightings import fingerprints
 from invoices.report import Report
-from invoices.settings import Folder
+from invoices.settings import Folder, Settings
 from sources.arriving import from_row
 from sources.folder import Seen, folder, move_taken
-from sources.folder.places import place_of
+from sources.folder.places import place_of, root_of
 from sources.paging import PAGE_SIZE, pages
 
 
@@ -25,6 +26,7 @@ def arrivals(house: House, source: Folder, report: Report) -> Iterator[Sequence[
     Raises:
         InvoicesError: the folder cannot be listed now; what was yielded is sound.
     """
+    refuse_home(house.settings, source)
     if _is_our_own(house, source):
         Path(source.url).mkdir(mode=0o700, exist_ok=True)
     seen, known = Seen(), partial(_known, house, source.name)
@@ -47,6 +49,7 @@ def listing(house: House, source: Folder) -> Iterator[tuple[str, str | None]]:
     Raises:
         InvoicesError: the folder cannot be listed now.
     """
+    refuse_home(house.settings, source)
     if _is_our_own(house, source) and not Path(source.url).exists():
         return  # the first run makes it
     with closing(place_of(source)) as at:
@@ -59,6 +62,16 @@ def listing(house: House, source: Folder) -> Iterator[tuple[str, str | None]]:
                     yield one, "unreadable"
                 else:
                     yield one.location, "taken" if one.fingerprint in taken.get(one.location, ()) else None
+
+
+def refuse_home(settings: Settings, source: Folder) -> None:
+    """Raise ConfigurationError where a folder holds the home, which then would be collected itself."""
+    root = root_of(source).resolve()
+    if not source.is_remote and root in (settings.home.resolve(), *settings.home.resolve().parents):
+        raise ConfigurationError(
+            f"the folder {source.url!r} of source {source.name!r} holds the home {str(settings.home)!r}: "
+            "choose a folder in it, or a home elsewhere"
+        )
 
 
 def _is_our_own(house: House, source: Folder) -> bool:

@@ -171,7 +171,7 @@ def _new_mails(house: House) -> dict[str, int | str]:
         try:
             counts[source.name] = sum(known is None for _, known in mailboxes.listing(house, source))
         except InvoicesError as error:
-            counts[source.name] = f"not known: {error}"
+            counts[source.name] = f"new mails in mailbox {source.name!r} are not known: {error}"
     return counts
 
 
@@ -219,7 +219,8 @@ def as_text(planned: dict[str, Any]) -> str:
     read = planned["read"]
     lines = ["REHEARSAL: no vendor key is set, so the sandbox would stand in."] if planned["rehearsal"] else []
     lines.append(f"{planned['new_files']:6}  new files in folders")
-    lines += [f"{count:>6}  new mails in mailbox {name!r}" for name, count in planned["new_mails"].items()]
+    for name, count in planned["new_mails"].items():
+        lines.append(f"{count:6}  new mails in mailbox {name!r}" if isinstance(count, int) else f"{'?':>6}  {count}")
     lines += [f"{count:6}  {WORDS[outcome]}" for outcome, count in read.items()]
     lines.append(f"{planned['already_answered']:6}  answered already, or the same bytes as a known document: free")
     for one in planned["ask"]:

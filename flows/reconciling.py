@@ -114,7 +114,9 @@ def as_text(compared: dict[str, Any]) -> str:
         for name, words in WORDS.items():
             lines += [f"  {words}: {shown(place, 300)}" for place in one[name][:LONGEST_LIST]]
             lines += [f"  … and {len(one[name]) - LONGEST_LIST} more"] if len(one[name]) > LONGEST_LIST else []
-    lines.append(f"missing = {compared['missing']}, twice = {compared['twice']}")
+    unasked = [repr(one["source"]) for one in compared["sources"] if one["problem"]]
+    proven = f"; not proven for {', '.join(unasked)}, which could not be asked" if unasked else ""
+    lines.append(f"missing = {compared['missing']}, twice = {compared['twice']}{proven}")
     if compared["missing"]:
         lines.append("Next: take what is missing:  invoices collect")
     return "\n".join(lines)

@@ -115,7 +115,7 @@ def _documents(house: House) -> str:
     with house.ledger.reading() as connection:
         states = count_by_state(connection)
     if not states:
-        return f"No document yet. Put some into {house.settings.inbox_directory}, or try: invoices run --samples"
+        return f"No document yet. {_whence(house)}, or try: invoices run --samples"
     lines = [f"Documents ({sum(states.values())})"]
     for state in STATES:
         reasons = {code: count for (found, code), count in sorted(states.items()) if found == state}
@@ -125,6 +125,13 @@ def _documents(house: House) -> str:
             if state not in ("accepted", "duplicate"):
                 lines += [f"      {count:6}  {code}" for code, count in sorted(reasons.items(), key=lambda r: -r[1])]
     return "\n".join(lines)
+
+
+def _whence(house: House) -> str:
+    sources = house.settings.sources
+    if [source.name for source in sources] == [house.settings.inbox.name]:
+        return f"Put some into {house.settings.inbox_directory}"
+    return f"Visit {', '.join(repr(source.name) for source in sources)} with: invoices run"
 
 
 def _money(house: House) -> str:

@@ -88,6 +88,8 @@ def settings_of(
 ) -> Settings:
     """Return the settings of a command: those of the file and the environment, with what its options replace."""
     with plainly():
+        if [source is None, inbox is None, not samples].count(False) > 1:
+            raise ConfigurationError("choose one of --source, --inbox and --samples")
         settings = Settings.load(file)
         if source is not None:
             settings = settings.only(source)

@@ -161,7 +161,7 @@ class Settings(BaseSettings):
         try:
             settings = cls(**values)
         except ValidationError as error:
-            raise ConfigurationError(explain(error)) from None
+            raise ConfigurationError(explain(error, values)) from None
         except SettingsError as error:  # its cause quotes the value
             raise ConfigurationError(f"the settings do not hold; nothing was touched:\n  {error}") from None
         return settings.model_copy(update=overrides) if overrides else settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,32 @@ def overlay(values: dict[str, Any], above: dict[str, Any]) -> None:
             values[name] = value
 
 
-def explain(error: ValidationError) -> str:
-    """Return every mistake on a line of its own."""
-    lines = [f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
+def explain(error: ValidationError, values: Mapping[str, Any]) -> str:
+    """Return every mistake on a line of its own, with the name of the source that it is in."""
+    lines = [f"  {_place(item['loc'], values)}{_words(item)}" for item in error.errors()]
     return "the settings do not hold; nothing was touched:\n" + "\n".join(lines)
+
+
+def _place(location: Sequence[int | str], values: Any) -> str:
+    """Return where a mistake is; a source in a list is called by its name, where it has one."""
+    parts: list[str] = []
+    for part in location:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            values = None
+        name = values.get("name") if isinstance(part, int) and isinstance(values, Mapping) else None
+        parts.append(repr(name) if isinstance(name, str) else str(part))
+    return ".".join(parts) + ": " if parts else ""
+
+
+def _words(item: Any) -> str:
+    """Return what is wrong, in the words of the settings."""
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        return "there is no such setting; docs/settings.md has them all"
+    if kind in ("tuple_type", "list_type"):
+        return "has to be a list"
+    if kind == "string_pattern_mismatch":
+        return f"has to fit {item['ctx']['pattern']}"
+    return str(item["msg"]).removeprefix("Value error, ")

@@ -11,9 +11,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from flows.checking_sources import check_sources
 from flows.driving import drive
 from flows.reconciling import as_text, reconcile
 from flows.stages import collect
+from invoices.errors import ConfigurationError
 from invoices.house import House
 from invoices.report import Report
 from invoices.settings import Folder, Mailbox, Settings
@@ -137,3 +139,32 @@ def test_a_source_that_cannot_be_reached_is_a_problem_and_the_others_are_compare
     first, second = found["sources"]
     assert "'Nowhere'" in first["problem"]
     assert (second["problem"], second["known"], found["sound"]) == (None, 2, False)
+
+
+def test_what_cannot_be_asked_is_not_proven(office: House, papers: Path) -> None:
+    papers.rename(papers.with_name("elsewhere"))
+    compared = reconcile(office)
+    assert not compared["sound"]
+    assert "missing = 0, twice = 0; not proven for 'papers'" in as_text(compared)
+
+
+def test_a_folder_that_holds_the_home_is_refused(tmp_path: Path) -> None:
+    folder = Folder(name="all", url=str(tmp_path), settle_seconds=0)
+    settings = Settings(home=tmp_path / "home", folders=(folder,), reading=Reading(workers=1))
+    with House(settings, vendors=lambda _closing: settings) as house:
+        with pytest.raises(ConfigurationError, match="holds the home"):
+            drive(house, (collect,), Report())
+        assert "holds the home" in reconcile(house)["sources"][0]["problem"]
+    (_, _, told) = next(iter(check_sources(settings)))
+    assert "holds the home" in told
+
+
+def test_the_doctor_misses_the_folder_to_which_mails_are_to_be_moved(user: Account, tmp_path: Path) -> None:
+    moving = Mailbox(
+        name="office", host=user.host, port=user.port, security="none", username=user.username,
+        password=user.password, after="move:Booked",
+    )  # fmt: skip
+    settings = Settings(home=tmp_path / "home", mailboxes=(moving,))
+    assert [(ok, "'Booked', to which mails" in told) for _, ok, told in check_sources(settings)] == [(False, True)]
+    user.create_folder("Booked")
+    assert [ok for _, ok, _ in check_sources(settings)] == [True]

@@ -180,3 +180,27 @@ def test_the_home_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("INVOICES_HOME", "~/books")
     assert Settings.load(file_with(tmp_path, "")).home == tmp_path / "books"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('[[folders]]\nname = "scans"\nurl = "/in"\npaht = "x"', "folders.'scans'.paht: there is no such setting"),
+        ('[[folders]]\nname = "scans"\nurl = "/in"\npattern = "*.pdf"', "folders.'scans'.pattern: has to be a list"),
+        ('[[folders]]\nname = "Scans"\nurl = "/in"', "folders.'Scans'.name: has to fit"),
+        (
+            '[[mailboxes]]\nname = "ap"\nhost = "imap.example.org"\nusername = "u"\npassword = "p"\nsecurity = "none"',
+            "mailboxes.'ap': security none is for this machine itself only",
+        ),
+        ('[[folders]]\nname = "a"\nurl = "/in"\n[[folders]]\nname = "a"\nurl = "/on"', "  two sources are called 'a'"),
+    ],
+)
+def test_a_mistake_in_a_source_is_told_with_its_name(tmp_path: Path, content: str, told: str) -> None:
+    assert told in complaint(file_with(tmp_path, content))
+
+
+def test_a_source_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    settings = Settings.load(file_with(tmp_path, '[[folders]]\nname = "scans"\nurl = "/in"'))
+    assert [source.name for source in settings.only("scans").sources] == ["scans"]
+    with pytest.raises(ConfigurationError, match="no source 'scan'; there are 'scans'"):
+        settings.only("scan")
