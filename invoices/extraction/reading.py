@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
+from invoices.documents.outcomes import because
 from invoices.documents.reading import Outcome, Readers, Reading
 from invoices.documents.scanning import Scanner
 from invoices.documents.store import DocumentStore
@@ -15,12 +17,14 @@ from invoices.ledger import Ledger, Transaction
 from invoices.ledger.documents import Pending, State, settle
 from invoices.ledger.extractions import record_answer
 from invoices.ledger.flags import record_flags
+from invoices.ledger.sightings import texts_of_mails
 from invoices.model import extraction_id
 
 EXTRACTOR = "einvoice"
 CONFIGURATION = "1"  # raised when the payload's shape changes
 WRITE_EVERY = 100  # documents per transaction
 STATES: Mapping[Outcome, State] = {"not_invoice": "not_invoice", "review": "review", "unreadable": "quarantined"}
+OF_TEXTS = {"unsupported_type", "other_xml", "malformed_xml", "encoding_mismatch"}  # also of HTML in pieces
 
 
 def read_documents(
@@ -44,20 +48,36 @@ def read_documents(
     for document in documents:
         reading = infected.get(store.path(document.document_sha256)) or next(readings)
         held.append((document, reading))
-        outcomes[reading.outcome] += 1
         if len(held) == WRITE_EVERY:
-            _write(ledger, held)
+            outcomes += _write(ledger, held)
             done(len(held))
             held = []
-    _write(ledger, held)
+    outcomes += _write(ledger, held)
     done(len(held))
     return outcomes
 
 
-def _write(ledger: Ledger, held: Iterable[tuple[Pending, Reading]]) -> None:
+def _write(ledger: Ledger, held: Sequence[tuple[Pending, Reading]]) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
     with ledger.transaction() as tx:
-        for document, reading in held:
-            _write_one(tx, document.document_sha256, reading)
+        for document, reading in _with_texts(tx, held):
+            _write_one(tx, document, reading)
+            outcomes[reading.outcome] += 1
+    return outcomes
+
+
+def _with_texts(tx: Transaction, held: Sequence[tuple[Pending, Reading]]) -> list[tuple[str, Reading]]:
+    """Return hashes with readings; what came as the text of a mail is told as such, which its bytes do not show."""
+    texts = texts_of_mails(tx.connection, [one.document_sha256 for one, read in held if read.reason_code in OF_TEXTS])
+    return [
+        (
+            one.document_sha256,
+            replace(because("mail_body", one.media_type), flags=reading.flags)
+            if one.document_sha256 in texts
+            else reading,
+        )
+        for one, reading in held
+    ]
 
 
 def _write_one(tx: Transaction, document: str, reading: Reading) -> None:

@@ -127,6 +127,18 @@ def _reopen(tx: Transaction, shown: Iterable[str]) -> None:
         )  # fmt: skip
 
 
+def texts_of_mails(connection: Connection, among: Iterable[str]) -> set[str]:
+    """Return which of these documents came as the text of a mail, without a name."""
+    found: set[str] = set()
+    for some in chunks(among):
+        rows = select(sightings.c.document_sha256).where(
+            sightings.c.document_sha256.in_(some), sightings.c.message_key.is_not(None), sightings.c.left_out.is_(None),
+            sightings.c.file_name.is_(None), sightings.c.declared_type.in_(("text/plain", "text/html")),
+        )  # fmt: skip
+        found.update(connection.scalars(rows))
+    return found
+
+
 def fingerprints(connection: Connection, source_name: str, locations: Iterable[str]) -> dict[str, set[str]]:
     """Return, for each of a source's files, the fingerprints that were taken there; nothing for unknown ones."""
     known: dict[str, set[str]] = {}

@@ -1,9 +1,13 @@
-"""The reading stage asks the malware scanner of the settings before anything opens a document."""
+"""The reading stage: the malware scanner comes before anything opens a document, and a mail's text is told as one."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from email.message import EmailMessage
 from pathlib import Path
+
+import pytest
 
 from flows.opening import open_house
 from flows.stages import collect, read
@@ -17,15 +21,41 @@ FINDS = "import sys; sys.exit(1 if b'bad' in open(sys.argv[1], 'rb').read() else
 def test_what_the_scanner_finds_is_quarantined_and_the_rest_is_read(home: Settings) -> None:
     command = (sys.executable, "-c", FINDS)
     settings = home.model_copy(update={"reading": home.reading.model_copy(update={"scanner_command": command})})
+    states = states_of(settings, {"a.txt": b"bad words", "b.txt": b"good words"})
+    assert states == {("quarantined", "malware"): 1, ("review", "unsupported_type"): 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("plain", "Invoice 17\nTotal 119.00 EUR\n"),
+        ("html", "<html><body>Invoice 17, total 119.00 EUR</body></html>"),
+        ("html", "<div>Invoice 17, total&nbsp;119.00 EUR</div>"),
+        ("html", "<div>Invoice 17, total 119.00 EUR</div>"),
+    ],
+)
+def test_a_text_of_a_mail_that_reads_like_an_invoice_is_told_as_one(home: Settings, kind: str, text: str) -> None:
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "shop@example.org", "Your invoice"
+    mail.set_content(text, subtype=kind)
+    assert states_of(home, {"a.eml": mail.as_bytes()}) == {("review", "mail_body"): 1}
+
+
+def test_a_text_file_is_no_text_of_a_mail(home: Settings) -> None:
+    states = states_of(home, {"a.txt": b"Invoice 17\nTotal 119.00 EUR\n"})
+    assert states == {("review", "unsupported_type"): 1}
+
+
+def states_of(settings: Settings, files: Mapping[str, bytes]) -> dict[tuple[str, str], int]:
+    """Return how many documents stand where once these files are collected and read."""
     inbox = Path(settings.inbox_directory)
     inbox.mkdir(parents=True)
-    (inbox / "a.txt").write_bytes(b"bad words")
-    (inbox / "b.txt").write_bytes(b"good words")
+    for name, content in files.items():
+        (inbox / name).write_bytes(content)
     report = Report()
     with open_house(settings) as house:
         for stage in (collect, read):
             for batch in stage.pending(house, report):
                 stage.work(house, batch, report)
         with house.ledger.reading() as connection:
-            states = count_by_state(connection)
-    assert states == {("quarantined", "malware"): 1, ("review", "unsupported_type"): 1}
+            return count_by_state(connection)
