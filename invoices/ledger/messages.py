@@ -16,6 +16,7 @@ from invoices.ledger.tables import IS_OWED, documents, mail_folders, messages
 
 Outcome = Literal["taken", "nothing", "left", "set_aside", "too_large", "waiting"]
 Action = Literal["none", "due", "done", "failed"]
+_SAID = ("message_id", "sender", "reply_to", "subject", "received_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ def _record_messages(tx: Transaction, shown: Mapping[str, Message]) -> None:
         row = _row(shown[key])
         if before["action"] in ("done", "failed"):
             row["action"] = before["action"]
+        if row["content_sha256"] is None:  # not fetched: what it said of itself before still holds
+            row |= {name: before[name] for name in _SAID if row[name] is None}
         if any(before[name] != value for name, value in row.items()):
             mine = messages.c.message_key == key
             tx.connection.execute(update(messages).where(mine).values(**row, revision=tx.revision))

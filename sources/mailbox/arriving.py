@@ -45,6 +45,7 @@ def unopened(where: Folder, told: HeaderOf, outcome: Outcome, reason: str, heade
         outcome=outcome,
         uidvalidity=where.uidvalidity,
         uid=told.uid,
+        message_id=header.message_id if header else None,
         sender=header.sender if header else None,
         subject=header.subject if header else None,
         received_at=told.received_at,

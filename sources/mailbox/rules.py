@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 from invoices.settings.intake import Mailbox, MailRule
 
+TOLD = ("FROM", "SUBJECT", "MESSAGE-ID")  # what is told of a mail that is not fetched
 _MOMENT = dt.timedelta(seconds=1)
 
 
@@ -64,12 +65,12 @@ def comes_later(mailbox: Mailbox, facts: Facts, now: dt.datetime) -> bool:
 
 
 def fields_needed(mailbox: Mailbox) -> tuple[str, ...]:
-    """Return the header fields without which the rules cannot decide."""
+    """Return the header fields that the rules ask for, and then those that are told of a mail that they leave."""
     needed: list[str] = []
     for rule in mailbox.rules:
         needed += ["FROM"] * (rule.sender is not None) + ["TO", "CC"] * (rule.recipient is not None)
         needed += ["SUBJECT"] * (rule.subject is not None)
-    return tuple(dict.fromkeys(needed))
+    return tuple(dict.fromkeys([*needed, *TOLD])) if needed else ()
 
 
 def digest(mailbox: Mailbox) -> str:

@@ -20,7 +20,7 @@ from sources.mailbox.arriving import Folder, opened, unopened
 from sources.mailbox.connection import Session
 from sources.mailbox.headers import as_mail, with_headers
 from sources.mailbox.memory import Seen
-from sources.mailbox.rules import Facts, comes_later, decide, fields_needed
+from sources.mailbox.rules import TOLD, Facts, comes_later, decide, fields_needed
 
 PAGE_SIZE = 200  # mails in a page, and so in a transaction of whoever records them
 _LOOKED_AT_TOGETHER = 200
@@ -36,6 +36,16 @@ class Fetched:
 
     told: HeaderOf
     content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """A mail that is not fetched, and why; its header where that was read already."""
+
+    told: HeaderOf
+    outcome: Outcome
+    reason: str
+    header: Header | None = None
 
 
 @dataclass(slots=True)
@@ -132,29 +142,59 @@ class Taking:
         fields = fields_needed(self.settings)
         found = list(self.session.headers(group, fields))
         self._tell_missing(set(group) - {told.uid for told in found})
-        fitting = [told for told in found if self._is_small_enough(told)]
-        pairs = with_headers(self.unwrappers, landing, fitting, fields)
-        return [told for told, header in pairs if not self._is_left(told, header)]
+        unwanted = [one for told in found if (one := self._too_large(told))]
+        too_large, wanted = {one.told.uid for one in unwanted}, []
+        fitting = [told for told in found if told.uid not in too_large]
+        for told, header in with_headers(self.unwrappers, landing, fitting, fields):
+            left = self._left(told, header, is_read=bool(fields))
+            if left is None:
+                wanted.append(told)
+            else:
+                unwanted.append(left)
+        self._tell_unwanted(unwanted, landing)
+        return wanted
 
-    def _is_small_enough(self, told: HeaderOf) -> bool:
+    def _too_large(self, told: HeaderOf) -> Unwanted | None:
         if told.size <= self.settings.megabytes * MEGABYTE:
-            return True
-        reason = f"it has {told.size} bytes, more than the {self.settings.megabytes} MB that are taken"
-        if self._tell(unopened(self._where, told, "too_large", reason)):
-            self.seen.remarks.append(f"the mail {self.folder!r};UID={told.uid} is not taken: {reason}")
-        return False
+            return None
+        return Unwanted(
+            told, "too_large", f"it has {told.size} bytes, more than the {self.settings.megabytes} MB that are taken"
+        )
 
-    def _is_left(self, told: HeaderOf, header: Header | None) -> bool:
-        """Return whether the rules leave a mail, by its header; one that cannot be read is fetched and set aside."""
+    def _left(self, told: HeaderOf, header: Header | None, *, is_read: bool) -> Unwanted | None:
+        """Return why the rules leave a mail, by its header; one that cannot be read is fetched and set aside."""
         if header is None:
-            return False
+            return None
         facts = Facts(header.sender, header.recipients, header.subject, told.received_at)
         decision = decide(self.settings, facts, self.now)
         if decision is None or decision.take:
-            return False
+            return None
         outcome: Outcome = "waiting" if comes_later(self.settings, facts, self.now) else "left"
-        self._tell(unopened(self._where, told, outcome, decision.reason, header))
-        return True
+        return Unwanted(told, outcome, decision.reason, header if is_read else None)
+
+    def _tell_unwanted(self, unwanted: Sequence[Unwanted], landing: Landing) -> None:
+        """Put what is not fetched onto the page, with sender, subject and Message-ID, unless that is recorded."""
+        new = [one for one in unwanted if not self._is_told(one.told.uid, one.outcome)]
+        self.seen.known += len(unwanted) - len(new)
+        headers = self._headers([one.told.uid for one in new if one.header is None], landing)
+        for one in new:
+            header = one.header or headers.get(one.told.uid)
+            self._add(unopened(self._where, one.told, one.outcome, one.reason, header))
+            if one.outcome == "too_large":
+                self.seen.remarks.append(f"the mail {self.folder!r};UID={one.told.uid} is not taken: {one.reason}")
+
+    def _headers(self, uids: Collection[int], landing: Landing) -> dict[int, Header | None]:
+        """Return what mails say of themselves that are not fetched; nothing of those that the server does not give."""
+        asked = sorted(set(uids) - set(self._delicate))
+        try:
+            found = list(self.session.headers(asked, TOLD)) if asked else []
+        except TransientError as error:
+            if self.session.is_over:
+                self.seen.suspects.setdefault(self.folder, set()).update(asked)
+            if self.session.is_over or error.retry_after is not None:
+                raise
+            return {}
+        return {told.uid: header for told, header in with_headers(self.unwrappers, landing, found, TOLD)}
 
     def _bodies(self, wanted: Sequence[HeaderOf]) -> Iterator[Fetched]:
         """Give these with their bodies; where the server gives one of them not, each is asked for by itself."""
@@ -220,7 +260,7 @@ class Taking:
     def _tell_refused(self, told: HeaderOf, error: TransientError) -> None:
         self.seen.refused.setdefault(self.folder, set()).add(told.uid)
         self.seen.problems.append(f"the mail {self.folder!r};UID={told.uid} cannot be fetched now: {error}")
-        self._tell(unopened(self._where, told, "waiting", str(error)))
+        self._tell(told, "waiting", str(error))
 
     def _tell_missing(self, uids: Collection[int]) -> None:
         """Tell of mails that the server did not speak of: those that it lists wait, the others are gone."""
@@ -232,20 +272,18 @@ class Taking:
     def _tell_gone(self, uids: Collection[int]) -> None:
         """Tell of mails that are owed and not there any more; of others nothing was ever told."""
         for uid in sorted(set(uids) & set(self.owed)):
-            self._tell(unopened(self._where, HeaderOf(uid, 0, None, frozenset(), b""), "left", _GONE))
+            self._tell(HeaderOf(uid, 0, None, frozenset(), b""), "left", _GONE)
 
-    def _tell(self, arrival: Arrival) -> bool:
-        """Put a mail without a body onto the page, unless the very same is recorded; return whether it is new."""
-        message = arrival.message
-        if message is None or message.uid is None:
-            return False
-        is_owed = message.outcome in ("waiting", "too_large") and message.uid in self.owed
-        is_known = is_owed or self.known.get(message.uid) == message.outcome
-        if is_known:
+    def _is_told(self, uid: int, outcome: Outcome) -> bool:
+        """Return whether the very same is recorded of a mail without a body."""
+        return (outcome in ("waiting", "too_large") and uid in self.owed) or self.known.get(uid) == outcome
+
+    def _tell(self, told: HeaderOf, outcome: Outcome, reason: str) -> None:
+        """Put a mail without a body onto the page, unless the very same is recorded."""
+        if self._is_told(told.uid, outcome):
             self.seen.known += 1
         else:
-            self._add(arrival)
-        return not is_known
+            self._add(unopened(self._where, told, outcome, reason))
 
     def _add(self, arrival: Arrival) -> None:
         self._page.append(arrival)

@@ -11,6 +11,7 @@ from invoices.ledger.messages import (
     Position,
     due_uids,
     known_uids,
+    message_rows,
     messages_named,
     owed_uids,
     position,
@@ -51,6 +52,15 @@ def test_a_mail_that_waited_is_owed_until_it_is_taken(ledger: Ledger) -> None:
     with ledger.reading() as connection:
         assert owed_uids(connection, "ap", "INBOX", 7, 50) == []
         assert known_uids(connection, "ap", "INBOX", 7) == {1: "taken", 2: "too_large"}
+
+
+def test_what_a_mail_said_of_itself_stays_where_later_nothing_more_is_heard_of_it(ledger: Ledger) -> None:
+    before = replace(mail(1, outcome="waiting", action="none"), subject="Invoice 1", sender="a@b.example")
+    record(ledger, before)
+    record(ledger, replace(before, outcome="left", subject=None, sender=None))
+    with ledger.reading() as connection:
+        (row,) = message_rows(connection, [before.message_key])
+    assert (row["outcome"], row["subject"], row["sender"]) == ("left", "Invoice 1", "a@b.example")
 
 
 def test_nothing_is_owed_to_mails_under_uids_that_are_gone(ledger: Ledger) -> None:

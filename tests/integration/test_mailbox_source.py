@@ -148,7 +148,7 @@ def test_cut_at_any_command_a_later_look_misses_nothing(desk: Desk, command: str
 
 
 def test_a_mail_that_is_too_large_is_told_once_and_its_body_never_fetched(desk: Desk) -> None:
-    desk.user.deliver(invoice_mail(4, content=b"%PDF-1.4 " + b"x" * MEGABYTE))
+    large(desk)
     with Watching(desk.user.port) as proxy:
         desk.settings = {"megabytes": 1, "port": proxy.port}
         seen = desk.look()
@@ -159,9 +159,28 @@ def test_a_mail_that_is_too_large_is_told_once_and_its_body_never_fetched(desk: 
         assert [command.split(b" ")[2] for command in proxy.commands if b"BODY.PEEK[]" in command] == [b"1,2,3"]
         assert desk.look().too_large == 0
         assert desk.rows == []
+    said = desk.query("select message_id, sender, subject from messages where uid = 4")
+    assert said == [("<large@example.org>", "shop@example.org", "Invoice 4")]
     desk.settings = {"megabytes": 2}
     assert desk.look().taken == 1
     assert desk.outcomes()[4] == "taken"
+
+
+def test_a_line_that_breaks_over_the_header_of_a_large_mail_keeps_no_other_from_us(desk: Desk) -> None:
+    large(desk)
+    seen = Seen()
+    with Watching(desk.user.port, cut_at=b"UID FETCH 4 ") as proxy:
+        desk.settings = {"megabytes": 1, "port": proxy.port}
+        with pytest.raises(TransientError):
+            desk.look(seen)
+        desk.look(seen)
+    assert desk.outcomes() == {1: "taken", 2: "taken", 3: "taken", 4: "too_large"}
+
+
+def large(desk: Desk) -> None:
+    """Deliver a fourth mail, of more than one megabyte."""
+    content = b"%PDF-1.4 " + b"x" * MEGABYTE
+    desk.user.deliver(invoice_mail(4, content=content, Message_ID="<large@example.org>"))
 
 
 def test_a_mail_that_cannot_be_opened_is_itself_the_document(desk: Desk) -> None:

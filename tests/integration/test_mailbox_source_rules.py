@@ -39,14 +39,14 @@ def sha256(content: bytes) -> str:
 
 
 def test_rules_leave_a_mail_by_its_header_and_other_rules_take_it_after_all(desk: Desk) -> None:
-    desk.user.deliver(invoice_mail(4, From="Market <NEWS@Market.example>"))
+    desk.user.deliver(invoice_mail(4, From="Market <NEWS@Market.example>", Message_ID="<n4@market.example>"))
     with Watching(desk.user.port) as proxy:
         desk.settings = {"port": proxy.port, "rules": ({"take": False, "sender": "*@market.example"},)}
         desk.look()
         assert desk.outcomes() == {1: "taken", 2: "taken", 3: "taken", 4: "left"}
         assert not any(b"4" in command.split(b" ")[2] for command in proxy.commands if b"BODY.PEEK[]" in command)
-        assert desk.query("select sender, reason from messages where uid = 4") == [
-            ("news@market.example", "rule 1 leaves it")
+        assert desk.query("select message_id, sender, subject, reason from messages where uid = 4") == [
+            ("<n4@market.example>", "news@market.example", "Invoice 4", "rule 1 leaves it")
         ]
         desk.look()
         assert desk.rows == []
@@ -75,6 +75,7 @@ def test_files_that_fit_no_rule_are_kept_beside_the_one_that_does_and_are_no_doc
 def test_a_mail_that_is_too_young_for_a_rule_is_taken_once_it_is_old_enough(desk: Desk) -> None:
     desk.settings = {"rules": ({"older_than_days": 2},), "otherwise": "leave"}
     assert desk.look().waiting == 3
+    assert desk.query("select sender, subject from messages where uid = 3") == [("shop@example.org", "Invoice 3")]
     assert desk.look().waiting == 0
     assert desk.rows == []
     desk.now += dt.timedelta(days=3)

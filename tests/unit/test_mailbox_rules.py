@@ -102,7 +102,9 @@ def test_a_mail_from_the_end_of_time_breaks_nothing() -> None:
 
 def test_only_fields_that_a_rule_looks_at_are_needed() -> None:
     assert fields_needed(mailbox({"younger_than_days": 3}, {"attachment": "*.pdf"})) == ()
-    assert fields_needed(mailbox({"recipient": "a"}, {"sender": "b"}, {"sender": "c"})) == ("TO", "CC", "FROM")
+    assert fields_needed(mailbox({"recipient": "a"}, {"sender": "b"}, {"sender": "c"})) == (
+        "TO", "CC", "FROM", "SUBJECT", "MESSAGE-ID",
+    )  # fmt: skip
 
 
 def test_the_digest_is_of_the_rules_alone() -> None:
