@@ -13,7 +13,9 @@ from invoices.house import House
 from invoices.ledger.documents import document_row, documents_at, find_documents, sighting_rows
 from invoices.ledger.extractions import extraction_rows
 from invoices.ledger.judgements import candidate_rows, document_of, export_rows, finding_rows, receipt_rows
-from invoices.ledger.messages import message_rows, messages_named
+from invoices.ledger.messages import documents_of_mails, message_rows, messages_named
+from invoices.settings import Mailbox
+from invoices.settings.intake import MOVE
 
 LONGEST_LINE = 1_000  # characters
 OUTCOMES = {
@@ -24,6 +26,19 @@ OUTCOMES = {
     "too_large": "too large, and left where it is",
     "waiting": "waits for a later run",
 }
+ACTIONS = {"seen": "marked as read", "flag": "flagged", "delete": "deleted"}
+MOST_DOCUMENTS = 20  # of the mails of one name
+WORDS = {  # one, and more of them
+    "body": ("text", "texts"),
+    "container": ("container whose content is taken", "containers whose content is taken"),
+    "calendar": ("calendar entry", "calendar entries"),
+    "contact_card": ("contact card", "contact cards"),
+    "signature": ("signature", "signatures"),
+    "decoration": ("picture of the text", "pictures of the text"),
+    "delivery_report": ("delivery report", "delivery reports"),
+    "unmatched": ("file that fits no rule", "files that fit no rule"),
+    "system_file": ("note of an operating system", "notes of an operating system"),
+}
 
 Story = dict[str, Any]
 
@@ -31,25 +46,42 @@ Story = dict[str, Any]
 def stories(house: House, identity: str) -> list[Story]:
     """Return the stories of the documents that ``identity`` names: (part of) a hash, invoice id or number, file name.
 
-    The Message-ID of a mail names the documents that it brought, or the mail alone where it brought none.
+    A mail comes before the documents that it brought, and alone where it brought none; see ``messages_named``.
 
     Raises:
         ConfigurationError: nothing in this house is named so.
     """
     identity = os.fsencode(identity).decode("utf-8", "backslashreplace")  # as locations are kept
     with house.ledger.reading() as connection:
+        found = document_of(connection, identity)
+        mails = [] if found else messages_named(connection, identity)
+        brought = documents_of_mails(connection, [mail["message_key"] for mail in mails])[:MOST_DOCUMENTS]
         found = (  # a whole name goes before the beginning of some hash
-            document_of(connection, identity)
-            or documents_at(connection, identity)
-            or (find_documents(connection, identity) if len(identity) >= 4 else [])
+            found
+            or list(dict.fromkeys([*brought, *documents_at(connection, identity)]))
+            or (find_documents(connection, identity) if len(identity) >= 4 and not mails else [])
         )
-        mails = [] if found else [{"mail": mail} for mail in messages_named(connection, identity)]
         if not found and not mails:
             raise ConfigurationError(f"nothing here is named {identity!r}; see: invoices status")
-        return [_story(connection, document) for document in found] or mails
+        actions = _actions(house)
+        told = [{"mail": _with_action(mail, actions)} for mail in mails]
+        return told + [_story(connection, document, actions) for document in found]
 
 
-def _story(connection: Any, document: str) -> Story:
+def _actions(house: House) -> dict[str, str]:
+    """Return in words what is done to the mails of each source that is configured."""
+    after = {one.name: one.after for one in house.settings.sources if isinstance(one, Mailbox)}
+    moved = {name: f"moved to {how.removeprefix(MOVE)!r}" for name, how in after.items() if how.startswith(MOVE)}
+    return {name: ACTIONS[how] for name, how in after.items() if how in ACTIONS} | moved
+
+
+def _with_action(mail: Mapping[str, Any], actions: Mapping[str, str]) -> Story:
+    """Return a mail with what was, or could not be, done to it on the server; None where that is not known."""
+    is_known = mail["uid"] is not None and mail["action"] in ("done", "failed")
+    return {**mail, "action_means": actions.get(mail["source_name"]) if is_known else None}
+
+
+def _story(connection: Any, document: str, actions: Mapping[str, str]) -> Story:
     candidates = []
     for row in candidate_rows(connection, document):
         body = json.loads(row["body"])
@@ -62,7 +94,8 @@ def _story(connection: Any, document: str) -> Story:
             }
         )
     sightings = sighting_rows(connection, document)
-    mails = {row["message_key"]: row for row in message_rows(connection, _mails_of(sightings))}
+    rows = message_rows(connection, _mails_of(sightings))
+    mails = {row["message_key"]: _with_action(row, actions) for row in rows}
     return {
         "document": document_row(connection, document),
         "sightings": [dict(row) | {"mail": mails.get(row["message_key"])} for row in sightings],
@@ -106,22 +139,48 @@ def _seen(seen: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_at(seen['seen_at'])}  seen by {seen['source_name']} at {seen['location']!r}{whose}{left_out}"
     if mail := seen["mail"]:
         forwarded = f", forwarded from {seen['original_sender']}" if seen["original_sender"] else ""
-        yield f"{'':21}as {seen['file_name']!r} in a mail of {mail['sender']}{forwarded}: {mail['subject']!r}"
-        yield f"{'':21}received {_at(mail['received_at']).strip() or 'at an unknown time'}, {_checked(mail)}"
+        yield f"{'':21}{_part(seen)} a mail of {_from(mail)}{forwarded}: {mail['subject']!r}"
+        received = f"received {_at(mail['received_at'])}, " if mail["received_at"] else ""
+        yield f"{'':21}{received}{_checked(mail)}"
+
+
+def _part(seen: Mapping[str, Any]) -> str:
+    """Return in words what of a mail a document is."""
+    if seen["section"] is None:
+        return "the whole of"
+    if seen["file_name"] is not None:
+        return f"as {seen['file_name']!r} in"
+    return "the text of" if (seen["declared_type"] or "").startswith("text/") else "without a name in"
+
+
+def _from(mail: Mapping[str, Any]) -> str:
+    return mail["sender"] or "an unknown sender"
 
 
 def _mail(mail: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Mail {mail['message_id'] or mail['message_key']} of {mail['sender']}: {mail['subject']!r}"
+    yield f"Mail {mail['message_id'] or mail['message_key']} of {_from(mail)}: {mail['subject']!r}"
     uid = f", UID {mail['uid']} of {mail['uidvalidity']}" if mail["uid"] else ""
     yield f"{_at(mail['seen_at'])}  seen by {mail['source_name']} in {mail['folder']!r}{uid}, {_checked(mail)}"
-    left_out = f"; left out: {mail['left_out']}" if mail["left_out"] else ""
     why = f" ({mail['reason']})" if mail["reason"] else ""
-    yield f"{'':21}{OUTCOMES[mail['outcome']]}{why}{left_out}"
+    yield f"{'':21}{OUTCOMES[mail['outcome']]}{why}{_left_out(mail['left_out'])}"
+
+
+def _left_out(counts: str | None) -> str:
+    """Return in words which parts of a mail are no documents; ``counts`` is JSON: how many by reason code."""
+    told = [
+        f"{count} {WORDS[code][count != 1] if code in WORDS else code}"
+        for code, count in json.loads(counts or "{}").items()
+    ]
+    return f"; left out: {', '.join(told)}" if told else ""
 
 
 def _checked(mail: Mapping[str, Any]) -> str:
-    done = f", {mail['action']} on the server" if mail["action"] in ("done", "failed") else ""
-    return f"authentication {mail['authentication'] or 'unknown'}{done}"
+    means = mail["action_means"]
+    done = {
+        "done": f", {means or 'done'} on the server",
+        "failed": f", could not be {means} on the server" if means else ", failed on the server",
+    }
+    return f"authentication {mail['authentication'] or 'unknown'}{done.get(mail['action'], '')}"
 
 
 def _asked(asked: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from invoices.documents.outcomes import shown
 from invoices.house import House
 from invoices.ledger.batches import export_counts
 from invoices.ledger.documents import count_by_state
+from invoices.ledger.messages import waiting_mails
 from invoices.ledger.outbox import receipts_by_status
 from invoices.report import Report
 from transforms.loading.accepted import money_by_currency
@@ -59,7 +60,7 @@ def standing(house: House) -> dict[str, Any]:
     """Return where every document, receipt and export stands."""
     with house.ledger.reading() as connection:
         states, receipts = count_by_state(connection), receipts_by_status(connection)
-        exports = export_counts(connection)
+        exports, mails = export_counts(connection), waiting_mails(connection)
     by_state: Counter[str] = Counter()
     for (state, _), count in states.items():
         by_state[state] += count
@@ -77,6 +78,7 @@ def standing(house: House) -> dict[str, Any]:
             "failed": by_status["failed"],
         },
         "exports": exports,
+        "mails_waiting": mails,
         "quiet": [one.record() for one in gone_quiet(house)],
     }
 
@@ -84,8 +86,8 @@ def standing(house: House) -> dict[str, Any]:
 def summary(house: House, report: Report | None) -> str:
     """Return the summary for a person; ``report`` is what this run did, None for a mere look."""
     parts = [
-        _opening(house, report), _documents(house), _money(house), _receipts(house, report), _exports(house, report),
-        _remarks(report), _quiet(house), _next_steps(house),
+        _opening(house, report), _documents(house), _mails(house), _money(house), _receipts(house, report),
+        _exports(house, report), _remarks(report), _quiet(house), _next_steps(house),
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part)
 
@@ -132,6 +134,12 @@ def _whence(house: House) -> str:
     if [source.name for source in sources] == [house.settings.inbox.name]:
         return f"Put some into {house.settings.inbox_directory}"
     return f"Visit {', '.join(repr(source.name) for source in sources)} with: invoices run"
+
+
+def _mails(house: House) -> str:
+    with house.ledger.reading() as connection:
+        counts = [f"{count} {outcome}" for outcome, count in waiting_mails(connection).items() if count]
+    return f"Mails that wait: {', '.join(counts)} (invoices reconcile names them)" if counts else ""
 
 
 def _money(house: House) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, or_, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, and_, false, func, insert, or_, select, text, true, update
 
 from invoices.ledger.documents import chunks
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.sightings import Sighting, record_sightings
-from invoices.ledger.tables import IS_OWED, documents, mail_folders, messages
+from invoices.ledger.tables import IS_OWED, documents, mail_folders, messages, sightings
 
 Outcome = Literal["taken", "nothing", "left", "set_aside", "too_large", "waiting"]
 Action = Literal["none", "due", "done", "failed"]
+_PLACE = re.compile(r"(.{1,1000}) UID ([0-9]{1,10}) of ([0-9]{1,10})(?: \(\w+\))?", re.DOTALL)
 _SAID = ("message_id", "sender", "reply_to", "subject", "received_at")
 
 
@@ -189,10 +191,56 @@ def message_rows(connection: Connection, keys: Iterable[str]) -> list[Mapping[st
     return found
 
 
-def messages_named(connection: Connection, message_id: str) -> list[Mapping[str, Any]]:
-    """Return up to ten mails that say they have this Message-ID, with or without angle brackets."""
-    bare = message_id.strip("<>")
-    rows = connection.execute(
-        select(messages).where(messages.c.message_id.in_((bare, f"<{bare}>"))).order_by(messages.c.seen_at).limit(10)
-    ).mappings()
+def messages_named(connection: Connection, name: str) -> list[Mapping[str, Any]]:
+    """Return up to ten mails of that name.
+
+    A name is a Message-ID, with or without angle brackets; the path or the name of the file that a mail was in; or
+    ``<folder> UID <n> of <UIDVALIDITY>``, as ``invoices reconcile`` calls a mail of an account.
+    """
+    bare = name.strip("<>")
+    said = messages.c.message_id.in_((bare, f"<{bare}>"))
+    mine = or_(said, _in_file(name), _under_uid(name)) if name else false()
+    rows = connection.execute(select(messages).where(mine).order_by(messages.c.seen_at).limit(10)).mappings()
     return [dict(row) for row in rows]
+
+
+def _in_file(name: str) -> ColumnElement[bool]:
+    """Return whether a mail was in a file of that path or name; a mail in a Maildir has its flags after its name."""
+    folder, kept = messages.c.folder, name.rpartition("/")[2].partition(":2,")[0]
+    above = name.rpartition("/")[0].rpartition("/")[0]
+    delivered = folder == f"{above}/;UNIQUE={kept}" if above else folder.endswith(f"/;UNIQUE={kept}", autoescape=True)
+    return and_(messages.c.uid.is_(None), or_(folder == name, folder.endswith(f"/{name}", autoescape=True), delivered))
+
+
+def _under_uid(name: str) -> ColumnElement[bool]:
+    found = _PLACE.fullmatch(name)
+    if found is None:
+        return false()
+    folder, uid, uidvalidity = found.groups()
+    return and_(messages.c.folder == folder, messages.c.uid == int(uid), messages.c.uidvalidity == int(uidvalidity))
+
+
+def documents_of_mails(connection: Connection, keys: Iterable[str]) -> list[str]:
+    """Return the documents of these mails, those too that fit no rule, and the archives that they were in."""
+    found: dict[str, None] = {}
+    for some in chunks(keys):
+        left_out = sightings.c.left_out
+        shown = or_(left_out.is_(None), left_out.in_(("unmatched", "container")))
+        rows = select(sightings.c.document_sha256).where(sightings.c.message_key.in_(some), shown)
+        found |= dict.fromkeys(connection.scalars(rows.order_by(sightings.c.seen_at, sightings.c.location)))
+    return list(found)
+
+
+def waiting_mails(connection: Connection) -> dict[str, int]:
+    """Return how many mails were told and not taken yet: too large, or waiting; without those whose UIDs are gone."""
+    is_same = (mail_folders.c.source_name == messages.c.source_name) & (mail_folders.c.folder == messages.c.folder)
+    rows = connection.execute(
+        select(messages.c.outcome, func.count())
+        .select_from(messages.outerjoin(mail_folders, is_same))
+        .where(
+            text(f"({IS_OWED})"), messages.c.outcome.in_(("too_large", "waiting")),
+            or_(mail_folders.c.uidvalidity.is_(None), mail_folders.c.uidvalidity == messages.c.uidvalidity),
+        )
+        .group_by(messages.c.outcome)
+    )  # fmt: skip
+    return {"too_large": 0, "waiting": 0} | {outcome: count for outcome, count in rows}  # noqa: C416  rows are no pairs to mypy
