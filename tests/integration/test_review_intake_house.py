@@ -112,7 +112,8 @@ def test_a_name_that_was_another_account_is_refused_as_its_uids_mean_other_mails
 
 
 def test_a_name_whose_account_never_let_us_in_is_free(user: Account, settings: Settings, tmp_path: Path) -> None:
-    folder = Folder(name="scans", url=str(tmp_path), settle_seconds=0, pattern=("*.pdf",))
+    (tmp_path / "scans").mkdir()
+    folder = Folder(name="scans", url=str(tmp_path / "scans"), settle_seconds=0)
     both = settings.model_copy(update={"folders": (folder,)})
     wrong = mailbox(user).model_copy(update={"username": "nobody@example.org"})
     assert collected(both.model_copy(update={"mailboxes": (wrong,)})).problems
