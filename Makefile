@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench samples wheel clean
+.PHONY: help run test check lint bench samples wheel clean
 
 help: ## List the doors
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -16,11 +16,13 @@ run: $(VENV)/.for-running ## Set up, then run the main job offline on the sample
 test: $(VENV)/.for-working ## Set up, then run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-check: $(VENV)/.for-working ## Lint, types, floor plan and the fast tests
+check: lint ## Lint, types, floor plan and the fast tests
+	$(BIN)/python -m pytest tests/unit --quiet
+
+lint: $(VENV)/.for-working ## Lint, types and floor plan
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit --quiet
 
 bench: $(VENV)/.for-working ## Measure: documents per second, memory, the share of each stage
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

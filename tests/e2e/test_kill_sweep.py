@@ -33,21 +33,21 @@ SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 STAGES = ("collect", "extract", "judge", "load", "publish", "export")
 WHOLE = "run"
 SHARES = {
-    Reach("collect"): 5,
-    Reach("extract"): 8,
-    Reach("judge"): 4,
-    Reach("load"): 8,
-    Reach("publish", "ledger.sqlite"): 6,  # it also loads, which is swept above
-    Reach("export", "exports"): 4,
-    Reach("export", "ledger.sqlite"): 3,
-    Reach(WHOLE): 8,
+    Reach("collect"): 4,
+    Reach("extract"): 5,
+    Reach("judge"): 3,
+    Reach("load"): 6,
+    Reach("publish", "ledger.sqlite"): 4,  # it also loads, which is swept above
+    Reach("export", "exports"): 3,
+    Reach("export", "ledger.sqlite"): 2,
+    Reach(WHOLE): 5,
 }
 PARALLEL = 2
 LONG_AGO = 1_700_000_000
 # The first of each kind in the sample world's manifest; of some a second one.
 KINDS = (
     "cii EN 16931", "ubl Invoice", "ubl CreditNote", "pdf+cii EN 16931", "text pdf", "text pdf", "scan",
-    "truncated xml", "ubl Order",
+    "truncated xml", "ubl Order", "program",
 )  # fmt: skip
 COPIED = "duplicate"  # and the first duplicate that is no XML, with all of its kind: one of them is the original
 STATES = ("accepted", "review", "quarantined", "duplicate", "not_invoice")

@@ -32,8 +32,8 @@ pytestmark = [
 
 EXTRACT, WHOLE = "extract", "run"
 SHARES = {
-    Reach(EXTRACT, sockets=True): 6,
-    Reach(EXTRACT, "ledger.sqlite"): 4,
+    Reach(EXTRACT, sockets=True): 4,
+    Reach(EXTRACT, "ledger.sqlite"): 2,
     Reach(EXTRACT, "budgets.sqlite"): 1,
     Reach(EXTRACT): 1,
 }
