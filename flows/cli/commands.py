@@ -161,7 +161,7 @@ def explain(
     identity: Annotated[
         str,
         typer.Argument(
-            metavar="ID", help="A document's hash (or its beginning), invoice id, invoice number or file name."
+            metavar="ID", help="A document's hash (or its beginning), invoice id or number, file name, or a Message-ID."
         ),
     ],
     settings: SettingsFile = None,
