@@ -47,12 +47,19 @@ def rows(home: Path, sql: str) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def test_every_distinct_file_has_one_state_and_a_reason(home: Path, ran: Ran, corpus: Path) -> None:
+def test_every_file_is_a_document_or_a_mail_and_every_document_has_a_state_and_a_reason(
+    home: Path, ran: Ran, corpus: Path
+) -> None:
     assert ran.status == 0, ran.err
-    files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in corpus.rglob("*") if path.is_file()}
+    paths = {str(path.resolve()) for path in corpus.rglob("*") if path.is_file()}
+    places = rows(home, "select location from raw.sightings union select folder from raw.messages")
+    assert paths <= {row["location"] for row in places}
+    files = {hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths}
     documents = rows(home, "select * from core.documents")
-    assert {row["document_sha256"] for row in documents} == files
-    assert sum(ran.told["documents"]["by_state"].values()) == len(files) == len(documents)
+    hashes = {row["document_sha256"] for row in documents}
+    within = rows(home, "select document_sha256 from raw.sightings where section is not null")
+    assert hashes - files == {row["document_sha256"] for row in within} - files
+    assert sum(ran.told["documents"]["by_state"].values()) == len(hashes) == len(documents)
     assert all(row["reason_code"] and row["reason"] for row in documents)
 
 
