@@ -34,6 +34,16 @@ def test_parts_are_those_of_the_standard_parser(stated: str, lines: list[str], e
     assert ours == by_the_book(content)
 
 
+@pytest.mark.parametrize("short", "0123456789abcdef")
+def test_no_name_of_ours_is_taken_for_the_beginning_of_a_boundary(short: str) -> None:
+    inner = ["", f"--{short}", "", "a", f"--{short}--", "--edge", "", "b", "--edge--"]
+    content = HEAD + "\n".join([
+        "Content-Type: multipart/mixed; boundary=edge", "", "--edge",
+        f"Content-Type: multipart/mixed; boundary={short}", *inner,
+    ]).encode()  # fmt: skip
+    assert by_us(content) == by_the_book(content)
+
+
 @pytest.mark.parametrize("start", [b"", b"\n", b"\r", b"\r\n", b"words"])
 def test_what_was_renamed_is_restored(start: bytes) -> None:
     content = start + b'--edge\r\n--edge--\nboundary="edge"\nboundary=edg\n--edg\r--edge\n'

@@ -3,6 +3,7 @@
 A name replaces the beginning of every line after its two hyphens, and the beginning of what an entity states as its
 boundary. So a line is a boundary under its name exactly if it is one as it stands: no boundary that gets a name ends
 in a hyphen or a blank, which may follow one, and the names are a secret of this process, so that none is in a mail.
+They begin with a sign that no boundary has, so that none is taken for the beginning of a boundary in its turn.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import secrets
 
 _NAMED = 8  # boundaries; a mail rarely has more than three
-_SECRET = secrets.token_hex(8)
+_SECRET = f"\x01{secrets.token_hex(8)}"
 _NAMES = [f"{_SECRET}{number}" for number in range(_NAMED)]
 _STATED = re.compile(rb"""\bboundary=(?:"([!-~ ]{1,200})"|([!-~]{1,200}))""", re.IGNORECASE)
 _RENAMED = re.compile(rf"{_SECRET}([0-{_NAMED - 1}])".encode())
