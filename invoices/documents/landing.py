@@ -235,7 +235,7 @@ def make_private(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str | Path) -> None:
     """Make durable which names are in the folder. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -246,7 +246,7 @@ def _sync_folder(folder: str) -> None:
 
 def _sync_folders(folders: Sequence[str]) -> None:
     for folder in folders:
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def _sync(files: Sequence[_Written]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from invoices.errors import ConfigurationError
+from invoices.settings.intake import is_this_machine
 
 MEGABYTE = 1024 * 1024
 Security = Literal["tls", "starttls", "none"]
@@ -52,7 +52,7 @@ class Account:
             raise ConfigurationError(f"{self}: give it a password or OAuth2, one of the two")
         if not self.host or not self.username or self.password == "":
             raise ConfigurationError(f"{self}: host, username and password must not be empty")
-        if self.security == "none" and not is_loopback(self.host):
+        if self.security == "none" and not is_this_machine(self.host):
             raise ConfigurationError(
                 f"{self}: security = 'none' would send the password readable to everyone; it is for this machine only, "
                 "so use 'tls' or 'starttls'"
@@ -74,14 +74,6 @@ class Limits:
     largest_message: int = 64 * MEGABYTE
     largest_header: int = 256 * 1024
     at_once: int = 8 * MEGABYTE
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host, or an address, is this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def checked(text: str, what: str) -> str:

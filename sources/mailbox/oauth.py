@@ -26,6 +26,7 @@ from invoices.clients import classification
 from invoices.clients.classification import Call
 from invoices.clients.error_bodies import read_error
 from invoices.clients.transport import Patience, checked_base_url, exchange, make_session
+from invoices.documents.landing import sync_folder
 from invoices.errors import AccountError, ConfigurationError, ContractError, InvoicesError, TransientError
 
 LARGEST_ANSWER = 1024 * 1024
@@ -170,7 +171,7 @@ class KeptToken:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._place)
-            _sync_folder(self._place.parent)
+            sync_folder(self._place.parent)
         except OSError as error:
             raise TransientError(f"the new refresh token cannot be kept in {str(self._place)!r}: {error}") from error
         self._in_hand = None
@@ -198,14 +199,6 @@ def _read(name: str, told: Any) -> tuple[str, float, str | None]:
         raise ContractError(f"mailbox {name!r}: the token endpoint gives no bearer tokens")
     seconds = float(life) if isinstance(life, int | Decimal | str) and _is_number(life) else USUAL_LIFE
     return token, seconds, renewed if isinstance(renewed, str) and renewed.isprintable() and renewed else None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_number(value: int | Decimal | str) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from invoices.clients.watching import Watch
 from invoices.errors import AccountError, ConfigurationError, ContractError, InvoicesError
+from invoices.settings.intake import is_this_machine
 from sources.mailbox import refusals
-from sources.mailbox.account import Account, Limits, is_loopback
+from sources.mailbox.account import Account, Limits
 from sources.mailbox.line import SMALL, Answer, GuardedClient, GuardedLine
 from sources.mailbox.refusals import Asked
 
@@ -72,7 +73,7 @@ def last_answer(line: GuardedLine) -> Answer | None:
 
 def _greeted(account: Account, limits: Limits) -> GuardedClient:
     context = _tls(account) if account.security == "tls" else None
-    with Watch(limits.command, is_loopback if account.security == "none" else None) as watch:
+    with Watch(limits.command, is_this_machine if account.security == "none" else None) as watch:
         try:
             client = GuardedClient(account, limits, context, watch)
         except InvoicesError:

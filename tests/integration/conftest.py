@@ -1,4 +1,4 @@
-"""What several tests share: the URL of an empty ledger of either kind, and an office that asks in batches."""
+"""What several tests share: empty ledgers of either kind, an office that asks in batches, a desk with a mailbox."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from invoices.documents.store import DocumentStore
+from invoices.documents.unwrapping.unwrapping import Unwrappers
+from invoices.ledger import Ledger
 from sandbox.serving import Sandbox, start
 from tests.integration.batch_office import MINUTE, Office
+from tests.integration.dovecot_server import DovecotServer
+from tests.integration.mailbox_desk import Desk, invoice_mail
 from tests.integration.postgres_server import PostgresServer
 from tests.surroundings import unmeasured
 
@@ -41,3 +46,19 @@ def office(tmp_path: Path, batch_sandbox: Sandbox) -> Iterator[Office]:
     opened = Office(tmp_path, batch_sandbox)
     yield opened
     opened.ledger.close()
+
+
+@pytest.fixture(scope="module")
+def unwrappers() -> Iterator[Unwrappers]:
+    """The process that opens mails."""
+    with Unwrappers(1) as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(dovecot: DovecotServer, ledger: Ledger, unwrappers: Unwrappers, tmp_path: Path) -> Desk:
+    """A mailbox with three mails."""
+    user = dovecot.account()
+    for number in (1, 2, 3):
+        user.deliver(invoice_mail(number))
+    return Desk(user, ledger, DocumentStore(tmp_path / "store"), unwrappers, tmp_path)

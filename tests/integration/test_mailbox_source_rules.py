@@ -4,34 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from invoices.documents.store import DocumentStore
-from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.errors import TransientError
-from invoices.ledger import Ledger
 from sources.mailbox import Seen, account_of, open_session
-from tests.integration.dovecot_server import DovecotServer
 from tests.integration.mailbox_desk import Desk, Watching, invoice_mail, pdf_of, with_attachment
-
-
-@pytest.fixture(scope="module")
-def unwrappers() -> Iterator[Unwrappers]:
-    """The process that opens mails."""
-    with Unwrappers(1) as opened:
-        yield opened
-
-
-@pytest.fixture
-def desk(dovecot: DovecotServer, ledger: Ledger, unwrappers: Unwrappers, tmp_path: Path) -> Desk:
-    """A mailbox with three mails."""
-    user = dovecot.account()
-    for number in (1, 2, 3):
-        user.deliver(invoice_mail(number))
-    return Desk(user, ledger, DocumentStore(tmp_path / "store"), unwrappers, tmp_path)
 
 
 def sha256(content: bytes) -> str:
