@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from expectations.rules import Rule
 
-TABLE = "candidate_lines"
+TABLE_NAME = "candidate_lines"
 
 RULES = (
     Rule("QUANTITY-EXACT", "info", "every quantity and price is a plain decimal that fits without rounding"),

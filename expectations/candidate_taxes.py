@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from expectations.rules import Rule
 
-TABLE = "candidate_taxes"
+TABLE_NAME = "candidate_taxes"
 
 RULES = (
     Rule("BR-45", "warning", "each tax category has a taxable amount (BT-116)"),

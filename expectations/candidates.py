@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from expectations.rules import Rule
 
-TABLE = "candidates"
+TABLE_NAME = "candidates"
 
 RULES = (
     # What can be read

@@ -10,15 +10,15 @@ import pyarrow as pa
 from expectations.rules import Rule
 from invoices.errors import ContractError
 
-OUTCOMES = frozenset({"holds", "broken", "not_applicable"})
-_REQUIRED = {
+CHECK_OUTCOMES = frozenset({"holds", "broken", "not_applicable"})
+_REQUIRED_COLUMNS = {
     "candidates": ("invoice_id", "document_sha256", "extracted_by"),
     "checks": ("invoice_id", "rule_id", "outcome"),
-    "empty": ("document_sha256", "reason_code"),
+    "empty_answers": ("document_sha256", "reason_code"),
 }
 
 
-class Shaped(Protocol):
+class ValidationInput(Protocol):
     """A batch to judge: its candidates, their checks, and the documents in which there is no invoice."""
 
     @property
@@ -26,74 +26,76 @@ class Shaped(Protocol):
     @property
     def checks(self) -> pa.Table: ...
     @property
-    def empty(self) -> pa.Table: ...
+    def empty_answers(self) -> pa.Table: ...
     @property
     def document_count(self) -> int: ...
 
 
-def let_in(shaped: Shaped, rules: Sequence[Rule]) -> None:
+def validate_batch_input(batch: ValidationInput, rules: Sequence[Rule]) -> None:
     """Raise ContractError unless each document is accounted for, and each candidate was held to each rule once."""
-    for name, columns in _REQUIRED.items():
-        _demand_columns(name, getattr(shaped, name), columns)
-    _demand_documents(shaped)
-    _demand_rules(shaped.checks, rules)
-    candidates = _ids(shaped.candidates)
-    if len(set(candidates)) != len(candidates):
-        raise ContractError(f"{len(candidates) - len(set(candidates))} candidates have the id of another")
-    _demand_every_pair(shaped.checks, candidates, len(rules))
+    for name, columns in _REQUIRED_COLUMNS.items():
+        _require_columns(name, getattr(batch, name), columns)
+    _require_every_document(batch)
+    _require_declared_rules(batch.checks, rules)
+    candidate_ids = _list_invoice_ids(batch.candidates)
+    if len(set(candidate_ids)) != len(candidate_ids):
+        raise ContractError(f"{len(candidate_ids) - len(set(candidate_ids))} candidates have the id of another")
+    _require_check_per_candidate_and_rule(batch.checks, candidate_ids, len(rules))
 
 
-def let_out(candidates: pa.Table, verdicts: pa.Table) -> None:
+def validate_batch_output(candidates: pa.Table, verdicts: pa.Table) -> None:
     """Raise ContractError unless exactly the candidates that came in go out, each with one verdict."""
-    if _ids(candidates) != _ids(verdicts) or verdicts.column("verdict").null_count:
+    if _list_invoice_ids(candidates) != _list_invoice_ids(verdicts) or verdicts.column("verdict").null_count:
         raise ContractError(f"{candidates.num_rows} candidates came to be judged, {verdicts.num_rows} verdicts go out")
 
 
-def demand_agreement(rule_id: str, broken: Collection[str], found: Collection[str]) -> None:
+def require_same_result(rule_id: str, broken_in_checks: Collection[str], broken_in_suite: Collection[str]) -> None:
     """Raise ContractError unless Great Expectations found exactly the rows that the checks call broken."""
-    if set(broken) != set(found):
-        raise ContractError(f"rule {rule_id!r}: {len(broken)} candidates break it, {len(found)} were found")
+    if set(broken_in_checks) != set(broken_in_suite):
+        raise ContractError(
+            f"rule {rule_id!r}: {len(broken_in_checks)} candidates break it, {len(broken_in_suite)} were found"
+        )
 
 
-def _demand_columns(name: str, table: pa.Table, columns: Iterable[str]) -> None:
+def _require_columns(table_name: str, table: pa.Table, columns: Iterable[str]) -> None:
     for column in columns:
         if column not in table.column_names:
-            raise ContractError(f"{name} has no column {column!r}, only {table.column_names!r}")
-        if absent := table.column(column).null_count:
-            raise ContractError(f"{name}.{column} is null in {absent} of {table.num_rows} rows")
+            raise ContractError(f"{table_name} has no column {column!r}, only {table.column_names!r}")
+        if null_count := table.column(column).null_count:
+            raise ContractError(f"{table_name}.{column} is null in {null_count} of {table.num_rows} rows")
 
 
-def _demand_documents(shaped: Shaped) -> None:
-    with_invoice = set(shaped.candidates.column("document_sha256").to_pylist())
-    without = set(shaped.empty.column("document_sha256").to_pylist())
-    if with_invoice & without or len(with_invoice | without) != shaped.document_count:
+def _require_every_document(batch: ValidationInput) -> None:
+    with_candidates = set(batch.candidates.column("document_sha256").to_pylist())
+    without_candidates = set(batch.empty_answers.column("document_sha256").to_pylist())
+    if with_candidates & without_candidates or len(with_candidates | without_candidates) != batch.document_count:
         raise ContractError(
-            f"{shaped.document_count} documents were handed in, {len(with_invoice)} have candidates and "
-            f"{len(without)} have none"
+            f"{batch.document_count} documents were handed in, {len(with_candidates)} have candidates and "
+            f"{len(without_candidates)} have none"
         )
 
 
-def _demand_rules(checks: pa.Table, rules: Sequence[Rule]) -> None:
-    declared = [rule.rule_id for rule in rules]
-    if not declared or len(set(declared)) != len(declared):
+def _require_declared_rules(checks: pa.Table, rules: Sequence[Rule]) -> None:
+    declared_ids = [rule.rule_id for rule in rules]
+    if not declared_ids or len(set(declared_ids)) != len(declared_ids):
         raise ContractError("no rules are declared, or one twice")
-    decided = set(checks.column("rule_id").to_pylist())
-    if checks.num_rows and decided != set(declared):
+    decided_ids = set(checks.column("rule_id").to_pylist())
+    if checks.num_rows and decided_ids != set(declared_ids):
         raise ContractError(
-            f"declared but not decided: {sorted(set(declared) - decided)!r}; "
-            f"decided but not declared: {sorted(decided - set(declared))!r}"
+            f"declared but not decided: {sorted(set(declared_ids) - decided_ids)!r}; "
+            f"decided but not declared: {sorted(decided_ids - set(declared_ids))!r}"
         )
-    if strange := set(checks.column("outcome").to_pylist()) - OUTCOMES:
-        raise ContractError(f"a check has the outcome {sorted(strange)!r}")
+    if unknown_outcomes := set(checks.column("outcome").to_pylist()) - CHECK_OUTCOMES:
+        raise ContractError(f"a check has the outcome {sorted(unknown_outcomes)!r}")
 
 
-def _demand_every_pair(checks: pa.Table, candidates: list[str], rule_count: int) -> None:
-    pairs = set(zip(_ids(checks), checks.column("rule_id").to_pylist(), strict=True))
-    if checks.num_rows != len(candidates) * rule_count or len(pairs) != checks.num_rows:
-        raise ContractError(f"{len(candidates)} candidates and {rule_count} rules, but {checks.num_rows} checks")
-    if candidates and {invoice for invoice, _ in pairs} != set(candidates):
+def _require_check_per_candidate_and_rule(checks: pa.Table, candidate_ids: list[str], rule_count: int) -> None:
+    pairs = set(zip(_list_invoice_ids(checks), checks.column("rule_id").to_pylist(), strict=True))
+    if checks.num_rows != len(candidate_ids) * rule_count or len(pairs) != checks.num_rows:
+        raise ContractError(f"{len(candidate_ids)} candidates and {rule_count} rules, but {checks.num_rows} checks")
+    if candidate_ids and {invoice for invoice, _ in pairs} != set(candidate_ids):
         raise ContractError("the checks are not those of the candidates")
 
 
-def _ids(table: pa.Table) -> list[str]:
+def _list_invoice_ids(table: pa.Table) -> list[str]:
     return list(table.column("invoice_id").to_pylist())

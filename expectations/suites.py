@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
 
-GOOD = ("holds", "not_applicable")
-_WHOLE = {"result_format": "COMPLETE", "unexpected_index_column_names": ["invoice_id"]}
+PASSING_OUTCOMES = ("holds", "not_applicable")
+_COMPLETE_RESULTS = {"result_format": "COMPLETE", "unexpected_index_column_names": ["invoice_id"]}
 
 
-def quiet_context() -> EphemeralDataContext:
+def create_ephemeral_context() -> EphemeralDataContext:
     """Return a context that writes no file, sends nothing home and draws no progress bar."""
     return gx.get_context(
         mode="ephemeral",
@@ -45,14 +45,14 @@ def quiet_context() -> EphemeralDataContext:
     )
 
 
-def suite(table: str, rules: Sequence[Rule]) -> gx.ExpectationSuite:
+def build_suite(table_name: str, rules: Sequence[Rule]) -> gx.ExpectationSuite:
     """Return the suite of a table: each rule expects its column to say nothing but ``holds`` or ``not_applicable``."""
     return gx.ExpectationSuite(
-        name=table,
+        name=table_name,
         expectations=[
             ExpectColumnValuesToBeInSet(
                 column=rule.rule_id,
-                value_set=list(GOOD),
+                value_set=list(PASSING_OUTCOMES),
                 severity=FailureSeverity(rule.severity),
                 notes=rule.wording,
                 meta={"rule_id": rule.rule_id},
@@ -62,8 +62,8 @@ def suite(table: str, rules: Sequence[Rule]) -> gx.ExpectationSuite:
     )
 
 
-def broken_by_rule(
-    context: EphemeralDataContext, table: str, rules: Sequence[Rule], outcomes: pd.DataFrame
+def run_suite(
+    context: EphemeralDataContext, table_name: str, rules: Sequence[Rule], outcomes: pd.DataFrame
 ) -> dict[str, list[str]]:
     """Return, for each rule, the ids of the candidates that break it.
 
@@ -71,36 +71,40 @@ def broken_by_rule(
     an expectation did not look at every row: Great Expectations itself calls that a success or merely a failure.
     """
     if outcomes.empty or not rules:
-        raise ContractError(f"suite {table!r}: {len(rules)} rules and {len(outcomes)} rows decide nothing")
+        raise ContractError(f"suite {table_name!r}: {len(rules)} rules and {len(outcomes)} rows decide nothing")
     batch = (
-        context.data_sources.add_pandas(table)
-        .add_dataframe_asset(table)
-        .add_batch_definition_whole_dataframe(table)
+        context.data_sources.add_pandas(table_name)
+        .add_dataframe_asset(table_name)
+        .add_batch_definition_whole_dataframe(table_name)
         .get_batch({"dataframe": outcomes})
     )
-    validated = batch.validate(suite(table, rules), result_format=_WHOLE)
-    found = {_rule_of(result): _broken(result, len(outcomes)) for result in validated.results}
-    if set(found) != {rule.rule_id for rule in rules}:
-        raise ContractError(f"suite {table!r} has {len(rules)} rules, {len(found)} were validated")
-    return found
+    validation = batch.validate(build_suite(table_name, rules), result_format=_COMPLETE_RESULTS)
+    broken_by_rule = {
+        _get_rule_id(result): _list_broken_invoice_ids(result, len(outcomes)) for result in validation.results
+    }
+    if set(broken_by_rule) != {rule.rule_id for rule in rules}:
+        raise ContractError(f"suite {table_name!r} has {len(rules)} rules, {len(broken_by_rule)} were validated")
+    return broken_by_rule
 
 
-def _rule_of(result: ExpectationValidationResult) -> str:
+def _get_rule_id(result: ExpectationValidationResult) -> str:
     configuration = result.expectation_config
     if configuration is None:
         raise ContractError("Great Expectations returned a result without its expectation")
     return str(configuration.meta["rule_id"])
 
 
-def _broken(result: ExpectationValidationResult, row_count: int) -> list[str]:
-    rule, outcome = _rule_of(result), result.result
-    if "element_count" not in outcome or result.exception_info.get("raised_exception"):
-        raise ContractError(f"rule {rule!r} was not checked: {result.exception_info!r}")
-    if outcome["element_count"] != row_count or outcome["missing_count"]:
+def _list_broken_invoice_ids(result: ExpectationValidationResult, row_count: int) -> list[str]:
+    rule_id, details = _get_rule_id(result), result.result
+    if "element_count" not in details or result.exception_info.get("raised_exception"):
+        raise ContractError(f"rule {rule_id!r} was not checked: {result.exception_info!r}")
+    if details["element_count"] != row_count or details["missing_count"]:
         raise ContractError(
-            f"rule {rule!r} looked at {outcome['element_count']} of {row_count} rows, {outcome['missing_count']} empty"
+            f"rule {rule_id!r} looked at {details['element_count']} of {row_count} rows, {details['missing_count']} empty"
         )
-    broken = [str(row["invoice_id"]) for row in outcome.get("unexpected_index_list") or []]
-    if result.success != (not broken) or len(broken) != outcome["unexpected_count"]:
-        raise ContractError(f"rule {rule!r}: {outcome['unexpected_count']} rows break it, {len(broken)} are named")
-    return broken
+    broken_ids = [str(row["invoice_id"]) for row in details.get("unexpected_index_list") or []]
+    if result.success != (not broken_ids) or len(broken_ids) != details["unexpected_count"]:
+        raise ContractError(
+            f"rule {rule_id!r}: {details['unexpected_count']} rows break it, {len(broken_ids)} are named"
+        )
+    return broken_ids

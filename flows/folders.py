@@ -8,65 +8,74 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from invoices.app import App
 from invoices.errors import ConfigurationError
-from invoices.house import House
-from invoices.ledger.messages import Arrival
-from invoices.ledger.sightings import fingerprints
-from invoices.report import Report
-from invoices.settings import Folder, Settings
-from sources.arriving import from_row
-from sources.folder import Seen, folder, move_taken
-from sources.folder.places import place_of, root_of
-from sources.paging import PAGE_SIZE, pages
+from invoices.ledger.mails import Arrival
+from invoices.ledger.sightings import list_fingerprints_by_location
+from invoices.run_report import RunReport
+from invoices.settings import FolderSettings, Settings
+from sources.arrivals import from_row
+from sources.folder import FolderScanState, build_folder_source, move_recorded_files
+from sources.folder.local_folder import open_folder_backend, resolve_folder_root
+from sources.paging import PAGE_SIZE, iter_row_pages
 
 
-def arrivals(house: House, source: Folder, report: Report) -> Iterator[Sequence[Arrival]]:
+def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport) -> Iterator[Sequence[Arrival]]:
     """Yield in pages what is new in a folder, and move what is safe if the settings say so.
 
     Raises:
         InvoicesError: the folder cannot be listed now; what was yielded is sound.
     """
-    refuse_home(house.settings, source)
-    if _is_our_own(house, source):
+    refuse_folder_containing_home(app.settings, source)
+    if _is_default_inbox(app, source):
         Path(source.url).mkdir(mode=0o700, exist_ok=True)
-    seen, known = Seen(), partial(_known, house, source.name)
-    for page in pages(folder(source, house.store, house.unwrappers, known, seen)):
+    scan_state, read_known_fingerprints = FolderScanState(), partial(_read_known_fingerprints, app, source.name)
+    for page in iter_row_pages(
+        build_folder_source(source, app.store, app.container_opener_pool, read_known_fingerprints, scan_state)
+    ):
         yield [from_row(row) for row in page]
-    report.known_files += seen.known
-    report.remarks += [f"{name!r} is still being written; it is taken by a later run." for name in seen.growing]
-    report.remarks += [f"Not taken: {reason}." for reason in seen.unreadable]
-    if seen.beyond_cap:
-        report.remarks.append(f"source {source.name!r}: {seen.beyond_cap} more files wait for later runs.")
-    if house.rehearses and seen.movable:
+    report.known_files += scan_state.known_count
+    report.remarks += [
+        f"{name!r} is still being written; it is taken by a later run." for name in scan_state.changing_files
+    ]
+    report.remarks += [f"Not taken: {reason}." for reason in scan_state.unreadable_files]
+    if scan_state.over_limit_count:
+        report.remarks.append(f"source {source.name!r}: {scan_state.over_limit_count} more files wait for later runs.")
+    if app.is_rehearsal and scan_state.movable_files:
         report.remarks.append(f"source {source.name!r}: a rehearsal leaves the files where they are.")
     else:
-        report.remarks += move_taken(source, known, seen.movable)
+        report.remarks += move_recorded_files(source, read_known_fingerprints, scan_state.movable_files)
 
 
-def listing(house: House, source: Folder) -> Iterator[tuple[str, str | None]]:
+def list_files_with_outcome(app: App, source: FolderSettings) -> Iterator[tuple[str, str | None]]:
     """Yield every file that the folder lists, with ``taken``, ``unreadable``, or None where the ledger lacks it.
 
     Raises:
         InvoicesError: the folder cannot be listed now.
     """
-    refuse_home(house.settings, source)
-    if _is_our_own(house, source) and not Path(source.url).exists():
+    refuse_folder_containing_home(app.settings, source)
+    if _is_default_inbox(app, source) and not Path(source.url).exists():
         return  # the first run makes it
-    with closing(place_of(source)) as at:
-        at.check()
-        found = at.files()
-        while some := list(islice(found, PAGE_SIZE)):
-            taken = _known(house, source.name, [one.location for one in some if not isinstance(one, str)])
-            for one in some:
-                if isinstance(one, str):  # why it cannot be looked at
-                    yield one, "unreadable"
+    with closing(open_folder_backend(source)) as folder_backend:
+        folder_backend.check_listable()
+        files = folder_backend.list_files()
+        while page := list(islice(files, PAGE_SIZE)):
+            known_fingerprints = _read_known_fingerprints(
+                app, source.name, [file.location for file in page if not isinstance(file, str)]
+            )
+            for file in page:
+                if isinstance(file, str):  # why it cannot be looked at
+                    yield file, "unreadable"
                 else:
-                    yield one.location, "taken" if one.fingerprint in taken.get(one.location, ()) else None
+                    yield (
+                        file.location,
+                        "taken" if file.fingerprint in known_fingerprints.get(file.location, ()) else None,
+                    )
 
 
-def refuse_home(settings: Settings, source: Folder) -> None:
+def refuse_folder_containing_home(settings: Settings, source: FolderSettings) -> None:
     """Raise ConfigurationError where a folder holds the home, which then would be collected itself."""
-    root = root_of(source).resolve()
+    root = resolve_folder_root(source).resolve()
     if not source.is_remote and root in (settings.home.resolve(), *settings.home.resolve().parents):
         raise ConfigurationError(
             f"the folder {source.url!r} of source {source.name!r} holds the home {str(settings.home)!r}: "
@@ -74,11 +83,11 @@ def refuse_home(settings: Settings, source: Folder) -> None:
         )
 
 
-def _is_our_own(house: House, source: Folder) -> bool:
+def _is_default_inbox(app: App, source: FolderSettings) -> bool:
     """Return whether the folder is the inbox below the home."""
-    return house.settings.inbox.path is None and source.url == str(house.settings.inbox_directory)
+    return app.settings.inbox.path is None and source.url == str(app.settings.inbox_directory)
 
 
-def _known(house: House, source_name: str, locations: Sequence[str]) -> dict[str, set[str]]:
-    with house.ledger.reading() as connection:
-        return fingerprints(connection, source_name, locations)
+def _read_known_fingerprints(app: App, source_name: str, locations: Sequence[str]) -> dict[str, set[str]]:
+    with app.ledger.open_snapshot() as connection:
+        return list_fingerprints_by_location(connection, source_name, locations)

@@ -13,16 +13,16 @@ from types import ModuleType
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.driving import EXTRACT, WHOLE, drive
-from flows.opening import open_house
-from flows.stages import collect, export, judge, load, publish
-from invoices.documents.outcomes import shown
+from flows.bootstrap import open_app
+from flows.runner import ALL_STAGES, EXTRACT_STAGES, run_stages
+from flows.stages import collect, export, load, publish, validate
+from invoices.app import AlreadyRunning
+from invoices.documents.outcomes import sanitise_for_display
 from invoices.errors import InvoicesError
-from invoices.house import AlreadyRunning
-from invoices.report import Report
+from invoices.run_report import RunReport
 from invoices.settings import Settings
 
-LONGEST_TOLD = 1_000  # characters of a remark or a problem; documents and vendors have their say in them
+MAX_MESSAGE_CHARS = 1_000  # characters of a remark or a problem; documents and vendors have their say in them
 
 
 @flow(name="ingest-invoices")
@@ -37,72 +37,72 @@ def ingest_invoices() -> None:
     6. Export accounting files.
     7. Load what became of them.
     """
-    _work_through(WHOLE)
+    _run_stages_in_flow(ALL_STAGES)
 
 
 @flow(name="collect-documents")
 def collect_documents() -> None:
     """Take what the sources show into the store and the ledger."""
-    _work_through((collect,))
+    _run_stages_in_flow((collect,))
 
 
 @flow(name="extract-invoices")
 def extract_invoices() -> None:
     """Read each new document: by itself where it is an e-invoice, else by an extraction API."""
-    _work_through(EXTRACT)
+    _run_stages_in_flow(EXTRACT_STAGES)
 
 
-@flow(name="judge-candidates")
-def judge_candidates() -> None:
+@flow(name="validate-candidates")
+def validate_candidates() -> None:
     """Hold what was extracted to the rules."""
-    _work_through((judge,))
+    _run_stages_in_flow((validate,))
 
 
 @flow(name="load-warehouse")
 def load_warehouse() -> None:
     """Bring what changed into the warehouse and publish the copy for analysts."""
-    _work_through((load,))
+    _run_stages_in_flow((load,))
 
 
 @flow(name="publish-receipts")
 def publish_receipts() -> None:
     """Publish accepted invoices as receipts, then load what became of them."""
-    _work_through((publish, load))
+    _run_stages_in_flow((publish, load))
 
 
 @flow(name="export-batches")
 def export_batches() -> None:
     """Write the accounting files, then load which invoice is in which batch."""
-    _work_through((export, load))
+    _run_stages_in_flow((export, load))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=0)
-def work_on_batch(work: Callable[[], None]) -> None:
+def process_batch(process: Callable[[], None]) -> None:
     """Work on one batch."""
-    work()
+    process()
 
 
-def _as_task(name: str, work: Callable[[], None]) -> None:
-    work_on_batch.with_options(task_run_name=name)(work)
+def _run_batch_as_task(name: str, process: Callable[[], None]) -> None:
+    process_batch.with_options(task_run_name=name)(process)
 
 
-def _work_through(stages: Sequence[ModuleType]) -> None:
+def _run_stages_in_flow(stages: Sequence[ModuleType]) -> None:
     """Drive the stages with batches as tasks; a run that is already active is no failure, problems are."""
     logger = get_run_logger()
-    report = Report()
-    with open_house(Settings.load()) as house:
-        if house.rehearses:
+    report = RunReport()
+    with open_app(Settings.load()) as app:
+        if app.is_rehearsal:
             logger.warning("REHEARSAL: no vendor key is set, so the sandbox stands in for every remote API")
         try:
-            drive(house, stages, report, _as_task)
-        except AlreadyRunning as busy:
-            logger.info("%s", busy)
+            run_stages(app, stages, report, _run_batch_as_task)
+        except AlreadyRunning as already_running:
+            logger.info("%s", already_running)
             return
     logger.info(
         "%d new documents, %d paid calls, verdicts %s, receipts %s, exported %d",
-        report.new_documents, report.paid_calls, dict(report.judged), dict(report.receipts), report.exported_invoices,
+        report.new_documents, report.paid_calls, dict(report.verdicts), dict(report.receipt_statuses), report.exported_invoices,
     )  # fmt: skip
-    for told in (*report.remarks, *report.problems):  # on the worker's terminal, not into Prefect's database
-        print(shown(told, LONGEST_TOLD), file=sys.stderr)  # noqa: T201
+    for message in (*report.remarks, *report.problems):  # on the worker's terminal, not into Prefect's database
+        print(sanitise_for_display(message, MAX_MESSAGE_CHARS), file=sys.stderr)  # noqa: T201
     if report.problems:
         raise InvoicesError("there were problems, told in the worker's log; see also: invoices status")

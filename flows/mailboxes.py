@@ -9,29 +9,37 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
+from invoices.app import App
 from invoices.errors import ConfigurationError
-from invoices.house import House
-from invoices.ledger.messages import (
+from invoices.ledger.mails import (
     Arrival,
-    Outcome,
-    Position,
-    due_uids,
-    known_uids,
-    owed_uids,
-    position,
-    record_action,
-    set_position,
+    MailFolderPosition,
+    MailOutcome,
+    find_folder_position,
+    list_mail_outcomes_by_uid,
+    list_uids_to_fetch,
+    list_uids_with_pending_action,
+    record_mail_action,
+    set_folder_position,
 )
-from invoices.report import Report
-from invoices.settings import Mailbox
-from sources.arriving import from_row
-from sources.mailbox import Seen, Session, account_of, act, limits_of, mailbox, open_session
+from invoices.run_report import RunReport
+from invoices.settings import MailboxSettings
+from sources.arrivals import from_row
+from sources.mailbox import (
+    MailboxSession,
+    ScanState,
+    build_account,
+    build_limits,
+    build_mailbox_source,
+    open_session,
+    run_post_action,
+)
 from sources.mailbox.account import Account
-from sources.paging import pages, patiently
+from sources.paging import iter_row_pages, retry_scan_once
 
 
-def arrivals(
-    house: House, source: Mailbox, report: Report, sleep: Callable[[float], None] = time.sleep
+def collect_mailbox_arrivals(
+    app: App, source: MailboxSettings, report: RunReport, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Sequence[Arrival]]:
     """Yield in pages what the mails bring that are new, and do to those that are safe what the settings say.
 
@@ -40,107 +48,117 @@ def arrivals(
     Raises:
         InvoicesError: the account cannot be used now; what was yielded is sound.
     """
-    seen, account = Seen(), account_of(source, house.settings.secrets_directory)
-    _check_is_same(house, source)
+    scan_state, account = ScanState(), build_account(source, app.settings.secrets_directory)
+    _check_same_account(app, source)
     try:
-        yield from patiently(partial(_visit, house, source, account, seen, report), sleep)
+        yield from retry_scan_once(partial(_scan_mailbox, app, source, account, scan_state, report), sleep)
     finally:
-        report.known_files += seen.known
-        report.remarks += [f"source {source.name!r}: {remark}" for remark in seen.remarks]
-        report.problems += [f"source {source.name!r}: {problem}" for problem in dict.fromkeys(seen.problems)]
+        report.known_files += scan_state.known_count
+        report.remarks += [f"source {source.name!r}: {remark}" for remark in scan_state.remarks]
+        report.problems += [f"source {source.name!r}: {problem}" for problem in dict.fromkeys(scan_state.problems)]
 
 
-def _visit(house: House, source: Mailbox, account: Account, seen: Seen, report: Report) -> Iterator[Sequence[Arrival]]:
-    memory = Memory(house, source.name)
-    with open_session(account, limits_of(source)) as session:
-        house.ledger.remember(*_identity(source))
-        found = mailbox(
-            source.name, source, session, house.unwrappers, house.store, memory, seen, house.ledger.now
+def _scan_mailbox(
+    app: App, source: MailboxSettings, account: Account, scan_state: ScanState, report: RunReport
+) -> Iterator[Sequence[Arrival]]:
+    history = LedgerMailboxHistory(app, source.name)
+    with open_session(account, build_limits(source)) as session:
+        app.ledger.get_or_record_note(*_build_account_identity(source))
+        arrival_rows = build_mailbox_source(
+            source.name, source, session, app.container_opener_pool, app.store, history, scan_state, app.ledger.now
         )  # fmt: skip
-        for page in pages(found):
+        for page in iter_row_pages(arrival_rows):
             yield [from_row(row) for row in page]
-        for folder, reached in seen.positions.items():
-            with house.ledger.transaction() as tx:
-                set_position(tx, source.name, folder, reached)
-        _act(house, source, session, seen, report)
+        for folder, new_position in scan_state.positions.items():
+            with app.ledger.begin_transaction() as tx:
+                set_folder_position(tx, source.name, folder, new_position)
+        _apply_post_actions(app, source, session, scan_state, report)
 
 
-def _identity(source: Mailbox) -> tuple[str, str]:
+def _build_account_identity(source: MailboxSettings) -> tuple[str, str]:
     """Return under which name the ledger remembers whose mailbox a source is, and what."""
-    name = hashlib.sha256(source.name.encode()).hexdigest()[:32]
-    return f"mailbox:{name}", f"{source.username} at {source.host}".casefold()
+    name_hash = hashlib.sha256(source.name.encode()).hexdigest()[:32]
+    return f"mailbox:{name_hash}", f"{source.username} at {source.host}".casefold()
 
 
-def _check_is_same(house: House, source: Mailbox) -> None:
+def _check_same_account(app: App, source: MailboxSettings) -> None:
     """Raise ConfigurationError where the name has been another account: the same UIDs are other mails there."""
-    name, now = _identity(source)
-    before = house.ledger.recall(name)
-    if before not in (None, now):
+    ledger_key, account = _build_account_identity(source)
+    recorded_account = app.ledger.find_note(ledger_key)
+    if recorded_account not in (None, account):
         raise ConfigurationError(
-            f"mailbox {source.name!r} was {before!r} so far, and is {now!r} now: its known UIDs are other mails. "
+            f"mailbox {source.name!r} was {recorded_account!r} so far, and is {account!r} now: its known UIDs are other mails. "
             "Give it another name: all its mails are read then, and those that came before are known by their content"
         )
 
 
-def opened(house: House, source: Mailbox) -> AbstractContextManager[Session]:
+def open_mailbox_session(app: App, source: MailboxSettings) -> AbstractContextManager[MailboxSession]:
     """Return a session with the account; raises as ``sources.mailbox.open_session``."""
-    return open_session(account_of(source, house.settings.secrets_directory), limits_of(source))
+    return open_session(build_account(source, app.settings.secrets_directory), build_limits(source))
 
 
-def listing(house: House, source: Mailbox) -> Iterator[tuple[str, str | None]]:
+def list_mails_with_outcome(app: App, source: MailboxSettings) -> Iterator[tuple[str, str | None]]:
     """Yield every mail that the server lists, with its outcome in the ledger, or None where that has none.
 
     Raises:
         InvoicesError: the account cannot be used now.
     """
-    _check_is_same(house, source)
-    with opened(house, source) as session:
+    _check_same_account(app, source)
+    with open_mailbox_session(app, source) as session:
         for folder in source.folders:
-            state = session.examine(folder)
-            known = Memory(house, source.name).known_uids(folder, state.uidvalidity)
-            for uid in session.all_uids():
-                yield f"{folder} UID {uid} of {state.uidvalidity}", known.get(uid)
+            folder_state = session.open_folder_read_only(folder)
+            known_outcomes = LedgerMailboxHistory(app, source.name).list_known_outcomes(
+                folder, folder_state.uidvalidity
+            )
+            for uid in session.list_all_uids():
+                yield f"{folder} UID {uid} of {folder_state.uidvalidity}", known_outcomes.get(uid)
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class LedgerMailboxHistory:
     """What the ledger knows of one account."""
 
-    house: House
+    app: App
     source_name: str
 
-    def position(self, folder: str) -> Position | None:
+    def find_position(self, folder: str) -> MailFolderPosition | None:
         """Return how far a folder is."""
-        with self.house.ledger.reading() as connection:
-            return position(connection, self.source_name, folder)
+        with self.app.ledger.open_snapshot() as connection:
+            return find_folder_position(connection, self.source_name, folder)
 
-    def known_uids(self, folder: str, uidvalidity: int, first: int = 1) -> dict[int, Outcome]:
+    def list_known_outcomes(self, folder: str, uidvalidity: int, first_uid: int = 1) -> dict[int, MailOutcome]:
         """Return the outcome of every known mail from the UID ``first`` on."""
-        with self.house.ledger.reading() as connection:
-            return known_uids(connection, self.source_name, folder, uidvalidity, first)
+        with self.app.ledger.open_snapshot() as connection:
+            return list_mail_outcomes_by_uid(connection, self.source_name, folder, uidvalidity, first_uid)
 
-    def owed_uids(self, folder: str, uidvalidity: int, largest: int) -> list[int]:
+    def list_uids_to_fetch(self, folder: str, uidvalidity: int, max_bytes: int) -> list[int]:
         """Return the UIDs that are still to be fetched."""
-        with self.house.ledger.reading() as connection:
-            return owed_uids(connection, self.source_name, folder, uidvalidity, largest)
+        with self.app.ledger.open_snapshot() as connection:
+            return list_uids_to_fetch(connection, self.source_name, folder, uidvalidity, max_bytes)
 
 
-def _act(house: House, source: Mailbox, session: Session, seen: Seen, report: Report) -> None:
+def _apply_post_actions(
+    app: App, source: MailboxSettings, session: MailboxSession, scan_state: ScanState, report: RunReport
+) -> None:
     """Mark, move or delete what is safe, folder by folder."""
     if source.after == "keep":
         return
-    if house.rehearses:
+    if app.is_rehearsal:
         report.remarks.append(f"source {source.name!r}: a rehearsal leaves the mails on the server as they are.")
         return
-    for folder, reached in seen.positions.items():
-        with house.ledger.reading() as connection:
-            due = due_uids(connection, source.name, folder, reached.uidvalidity, kept_whole=source.after == "delete")
-        if due:
-            done = partial(_note, house, source.name, folder, reached.uidvalidity)
-            problem = act(session, source.after, folder, reached.uidvalidity, due, done)
+    for folder, new_position in scan_state.positions.items():
+        with app.ledger.open_snapshot() as connection:
+            actionable_uids = list_uids_with_pending_action(
+                connection, source.name, folder, new_position.uidvalidity, stored_only=source.after == "delete"
+            )
+        if actionable_uids:
+            record_done = partial(_record_done_actions, app, source.name, folder, new_position.uidvalidity)
+            problem = run_post_action(
+                session, source.after, folder, new_position.uidvalidity, actionable_uids, record_done
+            )
             report.problems += [f"source {source.name!r}: {problem}"] if problem else []
 
 
-def _note(house: House, source_name: str, folder: str, uidvalidity: int, uids: Sequence[int]) -> None:
-    with house.ledger.transaction() as tx:
-        record_action(tx, source_name, folder, uidvalidity, uids, "done")
+def _record_done_actions(app: App, source_name: str, folder: str, uidvalidity: int, uids: Sequence[int]) -> None:
+    with app.ledger.begin_transaction() as tx:
+        record_mail_action(tx, source_name, folder, uidvalidity, uids, "done")

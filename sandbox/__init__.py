@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def samples_directory() -> Path:
+def get_samples_directory() -> Path:
     """Return the folder of the sample world: inside the installed package, else in the checkout.
 
     It holds ``manifest.jsonl`` and ``inbox/``. Raises FileNotFoundError where neither place has them.
     """
-    package = Path(__file__).resolve().parent
-    for directory in (package / "samples", package.parent / "data" / "samples"):
+    package_directory = Path(__file__).resolve().parent
+    for directory in (package_directory / "samples", package_directory.parent / "data" / "samples"):
         if (directory / "manifest.jsonl").is_file():
             return directory
-    raise FileNotFoundError(f"no sample world in {str(package)!r} nor beside it; run: python -m sandbox make-samples")
+    raise FileNotFoundError(
+        f"no sample world in {str(package_directory)!r} nor beside it; run: python -m sandbox make-samples"
+    )

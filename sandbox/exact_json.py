@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 MAX_DIGITS = 200
-FLAT = 200
+MAX_BRACKETS_WITHOUT_DEPTH_CHECK = 200
 """So many brackets cannot be too deep."""
 MAX_EXPONENT = 330
 """Any number that a double can be is within bounds."""
@@ -17,41 +17,46 @@ class JsonError(ValueError):
     """The text is not JSON as RFC 8259 has it, too deep, or holds half a character or a number without bounds."""
 
 
-def loads(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
     """Return the value of a JSON text, numbers with a point as Decimal. Raises JsonError."""
     try:
-        value = json.loads(text.decode("utf-8"), parse_float=_decimal, parse_int=_integer, parse_constant=_refuse)
-        if b"\\u" in text or text.count(b"[") + text.count(b"{") > FLAT:
-            dumps(value).encode("utf-8")  # half a character and what is too deep could not be told again
+        value = json.loads(
+            text.decode("utf-8"),
+            parse_float=_parse_bounded_decimal,
+            parse_int=_parse_bounded_integer,
+            parse_constant=_reject_constant,
+        )
+        if b"\\u" in text or text.count(b"[") + text.count(b"{") > MAX_BRACKETS_WITHOUT_DEPTH_CHECK:
+            render_json(value).encode("utf-8")  # half a character and what is too deep could not be told again
         return value
     except (ValueError, RecursionError) as error:
         raise JsonError(f"not JSON: {str(error)[:200]}") from None
 
 
-def dumps(value: Any) -> str:
+def render_json(value: Any) -> str:
     """Return the JSON text of a value that may hold Decimals."""
     if isinstance(value, Decimal):
         return format(value, "f") if -20 < value.adjusted() < 40 else str(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(str(key))}:{dumps(item)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{json.dumps(str(key))}:{render_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(dumps(item) for item in value) + "]"
+        return "[" + ",".join(render_json(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _decimal(text: str) -> Decimal:
+def _parse_bounded_decimal(text: str) -> Decimal:
     number = Decimal(text)
-    is_long = len(number.as_tuple().digits) > MAX_DIGITS or len(text) > 2 * MAX_DIGITS
-    if is_long or abs(number.adjusted()) > MAX_EXPONENT:
+    has_too_many_digits = len(number.as_tuple().digits) > MAX_DIGITS or len(text) > 2 * MAX_DIGITS
+    if has_too_many_digits or abs(number.adjusted()) > MAX_EXPONENT:
         raise ValueError("a number without bounds")
     return number
 
 
-def _integer(text: str) -> int:
+def _parse_bounded_integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
         raise ValueError("a number without bounds")
     return int(text)
 
 
-def _refuse(text: str) -> Any:
+def _reject_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")

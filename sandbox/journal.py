@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox.exact_json import loads
+from sandbox.exact_json import parse_json
 
-FILE_NAME = "sandbox.sqlite"
+JOURNAL_FILE_NAME = "sandbox.sqlite"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS requests (
@@ -63,30 +63,30 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self.connection = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+        self.connection = sqlite3.connect(directory / JOURNAL_FILE_NAME, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.executescript(_TABLES)
-        self._catch_up()
-        self._waits = True
-        self.windows: dict[tuple[str, str], tuple[float, int]] = {}
-        self._kept_windows: dict[tuple[str, str], tuple[float, int]] = {}
+        self._add_missing_columns()
+        self._waits_for_disk = True
+        self.rate_windows: dict[tuple[str, str], tuple[float, int]] = {}
+        self._written_rate_windows: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def _catch_up(self) -> None:
+    def _add_missing_columns(self) -> None:
         """Give tables of an older sandbox the columns they lack."""
         columns = {row["name"] for row in self.connection.execute("PRAGMA table_info(charges)")}
         if "vendor" not in columns:
             self.connection.execute("ALTER TABLE charges ADD COLUMN vendor TEXT NOT NULL DEFAULT 'smartbills_com'")
 
     @contextmanager
-    def writing(self, *, waits: bool = True) -> Iterator[sqlite3.Connection]:
+    def begin_transaction(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
         """Give the connection for some writes that happen all or not at all.
 
         Returns after the disk has them, or, where it does not wait, after the operating system has them: those
         outlive a kill -9, and a power cut once a later write has waited.
         """
-        self._wait(waits)
+        self._set_disk_sync(wait_for_disk)
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
@@ -95,47 +95,50 @@ class Journal:
             raise
         self.connection.execute("COMMIT")
 
-    def _wait(self, waits: bool) -> None:
-        if waits != self._waits:
-            self.connection.execute(f"PRAGMA synchronous={'FULL' if waits else 'NORMAL'}")
-            self._waits = waits
+    def _set_disk_sync(self, wait_for_disk: bool) -> None:
+        if wait_for_disk != self._waits_for_disk:
+            self.connection.execute(f"PRAGMA synchronous={'FULL' if wait_for_disk else 'NORMAL'}")
+            self._waits_for_disk = wait_for_disk
 
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
 
-    def window(self, api_key: str, name: str) -> tuple[float, int]:
+    def get_rate_window(self, api_key: str, name: str) -> tuple[float, int]:
         """Return when a key's window began and how many calls it has seen; a window nobody began is at zero."""
-        if (api_key, name) not in self.windows:
+        if (api_key, name) not in self.rate_windows:
             row = self.connection.execute(
                 "SELECT started, used FROM windows WHERE api_key = ? AND name = ?", (api_key, name)
             ).fetchone()
-            self.windows[api_key, name] = (row["started"], row["used"]) if row else (0.0, 0)
-        return self.windows[api_key, name]
+            self.rate_windows[api_key, name] = (row["started"], row["used"]) if row else (0.0, 0)
+        return self.rate_windows[api_key, name]
 
     def record_request(
         self, api_key: str | None, method: str, path: str, route: str, status: int, request_id: str
     ) -> None:
         """Write one request, and its key's windows with it; status 0 is an answer that was lost on purpose."""
-        with self.writing(waits=False) as connection:
+        with self.begin_transaction(wait_for_disk=False) as connection:
             connection.executemany(
-                "REPLACE INTO windows VALUES (?, ?, ?, ?)", [(*holder, *window) for holder, window in self._moved()]
+                "REPLACE INTO windows VALUES (?, ?, ?, ?)",
+                [(*window_key, *window) for window_key, window in self._collect_changed_rate_windows()],
             )
             connection.execute(
                 "INSERT INTO requests (at, api_key, method, path, route, status, request_id) VALUES (?,?,?,?,?,?,?)",
-                (now_text(), api_key, method, path[:500], route, status, request_id),
+                (get_utc_timestamp(), api_key, method, path[:500], route, status, request_id),
             )
 
-    def _moved(self) -> list[tuple[tuple[str, str], tuple[float, int]]]:
+    def _collect_changed_rate_windows(self) -> list[tuple[tuple[str, str], tuple[float, int]]]:
         """Return the windows that counted since they were written."""
-        moved = [
-            (holder, window) for holder, window in self.windows.items() if self._kept_windows.get(holder) != window
+        changed_windows = [
+            (window_key, window)
+            for window_key, window in self.rate_windows.items()
+            if self._written_rate_windows.get(window_key) != window
         ]
-        self._kept_windows.update(moved)
-        return moved
+        self._written_rate_windows.update(changed_windows)
+        return changed_windows
 
 
-def read(directory: Path, api_key: str | None = None) -> dict[str, Any]:
+def read_journal(directory: Path, api_key: str | None = None) -> dict[str, Any]:
     """Return the journal of a state folder, for one API key or for all; works while the server runs, and after.
 
     ``requests`` counts by route, ``answers`` by route and status (0: answer lost on purpose); ``charges`` have
@@ -145,75 +148,81 @@ def read(directory: Path, api_key: str | None = None) -> dict[str, Any]:
     document_sha256, at; ``extractions`` (deleted ones too) have api_key, id, submission_id, status, documents (their
     SHA-256, in order), at. Raises FileNotFoundError where there is none.
     """
-    path = directory / FILE_NAME
+    path = directory / JOURNAL_FILE_NAME
     if not path.is_file():
         raise FileNotFoundError(f"no journal in {str(directory)!r}")
     with closing(sqlite3.connect(path, timeout=10)) as connection:
         connection.row_factory = sqlite3.Row
-        return summary(connection, api_key)
+        return summarise_journal(connection, api_key)
 
 
-def summary(connection: sqlite3.Connection, api_key: str | None = None) -> dict[str, Any]:
+def summarise_journal(connection: sqlite3.Connection, api_key: str | None = None) -> dict[str, Any]:
     """Return what ``read`` returns, from an open journal."""
-    mine, key = ("WHERE api_key = ?", (api_key,)) if api_key else ("", ())
+    where_clause, parameters = ("WHERE api_key = ?", (api_key,)) if api_key else ("", ())
     answers: dict[str, dict[str, int]] = {}
     for row in connection.execute(
-        f"SELECT method || ' ' || route AS route, status, count(*) AS n FROM requests {mine} GROUP BY 1, 2", key
+        f"SELECT method || ' ' || route AS route, status, count(*) AS n FROM requests {where_clause} GROUP BY 1, 2",
+        parameters,
     ):
         answers.setdefault(row["route"], {})[str(row["status"])] = row["n"]
     charges = connection.execute(
-        f"SELECT vendor, api_key, job_id, document_sha256, pages, at FROM charges {mine} ORDER BY seq", key
+        f"SELECT vendor, api_key, job_id, document_sha256, pages, at FROM charges {where_clause} ORDER BY seq",
+        parameters,
     )
     receipts = connection.execute(
         f"""SELECT api_key, tenant_id, id, receipt_id AS receiptId, body_sha256, body, at, deleted_at
-            FROM receipts {mine + " AND" if mine else "WHERE"} is_ours ORDER BY id""",
-        key,
+            FROM receipts {where_clause + " AND" if where_clause else "WHERE"} is_ours ORDER BY id""",
+        parameters,
     )
     return {
-        "requests": {route: sum(by_status.values()) for route, by_status in answers.items()},
+        "requests": {route: sum(counts_by_status.values()) for route, counts_by_status in answers.items()},
         "answers": answers,
         "charges": [dict(row) for row in charges],
-        "receipts": [{**dict(row), "body": loads(row["body"].encode())} for row in receipts],
-        **_uploads(connection, mine, key),
-        "extractions": _extractions(connection, mine, key),
+        "receipts": [{**dict(row), "body": parse_json(row["body"].encode())} for row in receipts],
+        **_list_sessions_and_uploads(connection, where_clause, parameters),
+        "extractions": _list_extractions(connection, where_clause, parameters),
     }
 
 
-def _uploads(connection: sqlite3.Connection, mine: str, key: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+def _list_sessions_and_uploads(
+    connection: sqlite3.Connection, where_clause: str, parameters: tuple[str, ...]
+) -> dict[str, list[dict[str, Any]]]:
     sessions = connection.execute(
         f"""SELECT api_key, id, at,
                    (SELECT count(*) FROM upload_files WHERE session = upload_sessions.seq) AS file_count
-            FROM upload_sessions {mine} ORDER BY seq""",
-        key,
+            FROM upload_sessions {where_clause} ORDER BY seq""",
+        parameters,
     )
     files = connection.execute(
         f"""SELECT api_key, id AS session_id, file_id, name AS file_name, sha256 AS document_sha256, completed_at AS at
             FROM upload_files JOIN upload_sessions ON session = upload_sessions.seq
-            {mine + " AND" if mine else "WHERE"} state = 'completed' ORDER BY upload_files.seq""",
-        key,
+            {where_clause + " AND" if where_clause else "WHERE"} state = 'completed' ORDER BY upload_files.seq""",
+        parameters,
     )
     return {"sessions": [dict(row) for row in sessions], "uploads": [dict(row) for row in files]}
 
 
-def _extractions(connection: sqlite3.Connection, mine: str, key: tuple[str, ...]) -> list[dict[str, Any]]:
+def _list_extractions(
+    connection: sqlite3.Connection, where_clause: str, parameters: tuple[str, ...]
+) -> list[dict[str, Any]]:
     documents: dict[int, list[str]] = {}
     for row in connection.execute(
         f"""SELECT extraction, sha256 FROM extraction_files JOIN upload_files ON file = upload_files.seq
-            WHERE extraction IN (SELECT seq FROM extractions {mine}) ORDER BY extraction, position""",
-        key,
+            WHERE extraction IN (SELECT seq FROM extractions {where_clause}) ORDER BY extraction, position""",
+        parameters,
     ):
         documents.setdefault(row["extraction"], []).append(row["sha256"])
     rows = connection.execute(
-        f"SELECT seq, api_key, id, submission_id, status, at FROM extractions {mine} ORDER BY seq", key
+        f"SELECT seq, api_key, id, submission_id, status, at FROM extractions {where_clause} ORDER BY seq", parameters
     )
     return [{**dict(row), "documents": documents.get(row["seq"], [])} for row in rows]
 
 
-def sha256(content: bytes) -> str:
+def compute_sha256(content: bytes) -> str:
     """Return the hex SHA-256 of bytes."""
     return hashlib.sha256(content).hexdigest()
 
 
-def now_text() -> str:
+def get_utc_timestamp() -> str:
     """Return the instant as ISO 8601 in UTC, to the millisecond."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

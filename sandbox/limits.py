@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from sandbox.journal import Journal
 
-PLANS = {"free": (10, 100), "pro": (100, 1_000), "enterprise": (1_000, 10_000)}
+CALL_LIMITS_BY_PLAN = {"free": (10, 100), "pro": (100, 1_000), "enterprise": (1_000, 10_000)}
 """Calls a minute and an hour of each plan (sheet 01, section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RateLimitStatus:
     """Where a key stands: the window with fewer calls left, and whether this call is within it."""
 
     is_allowed: bool
@@ -21,55 +21,62 @@ class Standing:
     resets_at: float
 
 
-class Windows:
+class FixedWindowRateLimiter:
     """Counts calls per key in two windows, each begun by a key's first call in it; refused calls count as well."""
 
     def __init__(self, journal: Journal, minute_seconds: float) -> None:
         self._journal = journal
-        self._lengths = {"minute": minute_seconds, "hour": 60 * minute_seconds}
+        self._window_seconds = {"minute": minute_seconds, "hour": 60 * minute_seconds}
 
-    def count(self, api_key: str, plan: str, now: float) -> Standing:
+    def record_call(self, api_key: str, plan: str, now: float) -> RateLimitStatus:
         """Count one call and return where the key stands after it."""
-        standings = []
-        for (name, length), limit in zip(self._lengths.items(), PLANS[plan], strict=True):
-            started, used = self._journal.window(api_key, name)
-            if not started <= now < started + length:
-                started, used = now, 0
-            used += 1
-            self._journal.windows[api_key, name] = (started, used)
-            standings.append(Standing(used <= limit, limit, max(0, limit - used), started + length))
-        return min(standings, key=lambda s: (s.is_allowed, s.remaining, -s.resets_at))
+        statuses = []
+        for (name, window_seconds), limit in zip(self._window_seconds.items(), CALL_LIMITS_BY_PLAN[plan], strict=True):
+            window_start, call_count = self._journal.get_rate_window(api_key, name)
+            if not window_start <= now < window_start + window_seconds:
+                window_start, call_count = now, 0
+            call_count += 1
+            self._journal.rate_windows[api_key, name] = (window_start, call_count)
+            statuses.append(
+                RateLimitStatus(call_count <= limit, limit, max(0, limit - call_count), window_start + window_seconds)
+            )
+        return min(statuses, key=lambda status: (status.is_allowed, status.remaining, -status.resets_at))
 
-    def untouched(self, plan: str, now: float) -> Standing:
+    def build_unused_status(self, plan: str, now: float) -> RateLimitStatus:
         """Return the standing told to someone without a valid key."""
-        return Standing(True, PLANS[plan][0], PLANS[plan][0], now + self._lengths["minute"])
+        return RateLimitStatus(
+            True, CALL_LIMITS_BY_PLAN[plan][0], CALL_LIMITS_BY_PLAN[plan][0], now + self._window_seconds["minute"]
+        )
 
 
-class Buckets:
+class TokenBucketRateLimiter:
     """Token buckets per key: 1,000 tokens, 100 more every 5 seconds of the vendor's minute (sheet 05, section 8)."""
 
-    CAPACITY, REFILL, EVERY = 1_000, 100, 5.0
+    CAPACITY, REFILL_TOKENS, REFILL_SECONDS = 1_000, 100, 5.0
     LEAKY_CAPACITY = 100
 
     def __init__(self, minute_seconds: float) -> None:
-        self.period = self.EVERY * minute_seconds / 60
-        self._minute = minute_seconds
+        self.refill_period = self.REFILL_SECONDS * minute_seconds / 60
+        self._minute_seconds = minute_seconds
         self._levels: dict[str, tuple[float, float]] = {}
 
-    def wait(self, api_key: str, model: str, now: float) -> float | None:
+    def take_token_or_compute_wait(self, api_key: str, model: str, now: float) -> float | None:
         """Take one token; return None where there was one, else the seconds until there is."""
         if model == "off":
             return None
-        steps = model == "token_bucket"
-        capacity = self.CAPACITY if steps else self.LEAKY_CAPACITY
-        level, since = self._levels.get(f"{model}:{api_key}", (float(capacity), now))
-        if steps:
-            refills = math.floor((now - since) / self.period)
-            level, since = min(float(capacity), level + self.REFILL * refills), since + refills * self.period
+        is_token_bucket = model == "token_bucket"
+        capacity = self.CAPACITY if is_token_bucket else self.LEAKY_CAPACITY
+        level, updated_at = self._levels.get(f"{model}:{api_key}", (float(capacity), now))
+        if is_token_bucket:
+            refills = math.floor((now - updated_at) / self.refill_period)
+            level, updated_at = (
+                min(float(capacity), level + self.REFILL_TOKENS * refills),
+                updated_at + refills * self.refill_period,
+            )
         else:
-            level, since = min(float(capacity), level + capacity * (now - since) / self._minute), now
-        granted = level >= 1
-        self._levels[f"{model}:{api_key}"] = (level - 1 if granted else level, since)
-        if granted:
+            level, updated_at = min(float(capacity), level + capacity * (now - updated_at) / self._minute_seconds), now
+        is_granted = level >= 1
+        self._levels[f"{model}:{api_key}"] = (level - 1 if is_granted else level, updated_at)
+        if is_granted:
             return None
-        return max(0.0, since + self.period - now) if steps else self._minute / capacity
+        return max(0.0, updated_at + self.refill_period - now) if is_token_bucket else self._minute_seconds / capacity

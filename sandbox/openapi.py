@@ -7,111 +7,122 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from sandbox.visits import Json, visit_of
+from sandbox.request_context import ExactJsonResponse, get_request_context
 
 Schema = dict[str, Any]
-JSON = "application/json"
-DOCUMENTS = ("application/pdf", "image/jpeg", "image/png")
+JSON_MEDIA_TYPE = "application/json"
+DOCUMENT_MEDIA_TYPES = ("application/pdf", "image/jpeg", "image/png")
 
 
-def serve(app: FastAPI, room: str, document: Callable[[str], Schema]) -> None:
+def add_openapi_route(app: FastAPI, mount_name: str, build_document: Callable[[str], Schema]) -> None:
     """Add the route ``/openapi.json``, which needs no key; ``document`` makes it for the room's address."""
 
     @app.get("/openapi.json")
-    async def contract(request: Request) -> Response:
-        visit_of(request).route = "/openapi.json"
+    async def get_openapi_document(request: Request) -> Response:
+        get_request_context(request).route = "/openapi.json"
         host, port = request.scope["server"]
-        return Json(document(f"http://{host}:{port}/{room}"))
+        return ExactJsonResponse(build_document(f"http://{host}:{port}/{mount_name}"))
 
 
-def document(title: str, server: str, paths: Schema, schemas: Schema) -> Schema:
+def build_openapi_document(title: str, server_url: str, paths: Schema, schemas: Schema) -> Schema:
     """Return an OpenAPI 3.1 document in which every call needs a bearer key unless it says otherwise."""
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": "1"},
-        "servers": [{"url": server}],
+        "servers": [{"url": server_url}],
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}, "schemas": schemas},
     }
 
 
-def operation(
-    name: str,
-    says: str,
-    answers: Mapping[int, Schema],
+def build_operation(
+    operation_id: str,
+    summary: str,
+    responses: Mapping[int, Schema],
     *,
-    asks: Schema | None = None,
+    request_body: Schema | None = None,
     parameters: Sequence[Schema] = (),
 ) -> Schema:
     """Return one operation; ``answers`` are responses by status, ``asks`` is its request body."""
-    described: Schema = {"operationId": name, "summary": says}
+    operation: Schema = {"operationId": operation_id, "summary": summary}
     if parameters:
-        described["parameters"] = list(parameters)
-    if asks:
-        described["requestBody"] = asks
-    return {**described, "responses": {str(status): answer for status, answer in answers.items()}}
+        operation["parameters"] = list(parameters)
+    if request_body:
+        operation["requestBody"] = request_body
+    return {**operation, "responses": {str(status): response for status, response in responses.items()}}
 
 
-def response(says: str, schema: Schema | None = None, headers: Schema | None = None, kind: str = JSON) -> Schema:
+def build_response(
+    description: str, schema: Schema | None = None, headers: Schema | None = None, media_type: str = JSON_MEDIA_TYPE
+) -> Schema:
     """Return a response, with a body of that media type where there is a schema."""
-    answer: Schema = {"description": says}
+    response: Schema = {"description": description}
     if headers:
-        answer["headers"] = headers
-    return {**answer, "content": {kind: {"schema": schema}}} if schema else answer
+        response["headers"] = headers
+    return {**response, "content": {media_type: {"schema": schema}}} if schema else response
 
 
-def body(schema: Schema, kind: str = JSON) -> Schema:
+def build_request_body(schema: Schema, media_type: str = JSON_MEDIA_TYPE) -> Schema:
     """Return a request body that must be there."""
-    return {"required": True, "content": {kind: {"schema": schema}}}
+    return {"required": True, "content": {media_type: {"schema": schema}}}
 
 
-def form(schema: Schema, *kinds: str) -> Schema:
+def build_multipart_body(schema: Schema, *media_types: str) -> Schema:
     """Return a multipart body whose part ``file`` is of one of these media types."""
     return {
         "required": True,
-        "content": {"multipart/form-data": {"schema": schema, "encoding": {"file": {"contentType": ", ".join(kinds)}}}},
+        "content": {
+            "multipart/form-data": {"schema": schema, "encoding": {"file": {"contentType": ", ".join(media_types)}}}
+        },
     }
 
 
-def parameter(name: str, place: str, schema: Schema, *, required: bool = False) -> Schema:
+def build_parameter(name: str, location: str, schema: Schema, *, required: bool = False) -> Schema:
     """Return a parameter in ``path``, ``query`` or ``header``."""
-    return {"name": name, "in": place, "required": required or place == "path", "schema": schema}
+    return {"name": name, "in": location, "required": required or location == "path", "schema": schema}
 
 
-def entity(properties: Schema, required: Sequence[str] | None = None, *, is_open: bool = False) -> Schema:
+def build_object(
+    properties: Schema, required: Sequence[str] | None = None, *, allows_additional: bool = False
+) -> Schema:
     """Return an object's schema: all properties required unless named otherwise, none beside them unless open."""
-    names = list(properties) if required is None else list(required)
-    return {"type": "object", "properties": properties, "required": names, "additionalProperties": is_open}
+    required_names = list(properties) if required is None else list(required)
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required_names,
+        "additionalProperties": allows_additional,
+    }
 
 
-def listed(items: Schema) -> Schema:
+def build_array(items: Schema) -> Schema:
     """Return the schema of a list."""
     return {"type": "array", "items": items}
 
 
-def words(*values: str) -> Schema:
+def build_enum(*values: str) -> Schema:
     """Return the schema of one of several words."""
     return {"type": "string", "enum": list(values)}
 
 
-def maybe(*kinds: str) -> Schema:
+def build_nullable(*type_names: str) -> Schema:
     """Return the schema of one of these types, or null."""
-    return {"type": [*kinds, "null"]}
+    return {"type": [*type_names, "null"]}
 
 
-def ref(name: str) -> Schema:
+def build_ref(schema_name: str) -> Schema:
     """Return a reference to a schema of the document."""
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": f"#/components/schemas/{schema_name}"}
 
 
-TEXT: Schema = {"type": "string"}
+STRING: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
-SWITCH: Schema = {"type": "boolean"}
-INSTANT: Schema = {"type": "string", "format": "date-time"}
+BOOLEAN: Schema = {"type": "boolean"}
+DATE_TIME: Schema = {"type": "string", "format": "date-time"}
 UUID: Schema = {"type": "string", "format": "uuid"}
 
 
-def whole(least: int, most: int | None = None) -> Schema:
+def build_integer(minimum: int, maximum: int | None = None) -> Schema:
     """Return the schema of a whole number within bounds."""
-    return {"type": "integer", "minimum": least, **({} if most is None else {"maximum": most})}
+    return {"type": "integer", "minimum": minimum, **({} if maximum is None else {"maximum": maximum})}

@@ -12,25 +12,25 @@ from dlt.extract.exceptions import ResourceExtractionError
 from invoices.errors import InvoicesError, TransientError
 
 PAGE_SIZE = 200  # arrivals in one transaction
-USUAL_PAUSE, LONGEST_PAUSE = 2.0, 30.0  # seconds between two visits
+DEFAULT_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 2.0, 30.0  # seconds between two visits
 
 Row = dict[str, Any]
 T = TypeVar("T")
 
 
-def patiently(visit: Callable[[], Iterator[T]], sleep: Callable[[float], None] = time.sleep) -> Iterator[T]:
+def retry_scan_once(start_scan: Callable[[], Iterator[T]], sleep: Callable[[float], None] = time.sleep) -> Iterator[T]:
     """Yield what a visit yields; where it is to be made later, make another one, which goes on where it broke off.
 
     The pause is what the server wishes, 30 seconds at most. The second failure is raised, and so is every other one.
     """
     try:
-        yield from visit()
+        yield from start_scan()
     except TransientError as error:
-        sleep(min(USUAL_PAUSE if error.retry_after is None else error.retry_after, LONGEST_PAUSE))
-        yield from visit()
+        sleep(min(DEFAULT_PAUSE_SECONDS if error.retry_after is None else error.retry_after, MAX_PAUSE_SECONDS))
+        yield from start_scan()
 
 
-def pages(source: DltSource) -> Iterator[list[Row]]:
+def iter_row_pages(source: DltSource) -> Iterator[list[Row]]:
     """Yield the rows of a source in pages; what came before a failure is yielded before the failure is raised.
 
     dlt gives rows one by one, and wraps what a resource raises.

@@ -11,152 +11,168 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.running import PROBLEM, drive_stages, plainly, settings_of, terminate
-from flows.opening import open_house
+from flows.bootstrap import open_app
+from flows.cli.command_runner import (
+    EXIT_PROBLEM,
+    exit_on_known_errors,
+    exit_on_sigterm,
+    load_command_settings,
+    run_stages_and_print_summary,
+)
 
-app = typer.Typer(
+cli = typer.Typer(
     name="invoices",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Bring invoices from mailboxes and folders to the books: collect, extract, judge, load, publish, export.",
+    help="Bring invoices from mailboxes and folders to the books: collect, extract, validate, load, publish, export.",
 )
 
-SettingsFile = Annotated[
+SettingsOption = Annotated[
     Path | None, typer.Option("--settings", metavar="FILE", help="Settings file [default: invoices.toml here, if any].")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Also print one JSON object as the last line of stdout.")]
-Inbox = Annotated[Path | None, typer.Option("--inbox", metavar="DIR", help="Look through this folder instead.")]
-Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Look at this source alone.")]
-Samples = Annotated[bool, typer.Option("--samples", help="Look through the sample documents that are shipped.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Also print one JSON object as the last line of stdout.")]
+InboxOption = Annotated[Path | None, typer.Option("--inbox", metavar="DIR", help="Look through this folder instead.")]
+SourceOption = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Look at this source alone.")]
+SamplesOption = Annotated[bool, typer.Option("--samples", help="Look through the sample documents that are shipped.")]
 
 
-@app.command()
-def run(inbox: Inbox = None, samples: Samples = False, settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def run(
+    inbox: InboxOption = None,
+    samples: SamplesOption = False,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Do everything once, from the inbox to the accounting files."""
-    from flows.driving import WHOLE
+    from flows.runner import ALL_STAGES
 
-    drive_stages(WHOLE, settings_of(settings, inbox, samples), as_json)
+    run_stages_and_print_summary(ALL_STAGES, load_command_settings(settings_file, inbox, samples), as_json)
 
 
-@app.command()
+@cli.command()
 def collect(
-    source: Source = None,
-    inbox: Inbox = None,
-    samples: Samples = False,
-    settings: SettingsFile = None,
-    as_json: AsJson = False,
+    source: SourceOption = None,
+    inbox: InboxOption = None,
+    samples: SamplesOption = False,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take what mailboxes and folders show into the store and the ledger."""
     from flows.stages import collect as stage
 
-    drive_stages((stage,), settings_of(settings, inbox, samples, source), as_json)
+    run_stages_and_print_summary((stage,), load_command_settings(settings_file, inbox, samples, source), as_json)
 
 
-@app.command()
-def reconcile(source: Source = None, settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def reconcile(source: SourceOption = None, settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Compare each source's own listing with the ledger: what is missing, and what was taken twice."""
-    from flows.driving import showing_progress
-    from flows.reconciling import as_text
-    from flows.reconciling import reconcile as compare
+    from flows.reports.reconcile import format_reconciliation
+    from flows.reports.reconcile import reconcile_sources as compare
+    from flows.runner import show_progress
 
-    with plainly(), open_house(settings_of(settings, source=source)) as house:
-        with showing_progress("reconcile", "places") as tick:
-            compared = compare(house, tick)
-        typer.echo(as_text(compared))
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file, source_name=source)) as app:
+        with show_progress("reconcile", "places") as advance_progress:
+            reconciliation = compare(app, advance_progress)
+        typer.echo(format_reconciliation(reconciliation))
         if as_json:
-            typer.echo(json.dumps(compared))
-        if not compared["sound"]:
-            raise typer.Exit(PROBLEM)
+            typer.echo(json.dumps(reconciliation))
+        if not reconciliation["sound"]:
+            raise typer.Exit(EXIT_PROBLEM)
 
 
-@app.command()
-def extract(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def extract(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Read new documents: as e-invoices, or by an extraction API."""
-    from flows.driving import EXTRACT
+    from flows.runner import EXTRACT_STAGES
 
-    drive_stages(EXTRACT, settings_of(settings), as_json)
+    run_stages_and_print_summary(EXTRACT_STAGES, load_command_settings(settings_file), as_json)
 
 
-@app.command()
-def judge(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def validate(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Hold what was extracted to the rules, and give verdicts."""
-    from flows.stages import judge as stage
+    from flows.stages import validate as stage
 
-    drive_stages((stage,), settings_of(settings), as_json)
+    run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
 
 
-@app.command()
-def load(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def load(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Bring what changed into the warehouse, and publish its copy."""
     from flows.stages import load as stage
 
-    drive_stages((stage,), settings_of(settings), as_json)
+    run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
 
 
-@app.command()
-def publish(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def publish(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Publish accepted invoices as receipts."""
     from flows.stages import load as load_stage
     from flows.stages import publish as stage
 
-    drive_stages((stage, load_stage), settings_of(settings), as_json)
+    run_stages_and_print_summary((stage, load_stage), load_command_settings(settings_file), as_json)
 
 
-@app.command()
+@cli.command()
 def export(
     reissue: Annotated[
         str | None,
         typer.Option("--reissue", metavar="BATCH", help="Write the files of this batch again, byte for byte."),
     ] = None,
-    settings: SettingsFile = None,
-    as_json: AsJson = False,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write accounting files of what is in no batch yet."""
     from flows.stages import export as stage
     from flows.stages import load as load_stage
 
     if reissue is None:
-        drive_stages((stage, load_stage), settings_of(settings), as_json)
+        run_stages_and_print_summary((stage, load_stage), load_command_settings(settings_file), as_json)
         return
-    with plainly(), open_house(settings_of(settings)) as house, house.exclusively():
-        from flows.reissuing import reissue as write_again
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app, app.acquire_run_lock():
+        from flows.reissue_batch import reissue_batch as write_again
 
-        directory = write_again(house, reissue)
+        directory = write_again(app, reissue)
         typer.echo(f"{directory}: every file is as it was issued")
         if as_json:
             typer.echo(json.dumps({"batch": reissue, "directory": str(directory), "identical": True}))
 
 
-@app.command()
-def plan(inbox: Inbox = None, samples: Samples = False, settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def plan(
+    inbox: InboxOption = None,
+    samples: SamplesOption = False,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Tell what a run would do, whom it would ask and what that takes; nothing is written, no paid call is made."""
-    from flows.driving import showing_progress
-    from flows.planning import as_text
-    from flows.planning import plan as look_ahead
+    from flows.reports.plan import format_plan
+    from flows.reports.plan import plan_run as look_ahead
+    from flows.runner import show_progress
 
-    with plainly(), open_house(settings_of(settings, inbox, samples)) as house:
-        house.check_kind()
-        with showing_progress("look", "documents") as tick:
-            planned = look_ahead(house, tick)
-        typer.echo(as_text(planned))
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file, inbox, samples)) as app:
+        app.check_rehearsal_mode()
+        with show_progress("look", "documents") as advance_progress:
+            run_plan = look_ahead(app, advance_progress)
+        typer.echo(format_plan(run_plan))
         if as_json:
-            typer.echo(json.dumps(planned))
+            typer.echo(json.dumps(run_plan))
 
 
-@app.command()
-def status(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def status(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Show where every document, receipt and export stands."""
-    from flows.telling import standing, summary
+    from flows.reports.run_summary import format_run_summary, get_pipeline_status
 
-    with plainly(), open_house(settings_of(settings)) as house:
-        typer.echo(summary(house, None))
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
+        typer.echo(format_run_summary(app, None))
         if as_json:
-            typer.echo(json.dumps(standing(house)))
+            typer.echo(json.dumps(get_pipeline_status(app)))
 
 
-@app.command()
+@cli.command()
 def explain(
     identity: Annotated[
         str,
@@ -164,69 +180,71 @@ def explain(
             metavar="ID", help="A document's hash (or its beginning), invoice id or number, file name, or a Message-ID."
         ),
     ],
-    settings: SettingsFile = None,
-    as_json: AsJson = False,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell the whole story of one document."""
-    from flows.explaining import as_text, stories
+    from flows.reports.history import format_history, list_document_histories
 
-    with plainly(), open_house(settings_of(settings)) as house:
-        told = stories(house, identity)
-        typer.echo("\n\n".join(as_text(story) for story in told))
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
+        histories = list_document_histories(app, identity)
+        typer.echo("\n\n".join(format_history(history) for history in histories))
         if as_json:
-            typer.echo(json.dumps({"documents": told}, default=str))
+            typer.echo(json.dumps({"documents": histories}, default=str))
 
 
-@app.command()
-def rebuild(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Make the warehouse anew from the ledger."""
     from flows.stages import load as stage
-    from invoices.ledger.changes import WATERMARK
-    from invoices.ledger.ledger import set_counter
-    from transforms.loading.working import discard
+    from invoices.ledger.changes import WATERMARK_COUNTER
+    from invoices.ledger.ledger import set_counter_value
+    from transforms.loading.working_warehouse import delete_working_warehouse
 
-    with plainly(), open_house(settings_of(settings)) as house, house.exclusively():
-        discard(house.settings.warehouse_directory)
-        with house.ledger.transaction() as tx:
-            set_counter(tx, WATERMARK, 0)
-    drive_stages((stage,), settings_of(settings), as_json)
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app, app.acquire_run_lock():
+        delete_working_warehouse(app.settings.warehouse_directory)
+        with app.ledger.begin_transaction() as tx:
+            set_counter_value(tx, WATERMARK_COUNTER, 0)
+    run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
 
 
-@app.command()
-def doctor(settings: SettingsFile = None, as_json: AsJson = False) -> None:
+@cli.command()
+def doctor(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Check settings, home, ledger, warehouse and versions."""
-    from flows.checking import examine
+    from flows.reports.doctor import run_health_checks
 
-    with plainly():
-        checks = examine(settings_of(settings))
+    with exit_on_known_errors():
+        checks = run_health_checks(load_command_settings(settings_file))
         for check in checks:
             typer.echo(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['detail']}")
         if as_json:
             typer.echo(json.dumps({"checks": checks}))
         if not all(check["ok"] for check in checks):
-            raise typer.Exit(PROBLEM)
+            raise typer.Exit(EXIT_PROBLEM)
 
 
-@app.command()
+@cli.command()
 def sandbox(
     state: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where it keeps its journal [default: sandbox below the home].")
     ] = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
-    settings: SettingsFile = None,
+    settings_file: SettingsOption = None,
 ) -> None:
     """Serve stand-ins of the remote APIs, to rehearse against."""
     from sandbox.__main__ import main as serve
 
-    with plainly():
-        chosen = settings_of(settings)
-        minute = str(chosen.vendor_minute_seconds or 60.0)
-        where = str(state or chosen.home / "sandbox")
-        raise typer.Exit(serve(["serve", "--state", where, "--port", str(port), "--minute-seconds", minute]))
+    with exit_on_known_errors():
+        loaded_settings = load_command_settings(settings_file)
+        minute_seconds = str(loaded_settings.vendor_minute_seconds or 60.0)
+        state_directory = str(state or loaded_settings.home / "sandbox")
+        raise typer.Exit(
+            serve(["serve", "--state", state_directory, "--port", str(port), "--minute-seconds", minute_seconds])
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit status 0 done, 1 with problems, 2 wrong settings, 130 or 143 interrupted."""
     os.umask(0o077)  # invoices are for their owner only
-    signal.signal(signal.SIGTERM, terminate)
-    app(args=list(arguments) if arguments is not None else None)
+    signal.signal(signal.SIGTERM, exit_on_sigterm)
+    cli(args=list(arguments) if arguments is not None else None)

@@ -3,6 +3,6 @@
 Both drivers, the command line and the Prefect flows, do nothing but take the batches of each stage in turn.
 """
 
-from flows.stages import ask, collect, export, judge, load, publish, read
+from flows.stages import collect, export, extract_local, extract_remote, load, publish, validate
 
-__all__ = ["ask", "collect", "export", "judge", "load", "publish", "read"]
+__all__ = ["collect", "export", "extract_local", "extract_remote", "load", "publish", "validate"]

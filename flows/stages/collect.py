@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from flows.visiting import visiting
-from invoices.house import House
-from invoices.ledger.messages import Arrival, record_arrivals
-from invoices.report import Report
-from invoices.settings import Mailbox, Source
+from flows.source_visits import track_source_visit
+from invoices.app import App
+from invoices.ledger.mails import Arrival, record_arrivals
+from invoices.run_report import RunReport
+from invoices.settings import MailboxSettings, SourceSettings
 
 UNIT = "arrivals"
 
 Batch = Sequence[Arrival]
 
 
-def total(_house: House) -> int | None:
+def count_pending(_app: App) -> int | None:
     """Return None: how much is new is known only at the end."""
     return None
 
 
-def pending(house: House, report: Report) -> Iterator[Batch]:
+def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield what the sources show and the ledger does not know; the bytes are in the store already.
 
     A source that cannot be reached is a problem of the report and no reason to leave the others alone. What is safe by
     the time the next batch is asked for is marked, moved or deleted at its source.
     """
-    for source in house.settings.sources:
-        with visiting(house, source, report):
-            yield from _arrivals(house, source, report)
+    for source in app.settings.sources:
+        with track_source_visit(app, source, report):
+            yield from _collect_source_arrivals(app, source, report)
 
 
-def _arrivals(house: House, source: Source, report: Report) -> Iterator[Batch]:
-    if isinstance(source, Mailbox):
+def _collect_source_arrivals(app: App, source: SourceSettings, report: RunReport) -> Iterator[Batch]:
+    if isinstance(source, MailboxSettings):
         from flows import mailboxes
 
-        return mailboxes.arrivals(house, source, report)
+        return mailboxes.collect_mailbox_arrivals(app, source, report)
     from flows import folders
 
-    return folders.arrivals(house, source, report)
+    return folders.collect_folder_arrivals(app, source, report)
 
 
-def work(house: House, batch: Batch, report: Report) -> None:
+def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     """Write the mails, the sightings, and the documents that are new."""
-    with house.ledger.transaction() as tx:
+    with app.ledger.begin_transaction() as tx:
         report.new_documents += record_arrivals(tx, batch)
-    report.tick(len(batch))
+    report.advance_progress(len(batch))

@@ -5,69 +5,79 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from invoices.house import House
-from invoices.ledger.changes import WATERMARK, changed_rows, latest_revision, loaded_revision, row_counts
-from invoices.ledger.ledger import set_counter
-from invoices.report import Report
+from invoices.app import App
+from invoices.ledger.changes import (
+    WATERMARK_COUNTER,
+    count_loadable_rows,
+    get_latest_revision,
+    get_loaded_revision,
+    iter_changed_rows,
+)
+from invoices.ledger.ledger import set_counter_value
+from invoices.run_report import RunReport
 
 UNIT = "loads"
-PIECE = 5_000  # ledger rows in memory at a time
+ROWS_PER_CHUNK = 5_000  # ledger rows in memory at a time
 
 Batch = tuple[int, int]  # the ledger's revisions (after, up to) that the warehouse is to get
 
 
-def total(_house: House) -> int | None:
+def count_pending(_app: App) -> int | None:
     """Return how many loads are due: none or one."""
     return None
 
 
-def pending(house: House, report: Report) -> Iterator[Batch]:
+def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield what the warehouse has not got; everything, if the warehouse lacks rows that it was given.
 
     Everything, too, if the warehouse is ahead of the ledger: the ledger was restored, or a run was killed just after
     publishing; a merge would keep rows that the ledger does not have.
     """
-    with house.ledger.reading() as connection:
-        after, up_to = loaded_revision(connection), latest_revision(connection)
-    from transforms.loading.release import released_revision
-    from transforms.loading.working import discard, is_complete, working_path
+    with app.ledger.open_snapshot() as connection:
+        after_revision, up_to_revision = get_loaded_revision(connection), get_latest_revision(connection)
+    from transforms.loading.release import find_published_revision
+    from transforms.loading.working_warehouse import (
+        delete_working_warehouse,
+        get_working_database_path,
+        is_warehouse_complete,
+    )
 
-    directory = house.settings.warehouse_directory
-    released = released_revision(directory)
-    if after >= up_to and released == after:
+    warehouse_directory = app.settings.warehouse_directory
+    published_revision = find_published_revision(warehouse_directory)
+    if after_revision >= up_to_revision and published_revision == after_revision:
         return
-    if working_path(directory).exists() and (released or 0) > after:
+    if get_working_database_path(warehouse_directory).exists() and (published_revision or 0) > after_revision:
         report.remarks.append("The warehouse was ahead of the ledger; it is made anew.")
-        discard(directory)
-        after = 0
-    elif not is_complete(directory, _expected(house, after)):
+        delete_working_warehouse(warehouse_directory)
+        after_revision = 0
+    elif not is_warehouse_complete(warehouse_directory, _count_expected_rows(app, after_revision)):
         report.remarks.append("The warehouse lacked rows that the ledger has; it is made anew.")
-        discard(directory)
-        after = 0
-    yield after, up_to
+        delete_working_warehouse(warehouse_directory)
+        after_revision = 0
+    yield after_revision, up_to_revision
 
 
-def _expected(house: House, up_to: int) -> dict[str, int]:
-    with house.ledger.reading() as connection:
-        return row_counts(connection, up_to)
+def _count_expected_rows(app: App, revision: int) -> dict[str, int]:
+    with app.ledger.open_snapshot() as connection:
+        return count_loadable_rows(connection, revision)
 
 
-def work(house: House, batch: Batch, report: Report) -> None:
+def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     """Merge the changes, renew views and marts, publish the copy, and note how far the warehouse is."""
-    from transforms.building import build
-    from transforms.loading.loading import load
-    from transforms.loading.release import release
+    from transforms.loading.dlt_loader import load_changed_rows
+    from transforms.loading.release import publish_warehouse
+    from transforms.mart_builder import build_views_and_marts
 
-    after, up_to = batch
+    after_revision, up_to_revision = batch
 
-    def changed(table: str) -> Iterator[list[Mapping[str, Any]]]:
-        with house.ledger.reading() as connection:
-            yield from changed_rows(connection, table, after, up_to, PIECE)
+    def read_table_changes(table: str) -> Iterator[list[Mapping[str, Any]]]:
+        with app.ledger.open_snapshot() as connection:
+            yield from iter_changed_rows(connection, table, after_revision, up_to_revision, ROWS_PER_CHUNK)
 
-    directory = house.settings.warehouse_directory
-    report.rows_loaded += sum(load(directory, changed).values())
-    build(directory)
-    release(directory, up_to)
-    with house.ledger.transaction() as tx:
-        set_counter(tx, WATERMARK, up_to)
-    report.tick(1)
+    warehouse_directory = app.settings.warehouse_directory
+    report.rows_loaded += sum(load_changed_rows(warehouse_directory, read_table_changes).values())
+    build_views_and_marts(warehouse_directory)
+    publish_warehouse(warehouse_directory, up_to_revision)
+    with app.ledger.begin_transaction() as tx:
+        set_counter_value(tx, WATERMARK_COUNTER, up_to_revision)
+    report.advance_progress(1)

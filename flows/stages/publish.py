@@ -4,65 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from invoices.house import House
-from invoices.ledger.outbox import Outgoing, outgoing, outgoing_count
+from invoices.app import App
+from invoices.ledger.outbox import UnpublishedReceipt, count_unpublished_receipts, list_unpublished_receipts
 from invoices.receipts.mapping import Customer
-from invoices.receipts.publishing import PUBLISHER, Published, ReceiptPublisher
-from invoices.report import Report
+from invoices.receipts.publisher import PUBLISHER, PublishResult, ReceiptPublisher
+from invoices.run_report import RunReport
 
 UNIT = "receipts"
 BATCH_SIZE = 1_000
 
-Batch = list[Outgoing]
+Batch = list[UnpublishedReceipt]
 
 
-def total(house: House) -> int | None:
+def count_pending(app: App) -> int | None:
     """Return how many receipts are not published."""
-    with house.ledger.reading() as connection:
-        return outgoing_count(connection)
+    with app.ledger.open_snapshot() as connection:
+        return count_unpublished_receipts(connection)
 
 
-def pending(house: House, report: Report) -> Iterator[Batch]:
+def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield the receipts that are not published, until the vendor has to be left alone."""
-    last = ""
-    while PUBLISHER not in report.left_alone and (batch := _next(house, last)):
+    last_invoice_id = ""
+    while PUBLISHER not in report.suspended_vendors and (batch := _read_next_batch(app, last_invoice_id)):
         yield batch
-        last = batch[-1].invoice_id
+        last_invoice_id = batch[-1].invoice_id
 
 
-def work(house: House, batch: Batch, report: Report) -> None:
+def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     """Publish each receipt of the batch, or leave it waiting with a reason."""
-    from transforms.loading.accepted import accepted_invoices
+    from transforms.loading.accepted_invoices import read_accepted_invoices
 
-    published = Published()
-    if house.smartbills_io is None:
-        published.receipts["waiting"] += len(batch)
+    publish_result = PublishResult()
+    if app.smartbills_io_client is None:
+        publish_result.status_counts["waiting"] += len(batch)
     else:
-        found = accepted_invoices(house.settings.warehouse_directory, [receipt.invoice_id for receipt in batch])
+        invoices = read_accepted_invoices(app.settings.warehouse_directory, [receipt.invoice_id for receipt in batch])
         publisher = ReceiptPublisher(
-            house.ledger,
-            house.smartbills_io,
-            _customers(house),
-            _default_customer(house),
-            house.smartbills_io_budget,
+            app.ledger,
+            app.smartbills_io_client,
+            _build_customers_by_buyer(app),
+            _build_default_customer(app),
+            app.smartbills_io_rate_limiter,
         )
-        if not publisher.publish(batch, {invoice.invoice_id: invoice for invoice in found}, published):
-            report.left_alone.add(PUBLISHER)
-    report.receipts += published.receipts
-    report.problems += published.problems
-    report.tick(len(batch))
+        if not publisher.publish_receipts(batch, {invoice.invoice_id: invoice for invoice in invoices}, publish_result):
+            report.suspended_vendors.add(PUBLISHER)
+    report.receipt_statuses += publish_result.status_counts
+    report.problems += publish_result.problems
+    report.advance_progress(len(batch))
 
 
-def _customers(house: House) -> dict[str, Customer]:
-    mapped = house.vendor_settings.smartbills_io.customers
-    return {buyer: Customer(known.customer_id, known.email, known.phone) for buyer, known in mapped.items()}
+def _build_customers_by_buyer(app: App) -> dict[str, Customer]:
+    customer_settings = app.vendor_settings.smartbills_io.customers
+    return {
+        buyer: Customer(customer.customer_id, customer.email, customer.phone)
+        for buyer, customer in customer_settings.items()
+    }
 
 
-def _default_customer(house: House) -> Customer | None:
-    email = house.vendor_settings.smartbills_io.customer_email
+def _build_default_customer(app: App) -> Customer | None:
+    email = app.vendor_settings.smartbills_io.customer_email
     return Customer(None, email, None) if email else None
 
 
-def _next(house: House, last: str) -> Batch:
-    with house.ledger.reading() as connection:
-        return outgoing(connection, PUBLISHER, BATCH_SIZE, last)
+def _read_next_batch(app: App, last_invoice_id: str) -> Batch:
+    with app.ledger.open_snapshot() as connection:
+        return list_unpublished_receipts(connection, PUBLISHER, BATCH_SIZE, last_invoice_id)

@@ -15,25 +15,25 @@ from typing import Any
 
 import requests
 
-from invoices.clients import classification
-from invoices.clients.classification import Call
-from invoices.clients.error_bodies import read_error
-from invoices.clients.json_text import render
-from invoices.clients.listings import complete_list
-from invoices.clients.minted_urls import MintedUrl
-from invoices.clients.throttling import RateLimit, rate_limit, retry_after
-from invoices.clients.transport import Origin, Patience, Reply
-from invoices.clients.uploads import document_part, field_part
-from invoices.clients.wire_values import moment, opaque_id, text
+from invoices.clients import error_mapping
+from invoices.clients.error_bodies import parse_error_body
+from invoices.clients.error_mapping import ApiCall
+from invoices.clients.http_client import ApiResponse, HttpClient, Timeouts
+from invoices.clients.json_fields import find_path_safe_id, find_text, find_timestamp
+from invoices.clients.list_responses import get_complete_list
+from invoices.clients.multipart_form import build_field_part, build_file_part
+from invoices.clients.presigned_urls import PresignedUrl
+from invoices.clients.rate_limit_headers import RateLimit, find_rate_limit, find_retry_after
+from invoices.clients.strict_json import render_json
 from invoices.errors import ConfigurationError, DocumentError, InvoicesError, TransientError
 
 INVOICE_KINDS = ("expense", "revenue")
-TEXTS = ("invoice_number", "date", "counterparty", "currency")
-AMOUNTS = ("total", "subtotal", "discount", "tax")
-LINE_AMOUNTS = ("quantity", "price", "line_total")
-_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+TEXT_FIELDS = ("invoice_number", "date", "counterparty", "currency")
+AMOUNT_FIELDS = ("total", "subtotal", "discount", "tax")
+LINE_AMOUNT_FIELDS = ("quantity", "price", "line_total")
+_NUMBER_PATTERN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
-__all__ = ["BillflowAi", "ExtractionFailed", "RateLimit", "Reading", "StoredInvoice"]
+__all__ = ["BillflowAiClient", "ExtractionFailed", "ExtractionResponse", "RateLimit", "StoredInvoice"]
 
 
 class ExtractionFailed(DocumentError):
@@ -41,17 +41,17 @@ class ExtractionFailed(DocumentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ExtractionResponse:
     """What the vendor read: its JSON as it came, fractions as ``Decimal``.
 
     ``source`` is ``extracted``, ``cache`` (not counted against the quota), ``duplicate`` (its number is stored
     already), a word we do not know, or None where the vendor tells none.
     """
 
-    answer: dict[str, Any] = field(repr=False)
+    payload: dict[str, Any] = field(repr=False)
     source: str | None = None
     invoice_id: str | None = None
-    limits: RateLimit | None = None
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class StoredInvoice:
     created_at: dt.datetime | None = None
 
 
-class BillflowAi:
+class BillflowAiClient:
     """The extraction API for one account; ``base_url`` stands before ``/api``."""
 
     def __init__(self, base_url: str, api_key: str, session: requests.Session, deadline: float = 150.0) -> None:
@@ -72,57 +72,66 @@ class BillflowAi:
 
         Raises ConfigurationError for an unusable address or key.
         """
-        patience = Patience(min(5.0, deadline), deadline, deadline)  # it is silent until it has read the document
+        timeouts = Timeouts(min(5.0, deadline), deadline, deadline)  # it is silent until it has read the document
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
-        self._origin = Origin(base_url, session, headers, (api_key,), patience, _meaning)
+        self._http_client = HttpClient(base_url, session, headers, (api_key,), timeouts, _build_refusal_error)
 
     def __repr__(self) -> str:
         """Show the address and nothing secret."""
-        return f"BillflowAi({self._origin.base_url!r})"
+        return f"BillflowAi({self._http_client.base_url!r})"
 
-    def extract_file(self, content: bytes, file_name: str, media_type: str, invoice_kind: str = "expense") -> Reading:
+    def extract_file(
+        self, content: bytes, file_name: str, media_type: str, invoice_kind: str = "expense"
+    ) -> ExtractionResponse:
         """Upload one document with exactly one POST, and return what was read.
 
         Raises UnknownOutcome when it may have been done (also a success that cannot be understood), ExtractionFailed
         and DocumentError when the vendor cannot read or refuses it, TransientError, AccountError, ContractError; and
         ConfigurationError for another kind than ``expense`` and ``revenue``.
         """
-        parts = {
-            "invoice_kind": field_part(_checked_kind(invoice_kind)),
-            "file": document_part(content, file_name, media_type),
+        form_parts = {
+            "invoice_kind": build_field_part(_validate_invoice_kind(invoice_kind)),
+            "file": build_file_part(content, file_name, media_type),
         }
-        return _reading(self._origin.exchange("POST", "api/extract-invoice-file", files=parts))
+        return _parse_extraction_response(
+            self._http_client.send_request("POST", "api/extract-invoice-file", files=form_parts)
+        )
 
-    def extract_url(self, url: MintedUrl, invoice_kind: str = "expense") -> Reading:
+    def extract_url(self, presigned_url: PresignedUrl, invoice_kind: str = "expense") -> ExtractionResponse:
         """Have the vendor fetch one document at an address of ours, and return what was read; raises as extract_file.
 
         Only an address from ``mint_url`` will do: a TypeError is raised for a text. Where the vendor cannot fetch it,
         the same address never does better: that is a DocumentError with the reason ``fetch_failed``.
         """
-        if not isinstance(url, MintedUrl):
+        if not isinstance(presigned_url, PresignedUrl):
             raise TypeError("only an address from mint_url is given to a vendor")
-        body = render({"file_url": url.address, "invoice_kind": _checked_kind(invoice_kind)})
-        headers, secrets = {"Content-Type": "application/json"}, (url.signature,)
-        reply = self._origin.exchange("POST", "api/extract-invoice", data=body, headers=headers, secrets=secrets)
-        return _reading(reply)
+        body = render_json({"file_url": presigned_url.signed_url, "invoice_kind": _validate_invoice_kind(invoice_kind)})
+        headers, secrets = {"Content-Type": "application/json"}, (presigned_url.signature,)
+        response = self._http_client.send_request(
+            "POST", "api/extract-invoice", data=body, headers=headers, secrets=secrets
+        )
+        return _parse_extraction_response(response)
 
-    def invoices(self) -> list[StoredInvoice]:
+    def list_invoices(self) -> list[StoredInvoice]:
         """Return the invoices the vendor has stored.
 
         The list is not documented (contract sheet 03 §2): anything but one complete list of objects with ids, bare or
         as ``invoices`` or ``data``, is a ContractError, so that nobody takes a missing invoice for one that never was.
         """
-        reply = self._origin.exchange("GET", "api/invoices")
-        return [_stored(entry, reply) for entry in complete_list(reply.json(), ("invoices", "data"), reply)]
+        response = self._http_client.send_request("GET", "api/invoices")
+        return [
+            _parse_stored_invoice(entry, response)
+            for entry in get_complete_list(response.parse_json(), ("invoices", "data"), response)
+        ]
 
 
-def _checked_kind(invoice_kind: str) -> str:
+def _validate_invoice_kind(invoice_kind: str) -> str:
     if invoice_kind not in INVOICE_KINDS:
         raise ConfigurationError(f"an invoice is one of {INVOICE_KINDS!r}, not {invoice_kind!r}")
     return invoice_kind
 
 
-REFUSALS: Mapping[tuple[int, str], tuple[type[DocumentError], str]] = {  # contract sheet 03 §4
+REFUSAL_ERRORS: Mapping[tuple[int, str], tuple[type[DocumentError], str]] = {  # contract sheet 03 §4
     (400, "VALIDATION"): (DocumentError, "request_refused"),
     (400, "INVALID_URL"): (DocumentError, "url_refused"),
     (422, "FETCH_FAILED"): (DocumentError, "fetch_failed"),
@@ -130,60 +139,60 @@ REFUSALS: Mapping[tuple[int, str], tuple[type[DocumentError], str]] = {  # contr
 }
 
 
-def _meaning(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
+def _build_refusal_error(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
     """Return what a refusal means with this vendor; what the sheet does not name means what it means everywhere.
 
     503 comes from a server that did not take the request, so it may be sent again. 502 and 504 come from a gateway
     which lost patience with a call of up to 120 s: the work behind it may go on and be charged, as after a 500.
     """
-    detail = read_error(body, call.secrets)
-    request = classification.request_id(call, headers, detail)
-    sentence = classification.sentence(call, status, detail)
+    detail = parse_error_body(body, call.secrets)
+    request_id = error_mapping.find_request_id(call, headers, detail)
+    message = error_mapping.format_error_message(call, status, detail)
     if status == 503 and call.carries_document:
-        return TransientError(sentence, retry_after=retry_after(headers, detail.wait), request_id=request)
-    if call.carries_document and (status, detail.code or "") in REFUSALS:
-        kind, reason_code = REFUSALS[status, detail.code or ""]
-        return kind(sentence, reason_code=reason_code, request_id=request)
-    return classification.of_status(call, status, headers, body)
+        return TransientError(message, retry_after=find_retry_after(headers, detail.retry_after), request_id=request_id)
+    if call.carries_document and (status, detail.code or "") in REFUSAL_ERRORS:
+        error_type, reason_code = REFUSAL_ERRORS[status, detail.code or ""]
+        return error_type(message, reason_code=reason_code, request_id=request_id)
+    return error_mapping.build_status_error(call, status, headers, body)
 
 
-def _reading(reply: Reply) -> Reading:
-    answer = reply.json()
-    problem = _problem(answer)
+def _parse_extraction_response(response: ApiResponse) -> ExtractionResponse:
+    payload = response.parse_json()
+    problem = _find_payload_problem(payload)
     if problem:
-        raise reply.unreadable(problem)
-    meta = answer.get("meta") or {}
-    source = opaque_id(meta, "source") or ("duplicate" if meta.get("duplicate") is True else None)
-    return Reading(answer, source, opaque_id(meta, "invoiceId"), rate_limit(reply.headers))
+        raise response.build_unreadable_error(problem)
+    meta = payload.get("meta") or {}
+    source = find_path_safe_id(meta, "source") or ("duplicate" if meta.get("duplicate") is True else None)
+    return ExtractionResponse(payload, source, find_path_safe_id(meta, "invoiceId"), find_rate_limit(response.headers))
 
 
-def _problem(answer: Any) -> str | None:
+def _find_payload_problem(payload: Any) -> str | None:
     """Return what keeps the answer from being an invoice of contract sheet 03 §2.3, or None."""
-    if not isinstance(answer, dict):
+    if not isinstance(payload, dict):
         return "it is not an object"
-    if not any(name in answer for name in (*TEXTS, *AMOUNTS, "items")):
+    if not any(name in payload for name in (*TEXT_FIELDS, *AMOUNT_FIELDS, "items")):
         return "it has no field of an invoice"
-    if not isinstance(answer.get("meta", {}), dict | None):
+    if not isinstance(payload.get("meta", {}), dict | None):
         return "its meta is no object"
-    if any(isinstance(answer.get(name), (bool, dict, list)) for name in TEXTS):
+    if any(isinstance(payload.get(name), (bool, dict, list)) for name in TEXT_FIELDS):
         return "a text of it is none"
-    items = answer.get("items")
+    items = payload.get("items")
     if items is not None and not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
         return "its items are no list of objects"
-    amounts = [answer.get(name) for name in AMOUNTS]
-    amounts += [item.get(name) for item in items or () for name in LINE_AMOUNTS]
-    return None if all(map(_is_amount, amounts)) else "an amount of it is no number"
+    amounts = [payload.get(name) for name in AMOUNT_FIELDS]
+    amounts += [item.get(name) for item in items or () for name in LINE_AMOUNT_FIELDS]
+    return None if all(map(_is_amount_or_missing, amounts)) else "an amount of it is no number"
 
 
-def _is_amount(value: object) -> bool:
+def _is_amount_or_missing(value: object) -> bool:
     if isinstance(value, str):
-        return _NUMBER.fullmatch(value) is not None
+        return _NUMBER_PATTERN.fullmatch(value) is not None
     return value is None or (isinstance(value, (int, Decimal)) and not isinstance(value, bool))
 
 
-def _stored(entry: Any, reply: Reply) -> StoredInvoice:
-    invoice_id = opaque_id(entry, "id") if isinstance(entry, dict) else None
+def _parse_stored_invoice(entry: Any, response: ApiResponse) -> StoredInvoice:
+    invoice_id = find_path_safe_id(entry, "id") if isinstance(entry, dict) else None
     if invoice_id is None:
-        raise reply.unreadable("an entry of its list has no id")
-    number, counterparty = text(entry, "invoice_number", 200), text(entry, "counterparty", 500)
-    return StoredInvoice(invoice_id, number, counterparty, moment(entry, "created_at"))
+        raise response.build_unreadable_error("an entry of its list has no id")
+    number, counterparty = find_text(entry, "invoice_number", 200), find_text(entry, "counterparty", 500)
+    return StoredInvoice(invoice_id, number, counterparty, find_timestamp(entry, "created_at"))

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from invoices.clients.json_text import NotStrictJson, parse
+from invoices.clients.strict_json import InvalidJsonError, parse_json
 
-LONGEST_TEXT = 200
-_HIDDEN = "[hidden]"
-_SECRETS = re.compile(
+MAX_TEXT_CHARS = 200
+_REDACTED = "[hidden]"
+_SECRET_PATTERN = re.compile(
     r"(?i)\b(?:bearer|basic)\s+[^\s\"'<>,;]+|\b(?:sk|pk|rk|bf)_(?:live|test)_\w+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
     r"|\b(?:authorization|x-api-key|x-api-secret|api[_-]?key|token|password|cookie)\b\s*[\"']?\s*[:=]\s*[\"']?"
     r"(?:(?:bearer|basic)\s+)?[^\s\"'<>,;&]+"
 )
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:/+=-]{1,100}")
+_CODE_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9_.:/+=-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,64 +32,68 @@ class ErrorDetail:
     code: str | None = None
     message: str | None = None
     request_id: str | None = None
-    wait: object = None
+    retry_after: object = None
 
 
-def read_error(body: bytes, secrets: Iterable[str] = ()) -> ErrorDetail:
+def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> ErrorDetail:
     """Return what an error body tells, in any known shape; an empty, HTML or broken body tells nothing."""
     try:
-        value = parse(body)
-    except NotStrictJson:
+        value = parse_json(body)
+    except InvalidJsonError:
         return ErrorDetail()
     if isinstance(value, str):
-        return _detail({"message": value}, {}, tuple(secrets))
+        return _build_error_detail({"message": value}, {}, tuple(secrets))
     if not isinstance(value, dict):
         return ErrorDetail()
-    inner = value.get("error")
-    if isinstance(inner, dict):
-        return _detail(inner, value, tuple(secrets))
-    if isinstance(inner, str):
-        return _detail({"code": inner, **value}, value, tuple(secrets))
+    error_object = value.get("error")
+    if isinstance(error_object, dict):
+        return _build_error_detail(error_object, value, tuple(secrets))
+    if isinstance(error_object, str):
+        return _build_error_detail({"code": error_object, **value}, value, tuple(secrets))
     errors = value.get("errors")
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    return _detail({**first, **{key: item for key, item in value.items() if item is not None}}, value, tuple(secrets))
+    first_error = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    return _build_error_detail(
+        {**first_error, **{key: item for key, item in value.items() if item is not None}}, value, tuple(secrets)
+    )
 
 
-def safe_text(text: object, secrets: Iterable[str] = (), longest: int = LONGEST_TEXT) -> str | None:
+def redact_secrets(text: object, secrets: Iterable[str] = (), max_chars: int = MAX_TEXT_CHARS) -> str | None:
     """Return printable text of at most ``longest`` characters in which no secret is left, or None for no text."""
     if not isinstance(text, str) or not text.strip():
         return None
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        for form in (secret, quote(secret, safe="")):
-            text = text.replace(form, _HIDDEN)
-    text = " ".join(_SECRETS.sub(_HIDDEN, text).split())
+        for spelling in (secret, quote(secret, safe="")):
+            text = text.replace(spelling, _REDACTED)
+    text = " ".join(_SECRET_PATTERN.sub(_REDACTED, text).split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 
-def safe_request_id(*candidates: object) -> str | None:
+def find_plausible_request_id(*candidates: object) -> str | None:
     """Return the first candidate that looks like a request id, or None."""
     for candidate in candidates:
-        if isinstance(candidate, str) and _REQUEST_ID.fullmatch(candidate):
+        if isinstance(candidate, str) and _REQUEST_ID_PATTERN.fullmatch(candidate):
             return candidate
     return None
 
 
-def _detail(fields: Mapping[str, Any], outer: Mapping[str, Any], secrets: tuple[str, ...]) -> ErrorDetail:
+def _build_error_detail(fields: Mapping[str, Any], outer: Mapping[str, Any], secrets: tuple[str, ...]) -> ErrorDetail:
     details = fields.get("details")
-    places: list[Mapping[str, Any]] = [fields, outer, *([details] if isinstance(details, dict) else [])]
+    objects: list[Mapping[str, Any]] = [fields, outer, *([details] if isinstance(details, dict) else [])]
     return ErrorDetail(
-        code=_code(_first(places[:1], "code"), secrets),
-        message=safe_text(_first(places[:1], "message", "detail", "title"), secrets),
-        request_id=safe_request_id(_first(places, "requestId", "request_id", "traceId")),
-        wait=_first(places, "retry_after_seconds", "retry_after", "retryAfter"),
+        code=_find_valid_code(_find_first_value(objects[:1], "code"), secrets),
+        message=redact_secrets(_find_first_value(objects[:1], "message", "detail", "title"), secrets),
+        request_id=find_plausible_request_id(_find_first_value(objects, "requestId", "request_id", "traceId")),
+        retry_after=_find_first_value(objects, "retry_after_seconds", "retry_after", "retryAfter"),
     )
 
 
-def _first(places: Iterable[Mapping[str, Any]], *names: str) -> Any:
-    return next((place[name] for place in places for name in names if place.get(name) is not None), None)
+def _find_first_value(objects: Iterable[Mapping[str, Any]], *names: str) -> Any:
+    return next(
+        (json_object[name] for json_object in objects for name in names if json_object.get(name) is not None), None
+    )
 
 
-def _code(value: object, secrets: tuple[str, ...]) -> str | None:
-    text = safe_text(str(value) if isinstance(value, int) else value, secrets)
-    return text if text is not None and _CODE.fullmatch(text) else None
+def _find_valid_code(value: object, secrets: tuple[str, ...]) -> str | None:
+    text = redact_secrets(str(value) if isinstance(value, int) else value, secrets)
+    return text if text is not None and _CODE_PATTERN.fullmatch(text) else None

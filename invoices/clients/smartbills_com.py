@@ -15,18 +15,18 @@ from urllib.parse import SplitResult, urlsplit
 
 import requests
 
-from invoices.clients.error_bodies import read_error, safe_text
-from invoices.clients.listings import complete_list
-from invoices.clients.throttling import RateLimit, rate_limit
-from invoices.clients.transport import MEGABYTE, Origin, Patience, Reply, exchange, make_session
-from invoices.clients.uploads import document_part, field_part
-from invoices.clients.wire_values import is_opaque_id, moment, opaque_id, text
+from invoices.clients.error_bodies import parse_error_body, redact_secrets
+from invoices.clients.http_client import MEGABYTE, ApiResponse, HttpClient, Timeouts, make_session, send_request_once
+from invoices.clients.json_fields import find_path_safe_id, find_text, find_timestamp, is_path_safe_id
+from invoices.clients.list_responses import get_complete_list
+from invoices.clients.multipart_form import build_field_part, build_file_part
+from invoices.clients.rate_limit_headers import RateLimit, find_rate_limit
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError
 
 FILE_HOST = "files.smartbills.com"
-LARGEST_FILE = 25 * MEGABYTE
+MAX_FILE_BYTES = 25 * MEGABYTE
 
-__all__ = ["Job", "JobSummary", "RateLimit", "SmartBillsCom", "SubmittedJob"]
+__all__ = ["JobSummary", "RateLimit", "RemoteJob", "SmartBillsComClient", "SubmittedJob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class SubmittedJob:
     status: str
     created_at: dt.datetime | None
     file_url: str | None
-    limits: RateLimit | None = None
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RemoteJob:
     """A job's state: ``processing``, ``completed``, ``failed``, or a word we do not know, which means not yet done.
 
     ``extracted_data`` is the vendor's JSON as it came, fractions as ``Decimal``.
@@ -52,7 +52,7 @@ class Job:
     extracted_data: dict[str, Any] | None = field(default=None, repr=False)
     error_code: str | None = None
     error_message: str | None = None
-    limits: RateLimit | None = None
+    rate_limit: RateLimit | None = None
     created_at: dt.datetime | None = None
     file_url: str | None = None
 
@@ -67,7 +67,7 @@ class JobSummary:
     file_url: str | None = None
 
 
-class SmartBillsCom:
+class SmartBillsComClient:
     """The extraction API for one account; ``base_url`` stands before ``/v1``."""
 
     def __init__(
@@ -85,135 +85,139 @@ class SmartBillsCom:
         lines or declines them (the default has changed between versions). Both are left out unless given. Raises
         ConfigurationError for an unusable address, key or version.
         """
-        self._patience = Patience.within(deadline)
+        self._timeouts = Timeouts.from_deadline(deadline)
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
         if version is not None:
             headers["SmartBills-Version"] = version
         self._extract_line_items = extract_line_items
-        self._origin = Origin(base_url, session, headers, (api_key,), self._patience)
+        self._http_client = HttpClient(base_url, session, headers, (api_key,), self._timeouts)
 
     def __repr__(self) -> str:
         """Show the address and nothing secret."""
-        return f"SmartBillsCom({self._origin.base_url!r})"
+        return f"SmartBillsCom({self._http_client.base_url!r})"
 
-    def submit(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
+    def submit_document(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
         """Upload one document with exactly one POST, and return the job it became.
 
         Raises UnknownOutcome when it may have arrived (also a success without a job id), DocumentError when the vendor
         refuses the document, TransientError, AccountError, ContractError.
         """
-        upload = {"file": document_part(content, file_name, media_type)}
+        form_parts = {"file": build_file_part(content, file_name, media_type)}
         if self._extract_line_items is not None:
-            upload["extract_line_items"] = field_part("true" if self._extract_line_items else "false")
-        reply = self._origin.exchange("POST", "v1/invoices/extract", files=upload)
-        fields = _object(reply)
-        job_id = opaque_id(fields, "id")
+            form_parts["extract_line_items"] = build_field_part("true" if self._extract_line_items else "false")
+        response = self._http_client.send_request("POST", "v1/invoices/extract", files=form_parts)
+        fields = _parse_response_object(response)
+        job_id = find_path_safe_id(fields, "id")
         if job_id is None:
-            raise reply.unreadable("it names no job id")
+            raise response.build_unreadable_error("it names no job id")
         return SubmittedJob(
             id=job_id,
-            status=text(fields, "status", 100) or "unknown",
-            created_at=moment(fields, "created_at"),
-            file_url=text(fields, "file_url"),
-            limits=rate_limit(reply.headers),
+            status=find_text(fields, "status", 100) or "unknown",
+            created_at=find_timestamp(fields, "created_at"),
+            file_url=find_text(fields, "file_url"),
+            rate_limit=find_rate_limit(response.headers),
         )
 
-    def job(self, job_id: str) -> Job:
+    def poll_job(self, job_id: str) -> RemoteJob:
         """Return the state of a job; raises NotFound for an unknown one, ContractError when told about another one."""
-        if not is_opaque_id(job_id):
+        if not is_path_safe_id(job_id):
             raise ContractError(f"{job_id!r} is not an id this API gives")
-        reply = self._origin.exchange("GET", f"v1/invoices/{job_id}")
-        fields = _object(reply)
+        response = self._http_client.send_request("GET", f"v1/invoices/{job_id}")
+        fields = _parse_response_object(response)
         if fields.get("id") != job_id:
-            raise reply.unreadable(f"it is not about the job {job_id!r}")
-        data = fields.get("extracted_data")
-        if data is not None and not isinstance(data, dict):
-            raise reply.unreadable(f"the extracted_data of {job_id!r} is no object")
-        status = text(fields, "status", 100)
+            raise response.build_unreadable_error(f"it is not about the job {job_id!r}")
+        extracted_data = fields.get("extracted_data")
+        if extracted_data is not None and not isinstance(extracted_data, dict):
+            raise response.build_unreadable_error(f"the extracted_data of {job_id!r} is no object")
+        status = find_text(fields, "status", 100)
         if status is None:
-            raise reply.unreadable(f"it tells no status for {job_id!r}")
-        code, message = _failure(fields, reply)
-        return Job(
-            job_id, status, data, code, message, rate_limit(reply.headers),
-            moment(fields, "created_at"), text(fields, "file_url"),
+            raise response.build_unreadable_error(f"it tells no status for {job_id!r}")
+        error_code, error_message = _parse_job_error(fields, response)
+        return RemoteJob(
+            job_id, status, extracted_data, error_code, error_message, find_rate_limit(response.headers),
+            find_timestamp(fields, "created_at"), find_text(fields, "file_url"),
         )  # fmt: skip
 
-    def jobs(self) -> list[JobSummary]:
+    def list_jobs(self) -> list[JobSummary]:
         """Return the jobs the vendor lists.
 
         The list is not documented (contract sheet 01 §2): anything but one complete list of objects with ids, bare or
         as ``data``, is a ContractError, so that nobody takes a missing job for a job that never was.
         """
-        reply = self._origin.exchange("GET", "v1/invoices")
-        listed = complete_list(_unwrapped(reply.json(), reply), ("data",), reply)
-        return [_summary(entry, reply) for entry in listed]
+        response = self._http_client.send_request("GET", "v1/invoices")
+        entries = get_complete_list(_unwrap_success_envelope(response.parse_json(), response), ("data",), response)
+        return [_parse_job_summary(entry, response) for entry in entries]
 
-    def file(self, file_url: str) -> bytes:
+    def fetch_job_file(self, file_url: str) -> bytes:
         """Return the document a job was made from, fetched without any credential.
 
         Only this API's own origin, or https on files.smartbills.com, is asked; raises ContractError for another
         address and for a file that is not given out (NotFound where it is gone), TransientError when it may be cut.
         """
-        self._check_place(file_url)
+        self._check_file_url(file_url)
         request = requests.Request("GET", file_url, headers={"Accept-Encoding": "identity"})
-        with make_session() as bare:
+        with make_session() as anonymous_session:
             try:
-                reply = exchange(bare, request, self._patience, largest=LARGEST_FILE)
+                response = send_request_once(anonymous_session, request, self._timeouts, max_bytes=MAX_FILE_BYTES)
             except AccountError as error:  # no account was shown, so none is to blame
                 raise ContractError(f"a file is not given out: {error}") from None
-        if not reply.is_framed:
-            raise TransientError(f"{reply.call} does not tell whether its answer is complete")
-        return reply.body
+        if not response.is_length_declared:
+            raise TransientError(f"{response.call} does not tell whether its answer is complete")
+        return response.body
 
-    def _check_place(self, file_url: str) -> None:
+    def _check_file_url(self, file_url: str) -> None:
         try:
-            parts = urlsplit(file_url)
-            place = _place(parts)
+            url_parts = urlsplit(file_url)
+            origin = _get_url_origin(url_parts)
         except ValueError:
-            parts, place = SplitResult("", "", "", "", ""), ("", None, None)
-        allowed = {_place(urlsplit(self._origin.base_url)), ("https", FILE_HOST, 443)}
+            url_parts, origin = SplitResult("", "", "", "", ""), ("", None, None)
+        allowed_origins = {_get_url_origin(urlsplit(self._http_client.base_url)), ("https", FILE_HOST, 443)}
         is_plain = file_url.isascii() and file_url.isprintable() and not set(file_url) & set(' \\"<>')
-        if not is_plain or "@" in parts.netloc or place not in allowed:
-            raise ContractError(f"a file is said to be at {parts.hostname!r}, which is not this API's place for files")
+        if not is_plain or "@" in url_parts.netloc or origin not in allowed_origins:
+            raise ContractError(
+                f"a file is said to be at {url_parts.hostname!r}, which is not this API's place for files"
+            )
 
 
-def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+def _get_url_origin(url_parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return url_parts.scheme, url_parts.hostname, url_parts.port or {"https": 443, "http": 80}.get(url_parts.scheme)
 
 
-def _object(reply: Reply) -> dict[str, Any]:
+def _parse_response_object(response: ApiResponse) -> dict[str, Any]:
     """Return the answer's object, unwrapped."""
-    fields = _unwrapped(reply.json(), reply)
+    fields = _unwrap_success_envelope(response.parse_json(), response)
     if not isinstance(fields, dict):
-        raise reply.unreadable("it is not an object")
+        raise response.build_unreadable_error("it is not an object")
     return fields
 
 
-def _unwrapped(value: Any, reply: Reply) -> Any:
+def _unwrap_success_envelope(value: Any, response: ApiResponse) -> Any:
     """Return ``data`` of ``{success, data, error}``, else the value; a false success is the vendor's refusal."""
     if not isinstance(value, dict) or not isinstance(value.get("success"), bool):
         return value
     if value["success"]:
         return value.get("data")
-    detail = read_error(reply.body, reply.call.secrets)
-    told = f"{reply.call} answered {reply.status} but refuses: {detail.code} {detail.message!r}"
-    if reply.call.carries_document:
-        raise DocumentError(told, reason_code="request_refused", request_id=reply.request_id)
-    raise ContractError(told, request_id=reply.request_id)
+    detail = parse_error_body(response.body, response.call.secrets)
+    message = f"{response.call} answered {response.status} but refuses: {detail.code} {detail.message!r}"
+    if response.call.carries_document:
+        raise DocumentError(message, reason_code="request_refused", request_id=response.request_id)
+    raise ContractError(message, request_id=response.request_id)
 
 
-def _failure(fields: Mapping[str, Any], reply: Reply) -> tuple[str | None, str | None]:
+def _parse_job_error(fields: Mapping[str, Any], response: ApiResponse) -> tuple[str | None, str | None]:
     error = fields.get("error")
     if isinstance(error, str):
-        return safe_text(error, reply.call.secrets, 64), None
+        return redact_secrets(error, response.call.secrets, 64), None
     if not isinstance(error, dict):
         return None, None
-    secrets = reply.call.secrets
-    return safe_text(error.get("code"), secrets, 64), safe_text(error.get("message"), secrets)
+    secrets = response.call.secrets
+    return redact_secrets(error.get("code"), secrets, 64), redact_secrets(error.get("message"), secrets)
 
 
-def _summary(entry: Any, reply: Reply) -> JobSummary:
-    job_id = opaque_id(entry, "id") if isinstance(entry, dict) else None
+def _parse_job_summary(entry: Any, response: ApiResponse) -> JobSummary:
+    job_id = find_path_safe_id(entry, "id") if isinstance(entry, dict) else None
     if job_id is None:
-        raise reply.unreadable("an entry of its list has no job id")
-    return JobSummary(job_id, text(entry, "status", 100), moment(entry, "created_at"), text(entry, "file_url"))
+        raise response.build_unreadable_error("an entry of its list has no job id")
+    return JobSummary(
+        job_id, find_text(entry, "status", 100), find_timestamp(entry, "created_at"), find_text(entry, "file_url")
+    )

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from invoices.errors import DocumentError
-from invoices.model import LEFT_OUT
+from invoices.model import NOT_INVOICE_REASONS
 
 Outcome = Literal["einvoice", "not_invoice", "needs_extraction", "review", "unreadable"]  # unreadable: quarantined
 
 # reason_code: (the outcome it comes with, what a person should understand)
-REASONS: dict[str, tuple[Outcome, str]] = {
-    **{code: ("not_invoice", meaning) for code, meaning in LEFT_OUT.items()},
+REASON_CODES: dict[str, tuple[Outcome, str]] = {
+    **{code: ("not_invoice", meaning) for code, meaning in NOT_INVOICE_REASONS.items()},
     "empty_file": ("review", "the file has no content"),
     "truncated": ("review", "the end of the file is missing"),
     "encrypted": ("review", "a password is needed to open it"),
@@ -68,11 +68,11 @@ REASONS: dict[str, tuple[Outcome, str]] = {
     "other_xml": ("not_invoice", "XML that is no invoice"),
 }
 
-_LONGEST_REASON = 300
+_MAX_REASON_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DocumentReading:
     """What one document turned out to be; ``reason`` is for a person, ``payload`` as in ``documents.einvoice``.
 
     ``flags`` are pairs: a rule id of ``documents.flags``, and what was seen.
@@ -86,29 +86,36 @@ class Reading:
     payload: dict[str, Any] | None = None
     flags: Sequence[Sequence[str]] = ()
 
-    def record(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the reading as JSON-ready values."""
         return asdict(self)
 
 
-def because(reason_code: str, media_type: str, reason: str | None = None, page_count: int | None = None) -> Reading:
+def build_reading(
+    reason_code: str, media_type: str, reason: str | None = None, page_count: int | None = None
+) -> DocumentReading:
     """Return the reading of a reason code; ``reason`` replaces the table's sentence and may quote the document."""
-    outcome, meaning = REASONS[reason_code]
-    return Reading(outcome, media_type, page_count, reason_code, shown(reason or meaning, _LONGEST_REASON))
+    outcome, meaning = REASON_CODES[reason_code]
+    return DocumentReading(
+        outcome, media_type, page_count, reason_code, sanitise_for_display(reason or meaning, _MAX_REASON_CHARS)
+    )
 
 
-def set_aside(error: DocumentError, media_type: str, page_count: int | None = None) -> Reading:
+def build_reading_from_error(error: DocumentError, media_type: str, page_count: int | None = None) -> DocumentReading:
     """Return the reading for a document that raised."""
-    return because(error.reason_code, media_type, str(error), page_count)
+    return build_reading(error.reason_code, media_type, str(error), page_count)
 
 
-def flagged(reading: Reading, *flags: tuple[str, str]) -> Reading:
+def add_flags(reading: DocumentReading, *flags: tuple[str, str]) -> DocumentReading:
     """Return the reading with more flags, their texts bounded and fit for one line."""
-    told = [(rule_id, shown(text, _LONGEST_REASON)) for rule_id, text in flags]
-    return replace(reading, flags=(*reading.flags, *told)) if told else reading
+    bounded_flags = [(rule_id, sanitise_for_display(text, _MAX_REASON_CHARS)) for rule_id, text in flags]
+    return replace(reading, flags=(*reading.flags, *bounded_flags)) if bounded_flags else reading
 
 
-def shown(text: str, limit: int = 80) -> str:
+def sanitise_for_display(text: str, limit: int = 80) -> str:
     """Return somebody else's text fit for one line of a log: controls and direction marks escaped, bounded."""
-    cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in cut)
+    bounded_text = text if len(text) <= limit else text[: limit - 1] + "…"
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in bounded_text
+    )

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from invoices.documents.landing import INCOMING, Landing, make_private
+from invoices.documents.store_batch import TEMPORARY_FOLDER_NAME, StoreBatch, make_private_folder
 from invoices.errors import DocumentError
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_STALE_SECONDS = 24 * 60 * 60
+_SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+_MAX_TEMPORARY_FILE_AGE_SECONDS = 24 * 60 * 60
 
 
 class DocumentStore:
@@ -25,50 +25,50 @@ class DocumentStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._incoming = root / INCOMING
-        make_private(root)
-        make_private(self._incoming)
-        self._drop_stale()
+        self._temporary_folder = root / TEMPORARY_FOLDER_NAME
+        make_private_folder(root)
+        make_private_folder(self._temporary_folder)
+        self._delete_stale_temporary_files()
 
     def __contains__(self, sha256: object) -> bool:
-        return isinstance(sha256, str) and bool(_DIGEST.fullmatch(sha256)) and self.path(sha256).is_file()
+        return isinstance(sha256, str) and bool(_SHA256_PATTERN.fullmatch(sha256)) and self.get_path(sha256).is_file()
 
-    def path(self, sha256: str) -> Path:
+    def get_path(self, sha256: str) -> Path:
         """Return where the document is, or would be. Raises ValueError for anything but 64 lower-case hex digits."""
-        if not _DIGEST.fullmatch(sha256):
+        if not _SHA256_PATTERN.fullmatch(sha256):
             raise ValueError(f"not a SHA-256: {sha256[:80]!r}")
         return self._root / sha256[:2] / sha256
 
     def read(self, sha256: str) -> bytes:
         """Return the document's bytes. Raises DocumentError: ``missing``, or ``altered`` since it was stored."""
         try:
-            content = self.path(sha256).read_bytes()
+            content = self.get_path(sha256).read_bytes()
         except FileNotFoundError as error:
             raise DocumentError(f"document {sha256!r} is not in the store", reason_code="missing") from error
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DocumentError(f"document {sha256!r} is not what was stored", reason_code="altered")
         return content
 
-    def landing(self) -> Landing:
+    def open_batch(self) -> StoreBatch:
         """Return what many documents are put into to be made durable together, much faster than one after another."""
-        return Landing(self._root)
+        return StoreBatch(self._root)
 
     def put(self, content: bytes) -> str:
         """Keep the bytes and return their SHA-256; what is there already is not written again."""
-        with self.landing() as landing:
-            return landing.put(content)
+        with self.open_batch() as store_batch:
+            return store_batch.put(content)
 
     def put_file(self, source: Path | BinaryIO) -> tuple[str, int]:
         """Keep the content of a path or open binary file, read once in blocks; return its SHA-256 and length."""
         if isinstance(source, Path):
-            with source.open("rb") as opened:
-                return self.put_file(opened)
-        with self.landing() as landing:
-            return landing.put_file(source)
+            with source.open("rb") as file:
+                return self.put_file(file)
+        with self.open_batch() as store_batch:
+            return store_batch.put_file(source)
 
-    def _drop_stale(self) -> None:
-        oldest = time.time() - _STALE_SECONDS
-        for left in self._incoming.iterdir():
+    def _delete_stale_temporary_files(self) -> None:
+        oldest_allowed = time.time() - _MAX_TEMPORARY_FILE_AGE_SECONDS
+        for file in self._temporary_folder.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another process cleans too
-                if left.stat().st_mtime < oldest:
-                    left.unlink()
+                if file.stat().st_mtime < oldest_allowed:
+                    file.unlink()

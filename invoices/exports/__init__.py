@@ -12,9 +12,9 @@ with a visible mark and a number of more than 15 digits is text; both are whole 
 manifest.
 """
 
-from invoices.exports.batch import Batch
-from invoices.exports.rendering import render
-from invoices.exports.verification import verify
-from invoices.exports.writing import write
+from invoices.exports.atomic_write import write_batch_folder
+from invoices.exports.batch_header import BatchHeader
+from invoices.exports.rendering import render_batch_files
+from invoices.exports.verification import verify_batch_folder
 
-__all__ = ["Batch", "render", "verify", "write"]
+__all__ = ["BatchHeader", "render_batch_files", "verify_batch_folder", "write_batch_folder"]

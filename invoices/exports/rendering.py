@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from invoices.errors import DocumentError
 from invoices.exports import manifest, workbook
-from invoices.exports.batch import Batch
-from invoices.exports.csv_files import csv_bytes
-from invoices.exports.tables import Table, bill_table, line_table, tax_table
-from invoices.exports.totals import summarise
+from invoices.exports.batch_header import BatchHeader
+from invoices.exports.control_totals import summarise_batch
+from invoices.exports.csv_files import render_csv
+from invoices.exports.tables import Table, build_bill_table, build_line_table, build_tax_table
 from invoices.model import Invoice
 
 
-def render(batch: Batch, invoices: Sequence[Invoice], *, byte_order_mark: bool = True) -> dict[str, bytes]:
+def render_batch_files(
+    batch: BatchHeader, invoices: Sequence[Invoice], *, byte_order_mark: bool = True
+) -> dict[str, bytes]:
     """Return file name → content: three CSV files, the workbook and the manifest.
 
     The same batch and invoices, in whatever order, give the same bytes. ``byte_order_mark`` puts EF BB BF before each
@@ -23,25 +25,33 @@ def render(batch: Batch, invoices: Sequence[Invoice], *, byte_order_mark: bool =
     Raises DocumentError for an invoice that is there twice, or that holds a number no book can (NaN, infinity, more
     than 38 digits on a side of the point).
     """
-    _refuse_repeats(batch, invoices)
-    ordered = sorted(invoices, key=_row_order)
-    bills, lines, taxes = bill_table(batch, ordered), line_table(batch, ordered), tax_table(batch, ordered)
+    _check_no_duplicate_invoices(batch, invoices)
+    sorted_invoices = sorted(invoices, key=_get_row_sort_key)
+    bills, lines, taxes = (
+        build_bill_table(batch, sorted_invoices),
+        build_line_table(batch, sorted_invoices),
+        build_tax_table(batch, sorted_invoices),
+    )
     tables = (bills, lines, taxes)
-    summary = summarise(list(bills.records()), list(lines.records()), list(taxes.records()))
-    book = workbook.render_workbook(batch, tables, manifest.control_sheet(batch, summary))
-    notices = {**_notices(ordered, tables), "texts_cut": book.texts_cut, "numbers_as_text": book.numbers_as_text}
-    files = {table.file_name: csv_bytes(table, byte_order_mark=byte_order_mark) for table in tables}
-    files[workbook.FILE_NAME] = book.content
-    rows = {table.file_name: len(table.rows) for table in tables}
-    rows[workbook.FILE_NAME] = sum(rows.values())
-    return {**files, manifest.FILE_NAME: manifest.manifest_bytes(batch, summary, notices, rows, files)}
+    summary = summarise_batch(list(bills.iter_records()), list(lines.iter_records()), list(taxes.iter_records()))
+    rendered_workbook = workbook.render_workbook(batch, tables, manifest.build_control_sheet(batch, summary))
+    notices = {
+        **_count_notices(sorted_invoices, tables),
+        "texts_cut": rendered_workbook.truncated_text_count,
+        "numbers_as_text": rendered_workbook.number_as_text_count,
+    }
+    files = {table.file_name: render_csv(table, byte_order_mark=byte_order_mark) for table in tables}
+    files[workbook.FILE_NAME] = rendered_workbook.content
+    row_counts = {table.file_name: len(table.rows) for table in tables}
+    row_counts[workbook.FILE_NAME] = sum(row_counts.values())
+    return {**files, manifest.FILE_NAME: manifest.render_manifest(batch, summary, notices, row_counts, files)}
 
 
-def _row_order(invoice: Invoice) -> tuple[str, str, str, str]:
+def _get_row_sort_key(invoice: Invoice) -> tuple[str, str, str, str]:
     return invoice.issued_on.isoformat(), invoice.supplier.name or "", invoice.invoice_number, invoice.invoice_id
 
 
-def _refuse_repeats(batch: Batch, invoices: Sequence[Invoice]) -> None:
+def _check_no_duplicate_invoices(batch: BatchHeader, invoices: Sequence[Invoice]) -> None:
     for invoice, count in Counter(invoice.invoice_id for invoice in invoices).items():
         if count > 1:
             raise DocumentError(
@@ -49,9 +59,9 @@ def _refuse_repeats(batch: Batch, invoices: Sequence[Invoice]) -> None:
             )
 
 
-def _notices(invoices: Sequence[Invoice], tables: Sequence[Table]) -> dict[str, int]:
-    stated_negative = sum(invoice.sign < 0 and invoice.total_amount < 0 for invoice in invoices)
+def _count_notices(invoices: Sequence[Invoice], tables: Sequence[Table]) -> dict[str, int]:
+    negative_credit_notes = sum(invoice.booking_sign < 0 and invoice.total_amount < 0 for invoice in invoices)
     return {
-        "texts_cleaned": sum(table.cleaned_count for table in tables),
-        "credit_notes_stated_negative": stated_negative,
+        "texts_cleaned": sum(table.cleaned_cell_count for table in tables),
+        "credit_notes_stated_negative": negative_credit_notes,
     }

@@ -9,14 +9,14 @@ from decimal import Decimal
 from typing import Literal
 
 from invoices.errors import DocumentError
-from invoices.exports.batch import Batch
-from invoices.exports.cells import clean
+from invoices.exports.batch_header import BatchHeader
+from invoices.exports.cells import remove_control_characters
 from invoices.model import Invoice, Line, Tax
 
 Cell = str | dt.date | int | Decimal | None
 Row = tuple[Cell, ...]
 
-_DIGITS_EACH_SIDE = 38  # of the decimal point: the widest decimal that DuckDB has
+_MAX_DIGITS_PER_SIDE = 38  # of the decimal point: the widest decimal that DuckDB has
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Column:
     """A column: its name, and what its cells are; an ``amount`` is in the row's ``currency``."""
 
     name: str
-    holds: Literal["text", "date", "count", "number", "amount"] = "text"
+    cell_type: Literal["text", "date", "count", "number", "amount"] = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,21 @@ class Table:
     """Rows under columns, with the names under which they leave the house."""
 
     file_name: str
-    sheet: str
+    sheet_name: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    cleaned_count: int
+    cleaned_cell_count: int
 
-    def records(self) -> Iterable[dict[str, Cell]]:
+    def iter_records(self) -> Iterable[dict[str, Cell]]:
         """Return each row by column name."""
         names = [column.name for column in self.columns]
         return (dict(zip(names, row, strict=True)) for row in self.rows)
 
 
-_ORIGIN = (Column("batch_id"), Column("invoice_id"), Column("document_sha256"), Column("kind"))
+_KEY_COLUMNS = (Column("batch_id"), Column("invoice_id"), Column("document_sha256"), Column("kind"))
 
 BILL_COLUMNS = (
-    *_ORIGIN,
+    *_KEY_COLUMNS,
     Column("direction"),
     Column("invoice_number"),
     Column("issued_on", "date"),
@@ -68,15 +68,15 @@ BILL_COLUMNS = (
     Column("prepaid_amount", "amount"),
     Column("payable_amount", "amount"),
 )
-_BILL_OF_A_PART = (
-    *_ORIGIN,
+_INVOICE_REFERENCE_COLUMNS = (
+    *_KEY_COLUMNS,
     Column("supplier_name"),
     Column("invoice_number"),
     Column("issued_on", "date"),
     Column("currency"),
 )
 LINE_COLUMNS = (
-    *_BILL_OF_A_PART,
+    *_INVOICE_REFERENCE_COLUMNS,
     Column("line_number", "count"),
     Column("description"),
     Column("quantity", "number"),
@@ -87,7 +87,7 @@ LINE_COLUMNS = (
     Column("tax_amount", "amount"),
 )
 TAX_COLUMNS = (
-    *_BILL_OF_A_PART,
+    *_INVOICE_REFERENCE_COLUMNS,
     Column("tax_category"),
     Column("tax_rate", "number"),
     Column("taxable_amount", "amount"),
@@ -95,77 +95,102 @@ TAX_COLUMNS = (
 )
 
 
-def bill_table(batch: Batch, invoices: Sequence[Invoice]) -> Table:
+def build_bill_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
     """Return one row per invoice, in the order given."""
-    rows = ((invoice, _bill(batch, invoice)) for invoice in invoices)
-    return _table("bills.csv", "Bills", BILL_COLUMNS, rows)
+    rows = ((invoice, _build_bill_row(batch, invoice)) for invoice in invoices)
+    return _build_table("bills.csv", "Bills", BILL_COLUMNS, rows)
 
 
-def line_table(batch: Batch, invoices: Sequence[Invoice]) -> Table:
+def build_line_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
     """Return one row per invoice line, by line number within its invoice."""
-    rows = ((of, _line(batch, of, line)) for of in invoices for line in sorted(of.lines, key=_line_order))
-    return _table("bill_lines.csv", "Lines", LINE_COLUMNS, rows)
+    rows = (
+        (invoice, _build_line_row(batch, invoice, line))
+        for invoice in invoices
+        for line in sorted(invoice.lines, key=_get_line_sort_key)
+    )
+    return _build_table("bill_lines.csv", "Lines", LINE_COLUMNS, rows)
 
 
-def tax_table(batch: Batch, invoices: Sequence[Invoice]) -> Table:
+def build_tax_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
     """Return one row per tax category and rate of an invoice, in that order within it."""
-    rows = ((of, _tax(batch, of, tax)) for of in invoices for tax in sorted(of.taxes, key=_tax_order))
-    return _table("tax_lines.csv", "Taxes", TAX_COLUMNS, rows)
+    rows = (
+        (invoice, _build_tax_row(batch, invoice, tax))
+        for invoice in invoices
+        for tax in sorted(invoice.taxes, key=_get_tax_sort_key)
+    )
+    return _build_table("tax_lines.csv", "Taxes", TAX_COLUMNS, rows)
 
 
-def _origin(batch: Batch, invoice: Invoice) -> Row:
+def _build_key_cells(batch: BatchHeader, invoice: Invoice) -> Row:
     return batch.batch_id, invoice.invoice_id, invoice.document_sha256, invoice.kind
 
 
-def _bill(batch: Batch, invoice: Invoice) -> Row:
+def _build_bill_row(batch: BatchHeader, invoice: Invoice) -> Row:
     supplier, customer = invoice.supplier, invoice.customer
     return (
-        *_origin(batch, invoice),
+        *_build_key_cells(batch, invoice),
         invoice.direction, invoice.invoice_number, invoice.issued_on, invoice.due_on, invoice.order_number,
         supplier.name, supplier.tax_id, supplier.country, supplier.iban,
         customer.name, customer.tax_id, customer.country, invoice.currency,
-        *_booked(
+        *_apply_invoice_sign(
             invoice, invoice.net_amount, invoice.discount_amount, invoice.charge_amount, invoice.tax_amount,
             invoice.total_amount, invoice.prepaid_amount, invoice.payable_amount,
         ),
     )  # fmt: skip
 
 
-def _part(batch: Batch, invoice: Invoice) -> Row:
-    name = invoice.supplier.name
-    return (*_origin(batch, invoice), name, invoice.invoice_number, invoice.issued_on, invoice.currency)
+def _build_invoice_reference_cells(batch: BatchHeader, invoice: Invoice) -> Row:
+    supplier_name = invoice.supplier.name
+    return (
+        *_build_key_cells(batch, invoice),
+        supplier_name,
+        invoice.invoice_number,
+        invoice.issued_on,
+        invoice.currency,
+    )
 
 
-def _line(batch: Batch, invoice: Invoice, line: Line) -> Row:
-    price, net, tax = _booked(invoice, line.unit_price_amount, line.net_amount, line.tax_amount)
-    described = (line.line_number, line.description, line.quantity, line.unit)
-    return (*_part(batch, invoice), *described, price, net, line.tax_rate, tax)
+def _build_line_row(batch: BatchHeader, invoice: Invoice, line: Line) -> Row:
+    unit_price, net_amount, tax_amount = _apply_invoice_sign(
+        invoice, line.unit_price_amount, line.net_amount, line.tax_amount
+    )
+    descriptive_cells = (line.line_number, line.description, line.quantity, line.unit)
+    return (
+        *_build_invoice_reference_cells(batch, invoice),
+        *descriptive_cells,
+        unit_price,
+        net_amount,
+        line.tax_rate,
+        tax_amount,
+    )
 
 
-def _tax(batch: Batch, invoice: Invoice, tax: Tax) -> Row:
-    amounts = _booked(invoice, tax.taxable_amount, tax.tax_amount)
-    return (*_part(batch, invoice), tax.tax_category, tax.tax_rate, *amounts)
+def _build_tax_row(batch: BatchHeader, invoice: Invoice, tax: Tax) -> Row:
+    amounts = _apply_invoice_sign(invoice, tax.taxable_amount, tax.tax_amount)
+    return (*_build_invoice_reference_cells(batch, invoice), tax.tax_category, tax.tax_rate, *amounts)
 
 
-def _booked(invoice: Invoice, *amounts: Decimal | None) -> tuple[Decimal | None, ...]:
-    if invoice.sign > 0:
+def _apply_invoice_sign(invoice: Invoice, *amounts: Decimal | None) -> tuple[Decimal | None, ...]:
+    if invoice.booking_sign > 0:
         return amounts
     return tuple(amount if amount is None else amount.copy_negate() for amount in amounts)
 
 
-def _table(file_name: str, sheet: str, columns: tuple[Column, ...], rows: Iterable[tuple[Invoice, Row]]) -> Table:
-    settled: list[Row] = []
-    cleaned = 0
+def _build_table(
+    file_name: str, sheet_name: str, columns: tuple[Column, ...], rows: Iterable[tuple[Invoice, Row]]
+) -> Table:
+    cleaned_rows: list[Row] = []
+    cleaned_cell_count = 0
     for invoice, row in rows:
-        settled.append(tuple(_settled(invoice, cell) for cell in row))
-        cleaned += sum(before != after for before, after in zip(row, settled[-1], strict=True))
-    return Table(file_name, sheet, columns, tuple(settled), cleaned)
+        cleaned_rows.append(tuple(_clean_cell(invoice, cell) for cell in row))
+        cleaned_cell_count += sum(before != after for before, after in zip(row, cleaned_rows[-1], strict=True))
+    return Table(file_name, sheet_name, columns, tuple(cleaned_rows), cleaned_cell_count)
 
 
-def _settled(invoice: Invoice, cell: Cell) -> Cell:
+def _clean_cell(invoice: Invoice, cell: Cell) -> Cell:
     if isinstance(cell, str):
-        return clean(cell)
-    if isinstance(cell, Decimal) and not _can_be_written(cell):
+        return remove_control_characters(cell)
+    if isinstance(cell, Decimal) and not _is_within_decimal_range(cell):
         raise DocumentError(
             f"invoice {invoice.invoice_id!r} of document {invoice.document_sha256!r} holds {cell!r}: no book can",
             reason_code="number_out_of_range",
@@ -173,15 +198,15 @@ def _settled(invoice: Invoice, cell: Cell) -> Cell:
     return cell
 
 
-def _can_be_written(number: Decimal) -> bool:
+def _is_within_decimal_range(number: Decimal) -> bool:
     if not number.is_finite():
         return False
-    return number.adjusted() < _DIGITS_EACH_SIDE and int(number.as_tuple().exponent) >= -_DIGITS_EACH_SIDE
+    return number.adjusted() < _MAX_DIGITS_PER_SIDE and int(number.as_tuple().exponent) >= -_MAX_DIGITS_PER_SIDE
 
 
-def _line_order(line: Line) -> tuple[int, str]:
+def _get_line_sort_key(line: Line) -> tuple[int, str]:
     return line.line_number, str(line)
 
 
-def _tax_order(tax: Tax) -> tuple[str, Decimal, str]:
+def _get_tax_sort_key(tax: Tax) -> tuple[str, Decimal, str]:
     return tax.tax_category or "", Decimal(-1) if tax.tax_rate is None else tax.tax_rate, str(tax)

@@ -13,25 +13,25 @@ from xlsxwriter import Workbook
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from invoices.exports.batch import Batch
-from invoices.exports.cells import plain, significant_digits
+from invoices.exports.batch_header import BatchHeader
+from invoices.exports.cells import count_significant_digits, format_decimal
 from invoices.exports.tables import Cell, Column, Table
-from invoices.model.currencies import minor_digits
+from invoices.model.currencies import get_minor_digits
 
 FILE_NAME = "bills.xlsx"
-CUT_MARK = " […cut here; the CSV file has all of it]"
+TRUNCATION_MARK = " […cut here; the CSV file has all of it]"
 
-_OPTIONS = {
+_WORKBOOK_OPTIONS = {
     "in_memory": True,  # also gives every part of the zip the same fixed time
     "strings_to_formulas": False,
     "strings_to_urls": False,
     "strings_to_numbers": False,
 }
 # Microsoft, "Excel specifications and limits"
-_CELL_UNITS = 32_767  # characters in a cell, counted in UTF-16 code units
-_SHEET_ROWS = 1_048_576
-_NUMBER_DIGITS = 15
-_FIRST_DATE = dt.date(1900, 3, 1)  # Excel has no date before 1900, and takes 1900 for a leap year
+_MAX_CELL_UTF16_UNITS = 32_767  # characters in a cell, counted in UTF-16 code units
+_MAX_SHEET_ROWS = 1_048_576
+_MAX_NUMBER_DIGITS = 15
+_MIN_EXCEL_DATE = dt.date(1900, 3, 1)  # Excel has no date before 1900, and takes 1900 for a leap year
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class RenderedWorkbook:
     """The workbook's bytes, and how many of its cells are cut or turned to text where the CSV files are whole."""
 
     content: bytes
-    texts_cut: int
-    numbers_as_text: int
+    truncated_text_count: int
+    number_as_text_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,83 +53,99 @@ class Sheet:
 
 
 def render_workbook(
-    batch: Batch, tables: Sequence[Table], control: Sheet, *, sheet_rows: int = _SHEET_ROWS
+    batch: BatchHeader, tables: Sequence[Table], control_sheet: Sheet, *, max_sheet_rows: int = _MAX_SHEET_ROWS
 ) -> RenderedWorkbook:
     """Return the workbook with a sheet per table and the control sheet last; the same input gives the same bytes.
 
     A table longer than ``sheet_rows``, header included, goes on in another sheet: Lines, Lines 2, Lines 3.
     """
-    target = io.BytesIO()
-    book = Workbook(target, _OPTIONS)
-    book.set_properties({"title": f"Export {batch.batch_id}", "created": batch.created_at})
-    writer = _Writer(book)
+    buffer = io.BytesIO()
+    workbook = Workbook(buffer, _WORKBOOK_OPTIONS)
+    workbook.set_properties({"title": f"Export {batch.batch_id}", "created": batch.created_at})
+    writer = _WorkbookWriter(workbook)
     for table in tables:
-        for sheet in _sheets(table, sheet_rows - 1):
-            writer.add(sheet)
-    writer.add(control)
-    book.close()
-    return RenderedWorkbook(target.getvalue(), writer.departures["cut"], writer.departures["number"])
+        for sheet in _split_into_sheets(table, max_sheet_rows - 1):
+            writer.add_sheet(sheet)
+    writer.add_sheet(control_sheet)
+    workbook.close()
+    return RenderedWorkbook(buffer.getvalue(), writer.altered_cell_counts["cut"], writer.altered_cell_counts["number"])
 
 
-def _sheets(table: Table, capacity: int) -> Iterator[Sheet]:
-    for number, start in enumerate(range(0, max(len(table.rows), 1), capacity), start=1):
-        name = table.sheet if number == 1 else f"{table.sheet} {number}"
-        yield Sheet(name, table.columns, table.rows[start : start + capacity])
+def _split_into_sheets(table: Table, max_rows: int) -> Iterator[Sheet]:
+    for sheet_number, first_row in enumerate(range(0, max(len(table.rows), 1), max_rows), start=1):
+        name = table.sheet_name if sheet_number == 1 else f"{table.sheet_name} {sheet_number}"
+        yield Sheet(name, table.columns, table.rows[first_row : first_row + max_rows])
 
 
-class _Writer:
+class _WorkbookWriter:
     """Writes sheets into one book, one format object per look, and counts where a cell departs from the data."""
 
-    def __init__(self, book: Workbook) -> None:
-        self._book = book
+    def __init__(self, workbook: Workbook) -> None:
+        self._workbook = workbook
         self._formats: dict[str, Format] = {}
-        self.departures: Counter[str] = Counter()
+        self.altered_cell_counts: Counter[str] = Counter()
 
-    def add(self, sheet: Sheet) -> None:
+    def add_sheet(self, sheet: Sheet) -> None:
         """Write one sheet: a frozen header in bold, then the rows."""
-        page = self._book.add_worksheet(sheet.name)
-        page.freeze_panes(1, 0)
-        currency = next(index for index, column in enumerate(sheet.columns) if column.name == "currency")
-        for index, column in enumerate(sheet.columns):
-            page.write_string(0, index, column.name, self._look("@", bold=True))
-            page.set_column(index, index, 40 if column.name == "description" else max(12, len(column.name) + 2))
-        for number, row in enumerate(sheet.rows, start=1):
-            digits = minor_digits(str(row[currency]))
-            for index, cell in enumerate(row):
-                self._write(page, (number, index), cell, digits if sheet.columns[index].holds == "amount" else None)
+        worksheet = self._workbook.add_worksheet(sheet.name)
+        worksheet.freeze_panes(1, 0)
+        currency_index = next(
+            column_index for column_index, column in enumerate(sheet.columns) if column.name == "currency"
+        )
+        for column_index, column in enumerate(sheet.columns):
+            worksheet.write_string(0, column_index, column.name, self._get_cell_format("@", bold=True))
+            worksheet.set_column(
+                column_index, column_index, 40 if column.name == "description" else max(12, len(column.name) + 2)
+            )
+        for row_number, row in enumerate(sheet.rows, start=1):
+            decimals = get_minor_digits(str(row[currency_index]))
+            for column_index, cell in enumerate(row):
+                self._write_cell(
+                    worksheet,
+                    (row_number, column_index),
+                    cell,
+                    decimals if sheet.columns[column_index].cell_type == "amount" else None,
+                )
 
-    def _write(self, page: Worksheet, at: tuple[int, int], cell: Cell, digits: int | None) -> None:
+    def _write_cell(self, worksheet: Worksheet, position: tuple[int, int], cell: Cell, decimals: int | None) -> None:
         match cell:
             case None | "":
                 return
             case str():
-                page.write_string(*at, self._fitted(cell), self._look("@"))
+                worksheet.write_string(*position, self._truncate_text(cell), self._get_cell_format("@"))
             case Decimal() | int():
-                self._write_number(page, at, Decimal(cell), digits)
-            case dt.date() if cell < _FIRST_DATE:
-                page.write_string(*at, cell.isoformat(), self._look("@"))
+                self._write_number_cell(worksheet, position, Decimal(cell), decimals)
+            case dt.date() if cell < _MIN_EXCEL_DATE:
+                worksheet.write_string(*position, cell.isoformat(), self._get_cell_format("@"))
             case dt.date():
-                page.write_datetime(*at, cell, self._look("yyyy-mm-dd"))
+                worksheet.write_datetime(*position, cell, self._get_cell_format("yyyy-mm-dd"))
 
-    def _write_number(self, page: Worksheet, at: tuple[int, int], number: Decimal, digits: int | None) -> None:
-        text = plain(number, digits or 0)
-        if significant_digits(number) > _NUMBER_DIGITS:
-            self.departures["number"] += 1
-            page.write_string(*at, text, self._look("@"))
+    def _write_number_cell(
+        self, worksheet: Worksheet, position: tuple[int, int], number: Decimal, min_decimals: int | None
+    ) -> None:
+        text = format_decimal(number, min_decimals or 0)
+        if count_significant_digits(number) > _MAX_NUMBER_DIGITS:
+            self.altered_cell_counts["number"] += 1
+            worksheet.write_string(*position, text, self._get_cell_format("@"))
             return
         decimals = len(text.partition(".")[2])
-        money = "#,##0" + ("." + "0" * decimals if decimals else "")
-        page.write_number(*at, Decimal(text), self._look("General" if digits is None else money))
+        money_format = "#,##0" + ("." + "0" * decimals if decimals else "")
+        worksheet.write_number(
+            *position, Decimal(text), self._get_cell_format("General" if min_decimals is None else money_format)
+        )
 
-    def _fitted(self, text: str) -> str:
-        units = text.encode("utf-16-le")
-        if len(units) <= 2 * _CELL_UNITS:
+    def _truncate_text(self, text: str) -> str:
+        encoded_text = text.encode("utf-16-le")
+        if len(encoded_text) <= 2 * _MAX_CELL_UTF16_UNITS:
             return text
-        self.departures["cut"] += 1
-        return units[: 2 * (_CELL_UNITS - len(CUT_MARK))].decode("utf-16-le", "ignore") + CUT_MARK
+        self.altered_cell_counts["cut"] += 1
+        return (
+            encoded_text[: 2 * (_MAX_CELL_UTF16_UNITS - len(TRUNCATION_MARK))].decode("utf-16-le", "ignore")
+            + TRUNCATION_MARK
+        )
 
-    def _look(self, number_format: str, *, bold: bool = False) -> Format:
+    def _get_cell_format(self, number_format: str, *, bold: bool = False) -> Format:
         key = f"{number_format} {bold}"
         if key not in self._formats:
-            self._formats[key] = self._book.add_format({"num_format": number_format, "bold": bold})
+            self._formats[key] = self._workbook.add_format({"num_format": number_format, "bold": bold})
         return self._formats[key]

@@ -17,205 +17,235 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn, Protocol
 
-from invoices.clients.billflowai import ExtractionFailed, Reading
-from invoices.clients.minted_urls import MintedUrl, mint_url
+from invoices.clients.billflowai import ExtractionFailed, ExtractionResponse
+from invoices.clients.presigned_urls import PresignedUrl, build_presigned_url
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
-from invoices.extraction.desk import READABLE, Desk
-from invoices.extraction.patience.budget import Budget
-from invoices.extraction.patience.crew import Action, Crew
-from invoices.extraction.patience.pacing import CALLS, Pacing, VendorStopped
-from invoices.extraction.queue import Queue
-from invoices.ledger.documents import Pending
-from invoices.ledger.extractions import Job
+from invoices.extraction.document_queue import DocumentQueue
+from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder
+from invoices.extraction.resilience.rate_limit import RateLimiter
+from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
+from invoices.extraction.resilience.worker_pool import Action, WorkerPool
+from invoices.ledger.documents import PendingDocument
+from invoices.ledger.extractions import ExtractionJob
 
 EXTRACTOR = "billflowai"
 VENDOR = "BillflowAI"
 CONFIGURATION = "1"  # raised when something else is asked for
-LARGEST_BYTES = 20 * 1024 * 1024  # sheet 03 §6
-REST_SECONDS = 30.0  # before a document is asked about once more (sheet 03 §4)
-ADDRESS_LIVES = dt.timedelta(minutes=10)  # longer than the vendor takes for a document, and not much
-NOT_FETCHED = {"fetch_failed", "url_refused"}  # reasons for which a document is uploaded after all
+MAX_BYTES = 20 * 1024 * 1024  # sheet 03 §6
+RETRY_DELAY_SECONDS = 30.0  # before a document is asked about once more (sheet 03 §4)
+URL_LIFETIME = dt.timedelta(minutes=10)  # longer than the vendor takes for a document, and not much
+FETCH_FAILURE_REASONS = {"fetch_failed", "url_refused"}  # reasons for which a document is uploaded after all
 
-Mint = Callable[[str, str], MintedUrl]  # of a document's hash and suffix: where the vendor may fetch it
+UrlSigner = Callable[[str, str], PresignedUrl]  # of a document's hash and suffix: where the vendor may fetch it
 
 
-def minting(base_url: str, secret: str) -> Mint:
+def build_url_signer(base_url: str, secret: str) -> UrlSigner:
     """Return what makes addresses that are good for some minutes.
 
     Raises:
         ConfigurationError: nobody could fetch anything there, or the secret is too short.
     """
 
-    def mint(sha256: str, suffix: str) -> MintedUrl:
-        return mint_url(base_url, secret, sha256, suffix, dt.datetime.now(dt.UTC) + ADDRESS_LIVES)
+    def sign_document_url(sha256: str, suffix: str) -> PresignedUrl:
+        return build_presigned_url(base_url, secret, sha256, suffix, dt.datetime.now(dt.UTC) + URL_LIFETIME)
 
-    mint("0" * 64, "pdf")
-    return mint
+    sign_document_url("0" * 64, "pdf")
+    return sign_document_url
 
 
-class Client(Protocol):
+class BillflowAiApi(Protocol):
     """What is spoken with the vendor."""
 
-    def extract_file(self, content: bytes, file_name: str, media_type: str) -> Reading:
+    def extract_file(self, content: bytes, file_name: str, media_type: str) -> ExtractionResponse:
         """Return what the vendor read in a document."""
         ...
 
-    def extract_url(self, url: MintedUrl) -> Reading:
+    def extract_url(self, presigned_url: PresignedUrl) -> ExtractionResponse:
         """Return what the vendor read in a document that it fetched."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Try:
+class _ExtractionAttempt:
     """One question about a document: how, and after what."""
 
-    document: Pending
-    by_url: bool
+    document: PendingDocument
+    is_by_url: bool
     is_repeat: bool = False  # of one that may have been charged
     is_last: bool = False  # a failure to read is final
 
 
-class BillflowAiExtraction:
+class BillflowAiExtractor:
     """Asks BillflowAI about documents until each is answered, set aside, or has to wait for a later run."""
 
     def __init__(
         self,
-        desk: Desk,
-        client: Client,
-        budget: Budget,
+        recorder: ExtractionRecorder,
+        client: BillflowAiApi,
+        rate_limiter: RateLimiter,
         *,
-        mint: Mint | None = None,
+        sign_document_url: UrlSigner | None = None,
         repeat_after_unknown: bool = True,
         connections: int = 1,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Take what is needed; with ``mint`` the vendor fetches documents. Nothing is asked yet."""
-        self.desk, self._client, self._budget, self._mint = desk, client, budget, mint
-        self.pacing = Pacing(VENDOR, {CALLS: budget}, sleep)
+        self.recorder, self._client, self._rate_limiter, self._sign_document_url = (
+            recorder,
+            client,
+            rate_limiter,
+            sign_document_url,
+        )
+        self.caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
         self._repeat_after_unknown = repeat_after_unknown
-        self._crew, self._lock = Crew(connections), threading.RLock()
-        self._queue = Queue(desk)
-        self._again: list[tuple[float, int, Action]] = []  # a heap: when, order of planning, what
-        self._planned = itertools.count()
+        self._worker_pool, self._lock = WorkerPool(connections), threading.RLock()
+        self._document_queue = DocumentQueue(recorder)
+        self._retry_heap: list[tuple[float, int, Action]] = []  # a heap: when, order of planning, what
+        self._sequence = itertools.count()
 
-    def ask(self, documents: Sequence[Pending], done: Callable[[int], None] = lambda _: None) -> None:
+    def extract_documents(
+        self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Ask about the documents; ``done`` is told how many were just concluded.
 
         Raises:
             VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
         """
-        self._queue.fill(documents, done)
-        self._again = []
+        self._document_queue.set_documents(documents, on_progress)
+        self._retry_heap = []
         try:
-            self._crew.work(self)
-        except VendorStopped as stop:
-            self._queue.leave_waiting(stop)
+            self._worker_pool.run_until_done(self)
+        except VendorSuspended as suspension:
+            self._document_queue.hold_all_for_later_run(suspension)
             raise
 
     # The plan
 
-    def next(self) -> Action | float | None:
+    def find_next_action_or_wait(self) -> Action | float | None:
         """Return what is due to be asked once more, else the next document, else how long until something is due."""
         with self._lock:
-            wait = self._again[0][0] - time.monotonic() if self._again else None
-            if wait is not None and wait <= 0:
-                return heapq.heappop(self._again)[2]
-            document = self._queue.take()
-            return partial(self._queue.one, document, self._start) if document is not None else wait
+            wait_seconds = self._retry_heap[0][0] - time.monotonic() if self._retry_heap else None
+            if wait_seconds is not None and wait_seconds <= 0:
+                return heapq.heappop(self._retry_heap)[2]
+            document = self._document_queue.take_next_document()
+            return (
+                partial(self._document_queue.start_or_hold_document, document, self._start_or_repeat_document)
+                if document is not None
+                else wait_seconds
+            )
 
-    def abandon(self) -> None:
+    def stop_running_actions(self) -> None:
         """Let nobody sleep or call any more."""
-        self.pacing.halt()
+        self.caller.stop_all_calls()
 
-    def _start(self, document: Pending) -> None:
-        job, first = self.desk.job(document.document_sha256), _Try(document, by_url=self._mint is not None)
+    def _start_or_repeat_document(self, document: PendingDocument) -> None:
+        job, attempt = (
+            self.recorder.find_latest_job(document.document_sha256),
+            _ExtractionAttempt(document, is_by_url=self._sign_document_url is not None),
+        )
         if job is not None and job.status in ("intended", "unknown"):
-            self._once_more(first, job, "the run that asked for it ended before it came", rest=False)
+            self._repeat_once_or_quarantine(
+                attempt, job, "the run that asked for it ended before it came", with_delay=False
+            )
         else:
-            self._ask(first)
+            self._extract_document(attempt)
 
     # Asking
 
-    def _ask(self, this: _Try) -> None:
-        document = this.document
-        content = self._content(this)
+    def _extract_document(self, attempt: _ExtractionAttempt) -> None:
+        document = attempt.document
+        content = self._read_upload_content(attempt)
         if content is None:
-            self._queue.concluded(document.document_sha256)
+            self._document_queue.mark_concluded(document.document_sha256)
             return
         try:
-            reading = self.pacing.call(partial(self._send, this, content))
+            response = self.caller.send_with_retries(partial(self._record_intent_and_extract, attempt, content))
         except UnknownOutcome as error:
-            self.desk.unknown(self._extraction(this), str(error))
-            self._once_more(this, self.desk.job(document.document_sha256), str(error), rest=True)
+            self.recorder.record_unknown_outcome(self._get_extraction_id(attempt), str(error))
+            self._repeat_once_or_quarantine(
+                attempt, self.recorder.find_latest_job(document.document_sha256), str(error), with_delay=True
+            )
         except DocumentError as error:
-            self._cannot(this, error)
+            self._handle_document_error(attempt, error)
         except ContractError as error:
-            self.desk.refused(self._extraction(this), str(error))
-            self._changed(error)
+            self.recorder.record_refusal(self._get_extraction_id(attempt), str(error))
+            self._suspend_for_contract_change(error)
         else:
-            self.pacing.heard(reading.limits)
-            self._conclude(this, reading)
+            self.caller.apply_reported_limit(response.rate_limit)
+            self._record_answer(attempt, response)
 
-    def _content(self, this: _Try) -> bytes | None:
+    def _read_upload_content(self, attempt: _ExtractionAttempt) -> bytes | None:
         """Return the bytes to upload, none where the vendor fetches them; None after letting the document go."""
-        if this.by_url:
+        if attempt.is_by_url:
             return b""
-        may_have_cost = self.desk.pages(this.document) * this.is_repeat
-        return self.desk.content(this.document, LARGEST_BYTES, may_have_cost=may_have_cost)
+        possibly_charged_pages = self.recorder.count_billable_pages(attempt.document) * attempt.is_repeat
+        return self.recorder.read_content_or_quarantine(
+            attempt.document, MAX_BYTES, possibly_charged_pages=possibly_charged_pages
+        )
 
-    def _send(self, this: _Try, content: bytes) -> Reading:
+    def _record_intent_and_extract(self, attempt: _ExtractionAttempt, content: bytes) -> ExtractionResponse:
         """Commit the intent and ask at once; what is refused is written before anybody waits for the next try."""
-        sha256, media_type = this.document.document_sha256, this.document.media_type
-        intent = self.desk.intend(this.document, is_repeat=this.is_repeat)
-        suffix = READABLE[media_type]
-        intent.check()
+        sha256, media_type = attempt.document.document_sha256, attempt.document.media_type
+        intent = self.recorder.record_intent(attempt.document, is_repeat=attempt.is_repeat)
+        suffix = SUFFIX_BY_MEDIA_TYPE[media_type]
+        intent.require_fresh_claim()
         try:
-            if this.by_url and self._mint is not None:
-                return self._client.extract_url(self._mint(sha256, suffix))
+            if attempt.is_by_url and self._sign_document_url is not None:
+                return self._client.extract_url(self._sign_document_url(sha256, suffix))
             return self._client.extract_file(content, f"{sha256}.{suffix}", media_type)
         except (TransientError, AccountError) as error:
-            self.desk.refused(intent.extraction_id, str(error))
+            self.recorder.record_refusal(intent.extraction_id, str(error))
             raise
 
-    def _conclude(self, this: _Try, reading: Reading) -> None:
+    def _record_answer(self, attempt: _ExtractionAttempt, response: ExtractionResponse) -> None:
         """Write the answer. The cache is free (sheet 03 §5), but what a repeat finds there was charged before."""
-        sha256 = this.document.document_sha256
-        pages = 0 if reading.source == "cache" and not this.is_repeat else self.desk.pages(this.document)
-        self.desk.answered_at_once(self._extraction(this), sha256, reading.answer, reading.invoice_id, pages)
-        self._queue.concluded(sha256)
+        sha256 = attempt.document.document_sha256
+        pages = (
+            0
+            if response.source == "cache" and not attempt.is_repeat
+            else self.recorder.count_billable_pages(attempt.document)
+        )
+        self.recorder.record_immediate_answer(
+            self._get_extraction_id(attempt), sha256, response.payload, response.invoice_id, pages
+        )
+        self._document_queue.mark_concluded(sha256)
 
     # What went wrong
 
-    def _once_more(self, this: _Try, job: Job | None, why: str, *, rest: bool) -> None:
+    def _repeat_once_or_quarantine(
+        self, attempt: _ExtractionAttempt, job: ExtractionJob | None, explanation: str, *, with_delay: bool
+    ) -> None:
         """Ask again what may have been charged, once; then leave it to a person."""
         if self._repeat_after_unknown and job is not None and not job.possible_double_charge:
-            self._plan(replace(this, is_repeat=True), rest=rest)
+            self._schedule_attempt(replace(attempt, is_repeat=True), with_delay=with_delay)
             return
-        reason = f"{VENDOR} may have read and charged it, but its answer is missing, and it is not asked again: {why}"
-        self.desk.give_to_person(this.document.document_sha256, "outcome_unknown", reason)
-        self._queue.concluded(this.document.document_sha256)
+        reason = f"{VENDOR} may have read and charged it, but its answer is missing, and it is not asked again: {explanation}"
+        self.recorder.record_quarantine_keeping_job_open(attempt.document.document_sha256, "outcome_unknown", reason)
+        self._document_queue.mark_concluded(attempt.document.document_sha256)
 
-    def _cannot(self, this: _Try, error: DocumentError) -> None:
+    def _handle_document_error(self, attempt: _ExtractionAttempt, error: DocumentError) -> None:
         """Upload what could not be fetched, try once more what could not be read (sheet 03 §4), or let it go."""
-        if this.by_url and error.reason_code in NOT_FETCHED:
-            self.desk.refused(self._extraction(this), str(error))
-            self._plan(replace(this, by_url=False), rest=False)
-        elif isinstance(error, ExtractionFailed) and not this.is_last:
-            self.desk.refused(self._extraction(this), str(error))
-            self._plan(replace(this, is_last=True), rest=True)
+        if attempt.is_by_url and error.reason_code in FETCH_FAILURE_REASONS:
+            self.recorder.record_refusal(self._get_extraction_id(attempt), str(error))
+            self._schedule_attempt(replace(attempt, is_by_url=False), with_delay=False)
+        elif isinstance(error, ExtractionFailed) and not attempt.is_last:
+            self.recorder.record_refusal(self._get_extraction_id(attempt), str(error))
+            self._schedule_attempt(replace(attempt, is_last=True), with_delay=True)
         else:
             reason = f"{VENDOR} could not read it: {error}"
-            self.desk.failed(this.document.document_sha256, error.reason_code, reason, pages_charged=0)
-            self._queue.concluded(this.document.document_sha256)
+            self.recorder.record_failure(attempt.document.document_sha256, error.reason_code, reason, pages_charged=0)
+            self._document_queue.mark_concluded(attempt.document.document_sha256)
 
-    def _plan(self, this: _Try, *, rest: bool) -> None:
-        due = time.monotonic() + (REST_SECONDS * self._budget.scale if rest else 0.0)
-        action: Action = partial(self._queue.one, this.document, lambda _: self._ask(this))
+    def _schedule_attempt(self, attempt: _ExtractionAttempt, *, with_delay: bool) -> None:
+        due_at = time.monotonic() + (RETRY_DELAY_SECONDS * self._rate_limiter.time_scale if with_delay else 0.0)
+        action: Action = partial(
+            self._document_queue.start_or_hold_document, attempt.document, lambda _: self._extract_document(attempt)
+        )
         with self._lock:
-            heapq.heappush(self._again, (due, next(self._planned), action))
+            heapq.heappush(self._retry_heap, (due_at, next(self._sequence), action))
 
-    def _extraction(self, this: _Try) -> str:
-        return self.desk.extraction_id(this.document.document_sha256)
+    def _get_extraction_id(self, attempt: _ExtractionAttempt) -> str:
+        return self.recorder.get_extraction_id(attempt.document.document_sha256)
 
-    def _changed(self, error: ContractError) -> NoReturn:
-        self.pacing.stop("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
+    def _suspend_for_contract_change(self, error: ContractError) -> NoReturn:
+        self.caller.suspend_vendor("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)

@@ -5,28 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from invoices.extraction import invoicedataextraction_com, smartbills_com
-from invoices.extraction.patience.budget import Window
-from invoices.settings import BillflowAi, InvoiceDataExtractionCom, PaidExtractor, SmartBillsCom
+from invoices.extraction.resilience.rate_limit import RateWindow
+from invoices.settings import (
+    BillflowAiSettings,
+    InvoiceDataExtractionComSettings,
+    PaidExtractorSettings,
+    SmartBillsComSettings,
+)
 
 
-def minutes(part: PaidExtractor, documents: int) -> int:
+def estimate_minutes(extractor_settings: PaidExtractorSettings, document_count: int) -> int:
     """Return how many of the vendor's minutes its limits want for so many documents; its own work is not counted."""
-    match part:
-        case SmartBillsCom():
-            return _minutes(2 * documents, smartbills_com.PLANS[part.plan])
-        case InvoiceDataExtractionCom():
-            calls = 2 * documents + -(-documents // part.batch_documents)
-            return _minutes(calls, invoicedataextraction_com.windows("upload"))
-        case BillflowAi():
-            return _minutes(documents, (Window(part.requests_per_minute, 60),))
-    raise TypeError(type(part).__name__)
+    match extractor_settings:
+        case SmartBillsComSettings():
+            return _estimate_minutes_for_calls(
+                2 * document_count, smartbills_com.RATE_WINDOWS_BY_PLAN[extractor_settings.plan]
+            )
+        case InvoiceDataExtractionComSettings():
+            call_count = 2 * document_count + -(-document_count // extractor_settings.batch_documents)
+            return _estimate_minutes_for_calls(call_count, invoicedataextraction_com.get_rate_windows("upload"))
+        case BillflowAiSettings():
+            return _estimate_minutes_for_calls(
+                document_count, (RateWindow(extractor_settings.requests_per_minute, 60),)
+            )
+    raise TypeError(type(extractor_settings).__name__)
 
 
-def _minutes(calls: int, windows: Sequence[Window]) -> int:
+def _estimate_minutes_for_calls(call_count: int, windows: Sequence[RateWindow]) -> int:
     """Return the minutes until the last of the calls may be made, and one for it; windows are from short to long."""
-    if calls == 0:
+    if call_count == 0:
         return 0
-    *shorter, longest = windows
-    full, rest = divmod(calls - 1, longest.calls)
-    before = full * longest.seconds / 60
-    return round(before + (_minutes(rest + 1, shorter) if shorter else 1))
+    *shorter_windows, longest_window = windows
+    full_windows, remaining_calls = divmod(call_count - 1, longest_window.calls)
+    minutes_before = full_windows * longest_window.seconds / 60
+    return round(
+        minutes_before + (_estimate_minutes_for_calls(remaining_calls + 1, shorter_windows) if shorter_windows else 1)
+    )

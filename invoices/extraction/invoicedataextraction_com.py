@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from invoices.clients.classification import NotFound
+from invoices.clients.error_mapping import NotFound
 from invoices.clients.invoicedataextraction_com import (
     ExpiredUrl,
     FilesRefused,
@@ -21,52 +21,56 @@ from invoices.clients.invoicedataextraction_com import (
     TaskRefused,
 )
 from invoices.errors import ConfigurationError, ContractError, InvoicesError, TransientError
-from invoices.extraction.batches.batch import Batch, Batching, ClaimAll, NoCredit
-from invoices.extraction.batches.board import Board
-from invoices.extraction.batches.conclusions import Conclusions
-from invoices.extraction.batches.failures import Failures
-from invoices.extraction.batches.looking import POLL_SECONDS, Looking
+from invoices.extraction.batches.batch import Batch, BatchBuilder, ClaimAllOrNone, CreditExhausted
+from invoices.extraction.batches.batch_api import BatchApi
+from invoices.extraction.batches.batch_poller import MIN_POLL_SECONDS, BatchPoller
+from invoices.extraction.batches.batch_queue import BatchQueue
+from invoices.extraction.batches.batch_recorder import BatchRecorder
+from invoices.extraction.batches.batch_submitter import BatchSubmitter, SubmissionDeferred
+from invoices.extraction.batches.batch_submitter import (
+    build_configuration as build_configuration,  # for who sets this up
+)
+from invoices.extraction.batches.batch_uploader import (
+    MAX_BYTES_BY_MEDIA_TYPE as MAX_BYTES_BY_MEDIA_TYPE,  # for who chooses an extractor
+)
+from invoices.extraction.batches.batch_uploader import BatchUploader
+from invoices.extraction.batches.failure_handler import BatchFailureHandler
+from invoices.extraction.batches.file_uploader import FileUploader
 from invoices.extraction.batches.prompt import OutputStructure
-from invoices.extraction.batches.sessions import LARGEST_BYTES as LARGEST_BYTES  # for who chooses an extractor
-from invoices.extraction.batches.sessions import Sessions
-from invoices.extraction.batches.submitting import Paused, Submitting
-from invoices.extraction.batches.submitting import configuration as configuration  # for who sets this up
-from invoices.extraction.batches.uploading import Uploading
-from invoices.extraction.batches.vendor import Client
-from invoices.extraction.desk import Desk, NotOurs
-from invoices.extraction.patience.budget import Budget, Window
-from invoices.extraction.patience.crew import Action, Crew
-from invoices.extraction.patience.pacing import Pacing, VendorStopped
-from invoices.extraction.queue import Queue
-from invoices.ledger.documents import Pending
-from invoices.ledger.extractions import all_jobs
+from invoices.extraction.document_queue import DocumentQueue
+from invoices.extraction.extraction_recorder import ClaimLost, ExtractionRecorder
+from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
+from invoices.extraction.resilience.retry import RetryingCaller, VendorSuspended
+from invoices.extraction.resilience.worker_pool import Action, WorkerPool
+from invoices.ledger.documents import PendingDocument
+from invoices.ledger.extractions import list_jobs_by_document
 from invoices.ledger.spending import CapReached
 
 EXTRACTOR = "invoicedataextraction_com"
 VENDOR = "invoicedataextraction.com"
-LIMITS = {  # calls a minute of each group of routes (contract sheet 02 §2)
+CALLS_PER_MINUTE = {  # calls a minute of each group of routes (contract sheet 02 §2)
     "upload": 600, "poll": 120, "balance": 60, "submit": 30, "download": 30, "list": 60, "results": 60,
 }  # fmt: skip
-MOST_BATCHES = 11  # in hand: those that run, and one that is uploaded meanwhile
-MOST_PAUSES = 3
-ODDITIES_TO_STOP = 5  # in a row
-ODDITIES_TO_LOSE = 3  # in a row about one batch that the vendor does not know any more
+MAX_OPEN_BATCHES = 11  # in hand: those that run, and one that is uploaded meanwhile
+MAX_SUBMISSION_DEFERRALS = 3
+UNREADABLE_RESPONSES_TO_SUSPEND = 5  # in a row
+UNREADABLE_RESPONSES_TO_GIVE_UP = 3  # in a row about one batch that the vendor does not know any more
 
 
-def windows(group: str) -> tuple[Window, ...]:
+def get_rate_windows(route_group: str) -> tuple[RateWindow, ...]:
     """Return the limits of a group of routes."""
-    return (Window(LIMITS[group], 60),)
+    return (RateWindow(CALLS_PER_MINUTE[route_group], 60),)
 
 
-class InvoiceDataExtraction:
+class InvoiceDataExtractor:
     """Asks the vendor about documents until each is answered, set aside, or has to wait for a later run."""
 
     def __init__(
         self,
-        desk: Desk,
-        client: Client,
-        budgets: dict[str, Budget],
-        claim_all: ClaimAll,
+        recorder: ExtractionRecorder,
+        client: BatchApi,
+        rate_limiters: dict[str, RateLimiter],
+        claim_all_or_none: ClaimAllOrNone,
         *,
         structure: OutputStructure = "per_line_item",
         batch_documents: int = 250,
@@ -75,208 +79,258 @@ class InvoiceDataExtraction:
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Take what is needed; nothing is asked yet."""
-        self.desk, self._client = desk, client
-        self.pacing = Pacing(VENDOR, budgets, sleep)
-        self._scale, self._patience = budgets["poll"].scale, budgets["submit"].patience
-        self._connections, self._crew = connections, Crew(connections)
-        self._batching = Batching(desk, configuration(structure), batch_documents, claim_all)
-        self._board, self._queue = Board(), Queue(desk)
-        self._conclusions = Conclusions(desk, self._queue)
-        self._submitting = Submitting(desk, client, self.pacing, self._conclusions)
-        self._sessions = Sessions(
-            desk, self._board, self._queue, self._conclusions, self._submitting, Uploading(client, self.pacing)
+        self.recorder, self._client = recorder, client
+        self.caller = RetryingCaller(VENDOR, rate_limiters, sleep)
+        self._time_scale, self._max_wait_seconds = (
+            rate_limiters["poll"].time_scale,
+            rate_limiters["submit"].max_wait_seconds,
         )
-        self._looking = Looking(client, self.pacing, self._conclusions, self._scale, deadline_minutes)
-        self._failures = Failures(desk, self._board, self._queue, self._conclusions, self._scale)
-        self._oddities = 0  # answers in a row that were not understood
+        self._connections, self._worker_pool = connections, WorkerPool(connections)
+        self._batch_builder = BatchBuilder(recorder, build_configuration(structure), batch_documents, claim_all_or_none)
+        self._batch_queue, self._document_queue = BatchQueue(), DocumentQueue(recorder)
+        self._batch_recorder = BatchRecorder(recorder, self._document_queue)
+        self._submitter = BatchSubmitter(recorder, client, self.caller, self._batch_recorder)
+        self._batch_uploader = BatchUploader(
+            recorder,
+            self._batch_queue,
+            self._document_queue,
+            self._batch_recorder,
+            self._submitter,
+            FileUploader(client, self.caller),
+        )
+        self._batch_poller = BatchPoller(client, self.caller, self._batch_recorder, self._time_scale, deadline_minutes)
+        self._failure_handler = BatchFailureHandler(
+            recorder, self._batch_queue, self._document_queue, self._batch_recorder, self._time_scale
+        )
+        self._unreadable_responses = 0  # answers in a row that were not understood
 
-    def ask(self, documents: Sequence[Pending], done: Callable[[int], None] = lambda _: None) -> None:
+    def extract_documents(
+        self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Ask about the documents; ``done`` is told how many were just concluded.
 
         Raises:
             VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
         """
-        with self.desk.ledger.reading() as connection:
-            jobs = all_jobs(connection, [document.document_sha256 for document in documents])
-        mine = {
-            sha256: job for sha256, found in jobs.items() for job in found if job.extracted_by == self.desk.extractor
+        with self.recorder.ledger.open_snapshot() as connection:
+            jobs = list_jobs_by_document(connection, [document.document_sha256 for document in documents])
+        own_jobs = {
+            sha256: job
+            for sha256, document_jobs in jobs.items()
+            for job in document_jobs
+            if job.extracted_by == self.recorder.extractor
         }
-        batches, fresh = self._batching.resume(documents, mine)
-        self._board.begin(batches)
-        started = [one for batch in batches for one in batch.documents.values()]
-        self._queue.fill([*fresh], done, also=started)
+        batches, unbatched = self._batch_builder.resume_open_batches(documents, own_jobs)
+        self._batch_queue.reset_batches(batches)
+        batched = [batch_document for batch in batches for batch_document in batch.documents.values()]
+        self._document_queue.set_documents([*unbatched], on_progress, already_started=batched)
         try:
-            self._crew.work(self)
-            if stopped := self._board.parked or self._board.closed:
-                raise stopped
-        except VendorStopped as stop:
-            if stop.reason_code == "account_stopped":
-                self._release_uploads(str(stop))
-            self._queue.leave_waiting(stop)
+            self._worker_pool.run_until_done(self)
+            if queue_suspension := self._batch_queue.submission_suspension or self._batch_queue.creation_suspension:
+                raise queue_suspension
+        except VendorSuspended as suspension:
+            if suspension.reason_code == "account_stopped":
+                self._release_unsubmitted_batches(str(suspension))
+            self._document_queue.hold_all_for_later_run(suspension)
             raise
 
     # The plan
 
-    def next(self) -> Action | float | None:
+    def find_next_action_or_wait(self) -> Action | float | None:
         """Return what comes next: a look that is due, a submission, a session, an upload, a new batch, or a wait."""
-        board = self._board
-        with board.lock:
+        batch_queue = self._batch_queue
+        with batch_queue.lock:
             now = time.monotonic()
-            for batch in sorted(board.batches, key=lambda one: one.due):
-                action = self._next_of(batch, now)
+            for batch in sorted(batch_queue.batches, key=lambda open_batch: open_batch.due_at):
+                action = self._find_batch_action(batch, now)
                 if action is not None:
-                    batch.under_way += 1
-                    return partial(self._do, batch, action)
-            if self._may_form():
-                board.is_forming = True
-                return self._form
-            dues = [one.due for one in board.batches if one.under_way == 0 and (one.is_submitted or one.due > now)]
-            return max(min(dues) - now, 0.001) if dues else None
+                    batch.running_actions += 1
+                    return partial(self._run_batch_action, batch, action)
+            if self._can_create_batch():
+                batch_queue.is_creating_batch = True
+                return self._create_next_batch
+            due_times = [
+                open_batch.due_at
+                for open_batch in batch_queue.batches
+                if open_batch.running_actions == 0 and (open_batch.is_submitted or open_batch.due_at > now)
+            ]
+            return max(min(due_times) - now, 0.001) if due_times else None
 
-    def _next_of(self, batch: Batch, now: float) -> Action | None:
+    def _find_batch_action(self, batch: Batch, now: float) -> Action | None:
         if batch.is_submitted:
-            return partial(self._look, batch) if batch.under_way == 0 and batch.due <= now else None
-        if self._board.parked is not None:
+            return partial(self._poll_batch, batch) if batch.running_actions == 0 and batch.due_at <= now else None
+        if self._batch_queue.submission_suspension is not None:
             return None
         if batch.to_upload and batch.part_sizes is not None:
-            if batch.under_way >= max(self._connections - min(self._board.running, 1), 1):  # one is left to look
+            if batch.running_actions >= max(
+                self._connections - min(self._batch_queue.running_count, 1), 1
+            ):  # one is left to look
                 return None
-            return partial(self._sessions.upload, batch, batch.to_upload.popleft())
-        if batch.under_way or batch.due > now:
+            return partial(self._batch_uploader.upload_document, batch, batch.to_upload.popleft())
+        if batch.running_actions or batch.due_at > now:
             return None
         if batch.to_upload:
-            return partial(self._sessions.open, batch)
-        return partial(self._submit, batch) if self._board.running < self._board.slots else None
+            return partial(self._batch_uploader.open_session, batch)
+        return (
+            partial(self._submit_batch, batch)
+            if self._batch_queue.running_count < self._batch_queue.max_running
+            else None
+        )
 
-    def _may_form(self) -> bool:
-        board = self._board
-        if board.is_forming or board.parked or board.closed or len(board.batches) >= MOST_BATCHES:
+    def _can_create_batch(self) -> bool:
+        batch_queue = self._batch_queue
+        if (
+            batch_queue.is_creating_batch
+            or batch_queue.submission_suspension
+            or batch_queue.creation_suspension
+            or len(batch_queue.batches) >= MAX_OPEN_BATCHES
+        ):
             return False
-        is_uploading = any(batch.to_upload for batch in board.batches)
-        return not is_uploading and (bool(board.groups) or len(self._queue) > 0)
+        is_uploading = any(batch.to_upload for batch in batch_queue.batches)
+        return not is_uploading and (bool(batch_queue.document_groups) or len(self._document_queue) > 0)
 
-    def abandon(self) -> None:
+    def stop_running_actions(self) -> None:
         """Let nobody sleep or call any more."""
-        self.pacing.halt()
+        self.caller.stop_all_calls()
 
-    def _do(self, batch: Batch, action: Action) -> None:
+    def _run_batch_action(self, batch: Batch, action: Action) -> None:
         """Do something about a batch; what concerns it alone ends here."""
         try:
-            self._in_session(batch, action)
-        except NotOurs:
-            self._board.drop(batch)
-            self._queue.concluded(*batch.documents)
+            self._run_renewing_session(batch, action)
+        except ClaimLost:
+            self._batch_queue.remove_batch(batch)
+            self._document_queue.mark_concluded(*batch.documents)
         except TaskRefused as error:
-            self._failures.task_failed(batch, error.error)
+            self._failure_handler.handle_task_failure(batch, error.error)
         except FilesRefused as error:
-            self._failures.refused(batch, error)
+            self._failure_handler.handle_refused_files(batch, error)
         except TransientError as error:
-            self._failures.leave(batch, f"{VENDOR} did not answer: {error}")
+            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} did not answer: {error}")
         except ConfigurationError:
             raise
         except InvoicesError as error:
-            self._not_understood(batch, error)
+            self._handle_unreadable_response(batch, error)
         finally:
-            with self._board.lock:
-                batch.under_way -= 1
+            with self._batch_queue.lock:
+                batch.running_actions -= 1
 
-    def _in_session(self, batch: Batch, action: Action) -> None:
-        session = batch.session_id
+    def _run_renewing_session(self, batch: Batch, action: Action) -> None:
+        session_id = batch.session_id
         try:
             action()
         except SessionGone as error:
-            self._sessions.renew(batch, session, error)
+            self._batch_uploader.renew_session(batch, session_id, error)
 
-    def _not_understood(self, batch: Batch, error: InvoicesError) -> None:
+    def _handle_unreadable_response(self, batch: Batch, error: InvoicesError) -> None:
         """Ask again for an answer that is odd, but not for ever; give up what the vendor does not know any more."""
-        batch.oddities += 1
+        batch.unreadable_responses += 1
         is_gone = isinstance(error, NotFound) and not isinstance(error, (OutputGone, ExpiredUrl))
-        if batch.is_submitted and (self._looking.is_overdue(batch) or (is_gone and batch.oddities >= ODDITIES_TO_LOSE)):
-            self._conclusions.lost(batch, error)
-            self._board.drop(batch)
+        if batch.is_submitted and (
+            self._batch_poller.is_batch_overdue(batch)
+            or (is_gone and batch.unreadable_responses >= UNREADABLE_RESPONSES_TO_GIVE_UP)
+        ):
+            self._batch_recorder.record_lost_extraction(batch, error)
+            self._batch_queue.remove_batch(batch)
             return
-        self._oddities += not isinstance(error, NotFound)
-        if self._oddities >= ODDITIES_TO_STOP:
-            self.pacing.stop("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
+        self._unreadable_responses += not isinstance(error, NotFound)
+        if self._unreadable_responses >= UNREADABLE_RESPONSES_TO_SUSPEND:
+            self.caller.suspend_vendor("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
         if not batch.is_submitted:
-            self._failures.leave(batch, f"{VENDOR} answers differently: {error}")
+            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} answers differently: {error}")
             return
-        if batch.oddities >= ODDITIES_TO_STOP:
-            self._failures.leave(batch, f"{VENDOR} answers differently: {error}")
-        batch.rest(POLL_SECONDS * self._scale)
+        if batch.unreadable_responses >= UNREADABLE_RESPONSES_TO_SUSPEND:
+            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} answers differently: {error}")
+        batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
 
     # Forming
 
-    def _form(self) -> None:
+    def _create_next_batch(self) -> None:
         """Form a batch of what waits, as large as caps and credits allow."""
-        board = self._board
+        batch_queue = self._batch_queue
         try:
-            with board.lock:
-                documents = board.groups.popleft() if board.groups else self._queue.take_all()
-            self._form_of(documents)
+            with batch_queue.lock:
+                documents = (
+                    batch_queue.document_groups.popleft()
+                    if batch_queue.document_groups
+                    else self._document_queue.take_all_documents()
+                )
+            self._create_batch_from(documents)
         finally:
-            with board.lock:
-                board.is_forming = False
+            with batch_queue.lock:
+                batch_queue.is_creating_batch = False
 
-    def _form_of(self, documents: list[Pending]) -> None:
+    def _create_batch_from(self, documents: list[PendingDocument]) -> None:
         try:
-            balance = self.pacing.call(self._client.balance, "balance")
-            formed = self._batching.form(documents, balance.spendable - self._board.promised_pages)
-        except CapReached as cap:
-            self._queue.hold_back(documents, cap)
-        except NoCredit as error:
-            held = f"{balance.credits_reserved:,} of {balance.credits_balance:,} are held by running extractions"
-            self._board.close("account_stopped", f"{VENDOR}: {error} ({held})")
+            balance = self.caller.send_with_retries(self._client.fetch_balance, "balance")
+            formed_batch = self._batch_builder.create_batch(
+                documents, balance.credits_available - self._batch_queue.unsubmitted_pages
+            )
+        except CapReached as cap_error:
+            self._document_queue.hold_back_over_cap(documents, cap_error)
+        except CreditExhausted as error:
+            reserved_credits = (
+                f"{balance.credits_reserved:,} of {balance.credits_balance:,} are held by running extractions"
+            )
+            self._batch_queue.suspend_creation("account_stopped", f"{VENDOR}: {error} ({reserved_credits})")
         except TransientError as error:
-            self._board.close("vendor_unavailable", f"{VENDOR} did not answer: {error}")
+            self._batch_queue.suspend_creation("vendor_unavailable", f"{VENDOR} did not answer: {error}")
         except ContractError as error:
-            self._board.close("contract_changed", f"{VENDOR} answers differently: {error}")
+            self._batch_queue.suspend_creation("contract_changed", f"{VENDOR} answers differently: {error}")
         else:
-            self._queue.put_back(formed.rest)
-            self._queue.concluded(*formed.not_ours)
-            if formed.batch is not None:
-                self._board.add(formed.batch)
+            self._document_queue.put_back_first(formed_batch.remaining)
+            self._document_queue.mark_concluded(*formed_batch.claimed_elsewhere)
+            if formed_batch.batch is not None:
+                self._batch_queue.add_batch(formed_batch.batch)
 
     # Submitting and looking
 
-    def _submit(self, batch: Batch) -> None:
+    def _submit_batch(self, batch: Batch) -> None:
         try:
-            self._submitting.submit(batch)
-        except Paused as pause:
-            self._pause(batch, pause)
+            self._submitter.submit_batch(batch)
+        except SubmissionDeferred as deferral:
+            self._handle_deferred_submission(batch, deferral)
         else:
-            self._oddities = 0
-            batch.rest(POLL_SECONDS * self._scale)
+            self._unreadable_responses = 0
+            batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
 
-    def _pause(self, batch: Batch, pause: Paused) -> None:
+    def _handle_deferred_submission(self, batch: Batch, deferral: SubmissionDeferred) -> None:
         """Submit again after a short pause; after a long one only a later run does."""
-        batch.pauses += 1
-        if pause.seconds > self._patience or batch.pauses > MOST_PAUSES:
-            self._board.park("vendor_unavailable", f"{VENDOR} takes no submissions now: {pause}", is_problem=False)
+        batch.submission_deferrals += 1
+        if (
+            deferral.retry_after_seconds > self._max_wait_seconds
+            or batch.submission_deferrals > MAX_SUBMISSION_DEFERRALS
+        ):
+            self._batch_queue.suspend_submission(
+                "vendor_unavailable", f"{VENDOR} takes no submissions now: {deferral}", is_problem=False
+            )
         else:
-            self.pacing.block(pause.seconds, "submit")
-            batch.rest(pause.seconds)
+            self.caller.block_route_group(deferral.retry_after_seconds, "submit")
+            batch.schedule_after(deferral.retry_after_seconds)
 
-    def _look(self, batch: Batch) -> None:
-        extraction = self._looking.look(batch, may_hold=self._is_idle(), running=self._board.running)
+    def _poll_batch(self, batch: Batch) -> None:
+        extraction = self._batch_poller.poll_batch(
+            batch, may_long_poll=self._has_only_polls_left(), running_count=self._batch_queue.running_count
+        )
         if extraction.status == "failed":
-            self._failures.task_failed(batch, extraction.error or TaskError("UNKNOWN"))
+            self._failure_handler.handle_task_failure(batch, extraction.error or TaskError("UNKNOWN"))
         elif extraction.status == "input_required":
-            self._failures.leave(batch, f"{VENDOR} asks questions that a person must answer: {extraction.id}")
-        elif self._looking.conclude(batch, extraction):
-            self._board.drop(batch)
-        self._oddities = batch.oddities = 0
+            self._failure_handler.hold_batch_for_later_run(
+                batch, f"{VENDOR} asks questions that a person must answer: {extraction.id}"
+            )
+        elif self._batch_poller.record_outcome_if_over(batch, extraction):
+            self._batch_queue.remove_batch(batch)
+        self._unreadable_responses = batch.unreadable_responses = 0
 
-    def _is_idle(self) -> bool:
-        board = self._board
-        with board.lock:
-            if board.parked:
+    def _has_only_polls_left(self) -> bool:
+        batch_queue = self._batch_queue
+        with batch_queue.lock:
+            if batch_queue.submission_suspension:
                 return True
-            is_empty = not board.is_forming and not self._may_form()
-            return is_empty and all(batch.is_submitted for batch in board.batches)
+            is_empty = not batch_queue.is_creating_batch and not self._can_create_batch()
+            return is_empty and all(batch.is_submitted for batch in batch_queue.batches)
 
-    def _release_uploads(self, told: str) -> None:
+    def _release_unsubmitted_batches(self, message: str) -> None:
         """Let documents that were not submitted be asked about elsewhere, or here under better terms."""
-        for batch in self._board.batches:
-            if batch.known.status == "uploading":
-                self._failures.release(batch, told)
+        for batch in self._batch_queue.batches:
+            if batch.record.status == "uploading":
+                self._failure_handler.release_documents(batch, message)

@@ -13,62 +13,62 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn, Protocol
 
-from invoices.clients.classification import NotFound
-from invoices.clients.smartbills_com import Job as RemoteJob
+from invoices.clients.error_mapping import NotFound
+from invoices.clients.smartbills_com import RemoteJob as RemoteJob
 from invoices.clients.smartbills_com import SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction import smartbills_com_lookup
-from invoices.extraction.desk import READABLE, Desk
-from invoices.extraction.patience.budget import Budget, Window
-from invoices.extraction.patience.crew import Action, Crew
-from invoices.extraction.patience.looks import Looks
-from invoices.extraction.patience.oddities import Oddities
-from invoices.extraction.patience.pacing import CALLS, Pacing, VendorStopped
-from invoices.extraction.queue import Queue
-from invoices.extraction.smartbills_com_lookup import find_submitted
-from invoices.ledger.documents import Pending
-from invoices.ledger.extractions import Job
+from invoices.extraction.document_queue import DocumentQueue
+from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder
+from invoices.extraction.resilience.contract_drift import ContractDriftDetector
+from invoices.extraction.resilience.poll_schedule import PollSchedule
+from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
+from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
+from invoices.extraction.resilience.worker_pool import Action, WorkerPool
+from invoices.extraction.smartbills_com_lookup import find_submitted_job_id
+from invoices.ledger.documents import PendingDocument
+from invoices.ledger.extractions import ExtractionJob
 
 EXTRACTOR = "smartbills_com"
 VENDOR = "smartbills.com"
 CONFIGURATION = "1"  # raised when a submission asks for something else
-LARGEST_BYTES = 10 * 1024 * 1024  # sheet 01 §8
-PLANS = {  # sheet 01 §5: both windows apply at once, every route uses them
-    "free": (Window(10, 60), Window(100, 3600)),
-    "pro": (Window(100, 60), Window(1_000, 3600)),
-    "enterprise": (Window(1_000, 60), Window(10_000, 3600)),
+MAX_BYTES = 10 * 1024 * 1024  # sheet 01 §8
+RATE_WINDOWS_BY_PLAN = {  # sheet 01 §5: both windows apply at once, every route uses them
+    "free": (RateWindow(10, 60), RateWindow(100, 3600)),
+    "pro": (RateWindow(100, 60), RateWindow(1_000, 3600)),
+    "enterprise": (RateWindow(1_000, 60), RateWindow(10_000, 3600)),
 }
 
 
-class Client(smartbills_com_lookup.Client, Protocol):
+class SmartBillsApi(smartbills_com_lookup.SmartBillsLookupApi, Protocol):
     """What is spoken with the vendor."""
 
-    def submit(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
+    def submit_document(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
         """Submit one document."""
         ...
 
-    def job(self, job_id: str) -> RemoteJob:
+    def poll_job(self, job_id: str) -> RemoteJob:
         """Return a job's state."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Silence:
+class _UnansweredPoll:
     """A job that could not be looked at although it was tried often; ``answers`` had been understood until then."""
 
-    job: Job
-    why: str
-    answers: int
+    job: ExtractionJob
+    error_message: str
+    readable_responses_before: int
 
 
-class SmartBillsExtraction:
+class SmartBillsExtractor:
     """Asks smartbills.com about documents until each is answered, set aside, or has to wait for a later run."""
 
     def __init__(
         self,
-        desk: Desk,
-        client: Client,
-        budget: Budget,
+        recorder: ExtractionRecorder,
+        client: SmartBillsApi,
+        rate_limiter: RateLimiter,
         *,
         repeat_after_unknown: bool = True,
         deadline_minutes: float = 30,
@@ -76,136 +76,150 @@ class SmartBillsExtraction:
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Take what is needed; nothing is asked yet."""
-        self.desk, self._client, self._budget = desk, client, budget
-        self.pacing = Pacing(VENDOR, {CALLS: budget}, sleep)
+        self.recorder, self._client, self._rate_limiter = recorder, client, rate_limiter
+        self.caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
         self._repeat_after_unknown = repeat_after_unknown
-        self._deadline = dt.timedelta(minutes=deadline_minutes * budget.scale)
-        self._crew, self._lock = Crew(connections), threading.RLock()
-        self._looks, self._silences = Looks(budget), list[_Silence]()
-        self._oddities = Oddities()
-        self._queue = Queue(desk)
+        self._deadline = dt.timedelta(minutes=deadline_minutes * rate_limiter.time_scale)
+        self._worker_pool, self._lock = WorkerPool(connections), threading.RLock()
+        self._poll_schedule, self._unanswered_polls = PollSchedule(rate_limiter), list[_UnansweredPoll]()
+        self._drift_detector = ContractDriftDetector()
+        self._document_queue = DocumentQueue(recorder)
 
-    def ask(self, documents: Sequence[Pending], done: Callable[[int], None] = lambda _: None) -> None:
+    def extract_documents(
+        self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Ask about the documents; ``done`` is told how many were just concluded.
 
         Raises:
             VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
         """
-        self._queue.fill(documents, done)
-        self._looks, self._silences = Looks(self._budget), []
+        self._document_queue.set_documents(documents, on_progress)
+        self._poll_schedule, self._unanswered_polls = PollSchedule(self._rate_limiter), []
         try:
-            self._crew.work(self)
-        except VendorStopped as stop:
-            self._queue.leave_waiting(stop)
+            self._worker_pool.run_until_done(self)
+        except VendorSuspended as suspension:
+            self._document_queue.hold_all_for_later_run(suspension)
             raise
-        for silence in self._silences:
-            self._put_off(silence)
+        for unanswered_poll in self._unanswered_polls:
+            self._hold_or_quarantine_unanswered_job(unanswered_poll)
 
     # The plan
 
-    def next(self) -> Action | float | None:
+    def find_next_action_or_wait(self) -> Action | float | None:
         """Return the look that is due, else the next submission, else how long until a look is due."""
         with self._lock:
-            wait = self._looks.wait() if self._looks else None
-            if wait == 0:
-                return partial(self._look, *self._looks.pop())
-            document = self._queue.take()
-            return partial(self._queue.one, document, self._start) if document is not None else wait
+            wait_seconds = self._poll_schedule.get_seconds_until_next_poll() if self._poll_schedule else None
+            if wait_seconds == 0:
+                return partial(self._poll_job, *self._poll_schedule.pop_next_job())
+            document = self._document_queue.take_next_document()
+            return (
+                partial(self._document_queue.start_or_hold_document, document, self._submit_or_resume_document)
+                if document is not None
+                else wait_seconds
+            )
 
-    def abandon(self) -> None:
+    def stop_running_actions(self) -> None:
         """Let nobody sleep or call any more."""
-        self.pacing.halt()
+        self.caller.stop_all_calls()
 
-    def _start(self, document: Pending) -> None:
+    def _submit_or_resume_document(self, document: PendingDocument) -> None:
         """Bring a document to where its job can be looked at, or set it aside."""
-        job = self.desk.job(document.document_sha256)
+        job = self.recorder.find_latest_job(document.document_sha256)
         if job is not None and job.status == "submitted":
-            self._plan(job, at_once=True)
+            self._schedule_poll(job, is_due_now=True)
         elif job is not None and job.status in ("intended", "unknown"):
-            self._recover(document, job)
+            self._recover_unknown_submission(document, job)
         else:
-            self._submit(document, is_repeat=False)
+            self._submit_document(document, is_repeat=False)
 
-    def _plan(self, job: Job, looks: int = 0, *, at_once: bool = False) -> None:
+    def _schedule_poll(self, job: ExtractionJob, poll_count: int = 0, *, is_due_now: bool = False) -> None:
         with self._lock:
-            self._looks.add(job, looks, at_once=at_once)
+            self._poll_schedule.add_job(job, poll_count, is_due_now=is_due_now)
 
     # Submitting
 
-    def _submit(self, document: Pending, *, is_repeat: bool) -> None:
-        content = self.desk.content(document, LARGEST_BYTES, may_have_cost=self.desk.pages(document) * is_repeat)
+    def _submit_document(self, document: PendingDocument, *, is_repeat: bool) -> None:
+        content = self.recorder.read_content_or_quarantine(
+            document, MAX_BYTES, possibly_charged_pages=self.recorder.count_billable_pages(document) * is_repeat
+        )
         if content is None:
-            self._queue.concluded(document.document_sha256)
+            self._document_queue.mark_concluded(document.document_sha256)
             return
-        extraction = self.desk.extraction_id(document.document_sha256)
+        extraction_id = self.recorder.get_extraction_id(document.document_sha256)
         try:
-            submitted = self.pacing.call(partial(self._send, document, content, is_repeat=is_repeat))
+            submitted_job = self.caller.send_with_retries(
+                partial(self._record_intent_and_submit, document, content, is_repeat=is_repeat)
+            )
         except UnknownOutcome as error:
-            self.desk.unknown(extraction, str(error))
-            self._recover(document, self._known(document.document_sha256))
+            self.recorder.record_unknown_outcome(extraction_id, str(error))
+            self._recover_unknown_submission(document, self._get_latest_job(document.document_sha256))
         except DocumentError as error:
-            self._failed(document.document_sha256, error.reason_code, str(error))
+            self._record_failure(document.document_sha256, error.reason_code, str(error))
         except ContractError as error:  # a clear answer, and not one of success: nothing was charged
-            self.desk.refused(extraction, str(error))
-            self._changed(error)
+            self.recorder.record_refusal(extraction_id, str(error))
+            self._suspend_for_contract_change(error)
         else:
-            self._oddities.understood()
-            self.pacing.heard(submitted.limits)
-            self._adopt(document, extraction, submitted.id, at_once=False)
+            self._drift_detector.record_readable_response()
+            self.caller.apply_reported_limit(submitted_job.rate_limit)
+            self._record_submission_and_schedule_poll(document, extraction_id, submitted_job.id, is_due_now=False)
 
-    def _send(self, document: Pending, content: bytes, *, is_repeat: bool) -> SubmittedJob:
+    def _record_intent_and_submit(self, document: PendingDocument, content: bytes, *, is_repeat: bool) -> SubmittedJob:
         """Commit the intent and submit at once; what is refused is written before anybody waits for the next try."""
-        intent = self.desk.intend(document, is_repeat=is_repeat)
-        file_name = f"{document.document_sha256}.{READABLE[document.media_type]}"
-        intent.check()
+        intent = self.recorder.record_intent(document, is_repeat=is_repeat)
+        file_name = f"{document.document_sha256}.{SUFFIX_BY_MEDIA_TYPE[document.media_type]}"
+        intent.require_fresh_claim()
         try:
-            return self._client.submit(content, file_name, document.media_type)
+            return self._client.submit_document(content, file_name, document.media_type)
         except (TransientError, AccountError) as error:
-            self.desk.refused(intent.extraction_id, str(error))
+            self.recorder.record_refusal(intent.extraction_id, str(error))
             raise
 
-    def _adopt(self, document: Pending, extraction: str, remote_id: str, *, at_once: bool) -> None:
+    def _record_submission_and_schedule_poll(
+        self, document: PendingDocument, extraction_id: str, remote_id: str, *, is_due_now: bool
+    ) -> None:
         """Write the vendor's id of a submission, before anything else happens, and plan to look at it."""
-        self.desk.submitted(extraction, document.document_sha256, remote_id, self.desk.pages(document))
-        self._plan(self._known(document.document_sha256), at_once=at_once)
+        self.recorder.record_submission(
+            extraction_id, document.document_sha256, remote_id, self.recorder.count_billable_pages(document)
+        )
+        self._schedule_poll(self._get_latest_job(document.document_sha256), is_due_now=is_due_now)
 
     # After an unknown outcome
 
-    def _recover(self, document: Pending, job: Job) -> None:
+    def _recover_unknown_submission(self, document: PendingDocument, job: ExtractionJob) -> None:
         """Find out whether a submission arrived; adopt it, repeat it once, or leave it to a person."""
         try:
-            found = find_submitted(self.pacing, self._client, self.desk.ledger, job)
-            why = "its list does not show it"
+            remote_id = find_submitted_job_id(self.caller, self._client, self.recorder.ledger, job)
+            explanation = "its list does not show it"
         except ContractError as error:
-            found, why = None, f"its list cannot be used: {error}"
-        if found is not None:
-            self._adopt(document, job.extraction_id, found, at_once=True)
+            remote_id, explanation = None, f"its list cannot be used: {error}"
+        if remote_id is not None:
+            self._record_submission_and_schedule_poll(document, job.extraction_id, remote_id, is_due_now=True)
         elif self._repeat_after_unknown and not job.possible_double_charge:
-            self._submit(document, is_repeat=True)
+            self._submit_document(document, is_repeat=True)
         else:
-            reason = f"Submitted to {VENDOR}; whether it arrived is unknown ({why}), and it is not repeated by itself."
-            self._give_to_person(job, "outcome_unknown", reason)
+            reason = f"Submitted to {VENDOR}; whether it arrived is unknown ({explanation}), and it is not repeated by itself."
+            self._record_quarantine_keeping_job_open(job, "outcome_unknown", reason)
 
     # Looking
 
-    def _look(self, job: Job, looks: int) -> None:
+    def _poll_job(self, job: ExtractionJob, poll_count: int) -> None:
         """Look at a job, and plan the next look if it is not over."""
         try:
-            remote = self.pacing.call(partial(self._client.job, job.remote_id or ""))
+            remote_job = self.caller.send_with_retries(partial(self._client.poll_job, job.remote_id or ""))
         except TransientError as error:
             with self._lock:
-                self._silences.append(_Silence(job, str(error), self._oddities.answers))
+                self._unanswered_polls.append(_UnansweredPoll(job, str(error), self._drift_detector.readable_responses))
             return
         except ContractError as error:
-            is_over = self._give_up(job, error)
+            is_over = self._give_up_if_unreadable(job, error)
         else:
-            self._oddities.understood()
-            self.pacing.heard(remote.limits)
-            is_over = self._conclude(job, remote)
+            self._drift_detector.record_readable_response()
+            self.caller.apply_reported_limit(remote_job.rate_limit)
+            is_over = self._record_outcome_if_over(job, remote_job)
         if not is_over:
-            self._plan(job, looks + 1)
+            self._schedule_poll(job, poll_count + 1)
 
-    def _give_up(self, job: Job, error: ContractError) -> bool:
+    def _give_up_if_unreadable(self, job: ExtractionJob, error: ContractError) -> bool:
         """Return whether to look no more at a job that the vendor was not understood about.
 
         What it does not know any more has failed. An answer that is there, paid for, and never readable goes to a
@@ -214,60 +228,70 @@ class SmartBillsExtraction:
         Raises:
             VendorStopped: several answers in a row were not understood: the vendor changed.
         """
-        verdict = self._oddities.odd(job.extraction_id, is_overdue=self._is_overdue(job))
-        if verdict == "stop the vendor":
-            self._changed(error)
-        if verdict == "look again":
+        decision = self._drift_detector.record_unreadable_response(
+            job.extraction_id, is_overdue=self._is_job_overdue(job)
+        )
+        if decision == "stop the vendor":
+            self._suspend_for_contract_change(error)
+        if decision == "look again":
             return False
         reason = f"{VENDOR} does not tell about the job {job.remote_id}: {error}"
         if isinstance(error, NotFound):
-            self._failed(job.document_sha256, "extraction_lost", reason)
+            self._record_failure(job.document_sha256, "extraction_lost", reason)
         else:
-            self._give_to_person(job, "extraction_lost", reason)
+            self._record_quarantine_keeping_job_open(job, "extraction_lost", reason)
         return True
 
-    def _put_off(self, silence: _Silence) -> None:
+    def _hold_or_quarantine_unanswered_job(self, unanswered_poll: _UnansweredPoll) -> None:
         """Leave a job that could not be looked at to a later run; to a person where only that job keeps failing."""
-        job, reason = silence.job, f"{VENDOR} did not tell about the job {silence.job.remote_id}: {silence.why}"
-        if self._is_overdue(job) and self._oddities.answers > silence.answers:
-            self._give_to_person(job, "extraction_lost", reason)
+        job, reason = (
+            unanswered_poll.job,
+            f"{VENDOR} did not tell about the job {unanswered_poll.job.remote_id}: {unanswered_poll.error_message}",
+        )
+        if (
+            self._is_job_overdue(job)
+            and self._drift_detector.readable_responses > unanswered_poll.readable_responses_before
+        ):
+            self._record_quarantine_keeping_job_open(job, "extraction_lost", reason)
             return
-        self.desk.leave_waiting([job.document_sha256], "vendor_unavailable", reason)
-        self.desk.asked.problems.append(f"document {job.document_sha256[:12]}: {reason}")
-        self._queue.concluded(job.document_sha256)
+        self.recorder.record_waiting_reason([job.document_sha256], "vendor_unavailable", reason)
+        self.recorder.report.problems.append(f"document {job.document_sha256[:12]}: {reason}")
+        self._document_queue.mark_concluded(job.document_sha256)
 
-    def _is_overdue(self, job: Job) -> bool:
+    def _is_job_overdue(self, job: ExtractionJob) -> bool:
         return job.submitted_at is not None and dt.datetime.now(dt.UTC) - job.submitted_at > self._deadline
 
-    def _conclude(self, job: Job, remote: RemoteJob) -> bool:
+    def _record_outcome_if_over(self, job: ExtractionJob, remote_job: RemoteJob) -> bool:
         """Write an answer, a failure or the end of patience; return False when the job has to be looked at again."""
-        if remote.status == "completed":
-            self.desk.answered(job, remote.extracted_data or {})
-            self._queue.concluded(job.document_sha256)
-        elif remote.status == "failed":
-            said = remote.error_message or remote.error_code or "no reason given"
-            self._failed(job.document_sha256, "extraction_failed", f"{VENDOR} could not read it: {said}")
-        elif self._is_overdue(job):
-            self._failed(job.document_sha256, "extraction_stuck", f"{VENDOR} still says {remote.status!r}.")
+        if remote_job.status == "completed":
+            self.recorder.record_answer(job, remote_job.extracted_data or {})
+            self._document_queue.mark_concluded(job.document_sha256)
+        elif remote_job.status == "failed":
+            vendor_message = remote_job.error_message or remote_job.error_code or "no reason given"
+            self._record_failure(
+                job.document_sha256, "extraction_failed", f"{VENDOR} could not read it: {vendor_message}"
+            )
+        elif self._is_job_overdue(job):
+            self._record_failure(job.document_sha256, "extraction_stuck", f"{VENDOR} still says {remote_job.status!r}.")
         else:
             return False
         return True
 
     # Writing
 
-    def _known(self, document: str) -> Job:
-        job = self.desk.job(document)
+    def _get_latest_job(self, document_sha256: str) -> ExtractionJob:
+        job = self.recorder.find_latest_job(document_sha256)
         if job is None:
-            raise LookupError(document)
+            raise LookupError(document_sha256)
         return job
 
-    def _failed(self, document: str, reason_code: str, reason: str) -> None:
-        self.desk.failed(document, reason_code, reason)
-        self._queue.concluded(document)
+    def _record_failure(self, document_sha256: str, reason_code: str, reason: str) -> None:
+        self.recorder.record_failure(document_sha256, reason_code, reason)
+        self._document_queue.mark_concluded(document_sha256)
 
-    def _give_to_person(self, job: Job, reason_code: str, reason: str) -> None:
-        self.desk.give_to_person(job.document_sha256, reason_code, reason)
-        self._queue.concluded(job.document_sha256)
+    def _record_quarantine_keeping_job_open(self, job: ExtractionJob, reason_code: str, reason: str) -> None:
+        self.recorder.record_quarantine_keeping_job_open(job.document_sha256, reason_code, reason)
+        self._document_queue.mark_concluded(job.document_sha256)
 
-    def _changed(self, error: ContractError) -> NoReturn:
-        self.pacing.stop("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
+    def _suspend_for_contract_change(self, error: ContractError) -> NoReturn:
+        self.caller.suspend_vendor("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from invoices.ledger import tables
-from invoices.ledger.ledger import counter
+from invoices.ledger.ledger import get_counter_value
 
-WATERMARK = "loaded_revision"
-LOADABLE: Mapping[str, Table] = {
+WATERMARK_COUNTER = "loaded_revision"
+LOADABLE_TABLES: Mapping[str, Table] = {
     "documents": tables.documents,
     "sightings": tables.sightings,
     "messages": tables.messages,
@@ -23,32 +23,36 @@ LOADABLE: Mapping[str, Table] = {
 }
 
 
-def latest_revision(connection: Connection) -> int:
+def get_latest_revision(connection: Connection) -> int:
     """Return the revision of the last transaction that changed a loadable row; 0 if none did."""
-    return max(connection.scalar(select(func.max(table.c.revision))) or 0 for table in LOADABLE.values())
+    return max(connection.scalar(select(func.max(table.c.revision))) or 0 for table in LOADABLE_TABLES.values())
 
 
-def loaded_revision(connection: Connection) -> int:
+def get_loaded_revision(connection: Connection) -> int:
     """Return up to which revision the warehouse has everything."""
-    return counter(connection, WATERMARK)
+    return get_counter_value(connection, WATERMARK_COUNTER)
 
 
-def changed_rows(
-    connection: Connection, name: str, after: int, up_to: int, size: int
+def iter_changed_rows(
+    connection: Connection, table_name: str, after_revision: int, up_to_revision: int, chunk_size: int
 ) -> Iterator[list[Mapping[str, Any]]]:
     """Yield the rows of a table written in (after, up_to], in pieces of ``size``."""
-    table = LOADABLE[name]
-    wanted = select(table).where(table.c.revision > after, table.c.revision <= up_to)
-    result = connection.execution_options(yield_per=size).execute(wanted.order_by(table.c.revision, *table.primary_key))
-    for part in result.mappings().partitions(size):
-        yield [dict(row) for row in part]
+    table = LOADABLE_TABLES[table_name]
+    query = select(table).where(table.c.revision > after_revision, table.c.revision <= up_to_revision)
+    result = connection.execution_options(yield_per=chunk_size).execute(
+        query.order_by(table.c.revision, *table.primary_key)
+    )
+    for partition in result.mappings().partitions(chunk_size):
+        yield [dict(row) for row in partition]
 
 
-def row_counts(connection: Connection, up_to: int) -> dict[str, int]:
+def count_loadable_rows(connection: Connection, up_to_revision: int) -> dict[str, int]:
     """Return how many rows of each table the warehouse must have if it has everything up to a revision.
 
     A question that is not answered yet has no row there.
     """
-    counts = {name: select(func.count()).where(table.c.revision <= up_to) for name, table in LOADABLE.items()}
-    counts["extractions"] = counts["extractions"].where(tables.extractions.c.status.in_(("answered", "failed")))
-    return {name: connection.scalar(count) or 0 for name, count in counts.items()}
+    queries = {
+        name: select(func.count()).where(table.c.revision <= up_to_revision) for name, table in LOADABLE_TABLES.items()
+    }
+    queries["extractions"] = queries["extractions"].where(tables.extractions.c.status.in_(("answered", "failed")))
+    return {name: connection.scalar(query) or 0 for name, query in queries.items()}

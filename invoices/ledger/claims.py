@@ -12,85 +12,97 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, text, update
 
-from invoices.ledger.documents import Pending, Stage, chunks
+from invoices.ledger.documents import PendingDocument, Stage, iter_chunks
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.tables import IS_PENDING, claims, documents
+from invoices.ledger.tables import PENDING_DOCUMENT_CONDITION, claims, documents
 
-LEASE = dt.timedelta(minutes=15)
+LEASE_DURATION = dt.timedelta(minutes=15)
 
 
-def claim(tx: Transaction, holder: str, stage: Stage, limit: int, *, after: int = 0) -> list[Pending]:
+def claim_pending_documents(
+    tx: Transaction, holder: str, stage: Stage, limit: int, *, after_sequence: int = 0
+) -> list[PendingDocument]:
     """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival, now held by ``holder``.
 
     What others hold is left out, unless their lease is over.
     """
-    found = _unclaimed(tx.connection, holder, stage, limit, after, tx.at)
-    _take(tx, holder, [document.document_sha256 for document in found])
-    return found
+    claimed_documents = _list_unclaimed_documents(tx.connection, holder, stage, limit, after_sequence, tx.timestamp)
+    _replace_claims(tx, holder, [document.document_sha256 for document in claimed_documents])
+    return claimed_documents
 
 
-def claim_these(tx: Transaction, holder: str, wanted: Iterable[str]) -> bool:
+def claim_all_or_none(tx: Transaction, holder: str, document_hashes: Iterable[str]) -> bool:
     """Claim all of these documents, or none where another worker holds one; return whether they are held."""
-    hashes = list(dict.fromkeys(wanted))
-    for some in chunks(hashes):
-        taken = select(func.count()).where(
-            claims.c.document_sha256.in_(some), claims.c.until > tx.at, claims.c.holder != holder
+    unique_hashes = list(dict.fromkeys(document_hashes))
+    for chunk in iter_chunks(unique_hashes):
+        others_claims = select(func.count()).where(
+            claims.c.document_sha256.in_(chunk), claims.c.expires_at > tx.timestamp, claims.c.holder != holder
         )
-        if tx.connection.scalar(taken):
+        if tx.connection.scalar(others_claims):
             return False
-    _take(tx, holder, hashes)
+    _replace_claims(tx, holder, unique_hashes)
     return True
 
 
-def holds(tx: Transaction, holder: str, document: str) -> bool:
+def holds_claim(tx: Transaction, holder: str, document_sha256: str) -> bool:
     """Return whether ``holder`` still has the document in hand."""
     row = tx.connection.execute(
-        select(claims.c.holder, claims.c.until).where(claims.c.document_sha256 == document)
+        select(claims.c.holder, claims.c.expires_at).where(claims.c.document_sha256 == document_sha256)
     ).first()
-    return row is not None and row.holder == holder and row.until > tx.at
+    return row is not None and row.holder == holder and row.expires_at > tx.timestamp
 
 
-def renew(tx: Transaction, holder: str) -> int:
+def extend_leases(tx: Transaction, holder: str) -> int:
     """Lengthen every lease of ``holder``; return how many it has."""
     return tx.connection.execute(
-        update(claims).where(claims.c.holder == holder, claims.c.until > tx.at).values(until=tx.at + LEASE)
+        update(claims)
+        .where(claims.c.holder == holder, claims.c.expires_at > tx.timestamp)
+        .values(until=tx.timestamp + LEASE_DURATION)
     ).rowcount
 
 
-def let_go(tx: Transaction, holder: str) -> None:
+def release_claims(tx: Transaction, holder: str) -> None:
     """End every claim of ``holder``."""
     tx.connection.execute(delete(claims).where(claims.c.holder == holder))
 
 
-def holders(connection: Connection) -> list[str]:
+def list_claim_holders(connection: Connection) -> list[str]:
     """Return who holds anything."""
     return sorted(connection.scalars(select(claims.c.holder).distinct()))
 
 
-def _unclaimed(
-    connection: Connection, holder: str, stage: Stage, limit: int, after: int, now: dt.datetime
-) -> list[Pending]:
-    columns = (documents.c[name] for name in Pending.__slots__)
+def _list_unclaimed_documents(
+    connection: Connection, holder: str, stage: Stage, limit: int, after_sequence: int, now: dt.datetime
+) -> list[PendingDocument]:
+    columns = (documents.c[name] for name in PendingDocument.__slots__)
     rows = connection.execute(
         select(*columns)
-        .select_from(documents.outerjoin(claims, _same_document()))
-        .where(text(IS_PENDING), documents.c.stage == stage, documents.c.sequence > after, _is_free(holder, now))
+        .select_from(documents.outerjoin(claims, _build_same_document_condition()))
+        .where(
+            text(PENDING_DOCUMENT_CONDITION),
+            documents.c.stage == stage,
+            documents.c.sequence > after_sequence,
+            _build_claimable_condition(holder, now),
+        )
         .order_by(documents.c.sequence)
         .limit(limit)
     )
-    return [Pending(*row) for row in rows]
+    return [PendingDocument(*row) for row in rows]
 
 
-def _same_document() -> ColumnElement[bool]:
+def _build_same_document_condition() -> ColumnElement[bool]:
     return claims.c.document_sha256 == documents.c.document_sha256
 
 
-def _is_free(holder: str, now: dt.datetime) -> ColumnElement[bool]:
-    return or_(claims.c.holder.is_(None), claims.c.until <= now, claims.c.holder == holder)
+def _build_claimable_condition(holder: str, now: dt.datetime) -> ColumnElement[bool]:
+    return or_(claims.c.holder.is_(None), claims.c.expires_at <= now, claims.c.holder == holder)
 
 
-def _take(tx: Transaction, holder: str, hashes: Sequence[str]) -> None:
-    for some in chunks(hashes):
-        tx.connection.execute(delete(claims).where(claims.c.document_sha256.in_(some)))
-        rows = [{"document_sha256": sha256, "holder": holder, "until": tx.at + LEASE} for sha256 in some]
+def _replace_claims(tx: Transaction, holder: str, document_hashes: Sequence[str]) -> None:
+    for chunk in iter_chunks(document_hashes):
+        tx.connection.execute(delete(claims).where(claims.c.document_sha256.in_(chunk)))
+        rows = [
+            {"document_sha256": sha256, "holder": holder, "expires_at": tx.timestamp + LEASE_DURATION}
+            for sha256 in chunk
+        ]
         tx.connection.execute(insert(claims), rows)

@@ -10,25 +10,25 @@ from typing import Any, Literal, TypeVar
 from sqlalchemy import Connection, func, select, text, update
 
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.tables import IS_PENDING, documents, sightings
+from invoices.ledger.tables import PENDING_DOCUMENT_CONDITION, documents, sightings
 
-Stage = Literal["read", "ask", "judge", "done"]
-State = Literal["waiting", "accepted", "review", "quarantined", "duplicate", "not_invoice"]
+Stage = Literal["extract_local", "extract_remote", "validate", "done"]
+DocumentState = Literal["waiting", "accepted", "review", "quarantined", "duplicate", "not_invoice"]
 Item = TypeVar("Item")
-CHUNK = 500  # bound parameters per statement
+MAX_BOUND_PARAMETERS = 500  # bound parameters per statement
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class InitialState:
     """Where a document stands at once, by what its source knows of it."""
 
-    state: State
+    state: DocumentState
     reason_code: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingDocument:
     """A document that waits for its next stage."""
 
     document_sha256: str
@@ -39,56 +39,62 @@ class Pending:
     byte_count: int = 0
 
 
-def pending(connection: Connection, stage: Stage, limit: int, after: int = 0) -> list[Pending]:
+def list_pending_documents(
+    connection: Connection, stage: Stage, limit: int, after_sequence: int = 0
+) -> list[PendingDocument]:
     """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival."""
     rows = connection.execute(
-        select(*(documents.c[name] for name in Pending.__slots__))
-        .where(text(IS_PENDING), documents.c.stage == stage, documents.c.sequence > after)
+        select(*(documents.c[name] for name in PendingDocument.__slots__))
+        .where(text(PENDING_DOCUMENT_CONDITION), documents.c.stage == stage, documents.c.sequence > after_sequence)
         .order_by(documents.c.sequence)
         .limit(limit)
     )
-    return [Pending(*row) for row in rows]
+    return [PendingDocument(*row) for row in rows]
 
 
-def pending_among(connection: Connection, stage: Stage, among: Iterable[str]) -> list[Pending]:
+def filter_pending_documents(
+    connection: Connection, stage: Stage, document_hashes: Iterable[str]
+) -> list[PendingDocument]:
     """Return which of the documents wait for ``stage``, in the order of arrival."""
-    found = []
-    for some in chunks(among):
+    pending_documents = []
+    for chunk in iter_chunks(document_hashes):
         rows = connection.execute(
-            select(*(documents.c[name] for name in Pending.__slots__)).where(
-                documents.c.stage == stage, documents.c.document_sha256.in_(some)
+            select(*(documents.c[name] for name in PendingDocument.__slots__)).where(
+                documents.c.stage == stage, documents.c.document_sha256.in_(chunk)
             )
         )
-        found += [Pending(*row) for row in rows]
-    return sorted(found, key=lambda document: document.sequence)
+        pending_documents += [PendingDocument(*row) for row in rows]
+    return sorted(pending_documents, key=lambda document: document.sequence)
 
 
-def known_among(connection: Connection, among: Iterable[str]) -> set[str]:
+def filter_known_hashes(connection: Connection, hashes: Iterable[str]) -> set[str]:
     """Return which of the hashes are of documents that the ledger has."""
-    found: set[str] = set()
-    for some in chunks(among):
-        found.update(
-            connection.scalars(select(documents.c.document_sha256).where(documents.c.document_sha256.in_(some)))
+    known_hashes: set[str] = set()
+    for chunk in iter_chunks(hashes):
+        known_hashes.update(
+            connection.scalars(select(documents.c.document_sha256).where(documents.c.document_sha256.in_(chunk)))
         )
-    return found
+    return known_hashes
 
 
-def is_at(connection: Connection, document: str, stage: Stage) -> bool:
+def is_at_stage(connection: Connection, document_sha256: str, stage: Stage) -> bool:
     """Return whether that is the document's next stage."""
-    return connection.scalar(select(documents.c.stage).where(documents.c.document_sha256 == document)) == stage
+    return connection.scalar(select(documents.c.stage).where(documents.c.document_sha256 == document_sha256)) == stage
 
 
-def pending_count(connection: Connection, stage: Stage) -> int:
+def count_pending_documents(connection: Connection, stage: Stage) -> int:
     """Return how many documents wait for ``stage``."""
-    return connection.scalar(select(func.count()).where(text(IS_PENDING), documents.c.stage == stage)) or 0
+    return (
+        connection.scalar(select(func.count()).where(text(PENDING_DOCUMENT_CONDITION), documents.c.stage == stage)) or 0
+    )
 
 
-def settle(
+def set_document_state(
     tx: Transaction,
-    document: str,
+    document_sha256: str,
     *,
     stage: Stage,
-    state: State,
+    state: DocumentState,
     reason_code: str,
     reason: str,
     media_type: str | None = None,
@@ -100,15 +106,19 @@ def settle(
         values["media_type"] = media_type
     if page_count is not None:
         values["page_count"] = page_count
-    mine = documents.c.document_sha256 == document
-    now = tx.connection.execute(select(*(documents.c[name] for name in values)).where(mine)).mappings().one()
-    if dict(now) == values:
+    condition = documents.c.document_sha256 == document_sha256
+    current_row = (
+        tx.connection.execute(select(*(documents.c[name] for name in values)).where(condition)).mappings().one()
+    )
+    if dict(current_row) == values:
         return False
-    tx.connection.execute(update(documents).where(mine).values(**values, changed_at=tx.at, revision=tx.revision))
+    tx.connection.execute(
+        update(documents).where(condition).values(**values, changed_at=tx.timestamp, revision=tx.revision)
+    )
     return True
 
 
-def count_by_state(connection: Connection) -> dict[tuple[str, str], int]:
+def count_documents_by_state(connection: Connection) -> dict[tuple[str, str], int]:
     """Return how many documents there are by (state, reason code)."""
     rows = connection.execute(
         select(documents.c.state, documents.c.reason_code, func.count()).group_by(
@@ -118,25 +128,28 @@ def count_by_state(connection: Connection) -> dict[tuple[str, str], int]:
     return {(state, reason_code): count for state, reason_code, count in rows}
 
 
-def find_documents(connection: Connection, prefix: str) -> list[str]:
+def list_document_hashes_by_prefix(connection: Connection, hash_prefix: str) -> list[str]:
     """Return the hashes of up to ten documents that begin with ``prefix``."""
     rows = connection.scalars(
         select(documents.c.document_sha256)
-        .where(documents.c.document_sha256.startswith(prefix.lower(), autoescape=True))
+        .where(documents.c.document_sha256.startswith(hash_prefix.lower(), autoescape=True))
         .order_by(documents.c.document_sha256)
         .limit(10)
     )
     return list(rows)
 
 
-def documents_at(connection: Connection, name: str) -> list[str]:
+def list_document_hashes_by_name(connection: Connection, name: str) -> list[str]:
     """Return up to ten documents that were seen under a file name, at a location, or in a mail with a Message-ID."""
     rows = connection.scalars(
         select(sightings.c.document_sha256)
         .where(
             (sightings.c.file_name == name)
             | (sightings.c.location == name)
-            | (sightings.c.message_id.in_((name.strip("<>"), f"<{name.strip('<>')}>")) & sightings.c.left_out.is_(None))
+            | (
+                sightings.c.message_id.in_((name.strip("<>"), f"<{name.strip('<>')}>"))
+                & sightings.c.skip_reason_code.is_(None)
+            )
         )
         .distinct()
         .limit(10)
@@ -144,24 +157,24 @@ def documents_at(connection: Connection, name: str) -> list[str]:
     return list(rows)
 
 
-def document_row(connection: Connection, document: str) -> Mapping[str, Any] | None:
+def find_document_row(connection: Connection, document_sha256: str) -> Mapping[str, Any] | None:
     """Return the ledger's row of a document, or None."""
-    row = connection.execute(select(documents).where(documents.c.document_sha256 == document)).mappings().first()
+    row = connection.execute(select(documents).where(documents.c.document_sha256 == document_sha256)).mappings().first()
     return dict(row) if row else None
 
 
-def sighting_rows(connection: Connection, document: str) -> list[Mapping[str, Any]]:
+def list_sighting_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:
     """Return the sightings of a document, the earliest first."""
     rows = connection.execute(
         select(sightings)
-        .where(sightings.c.document_sha256 == document)
+        .where(sightings.c.document_sha256 == document_sha256)
         .order_by(sightings.c.seen_at, sightings.c.location)
     ).mappings()
     return [dict(row) for row in rows]
 
 
-def chunks(values: Iterable[Item]) -> Iterable[Sequence[Item]]:
+def iter_chunks(values: Iterable[Item]) -> Iterable[Sequence[Item]]:
     """Yield ``values`` in pieces that fit into one statement's bound parameters."""
     items = list(values)
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
+    for start in range(0, len(items), MAX_BOUND_PARAMETERS):
+        yield items[start : start + MAX_BOUND_PARAMETERS]

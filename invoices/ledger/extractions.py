@@ -10,24 +10,24 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select, update
 
-from invoices.ledger.documents import chunks
+from invoices.ledger.documents import iter_chunks
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.spending import NO_CAPS, Caps, adjust, day_of, reserve
+from invoices.ledger.spending import NO_PAGE_CAPS, PageCaps, adjust_spending, format_utc_day, reserve_pages
 from invoices.ledger.tables import documents, extractions
 
-Status = Literal["intended", "refused", "unknown", "submitted", "answered", "failed"]
-OPEN = ("intended", "unknown", "submitted")  # what these reserve may still be charged
+ExtractionStatus = Literal["intended", "refused", "unknown", "submitted", "answered", "failed"]
+OPEN_STATUSES = ("intended", "unknown", "submitted")  # what these reserve may still be charged
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ExtractionJob:
     """One question to a vendor about one document, answered or not; a batch's jobs share its ``remote_id``."""
 
     extraction_id: str
     document_sha256: str
     extracted_by: str
     generation: int
-    status: Status
+    status: ExtractionStatus
     remote_id: str | None
     batch_id: str | None
     message: str | None
@@ -42,7 +42,7 @@ class Job:
     @property
     def is_open(self) -> bool:
         """Whether an answer may still come."""
-        return self.status in OPEN
+        return self.status in OPEN_STATUSES
 
     @property
     def may_have_arrived(self) -> bool:
@@ -57,17 +57,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ExtractionTerms:
     """On what terms a vendor is asked: its caps, and what a page costs by its price list, where that is set."""
 
     extracted_by: str
-    caps: Caps = NO_CAPS
+    caps: PageCaps = NO_PAGE_CAPS
     page_price: Decimal | None = None
     page_price_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """An answer that is to be judged."""
 
     extraction_id: str
@@ -78,32 +78,34 @@ class Answer:
     sequence: int
 
 
-_JOB = [extractions.c[name] for name in Job.__slots__]
+_JOB_COLUMNS = [extractions.c[name] for name in ExtractionJob.__slots__]
 
 
-def record_answer(tx: Transaction, extraction: str, document: str, extracted_by: str, payload: str) -> None:
+def record_free_answer(
+    tx: Transaction, extraction_id: str, document_sha256: str, extracted_by: str, payload: str
+) -> None:
     """Write an answer that cost nothing and was never pending; the same one again changes nothing."""
-    if tx.connection.scalar(select(extractions.c.status).where(extractions.c.extraction_id == extraction)):
+    if tx.connection.scalar(select(extractions.c.status).where(extractions.c.extraction_id == extraction_id)):
         return
     tx.connection.execute(
         insert(extractions).values(
-            extraction_id=extraction, document_sha256=document, extracted_by=extracted_by, generation=1,
+            extraction_id=extraction_id, document_sha256=document_sha256, extracted_by=extracted_by, generation=1,
             status="answered", payload=payload, pages_charged=0, possible_double_charge=False,
-            requested_at=tx.at, submitted_at=tx.at, answered_at=tx.at, revision=tx.revision,
+            requested_at=tx.timestamp, submitted_at=tx.timestamp, answered_at=tx.timestamp, revision=tx.revision,
         )
     )  # fmt: skip
 
 
-def intend(
+def record_intent(
     tx: Transaction,
-    terms: Terms,
-    extraction: str,
-    document: str,
+    terms: ExtractionTerms,
+    extraction_id: str,
+    document_sha256: str,
     *,
     pages: int,
-    run: str,
+    run_id: str,
     is_repeat: bool = False,
-    batch: str | None = None,
+    batch_id: str | None = None,
     generation: int = 1,
 ) -> None:
     """Write that a document is about to be submitted, and count its pages; committed before the request leaves.
@@ -114,117 +116,133 @@ def intend(
     Raises:
         CapReached: a cap leaves no room for it; nothing is written.
     """
-    before = find_job(tx.connection, extraction)
-    repeated = is_repeat or (before is not None and before.possible_double_charge)
+    previous = find_job(tx.connection, extraction_id)
+    possible_double_charge = is_repeat or (previous is not None and previous.possible_double_charge)
     with tx.connection.begin_nested():
-        kept = 0 if before is None else before.pages_counted if is_repeat else _release(tx, before)
-        reserve(tx, terms.extracted_by, pages * (2 if repeated else 1) - kept, terms.caps, run)
-    price = None if terms.page_price is None else format(terms.page_price, "f")
+        already_counted_pages = (
+            0 if previous is None else previous.pages_counted if is_repeat else _release_latest_pages(tx, previous)
+        )
+        reserve_pages(
+            tx,
+            terms.extracted_by,
+            pages * (2 if possible_double_charge else 1) - already_counted_pages,
+            terms.caps,
+            run_id,
+        )
+    page_price = None if terms.page_price is None else format(terms.page_price, "f")
     values = {
-        "status": "intended", "generation": generation, "batch_id": batch, "run_id": run, "pages_reserved": pages,
-        "counted_on": day_of(tx.at),
-        "pages_charged": 0, "possible_double_charge": repeated, "page_price_amount": price,
-        "page_price_currency": terms.page_price_currency if price else None, "revision": tx.revision,
-        "requested_at": before.requested_at if before is not None and before.is_open else tx.at,
+        "status": "intended", "generation": generation, "batch_id": batch_id, "run_id": run_id, "pages_reserved": pages,
+        "counted_on": format_utc_day(tx.timestamp),
+        "pages_charged": 0, "possible_double_charge": possible_double_charge, "page_price_amount": page_price,
+        "page_price_currency": terms.page_price_currency if page_price else None, "revision": tx.revision,
+        "requested_at": previous.requested_at if previous is not None and previous.is_open else tx.timestamp,
     }  # fmt: skip
-    if before is None:
-        keys = {"extraction_id": extraction, "document_sha256": document, "extracted_by": terms.extracted_by}
-        tx.connection.execute(insert(extractions).values(**keys, **values))
+    if previous is None:
+        key_values = {
+            "extraction_id": extraction_id,
+            "document_sha256": document_sha256,
+            "extracted_by": terms.extracted_by,
+        }
+        tx.connection.execute(insert(extractions).values(**key_values, **values))
     else:
-        tx.connection.execute(update(extractions).where(extractions.c.extraction_id == extraction).values(**values))
+        tx.connection.execute(update(extractions).where(extractions.c.extraction_id == extraction_id).values(**values))
 
 
-def advance(tx: Transaction, extraction: str, status: Status, **values: Any) -> None:
+def update_extraction(tx: Transaction, extraction_id: str, status: ExtractionStatus, **values: Any) -> None:
     """Move a job to ``status`` and write what was learned; the pages it counts for follow."""
-    mine = extractions.c.extraction_id == extraction
-    before = find_job(tx.connection, extraction)
-    tx.connection.execute(update(extractions).where(mine).values(status=status, revision=tx.revision, **values))
-    after = find_job(tx.connection, extraction)
-    if before is not None and after is not None:
-        _count(tx, before, after.pages_counted - before.pages_counted)
+    condition = extractions.c.extraction_id == extraction_id
+    previous = find_job(tx.connection, extraction_id)
+    tx.connection.execute(update(extractions).where(condition).values(status=status, revision=tx.revision, **values))
+    updated = find_job(tx.connection, extraction_id)
+    if previous is not None and updated is not None:
+        _adjust_job_spending(tx, previous, updated.pages_counted - previous.pages_counted)
 
 
-def _release(tx: Transaction, job: Job) -> int:
+def _release_latest_pages(tx: Transaction, job: ExtractionJob) -> int:
     """Give back what the latest try of a job counts for; return what an earlier one may have cost besides."""
-    latest = job.pages_counted // (2 if job.possible_double_charge else 1)
-    _count(tx, job, -latest)
-    return job.pages_counted - latest
+    latest_pages = job.pages_counted // (2 if job.possible_double_charge else 1)
+    _adjust_job_spending(tx, job, -latest_pages)
+    return job.pages_counted - latest_pages
 
 
-def _count(tx: Transaction, job: Job, difference: int) -> None:
-    adjust(tx, job.extracted_by, difference, job.counted_on or day_of(job.requested_at), job.run_id)
+def _adjust_job_spending(tx: Transaction, job: ExtractionJob, page_difference: int) -> None:
+    adjust_spending(
+        tx, job.extracted_by, page_difference, job.counted_on or format_utc_day(job.requested_at), job.run_id
+    )
 
 
-def find_job(connection: Connection, extraction: str) -> Job | None:
+def find_job(connection: Connection, extraction_id: str) -> ExtractionJob | None:
     """Return the job of an extraction, or None."""
-    row = connection.execute(select(*_JOB).where(extractions.c.extraction_id == extraction)).first()
-    return Job(*row) if row else None
+    row = connection.execute(select(*_JOB_COLUMNS).where(extractions.c.extraction_id == extraction_id)).first()
+    return ExtractionJob(*row) if row else None
 
 
-def batch_jobs(connection: Connection, batch: str) -> list[Job]:
+def list_batch_jobs(connection: Connection, batch_id: str) -> list[ExtractionJob]:
     """Return the jobs that are asked together, by document."""
     rows = connection.execute(
-        select(*_JOB).where(extractions.c.batch_id == batch).order_by(extractions.c.document_sha256)
+        select(*_JOB_COLUMNS).where(extractions.c.batch_id == batch_id).order_by(extractions.c.document_sha256)
     )
-    return [Job(*row) for row in rows]
+    return [ExtractionJob(*row) for row in rows]
 
 
-def all_jobs(connection: Connection, wanted: Iterable[str]) -> dict[str, list[Job]]:
+def list_jobs_by_document(connection: Connection, document_hashes: Iterable[str]) -> dict[str, list[ExtractionJob]]:
     """Return the jobs about each of the documents, with any vendor; documents without one are left out."""
-    found: dict[str, list[Job]] = {}
-    for some in chunks(wanted):
+    jobs_by_document: dict[str, list[ExtractionJob]] = {}
+    for chunk in iter_chunks(document_hashes):
         rows = connection.execute(
-            select(*_JOB).where(extractions.c.document_sha256.in_(some)).order_by(extractions.c.requested_at)
+            select(*_JOB_COLUMNS).where(extractions.c.document_sha256.in_(chunk)).order_by(extractions.c.requested_at)
         )
         for row in rows:
-            found.setdefault(row.document_sha256, []).append(Job(*row))
-    return found
+            jobs_by_document.setdefault(row.document_sha256, []).append(ExtractionJob(*row))
+    return jobs_by_document
 
 
-def jobs_of(connection: Connection, document: str, extracted_by: str) -> list[Job]:
+def list_document_jobs_of_vendor(
+    connection: Connection, document_sha256: str, extracted_by: str
+) -> list[ExtractionJob]:
     """Return the jobs about a document with one vendor, the latest generation last."""
     rows = connection.execute(
-        select(*_JOB)
-        .where(extractions.c.document_sha256 == document, extractions.c.extracted_by == extracted_by)
+        select(*_JOB_COLUMNS)
+        .where(extractions.c.document_sha256 == document_sha256, extractions.c.extracted_by == extracted_by)
         .order_by(extractions.c.requested_at, extractions.c.generation)
     )
-    return [Job(*row) for row in rows]
+    return [ExtractionJob(*row) for row in rows]
 
 
-def remote_ids(connection: Connection, extracted_by: str, among: Iterable[str]) -> set[str]:
+def filter_known_remote_ids(connection: Connection, extracted_by: str, vendor_ids: Iterable[str]) -> set[str]:
     """Return which of the vendor's ids the ledger knows."""
-    known: set[str] = set()
-    for some in chunks(among):
-        known.update(
+    known_ids: set[str] = set()
+    for chunk in iter_chunks(vendor_ids):
+        known_ids.update(
             connection.scalars(
                 select(extractions.c.remote_id).where(
-                    extractions.c.extracted_by == extracted_by, extractions.c.remote_id.in_(some)
+                    extractions.c.extracted_by == extracted_by, extractions.c.remote_id.in_(chunk)
                 )
             )
         )
-    return known
+    return known_ids
 
 
-def answers(connection: Connection, wanted: Iterable[str]) -> list[Answer]:
+def list_latest_answers(connection: Connection, document_hashes: Iterable[str]) -> list[StoredAnswer]:
     """Return the latest answer about each of the documents, in the order of their arrival."""
-    found: dict[str, Answer] = {}
-    for some in chunks(wanted):
+    latest_answers: dict[str, StoredAnswer] = {}
+    for chunk in iter_chunks(document_hashes):
         rows = connection.execute(
             select(
                 extractions.c.extraction_id, extractions.c.document_sha256, extractions.c.extracted_by,
                 extractions.c.payload, documents.c.first_seen_at, documents.c.sequence,
             )
             .join(documents, documents.c.document_sha256 == extractions.c.document_sha256)
-            .where(extractions.c.document_sha256.in_(some), extractions.c.status == "answered")
+            .where(extractions.c.document_sha256.in_(chunk), extractions.c.status == "answered")
             .order_by(extractions.c.answered_at, extractions.c.generation)
         )  # fmt: skip
-        found |= {row.document_sha256: Answer(*row) for row in rows}
-    return sorted(found.values(), key=lambda answer: answer.sequence)
+        latest_answers |= {row.document_sha256: StoredAnswer(*row) for row in rows}
+    return sorted(latest_answers.values(), key=lambda answer: answer.sequence)
 
 
-def extraction_rows(connection: Connection, document: str) -> list[Mapping[str, Any]]:
+def list_extraction_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:
     """Return everything asked and answered about a document, the earliest first."""
     rows = connection.execute(
-        select(extractions).where(extractions.c.document_sha256 == document).order_by(extractions.c.requested_at)
+        select(extractions).where(extractions.c.document_sha256 == document_sha256).order_by(extractions.c.requested_at)
     ).mappings()
     return [dict(row) for row in rows]

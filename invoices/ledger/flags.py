@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import insert, select
 
-from invoices.ledger.documents import chunks
+from invoices.ledger.documents import iter_chunks
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import findings
 
@@ -23,24 +23,24 @@ class Flag(Protocol):
     def message(self) -> str: ...
 
 
-def record_flags(tx: Transaction, document: str, flags: Iterable[Flag]) -> None:
+def record_flags(tx: Transaction, document_sha256: str, flags: Iterable[Flag]) -> None:
     """Write flags of a document as findings of severity info and of no candidate; what is there stays as it is.
 
     Judging the document, also again, leaves them alone.
     """
-    rows = {row["finding_id"]: row for row in (_row(tx, document, flag) for flag in flags)}
-    for some in chunks(rows):
-        known = tx.connection.scalars(select(findings.c.finding_id).where(findings.c.finding_id.in_(some)))
-        for finding_id in known:
+    rows = {row["finding_id"]: row for row in (_build_finding_row(tx, document_sha256, flag) for flag in flags)}
+    for chunk in iter_chunks(rows):
+        known_ids = tx.connection.scalars(select(findings.c.finding_id).where(findings.c.finding_id.in_(chunk)))
+        for finding_id in known_ids:
             del rows[finding_id]
     if rows:
         tx.connection.execute(insert(findings), list(rows.values()))
 
 
-def _row(tx: Transaction, document: str, flag: Flag) -> dict[str, Any]:
-    identity = "\x1f".join(("", document, flag.rule_id, flag.message)).encode("utf-8", "replace")
+def _build_finding_row(tx: Transaction, document_sha256: str, flag: Flag) -> dict[str, Any]:
+    identity = "\x1f".join(("", document_sha256, flag.rule_id, flag.message)).encode("utf-8", "replace")
     return {
-        "finding_id": hashlib.sha256(identity).hexdigest()[:32], "invoice_id": None, "document_sha256": document,
-        "rule_id": flag.rule_id, "severity": "info", "message": flag.message, "checked_at": tx.at,
+        "finding_id": hashlib.sha256(identity).hexdigest()[:32], "invoice_id": None, "document_sha256": document_sha256,
+        "rule_id": flag.rule_id, "severity": "info", "message": flag.message, "checked_at": tx.timestamp,
         "revision": tx.revision,
     }  # fmt: skip

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, inspect, make_url, select, update
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, make_url, select, update
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from invoices.errors import ConfigurationError
-from invoices.ledger.migrations import SCHEMA_VERSION, migrate
-from invoices.ledger.tables import counters, metadata, notes
+from invoices.ledger.migrations import SCHEMA_VERSION, create_schema, find_schema_version, upgrade_schema
+from invoices.ledger.tables import counters, notes
 
-BUSY_SECONDS = 30
-IDLE_SECONDS = 900  # after which PostgreSQL ends the transaction of a machine that has gone, and its locks
-OPENING = 7_263_001  # the advisory lock under which PostgreSQL's tables are made, one process at a time
+LOCK_TIMEOUT_SECONDS = 30
+IDLE_TRANSACTION_TIMEOUT_SECONDS = (
+    900  # after which PostgreSQL ends the transaction of a machine that has gone, and its locks
+)
+SCHEMA_LOCK_ID = 7_263_001  # the advisory lock under which PostgreSQL's tables are made, one process at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Transaction:
 
     connection: Connection
     revision: int
-    at: dt.datetime
+    timestamp: dt.datetime
 
 
 class Ledger:
@@ -40,14 +42,14 @@ class Ledger:
             ConfigurationError: the database cannot be opened, or a later version of this project wrote it.
         """
         self.now = now
-        self._engine = _engine(url)
+        self._engine = _create_ledger_engine(url)
         is_sqlite = self._engine.dialect.name == "sqlite"  # whose transactions are snapshots as they are
-        self._snapshots = (
+        self._snapshot_engine = (
             self._engine if is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
         )
         try:
             with self._engine.connect() as connection, connection.begin():
-                version = _open(connection)
+                version = _prepare_schema(connection)
         except SQLAlchemyError as error:
             self.close()
             raise ConfigurationError(f"cannot open the ledger: {getattr(error, 'orig', error)}") from error
@@ -59,38 +61,38 @@ class Ledger:
             )
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def begin_transaction(self) -> Iterator[Transaction]:
         """Write everything in the block or nothing; concurrent writers wait for each other."""
         with self._engine.connect() as connection, connection.begin():
-            _begin(connection, "BEGIN IMMEDIATE")
-            yield Transaction(connection, _next(connection, "revision"), self.now())
+            _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
+            yield Transaction(connection, _increment_counter(connection, "revision"), self.now())
 
     @contextmanager
-    def logging(self) -> Iterator[Transaction]:
+    def begin_log_transaction(self) -> Iterator[Transaction]:
         """Write to the log of visits, which is no part of the books: no row carries a revision, and none is counted."""
         with self._engine.connect() as connection, connection.begin():
-            _begin(connection, "BEGIN IMMEDIATE")
+            _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
             yield Transaction(connection, 0, self.now())
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def open_snapshot(self) -> Iterator[Connection]:
         """Read one consistent state in the block, in nobody's way."""
-        with self._snapshots.connect() as connection, connection.begin():
-            _begin(connection, "BEGIN")
+        with self._snapshot_engine.connect() as connection, connection.begin():
+            _begin_if_sqlite(connection, "BEGIN")
             yield connection
 
-    def recall(self, name: str) -> str | None:
+    def find_note(self, name: str) -> str | None:
         """Return what is remembered under ``name``, or None."""
-        with self.reading() as connection:
-            return _recall(connection, name)
+        with self.open_snapshot() as connection:
+            return _find_note(connection, name)
 
-    def remember(self, name: str, value: str) -> str:
+    def get_or_record_note(self, name: str, value: str) -> str:
         """Return what is remembered under ``name``: ``value`` if nothing was yet."""
-        known = self.recall(name)
-        if known is not None:
-            return known
-        with self.transaction() as tx:
-            return _remember(tx.connection, name, value)
+        recorded = self.find_note(name)
+        if recorded is not None:
+            return recorded
+        with self.begin_transaction() as tx:
+            return _get_or_record_note(tx.connection, name, value)
 
     @property
     def url(self) -> URL:
@@ -102,94 +104,92 @@ class Ledger:
         self._engine.dispose()
 
 
-def next_numbers(tx: Transaction, name: str, count: int) -> int:
+def reserve_sequence_numbers(tx: Transaction, counter_name: str, count: int) -> int:
     """Return the first of the next ``count`` numbers of the counter ``name``, from 1, without gaps between commits."""
-    return _next(tx.connection, name, count) - count + 1
+    return _increment_counter(tx.connection, counter_name, count) - count + 1
 
 
-def counter(connection: Connection, name: str) -> int:
+def get_counter_value(connection: Connection, counter_name: str) -> int:
     """Return where the counter ``name`` stands; 0 if it never moved."""
-    value = connection.scalar(select(counters.c.value).where(counters.c.name == name))
+    value = connection.scalar(select(counters.c.value).where(counters.c.name == counter_name))
     return int(value) if value is not None else 0
 
 
-def set_counter(tx: Transaction, name: str, value: int) -> None:
+def set_counter_value(tx: Transaction, counter_name: str, value: int) -> None:
     """Set the counter ``name``."""
-    if tx.connection.execute(update(counters).where(counters.c.name == name).values(value=value)).rowcount == 0:
-        tx.connection.execute(insert(counters).values(name=name, value=value))
+    if tx.connection.execute(update(counters).where(counters.c.name == counter_name).values(value=value)).rowcount == 0:
+        tx.connection.execute(insert(counters).values(name=counter_name, value=value))
 
 
-def _next(connection: Connection, name: str, step: int = 1) -> int:
+def _increment_counter(connection: Connection, counter_name: str, increment: int = 1) -> int:
     """Raise a counter; on PostgreSQL its row lock also makes writers commit in the order of their revisions."""
-    raised = update(counters).where(counters.c.name == name).values(value=counters.c.value + step)
-    if connection.execute(raised).rowcount == 0:
-        connection.execute(insert(counters).values(name=name, value=step))
-    return counter(connection, name)
+    statement = update(counters).where(counters.c.name == counter_name).values(value=counters.c.value + increment)
+    if connection.execute(statement).rowcount == 0:
+        connection.execute(insert(counters).values(name=counter_name, value=increment))
+    return get_counter_value(connection, counter_name)
 
 
-def _open(connection: Connection) -> str:
-    """Make or migrate the tables, one process at a time, and return the version that they have."""
-    _begin(connection, "BEGIN IMMEDIATE")
+def _prepare_schema(connection: Connection) -> str:
+    """Create or upgrade the tables, one process at a time, and return the version that they have."""
+    _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(OPENING)))
-    known = _recall(connection, "schema_version") if inspect(connection).has_table(notes.name) else None
-    version = SCHEMA_VERSION if known is None else migrate(connection, known)
-    if version != SCHEMA_VERSION:
-        return version
-    metadata.create_all(connection)
-    if known is None:
-        connection.execute(insert(notes).values(name="schema_version", value=version))
-        connection.execute(insert(counters).values(name="revision", value=0))
-    elif known != version:
-        connection.execute(update(notes).where(notes.c.name == "schema_version").values(value=version))
-    return version
+        connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK_ID)))
+    version = find_schema_version(connection)
+    if version is None:
+        create_schema(connection)
+        return SCHEMA_VERSION
+    return version if version == SCHEMA_VERSION else upgrade_schema(connection, version)
 
 
-def _begin(connection: Connection, how: str) -> None:
+def _begin_if_sqlite(connection: Connection, statement: str) -> None:
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(how)
+        connection.exec_driver_sql(statement)
 
 
-def _remember(connection: Connection, name: str, value: str) -> str:
-    known = _recall(connection, name)
-    if known is None:
+def _get_or_record_note(connection: Connection, name: str, value: str) -> str:
+    recorded = _find_note(connection, name)
+    if recorded is None:
         connection.execute(insert(notes).values(name=name, value=value))
         return value
-    return known
+    return recorded
 
 
-def _recall(connection: Connection, name: str) -> str | None:
+def _find_note(connection: Connection, name: str) -> str | None:
     return connection.scalar(select(notes.c.value).where(notes.c.name == name))
 
 
-def _engine(url: str) -> Engine:
+def _create_ledger_engine(url: str) -> Engine:
     try:
-        parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() == "sqlite" and parsed.database:
-            Path(parsed.database).parent.mkdir(exist_ok=True, mode=0o700)
+        database_url = make_url(url)
+        if database_url.drivername in ("postgresql", "postgres"):
+            database_url = database_url.set(drivername="postgresql+psycopg")
+        if database_url.get_backend_name() == "sqlite" and database_url.database:
+            Path(database_url.database).parent.mkdir(exist_ok=True, mode=0o700)
         engine = create_engine(
-            parsed,
+            database_url,
             hide_parameters=True,  # errors are logged and kept; rows hold personal data
             max_overflow=-1,  # a writer that also reads must not wait for those who wait for it
-            pool_pre_ping=parsed.get_backend_name() != "sqlite",
+            pool_pre_ping=database_url.get_backend_name() != "sqlite",
         )
     except (ArgumentError, ModuleNotFoundError, OSError) as error:
         raise ConfigurationError(f"the ledger's URL does not work: {error}") from error
     except ValueError:  # its text quotes a part of the URL, which may be one of the password
         raise ConfigurationError("the ledger's URL does not work: its port is not a number") from None
-    event.listen(engine, "connect", _set_up_sqlite if engine.dialect.name == "sqlite" else _set_up_postgresql)
+    event.listen(
+        engine,
+        "connect",
+        _configure_sqlite_connection if engine.dialect.name == "sqlite" else _configure_postgresql_connection,
+    )
     return engine
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite_connection(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, so that writers queue up instead of failing half-way
-    for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+    for pragma in (f"busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _set_up_postgresql(connection: Any, _record: object) -> None:
-    connection.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+def _configure_postgresql_connection(connection: Any, _record: object) -> None:
+    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_TIMEOUT_SECONDS}s'")
     connection.commit()

@@ -9,59 +9,69 @@ from typing import Any, Literal
 from sqlalchemy import Connection, func, select, text, update
 
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.tables import IS_OPEN, receipts
+from invoices.ledger.tables import UNPUBLISHED_RECEIPT_CONDITION, receipts
 
-Status = Literal["pending", "waiting", "sending", "held", "published", "failed"]  # held: a person has to decide
+ReceiptStatus = Literal["pending", "waiting", "sending", "held", "published", "failed"]  # held: a person has to decide
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class UnpublishedReceipt:
     """A receipt that is not published yet; ``sending`` means that an earlier try may have reached the other side."""
 
     invoice_id: str
     publisher: str
     receipt_id: str
-    status: Status
+    status: ReceiptStatus
     reason_code: str | None
     reason: str | None
     first_sent_at: dt.datetime | None
 
 
-_OUTGOING = [receipts.c[name] for name in Outgoing.__slots__]
+_RECEIPT_COLUMNS = [receipts.c[name] for name in UnpublishedReceipt.__slots__]
 
 
-def outgoing(connection: Connection, publisher: str, limit: int, after: str = "") -> list[Outgoing]:
+def list_unpublished_receipts(
+    connection: Connection, publisher: str, limit: int, after_invoice_id: str = ""
+) -> list[UnpublishedReceipt]:
     """Return up to ``limit`` receipts that are not published yet, by invoice id."""
     rows = connection.execute(
-        select(*_OUTGOING)
-        .where(text(IS_OPEN), receipts.c.publisher == publisher, receipts.c.invoice_id > after)
+        select(*_RECEIPT_COLUMNS)
+        .where(
+            text(UNPUBLISHED_RECEIPT_CONDITION),
+            receipts.c.publisher == publisher,
+            receipts.c.invoice_id > after_invoice_id,
+        )
         .order_by(receipts.c.invoice_id)
         .limit(limit)
     )
-    return [Outgoing(*row) for row in rows]
+    return [UnpublishedReceipt(*row) for row in rows]
 
 
-def outgoing_count(connection: Connection) -> int:
+def count_unpublished_receipts(connection: Connection) -> int:
     """Return how many receipts are not published yet."""
-    return connection.scalar(select(func.count()).select_from(receipts).where(text(IS_OPEN))) or 0
+    return connection.scalar(select(func.count()).select_from(receipts).where(text(UNPUBLISHED_RECEIPT_CONDITION))) or 0
 
 
-def move(tx: Transaction, receipt: Outgoing, status: Status, **values: Any) -> bool:
+def update_receipt(tx: Transaction, receipt: UnpublishedReceipt, status: ReceiptStatus, **values: Any) -> bool:
     """Move a receipt to ``status``; return False, and write nothing, if nothing would change."""
-    mine = (receipts.c.invoice_id == receipt.invoice_id) & (receipts.c.publisher == receipt.publisher)
+    condition = (receipts.c.invoice_id == receipt.invoice_id) & (receipts.c.publisher == receipt.publisher)
     values = {"status": status, "reason_code": None, "reason": None} | values
-    now = tx.connection.execute(select(*(receipts.c[name] for name in values)).where(mine)).mappings().one()
-    if dict(now) == values:
+    current_row = (
+        tx.connection.execute(select(*(receipts.c[name] for name in values)).where(condition)).mappings().one()
+    )
+    if dict(current_row) == values:
         return False
-    tx.connection.execute(update(receipts).where(mine).values(**values, changed_at=tx.at, revision=tx.revision))
+    tx.connection.execute(
+        update(receipts).where(condition).values(**values, changed_at=tx.timestamp, revision=tx.revision)
+    )
     return True
 
 
-def receipts_by_status(connection: Connection) -> dict[tuple[str, str | None, str | None], int]:
+def count_receipts_by_status(connection: Connection) -> dict[tuple[str, str | None, str | None], int]:
     """Return how many receipts there are by (status, reason code, an example of the reason)."""
     rows = connection.execute(
         select(receipts.c.status, receipts.c.reason_code, func.min(receipts.c.reason), func.count()).group_by(
             receipts.c.status, receipts.c.reason_code
         )
     )
-    return {(status, code, reason): count for status, code, reason, count in rows}
+    return {(status, reason_code, reason): count for status, reason_code, reason, count in rows}

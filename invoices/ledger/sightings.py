@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from invoices.ledger.documents import Settled, chunks, known_among, settle
+from invoices.ledger.documents import InitialState, filter_known_hashes, iter_chunks, set_document_state
 from invoices.ledger.flags import record_flags
-from invoices.ledger.ledger import Transaction, next_numbers
+from invoices.ledger.ledger import Transaction, reserve_sequence_numbers
 from invoices.ledger.tables import documents, messages, sightings
 from invoices.model import Flag
 
-_OF_THE_DOCUMENT = ("media_type", "byte_count", "settled", "flags")
-_UNREAD = Settled("waiting", "collected", "Collected; not read yet.")
+_DOCUMENT_FIELDS = ("media_type", "byte_count", "settled", "flags")
+_COLLECTED_STATE = InitialState("waiting", "collected", "Collected; not read yet.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,9 @@ class Sighting:
     original_sender: str | None = None
     entity: str | None = None
     cost_centre: str | None = None
-    settled: Settled | None = None  # instead of being read, as long as no source shows the same bytes as a document
+    settled: InitialState | None = (
+        None  # instead of being read, as long as no source shows the same bytes as a document
+    )
     flags: Sequence[Flag] = ()
 
 
@@ -51,102 +53,122 @@ def record_sighting(tx: Transaction, sighting: Sighting) -> bool:
     return record_sightings(tx, [sighting]) == 1
 
 
-def record_sightings(tx: Transaction, shown: Sequence[Sighting]) -> int:
+def record_sightings(tx: Transaction, incoming: Sequence[Sighting]) -> int:
     """Write sightings and the documents whose bytes are new; return how many are.
 
     A document that only came as something to be left out is read after all once it comes as a document.
     """
-    known = _known(tx.connection, shown)
-    fresh = {one.sighting_id: one for one in shown if one.sighting_id not in known}
-    added = _record_documents(tx, fresh.values())
-    _reopen(tx, {one.document_sha256 for one in fresh.values() if one.settled is None} - added)
-    if fresh:
-        rows = [_row(one) | {"seen_at": tx.at, "revision": tx.revision} for one in fresh.values()]
+    known_fingerprints = _list_known_fingerprints(tx.connection, incoming)
+    new_sightings = {
+        sighting.sighting_id: sighting for sighting in incoming if sighting.sighting_id not in known_fingerprints
+    }
+    added_hashes = _record_new_documents(tx, new_sightings.values())
+    _reopen_skipped_documents(
+        tx, {sighting.document_sha256 for sighting in new_sightings.values() if sighting.settled is None} - added_hashes
+    )
+    if new_sightings:
+        rows = [
+            _build_sighting_row(sighting) | {"seen_at": tx.timestamp, "revision": tx.revision}
+            for sighting in new_sightings.values()
+        ]
         tx.connection.execute(insert(sightings), rows)
-    for one in shown:
-        if one.flags:
-            record_flags(tx, one.document_sha256, one.flags)
-        if known.get(one.sighting_id, one.fingerprint) != one.fingerprint:  # touched: for readers nothing is different
-            mine = sightings.c.sighting_id == one.sighting_id
-            tx.connection.execute(update(sightings).where(mine).values(fingerprint=one.fingerprint))
-    return len(added)
+    for sighting in incoming:
+        if sighting.flags:
+            record_flags(tx, sighting.document_sha256, sighting.flags)
+        if (
+            known_fingerprints.get(sighting.sighting_id, sighting.fingerprint) != sighting.fingerprint
+        ):  # touched: for readers nothing is different
+            condition = sightings.c.sighting_id == sighting.sighting_id
+            tx.connection.execute(update(sightings).where(condition).values(fingerprint=sighting.fingerprint))
+    return len(added_hashes)
 
 
-def _known(connection: Connection, shown: Iterable[Sighting]) -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for some in chunks(one.sighting_id for one in shown):
+def _list_known_fingerprints(connection: Connection, incoming: Iterable[Sighting]) -> dict[str, str | None]:
+    known_fingerprints: dict[str, str | None] = {}
+    for chunk in iter_chunks(sighting.sighting_id for sighting in incoming):
         rows = connection.execute(
-            select(sightings.c.sighting_id, sightings.c.fingerprint).where(sightings.c.sighting_id.in_(some))
+            select(sightings.c.sighting_id, sightings.c.fingerprint).where(sightings.c.sighting_id.in_(chunk))
         )
-        found |= {sighting: fingerprint for sighting, fingerprint in rows}  # noqa: C416  rows are no pairs to mypy
-    return found
+        known_fingerprints |= {known_id: fingerprint for known_id, fingerprint in rows}  # noqa: C416  rows are no pairs to mypy
+    return known_fingerprints
 
 
-def _row(sighting: Sighting) -> dict[str, Any]:
-    row = {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in _OF_THE_DOCUMENT}
-    is_left_out = sighting.settled is not None and sighting.settled.state == "not_invoice"
-    return row | {"left_out": sighting.settled.reason_code if sighting.settled and is_left_out else None}
+def _build_sighting_row(sighting: Sighting) -> dict[str, Any]:
+    row = {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in _DOCUMENT_FIELDS}
+    is_skipped = sighting.settled is not None and sighting.settled.state == "not_invoice"
+    return row | {"skip_reason_code": sighting.settled.reason_code if sighting.settled and is_skipped else None}
 
 
-def _record_documents(tx: Transaction, shown: Iterable[Sighting]) -> set[str]:
+def _record_new_documents(tx: Transaction, incoming: Iterable[Sighting]) -> set[str]:
     """Write the documents that are not there yet, in the order of the sightings; return their hashes."""
-    first: dict[str, Sighting] = {}
-    for one in shown:  # one that is a document wins over one that was left out
-        if one.document_sha256 not in first or (first[one.document_sha256].settled and one.settled is None):
-            first[one.document_sha256] = one
-    for sha256 in known_among(tx.connection, first):
-        del first[sha256]
-    if first:
-        number = next_numbers(tx, "documents", len(first))
-        rows = [_document(tx, one, number + place) for place, one in enumerate(first.values())]
+    sightings_by_hash: dict[str, Sighting] = {}
+    for sighting in incoming:  # one that is a document wins over one that was left out
+        if sighting.document_sha256 not in sightings_by_hash or (
+            sightings_by_hash[sighting.document_sha256].settled and sighting.settled is None
+        ):
+            sightings_by_hash[sighting.document_sha256] = sighting
+    for sha256 in filter_known_hashes(tx.connection, sightings_by_hash):
+        del sightings_by_hash[sha256]
+    if sightings_by_hash:
+        first_sequence = reserve_sequence_numbers(tx, "documents", len(sightings_by_hash))
+        rows = [
+            _build_document_row(tx, sighting, first_sequence + offset)
+            for offset, sighting in enumerate(sightings_by_hash.values())
+        ]
         tx.connection.execute(insert(documents), rows)
-    return set(first)
+    return set(sightings_by_hash)
 
 
-def _document(tx: Transaction, sighting: Sighting, sequence: int) -> dict[str, Any]:
-    stands = sighting.settled or _UNREAD
+def _build_document_row(tx: Transaction, sighting: Sighting, sequence: int) -> dict[str, Any]:
+    initial_state = sighting.settled or _COLLECTED_STATE
     return {
         "document_sha256": sighting.document_sha256, "sequence": sequence, "media_type": sighting.media_type,
-        "byte_count": sighting.byte_count, "first_seen_at": tx.at, "stage": "done" if sighting.settled else "read",
-        "state": stands.state, "reason_code": stands.reason_code, "reason": stands.reason, "changed_at": tx.at,
+        "byte_count": sighting.byte_count, "first_seen_at": tx.timestamp, "stage": "done" if sighting.settled else "extract_local",
+        "state": initial_state.state, "reason_code": initial_state.reason_code, "reason": initial_state.reason, "changed_at": tx.timestamp,
         "revision": tx.revision,
     }  # fmt: skip
 
 
-def _reopen(tx: Transaction, shown: Iterable[str]) -> None:
+def _reopen_skipped_documents(tx: Transaction, document_hashes: Iterable[str]) -> None:
     """Have documents read that every source has left out so far."""
-    left_out: dict[str, bool] = {}
-    for some in chunks(shown):
-        for sha256, code in tx.connection.execute(
-            select(sightings.c.document_sha256, sightings.c.left_out).where(sightings.c.document_sha256.in_(some))
+    skipped_everywhere: dict[str, bool] = {}
+    for chunk in iter_chunks(document_hashes):
+        for sha256, skip_reason in tx.connection.execute(
+            select(sightings.c.document_sha256, sightings.c.skip_reason_code).where(
+                sightings.c.document_sha256.in_(chunk)
+            )
         ):
-            left_out[sha256] = left_out.get(sha256, True) and code is not None
-    for sha256 in (sha256 for sha256, always in left_out.items() if always):
-        settle(
-            tx, sha256, stage="read", state=_UNREAD.state, reason_code=_UNREAD.reason_code, reason=_UNREAD.reason
+            skipped_everywhere[sha256] = skipped_everywhere.get(sha256, True) and skip_reason is not None
+    for sha256 in (sha256 for sha256, is_skipped in skipped_everywhere.items() if is_skipped):
+        set_document_state(
+            tx, sha256, stage="extract_local", state=_COLLECTED_STATE.state, reason_code=_COLLECTED_STATE.reason_code, reason=_COLLECTED_STATE.reason
         )  # fmt: skip
 
 
-def texts_of_mails(connection: Connection, among: Iterable[str]) -> set[str]:
+def filter_mail_body_documents(connection: Connection, document_hashes: Iterable[str]) -> set[str]:
     """Return which of these documents came as the text of a mail, without a name."""
-    found: set[str] = set()
-    for some in chunks(among):
-        rows = select(sightings.c.document_sha256).where(
-            sightings.c.document_sha256.in_(some), sightings.c.message_key.is_not(None), sightings.c.left_out.is_(None),
+    body_hashes: set[str] = set()
+    for chunk in iter_chunks(document_hashes):
+        query = select(sightings.c.document_sha256).where(
+            sightings.c.document_sha256.in_(chunk), sightings.c.message_key.is_not(None), sightings.c.skip_reason_code.is_(None),
             sightings.c.file_name.is_(None), sightings.c.declared_type.in_(("text/plain", "text/html")),
         )  # fmt: skip
-        found.update(connection.scalars(rows))
-    return found
+        body_hashes.update(connection.scalars(query))
+    return body_hashes
 
 
-def fingerprints(connection: Connection, source_name: str, locations: Iterable[str]) -> dict[str, set[str]]:
+def list_fingerprints_by_location(
+    connection: Connection, source_name: str, locations: Iterable[str]
+) -> dict[str, set[str]]:
     """Return, for each of a source's files, the fingerprints that were taken there; nothing for unknown ones."""
-    known: dict[str, set[str]] = {}
-    for some in chunks(locations):
-        for table, place in ((sightings, sightings.c.location), (messages, messages.c.folder)):
+    fingerprints_by_location: dict[str, set[str]] = {}
+    for chunk in iter_chunks(locations):
+        for table, location_column in ((sightings, sightings.c.location), (messages, messages.c.folder)):
             rows = connection.execute(
-                select(place, table.c.fingerprint).where(table.c.source_name == source_name, place.in_(some))
+                select(location_column, table.c.fingerprint).where(
+                    table.c.source_name == source_name, location_column.in_(chunk)
+                )
             )
             for location, fingerprint in rows:
-                known.setdefault(location, set()).add(fingerprint)
-    return known
+                fingerprints_by_location.setdefault(location, set()).add(fingerprint)
+    return fingerprints_by_location

@@ -17,7 +17,7 @@ class CapReached(InvoicesError):
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
+class PageCaps:
     """The most pages that a vendor may be asked for; None is no cap."""
 
     run: int | None = None
@@ -25,54 +25,60 @@ class Caps:
     month: int | None = None
 
 
-NO_CAPS = Caps()
+NO_PAGE_CAPS = PageCaps()
 
 
-def reserve(tx: Transaction, vendor: str, pages: int, caps: Caps, run: str) -> None:
+def reserve_pages(tx: Transaction, vendor: str, pages: int, caps: PageCaps, run_id: str) -> None:
     """Count pages that may be charged from now on, in the transaction that writes the intent.
 
     Raises CapReached, and then counts nothing, where a cap would be passed.
     """
-    for period, key, cap in _periods(day_of(tx.at), run, caps):
-        spent = _spent(tx.connection, vendor, key)
-        if cap is not None and spent + pages > cap:
-            left = max(cap - spent, 0)
-            setting = f"INVOICES_{vendor.upper()}__PAGES_PER_{period.upper()}"
-            later = "run again" if period == "run" else f"wait until the {period} ends (UTC)"
-            told = f"the cap of {cap:,} pages per {period} leaves {left:,}, and a document of {pages:,} waits"
-            raise CapReached(f"{vendor}: {told}: raise {setting}, or {later}")
-    adjust(tx, vendor, pages, day_of(tx.at), run)
+    for period, period_key, cap in _list_spending_periods(format_utc_day(tx.timestamp), run_id, caps):
+        spent_pages = _get_spent_pages(tx.connection, vendor, period_key)
+        if cap is not None and spent_pages + pages > cap:
+            remaining_pages = max(cap - spent_pages, 0)
+            setting_name = f"INVOICES_{vendor.upper()}__PAGES_PER_{period.upper()}"
+            alternative = "run again" if period == "run" else f"wait until the {period} ends (UTC)"
+            problem = (
+                f"the cap of {cap:,} pages per {period} leaves {remaining_pages:,}, and a document of {pages:,} waits"
+            )
+            raise CapReached(f"{vendor}: {problem}: raise {setting_name}, or {alternative}")
+    adjust_spending(tx, vendor, pages, format_utc_day(tx.timestamp), run_id)
 
 
-def adjust(tx: Transaction, vendor: str, difference: int, counted_on: str, run: str | None) -> None:
+def adjust_spending(tx: Transaction, vendor: str, page_difference: int, counted_on: str, run_id: str | None) -> None:
     """Add to (or take from) the periods in which something was reserved: a day, its month, and a run."""
-    if difference == 0:
+    if page_difference == 0:
         return
-    for _, key, _ in _periods(counted_on, run, NO_CAPS):
-        row = (spending.c.vendor == vendor) & (spending.c.period == key)
-        raised = update(spending).where(row).values(pages=spending.c.pages + difference)
-        if tx.connection.execute(raised).rowcount == 0:
-            tx.connection.execute(insert(spending).values(vendor=vendor, period=key, pages=difference))
+    for _, period_key, _ in _list_spending_periods(counted_on, run_id, NO_PAGE_CAPS):
+        condition = (spending.c.vendor == vendor) & (spending.c.period == period_key)
+        statement = update(spending).where(condition).values(pages=spending.c.pages + page_difference)
+        if tx.connection.execute(statement).rowcount == 0:
+            tx.connection.execute(insert(spending).values(vendor=vendor, period=period_key, pages=page_difference))
 
 
-def room(connection: Connection, vendor: str, caps: Caps, now: dt.datetime, run: str | None) -> int | None:
+def compute_remaining_pages(
+    connection: Connection, vendor: str, caps: PageCaps, now: dt.datetime, run_id: str | None
+) -> int | None:
     """Return how many pages the caps still allow, or None without any cap."""
-    left = [
-        cap - _spent(connection, vendor, key) for _, key, cap in _periods(day_of(now), run, caps) if cap is not None
+    remaining_pages = [
+        cap - _get_spent_pages(connection, vendor, period_key)
+        for _, period_key, cap in _list_spending_periods(format_utc_day(now), run_id, caps)
+        if cap is not None
     ]
-    return max(min(left), 0) if left else None
+    return max(min(remaining_pages), 0) if remaining_pages else None
 
 
-def day_of(at: dt.datetime) -> str:
+def format_utc_day(instant: dt.datetime) -> str:
     """Return the day, UTC, on which something counts that is reserved at this instant."""
-    return at.astimezone(dt.UTC).date().isoformat()
+    return instant.astimezone(dt.UTC).date().isoformat()
 
 
-def _periods(day: str, run: str | None, caps: Caps) -> list[tuple[str, str, int | None]]:
+def _list_spending_periods(day: str, run_id: str | None, caps: PageCaps) -> list[tuple[str, str, int | None]]:
     periods = [("day", f"day:{day}", caps.day), ("month", f"month:{day[:7]}", caps.month)]
-    return periods if run is None else [("run", f"run:{run}", caps.run), *periods]
+    return periods if run_id is None else [("run", f"run:{run_id}", caps.run), *periods]
 
 
-def _spent(connection: Connection, vendor: str, key: str) -> int:
-    pages = select(spending.c.pages).where(spending.c.vendor == vendor, spending.c.period == key)
-    return connection.scalar(pages) or 0
+def _get_spent_pages(connection: Connection, vendor: str, period_key: str) -> int:
+    query = select(spending.c.pages).where(spending.c.vendor == vendor, spending.c.period == period_key)
+    return connection.scalar(query) or 0

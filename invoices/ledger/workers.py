@@ -22,32 +22,36 @@ class Worker:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(8)}"
-        self._lock = _path(directory, self.name).open("w", encoding="utf-8")
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock_file = _build_lock_path(directory, self.name).open("w", encoding="utf-8")
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def dead_among(self, names: Iterable[str]) -> list[str]:
+    def filter_dead_workers(self, worker_names: Iterable[str]) -> list[str]:
         """Return which of these workers have left a file here that nobody holds any more."""
-        return [name for name in names if name != self.name and _is_dead(_path(self._directory, name))]
+        return [
+            worker_name
+            for worker_name in worker_names
+            if worker_name != self.name and _is_lock_abandoned(_build_lock_path(self._directory, worker_name))
+        ]
 
-    def forget(self, names: Iterable[str]) -> None:
+    def delete_lock_files(self, worker_names: Iterable[str]) -> None:
         """Remove the files of dead workers."""
-        for name in names:
-            _path(self._directory, name).unlink(missing_ok=True)
+        for worker_name in worker_names:
+            _build_lock_path(self._directory, worker_name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the lock and remove its file."""
-        _path(self._directory, self.name).unlink(missing_ok=True)
-        self._lock.close()
+        _build_lock_path(self._directory, self.name).unlink(missing_ok=True)
+        self._lock_file.close()
 
 
-def _path(directory: Path, name: str) -> Path:
-    return directory / f"{os.path.basename(name)}.lock"
+def _build_lock_path(directory: Path, worker_name: str) -> Path:
+    return directory / f"{os.path.basename(worker_name)}.lock"
 
 
-def _is_dead(path: Path) -> bool:
+def _is_lock_abandoned(lock_path: Path) -> bool:
     try:
-        with path.open("r+", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with lock_path.open("r+", encoding="utf-8") as lock_file:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # no such file here, or its holder lives
         return False
     return True

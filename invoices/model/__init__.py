@@ -2,30 +2,30 @@
 
 from invoices.model.flag import Flag
 from invoices.model.identities import (
-    document_sha256,
-    extraction_id,
-    invoice_id,
-    message_key,
-    receipt_id,
-    sighting_id,
+    compute_document_sha256,
+    compute_extraction_id,
+    compute_invoice_id,
+    compute_message_key,
+    compute_sighting_id,
+    format_receipt_id,
 )
-from invoices.model.invoice import Direction, Invoice, Kind, Line, Party, Tax, Verdict
-from invoices.model.left_out import LEFT_OUT
+from invoices.model.invoice import Direction, Invoice, InvoiceKind, Line, Party, Tax, Verdict
+from invoices.model.not_invoice_reasons import NOT_INVOICE_REASONS
 
 __all__ = [
-    "LEFT_OUT",
+    "NOT_INVOICE_REASONS",
     "Direction",
     "Flag",
     "Invoice",
-    "Kind",
+    "InvoiceKind",
     "Line",
     "Party",
     "Tax",
     "Verdict",
-    "document_sha256",
-    "extraction_id",
-    "invoice_id",
-    "message_key",
-    "receipt_id",
-    "sighting_id",
+    "compute_document_sha256",
+    "compute_extraction_id",
+    "compute_invoice_id",
+    "compute_message_key",
+    "compute_sighting_id",
+    "format_receipt_id",
 ]

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-_OTHER_THAN_TWO = {
+_CODES_BY_MINOR_DIGITS = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
     3: "BHD IQD JOD KWD LYD OMR TND",
     4: "CLF UYW",
 }
-_MINOR_DIGITS = {code: digits for digits, codes in _OTHER_THAN_TWO.items() for code in codes.split()}
+_MINOR_DIGITS_BY_CODE = {code: digits for digits, codes in _CODES_BY_MINOR_DIGITS.items() for code in codes.split()}
 
 
-def minor_digits(currency: str) -> int:
+def get_minor_digits(currency: str) -> int:
     """Return the decimals of a currency: 2 for most, and for a code that is not in the list."""
-    return _MINOR_DIGITS.get(currency, 2)
+    return _MINOR_DIGITS_BY_CODE.get(currency, 2)
 
 
-def minor_unit(currency: str) -> Decimal:
+def get_minor_unit(currency: str) -> Decimal:
     """Return the smallest amount of a currency: 0.01 for most, 1 for JPY, 0.001 for KWD."""
-    return Decimal(1).scaleb(-minor_digits(currency))
+    return Decimal(1).scaleb(-get_minor_digits(currency))
 
 
-def rounded(amount: Decimal, currency: str) -> Decimal:
+def round_to_minor_unit(amount: Decimal, currency: str) -> Decimal:
     """Return ``amount`` at the currency's minor unit, halves away from zero as commerce does."""
-    return amount.quantize(minor_unit(currency), ROUND_HALF_UP)
+    return amount.quantize(get_minor_unit(currency), ROUND_HALF_UP)

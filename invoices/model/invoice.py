@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-Kind = Literal["invoice", "credit_note", "receipt"]
+InvoiceKind = Literal["invoice", "credit_note", "receipt"]
 Direction = Literal["expense", "revenue"]
 Verdict = Literal["accepted", "review", "quarantined", "duplicate"]
 
@@ -58,7 +58,7 @@ class Invoice:
     invoice_id: str
     document_sha256: str
     ordinal: int
-    kind: Kind
+    kind: InvoiceKind
     direction: Direction
     invoice_number: str  # BT-1
     issued_on: dt.date  # BT-2
@@ -78,6 +78,6 @@ class Invoice:
     taxes: tuple[Tax, ...] = ()
 
     @property
-    def sign(self) -> int:
+    def booking_sign(self) -> int:
         """-1 for a credit note, else 1: multiply a stated amount by it to get what is to be booked."""
         return -1 if self.kind == "credit_note" else 1

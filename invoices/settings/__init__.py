@@ -1,18 +1,31 @@
 """Everything that can be set; nothing else reads a settings file or the environment."""
 
-from invoices.settings.all import Settings, Source
-from invoices.settings.intake import Folder, Inbox, Mailbox, MailRule, OAuth
-from invoices.settings.loading import ENVIRONMENT_PREFIX, NO_SETTINGS
+from invoices.settings.loading import ENVIRONMENT_PREFIX, TEST_ENVIRONMENT_NAMES
+from invoices.settings.settings import Settings, SourceSettings
+from invoices.settings.sources import FolderSettings, InboxSettings, MailboxSettings, MailRule, OAuthSettings
 from invoices.settings.vendors import (
     EXTRACTORS,
     PAID_EXTRACTORS,
-    BillflowAi,
-    InvoiceDataExtractionCom,
-    PaidExtractor,
-    SmartBillsCom,
+    BillflowAiSettings,
+    InvoiceDataExtractionComSettings,
+    PaidExtractorSettings,
+    SmartBillsComSettings,
 )
 
 __all__ = [
-    "ENVIRONMENT_PREFIX", "EXTRACTORS", "NO_SETTINGS", "PAID_EXTRACTORS", "BillflowAi", "Folder", "Inbox",
-    "InvoiceDataExtractionCom", "MailRule", "Mailbox", "OAuth", "PaidExtractor", "Settings", "SmartBillsCom", "Source",
+    "ENVIRONMENT_PREFIX",
+    "EXTRACTORS",
+    "PAID_EXTRACTORS",
+    "TEST_ENVIRONMENT_NAMES",
+    "BillflowAiSettings",
+    "FolderSettings",
+    "InboxSettings",
+    "InvoiceDataExtractionComSettings",
+    "MailRule",
+    "MailboxSettings",
+    "OAuthSettings",
+    "PaidExtractorSettings",
+    "Settings",
+    "SmartBillsComSettings",
+    "SourceSettings",
 ]  # fmt: skip

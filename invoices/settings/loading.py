@@ -13,10 +13,10 @@ from invoices.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "INVOICES_"
 FILE_SUFFIX = "_FILE"
-NO_SETTINGS = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
+TEST_ENVIRONMENT_NAMES = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
 
 
-def read_toml(file: Path | None) -> dict[str, Any]:
+def read_settings_file(file: Path | None) -> dict[str, Any]:
     """Return what the file says; nothing where no file is named and none is here."""
     path = file or Path("invoices.toml")
     if file is None and not path.exists():
@@ -27,19 +27,21 @@ def read_toml(file: Path | None) -> dict[str, Any]:
         raise ConfigurationError(f"cannot read the settings file {str(path)!r}: {error}") from error
 
 
-def refuse_unknown_names(environment: Mapping[str, str], known: Container[str]) -> None:
+def reject_unknown_environment_names(environment: Mapping[str, str], known_fields: Container[str]) -> None:
     """Notice a misspelt first part of a name; the parts below it are checked with their values."""
-    ours = (name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in NO_SETTINGS)
-    unknown = [name for name in ours if _field(name) not in known]
+    prefixed_names = (
+        name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in TEST_ENVIRONMENT_NAMES
+    )
+    unknown = [name for name in prefixed_names if _extract_field_name(name) not in known_fields]
     if unknown:
         raise ConfigurationError(f"the environment sets what is no setting: {', '.join(sorted(unknown))}")
 
 
-def _field(name: str) -> str:
+def _extract_field_name(name: str) -> str:
     return name[len(ENVIRONMENT_PREFIX) :].removesuffix(FILE_SUFFIX).lower().split("__")[0]
 
 
-def secrets_from_files(environment: Mapping[str, str]) -> dict[str, Any]:
+def read_secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return nested values for each ``INVOICES_…_FILE`` variable, read from the file that it names."""
     values: dict[str, Any] = {}
     for name, path in environment.items():
@@ -52,26 +54,28 @@ def secrets_from_files(environment: Mapping[str, str]) -> dict[str, Any]:
             nested: Any = text
             for part in reversed((*parents, leaf)):
                 nested = {part: nested}
-            overlay(values, nested)
+            merge_overrides(values, nested)
     return values
 
 
-def overlay(values: dict[str, Any], above: dict[str, Any]) -> None:
+def merge_overrides(values: dict[str, Any], overrides: dict[str, Any]) -> None:
     """Put what is ``above`` over the values, table by table."""
-    for name, value in above.items():
+    for name, value in overrides.items():
         if isinstance(value, dict) and isinstance(values.get(name), dict):
-            overlay(values[name], value)
+            merge_overrides(values[name], value)
         else:
             values[name] = value
 
 
-def explain(error: ValidationError, values: Mapping[str, Any]) -> str:
+def format_settings_errors(error: ValidationError, values: Mapping[str, Any]) -> str:
     """Return every mistake on a line of its own, with the name of the source that it is in."""
-    lines = [f"  {_place(item['loc'], values)}{_words(item)}" for item in error.errors()]
+    lines = [
+        f"  {_format_location(detail['loc'], values)}{_describe_settings_error(detail)}" for detail in error.errors()
+    ]
     return "the settings do not hold; nothing was touched:\n" + "\n".join(lines)
 
 
-def _place(location: Sequence[int | str], values: Any) -> str:
+def _format_location(location: Sequence[int | str], values: Any) -> str:
     """Return where a mistake is; a source in a list is called by its name, where it has one."""
     parts: list[str] = []
     for part in location:
@@ -84,13 +88,13 @@ def _place(location: Sequence[int | str], values: Any) -> str:
     return ".".join(parts) + ": " if parts else ""
 
 
-def _words(item: Any) -> str:
+def _describe_settings_error(detail: Any) -> str:
     """Return what is wrong, in the words of the settings."""
-    kind = item["type"]
-    if kind == "extra_forbidden":
+    error_type = detail["type"]
+    if error_type == "extra_forbidden":
         return "there is no such setting; docs/settings.md has them all"
-    if kind in ("tuple_type", "list_type"):
+    if error_type in ("tuple_type", "list_type"):
         return "has to be a list"
-    if kind == "string_pattern_mismatch":
-        return f"has to fit {item['ctx']['pattern']}"
-    return str(item["msg"]).removeprefix("Value error, ")
+    if error_type == "string_pattern_mismatch":
+        return f"has to fit {detail['ctx']['pattern']}"
+    return str(detail["msg"]).removeprefix("Value error, ")

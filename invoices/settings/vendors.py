@@ -7,13 +7,13 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from invoices.settings.part import Part
+from invoices.settings.section import SettingsSection
 
 EXTRACTORS = ("einvoice", "invoicedataextraction_com", "smartbills_com", "billflowai")
 PAID_EXTRACTORS = EXTRACTORS[1:]
 
 
-class PaidExtractor(Part):
+class PaidExtractorSettings(SettingsSection):
     """What can be set for each extraction API."""
 
     api_key: SecretStr | None = Field(None, description="without any vendor's key, a run rehearses against the sandbox")
@@ -27,7 +27,7 @@ class PaidExtractor(Part):
     page_price_currency: str = Field("EUR", pattern="^[A-Z]{3}$", description="the currency of the price")
 
 
-class SmartBillsCom(PaidExtractor):
+class SmartBillsComSettings(PaidExtractorSettings):
     """The extraction API at api.smartbills.com."""
 
     base_url: str = Field("https://api.smartbills.com", description="where the API answers")
@@ -38,7 +38,7 @@ class SmartBillsCom(PaidExtractor):
     deadline_minutes: float = Field(30, gt=0, description="vendor minutes after which an unfinished job is given up")
 
 
-class InvoiceDataExtractionCom(PaidExtractor):
+class InvoiceDataExtractionComSettings(PaidExtractorSettings):
     """The extraction API at api.invoicedataextraction.com."""
 
     base_url: str = Field("https://api.invoicedataextraction.com/v1", description="where the API answers")
@@ -49,7 +49,7 @@ class InvoiceDataExtractionCom(PaidExtractor):
     deadline_minutes: float = Field(120, gt=0, description="vendor minutes after which an unfinished batch is given up")
 
 
-class BillflowAi(PaidExtractor):
+class BillflowAiSettings(PaidExtractorSettings):
     """The extraction API of BillflowAI, whose host its customers are told."""
 
     base_url: str | None = Field(None, description="where the API answers; needed with a key")
@@ -63,7 +63,7 @@ class BillflowAi(PaidExtractor):
     document_url_secret: SecretStr | None = Field(None, description="signs those addresses")
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _check_base_url_and_document_url(self) -> Self:
         if self.api_key is not None and self.base_url is None:
             raise ValueError("base_url is needed with the key: the vendor tells its customers the host")
         if (self.document_base_url is None) != (self.document_url_secret is None):
@@ -71,7 +71,7 @@ class BillflowAi(PaidExtractor):
         return self
 
 
-class ReceiptCustomer(Part):
+class ReceiptCustomer(SettingsSection):
     """A customer of the receipts API: an id, an e-mail or a phone number."""
 
     customer_id: int | None = None
@@ -79,7 +79,7 @@ class ReceiptCustomer(Part):
     phone: str | None = None
 
 
-class SmartBillsIo(Part):
+class SmartBillsIoSettings(SettingsSection):
     """The receipts API at api.smartbills.io."""
 
     base_url: str = Field("https://api.smartbills.io/v1", description="where the API answers, with its version")

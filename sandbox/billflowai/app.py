@@ -5,61 +5,61 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from sandbox.billflowai import calls
-from sandbox.billflowai.openapi import document
-from sandbox.billflowai.refusals import Refused, invalid
-from sandbox.billflowai.vendor import Vendor, Work
+from sandbox.allow_header import build_allow_header
+from sandbox.billflowai import handlers
+from sandbox.billflowai.errors import ApiError, build_validation_error
+from sandbox.billflowai.openapi import build_document
+from sandbox.billflowai.vendor import RouteHandler, Vendor
 from sandbox.journal import Journal
-from sandbox.knobs import Knobs
-from sandbox.methods import allowed
-from sandbox.openapi import serve
-from sandbox.visits import BodyTooLarge, visit_of
+from sandbox.openapi import add_openapi_route
+from sandbox.request_context import BodyTooLargeError, get_request_context
+from sandbox.settings import SandboxSettings
 
 ROUTES = (
-    ("POST", "/api/extract-invoice", calls.extract_url),
-    ("POST", "/api/extract-invoice-file", calls.extract_file),
-    ("GET", "/api/invoices", calls.listing),
-    ("GET", "/api/invoices/{invoice_id}", calls.retrieve),
-    ("PATCH", "/api/invoices/{invoice_id}", calls.change),
-    ("DELETE", "/api/invoices/{invoice_id}", calls.delete),
+    ("POST", "/api/extract-invoice", handlers.extract_from_url),
+    ("POST", "/api/extract-invoice-file", handlers.extract_uploaded_file),
+    ("GET", "/api/invoices", handlers.list_invoices),
+    ("GET", "/api/invoices/{invoice_id}", handlers.get_invoice),
+    ("PATCH", "/api/invoices/{invoice_id}", handlers.update_invoice),
+    ("DELETE", "/api/invoices/{invoice_id}", handlers.delete_invoice),
 )
 
 
-def application(journal: Journal, knobs: Knobs, minute_seconds: float) -> FastAPI:
+def build_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> FastAPI:
     """Return the vendor as an ASGI application; ``minute_seconds`` is how long its minute lasts."""
     app = FastAPI(title="billflowai sandbox", openapi_url=None)
-    vendor = Vendor(journal, knobs, minute_seconds)
-    for method, path, work in ROUTES:
-        _add(app, vendor, method, path, work)
-    serve(app, "billflowai", document)
-    _add_refusals(app, vendor)
+    vendor = Vendor(journal, settings, minute_seconds)
+    for method, path, handler in ROUTES:
+        _add_route(app, vendor, method, path, handler)
+    add_openapi_route(app, "billflowai", build_document)
+    _add_error_handlers(app, vendor)
     return app
 
 
-def _add(app: FastAPI, vendor: Vendor, method: str, path: str, work: Work) -> None:
-    async def endpoint(request: Request) -> Response:
-        visit_of(request).route = path.replace("{invoice_id}", "{id}")
-        return await vendor.answer(request, work)
+def _add_route(app: FastAPI, vendor: Vendor, method: str, path: str, handler: RouteHandler) -> None:
+    async def handle_call(request: Request) -> Response:
+        get_request_context(request).route = path.replace("{invoice_id}", "{id}")
+        return await vendor.handle_request(request, handler)
 
-    app.add_api_route(path, endpoint, methods=[method], response_model=None)
+    app.add_api_route(path, handle_call, methods=[method], response_model=None)
 
 
-def _add_refusals(app: FastAPI, vendor: Vendor) -> None:
-    @app.exception_handler(BodyTooLarge)
-    async def too_large(request: Request, _error: Exception) -> Response:
-        visit_of(request).headers["Connection"] = "close"
-        return calls.too_large(request).answer()
+def _add_error_handlers(app: FastAPI, vendor: Vendor) -> None:
+    @app.exception_handler(BodyTooLargeError)
+    async def handle_too_large_body(request: Request, _error: Exception) -> Response:
+        get_request_context(request).headers["Connection"] = "close"
+        return handlers.build_too_large_error(request).build_response()
 
     @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: Exception) -> Response:
-        if visit_of(request).route is not None:
-            return invalid("", "the form cannot be read").answer()
+    async def handle_http_error(request: Request, error: Exception) -> Response:
+        if get_request_context(request).route is not None:
+            return build_validation_error("", "the form cannot be read").build_response()
         status = error.status_code if isinstance(error, HTTPException) else 404
 
-        async def work(_vendor: Vendor, called: Request, _key: str) -> Response:
+        async def reject_call(_vendor: Vendor, current_request: Request, _key: str) -> Response:
             if status == 405:
-                visit_of(called).headers["Allow"] = allowed(called)
-                raise Refused("METHOD_NOT_ALLOWED", "Not with this method.")
-            raise Refused("NOT_FOUND", "No such route.")
+                get_request_context(current_request).headers["Allow"] = build_allow_header(current_request)
+                raise ApiError("METHOD_NOT_ALLOWED", "Not with this method.")
+            raise ApiError("NOT_FOUND", "No such route.")
 
-        return await vendor.answer(request, work)
+        return await vendor.handle_request(request, reject_call)

@@ -9,45 +9,47 @@ import json
 import time
 from typing import Any
 
-from sandbox.exact_json import JsonError, loads
-from sandbox.visits import KEY_PREFIXES
+from sandbox.exact_json import JsonError, parse_json
+from sandbox.request_context import API_KEY_PREFIXES
 
 ISSUER = "https://billflowai.example/auth/v1"
 _SIGNING_KEY = b"this key is public: the sandbox has no secrets"
 
 
-def session_token(account: str, issued_at: float | None = None) -> str:
+def build_session_token(account: str, issued_at: float | None = None) -> str:
     """Return a token for the world of ``account`` (which begins as a key does), issued now unless told otherwise."""
     claims = {"iss": ISSUER, "sub": account, "iat": int(time.time() if issued_at is None else issued_at)}
-    head, body = (_encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
-    return f"{head}.{body}.{_signature(head, body)}"
+    header, payload = (
+        _encode_base64url(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)
+    )
+    return f"{header}.{payload}.{_compute_signature(header, payload)}"
 
 
-def claims_of(authorization: str | None) -> dict[str, Any] | None:
+def find_session_claims(authorization: str | None) -> dict[str, Any] | None:
     """Return ``sub`` and ``iat`` of a session token of ours in an Authorization header, else None."""
     scheme, _, token = (authorization or "").partition(" ")
     parts = token.strip().split(".")
     if scheme.lower() != "bearer" or len(parts) != 3 or len(token) > 2_000 or not token.isascii():
         return None
-    head, body, signature = parts
-    if not hmac.compare_digest(signature, _signature(head, body)):
+    header, payload, signature = parts
+    if not hmac.compare_digest(signature, _compute_signature(header, payload)):
         return None
     try:
-        claims = loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        claims = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (JsonError, ValueError):
         return None
-    return claims if isinstance(claims, dict) and _is_ours(claims) else None
+    return claims if isinstance(claims, dict) and _is_issued_by_sandbox(claims) else None
 
 
-def _is_ours(claims: dict[str, Any]) -> bool:
+def _is_issued_by_sandbox(claims: dict[str, Any]) -> bool:
     account = claims.get("sub")
-    is_account = isinstance(account, str) and account.startswith(KEY_PREFIXES) and len(account) <= 200
-    return is_account and claims.get("iss") == ISSUER and isinstance(claims.get("iat"), int)
+    has_sandbox_account = isinstance(account, str) and account.startswith(API_KEY_PREFIXES) and len(account) <= 200
+    return has_sandbox_account and claims.get("iss") == ISSUER and isinstance(claims.get("iat"), int)
 
 
-def _signature(head: str, body: str) -> str:
-    return _encoded(hmac.digest(_SIGNING_KEY, f"{head}.{body}".encode(), hashlib.sha256))
+def _compute_signature(header: str, payload: str) -> str:
+    return _encode_base64url(hmac.digest(_SIGNING_KEY, f"{header}.{payload}".encode(), hashlib.sha256))
 
 
-def _encoded(value: bytes) -> str:
+def _encode_base64url(value: bytes) -> str:
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode("ascii")

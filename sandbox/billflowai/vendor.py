@@ -11,140 +11,167 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from sandbox.billflowai import readings
-from sandbox.billflowai.limits import Desks, Minute
-from sandbox.billflowai.refusals import GatewayPage, Refused
-from sandbox.billflowai.store import Document, Filed, Store
-from sandbox.billflowai.tokens import claims_of
+from sandbox.billflowai import sample_answers
+from sandbox.billflowai.errors import ApiError, GatewayError
+from sandbox.billflowai.invoice_store import ExtractionResult, InvoiceStore, SubmittedFile
+from sandbox.billflowai.limits import ConcurrencyLimiter, MinuteRateLimiter
+from sandbox.billflowai.tokens import find_session_claims
 from sandbox.journal import Journal
-from sandbox.knobs import Knobs
-from sandbox.visits import Json, Lost, Visit, visit_of
+from sandbox.request_context import ExactJsonResponse, LostResponse, RequestContext, get_request_context
+from sandbox.settings import SandboxSettings
 
-Work = Callable[["Vendor", Request, str], Awaitable[Response]]
+RouteHandler = Callable[["Vendor", Request, str], Awaitable[Response]]
 
 
 class Vendor:
     """BillflowAI: its invoices, its patience with callers, and the knobs that try theirs."""
 
-    def __init__(self, journal: Journal, knobs: Knobs, minute_seconds: float) -> None:
-        self.store, self.desks = Store(journal, minute_seconds), Desks()
-        self._knobs, self._minute = knobs, Minute(journal, minute_seconds)
-        self._calls: dict[str, int] = {}
+    def __init__(self, journal: Journal, settings: SandboxSettings, minute_seconds: float) -> None:
+        self.invoice_store, self.concurrency_limiter = InvoiceStore(journal, minute_seconds), ConcurrencyLimiter()
+        self._settings, self._rate_limiter = settings, MinuteRateLimiter(journal, minute_seconds)
+        self._call_counts: dict[str, int] = {}
 
-    def knob(self, name: str, api_key: str | None) -> Any:
+    def get_setting(self, name: str, api_key: str | None) -> Any:
         """Return the value of this vendor's knob for a key."""
-        return self._knobs.get(f"billflowai.{name}", api_key)
+        return self._settings.get_value(f"billflowai.{name}", api_key)
 
-    def take(self, name: str, api_key: str) -> bool:
+    def consume_fault(self, name: str, api_key: str) -> bool:
         """Return whether a counting knob strikes now."""
-        return self._knobs.take(f"billflowai.{name}", api_key)
+        return self._settings.consume_fault(f"billflowai.{name}", api_key)
 
-    async def answer(self, request: Request, work: Work) -> Response:
+    async def handle_request(self, request: Request, handler: RouteHandler) -> Response:
         """Check the token and the minute, then do the work; a refusal becomes its answer."""
-        visit = visit_of(request)
+        context = get_request_context(request)
         try:
-            api_key = self._let_in(request, visit)
-            return await work(self, request, api_key)
-        except Refused as refused:
-            if refused.code == "RATE_LIMITED":
-                self._tell_wait(visit, 1.0)
-            return refused.answer()
+            api_key = self._authenticate_and_throttle(request, context)
+            return await handler(self, request, api_key)
+        except ApiError as error:
+            if error.code == "RATE_LIMITED":
+                self._set_retry_after_header(context, 1.0)
+            return error.build_response()
 
-    def _let_in(self, request: Request, visit: Visit) -> str:
-        visit.api_key = visit.api_key or self._account(request)
-        if visit.api_key is None:
-            raise Refused("UNAUTHORIZED", "Missing or invalid credentials")
+    def _authenticate_and_throttle(self, request: Request, context: RequestContext) -> str:
+        context.api_key = context.api_key or self._find_session_account(request)
+        if context.api_key is None:
+            raise ApiError("UNAUTHORIZED", "Missing or invalid credentials")
         now = time.time()
-        wait = self._minute.wait(visit.api_key, self.knob("rate_limit_per_minute", visit.api_key), now)
-        if wait is not None:
-            self._tell_wait(visit, wait)
-            raise Refused("RATE_LIMITED", "Too many requests.")
-        self._calls[visit.api_key] = self._calls.get(visit.api_key, 0) + 1
-        every = self.knob("http_500_every", visit.api_key)
-        if every and self._calls[visit.api_key] % every == 0:
-            raise Refused("INTERNAL", "Something went wrong.")
-        return visit.api_key
+        wait_seconds = self._rate_limiter.record_call_and_compute_wait(
+            context.api_key, self.get_setting("rate_limit_per_minute", context.api_key), now
+        )
+        if wait_seconds is not None:
+            self._set_retry_after_header(context, wait_seconds)
+            raise ApiError("RATE_LIMITED", "Too many requests.")
+        self._call_counts[context.api_key] = self._call_counts.get(context.api_key, 0) + 1
+        failure_interval = self.get_setting("http_500_every", context.api_key)
+        if failure_interval and self._call_counts[context.api_key] % failure_interval == 0:
+            raise ApiError("INTERNAL", "Something went wrong.")
+        return context.api_key
 
-    def _account(self, request: Request) -> str | None:
+    def _find_session_account(self, request: Request) -> str | None:
         """Return whose world a session token opens, None where it is none of ours or has expired."""
-        claims = claims_of(request.headers.get("authorization"))
+        claims = find_session_claims(request.headers.get("authorization"))
         if claims is None:
             return None
         account = str(claims["sub"])
-        return account if time.time() < claims["iat"] + self.knob("jwt_ttl", account) else None
+        return account if time.time() < claims["iat"] + self.get_setting("jwt_ttl", account) else None
 
-    def _tell_wait(self, visit: Visit, wait: float) -> None:
-        form = self.knob("retry_after", visit.api_key)
-        if form == "seconds":
-            visit.headers.setdefault("Retry-After", str(max(1, math.ceil(wait))))
-        elif form == "http_date":
-            at = email.utils.formatdate(math.ceil(time.time() + wait), usegmt=True)
-            visit.headers.setdefault("Retry-After", at)
+    def _set_retry_after_header(self, context: RequestContext, wait_seconds: float) -> None:
+        header_format = self.get_setting("retry_after", context.api_key)
+        if header_format == "seconds":
+            context.headers.setdefault("Retry-After", str(max(1, math.ceil(wait_seconds))))
+        elif header_format == "http_date":
+            retry_at = email.utils.formatdate(math.ceil(time.time() + wait_seconds), usegmt=True)
+            context.headers.setdefault("Retry-After", retry_at)
 
-    def free(self, api_key: str) -> int | None:
+    def compute_remaining_quota(self, api_key: str) -> int | None:
         """Return how many extractions the key has left, None where it has no quota."""
-        total = self.knob("quota_total", api_key)
-        return total - self.knob("quota_used", api_key) - self.store.charged(api_key) if total else None
+        quota = self.get_setting("quota_total", api_key)
+        return (
+            quota - self.get_setting("quota_used", api_key) - self.invoice_store.count_recent_charges(api_key)
+            if quota
+            else None
+        )
 
-    def check_turn(self, api_key: str) -> None:
+    def check_fault_and_quota(self, api_key: str) -> None:
         """Raise Refused where a knob lets this extraction fail, or the quota is used up."""
-        code, _, times = str(self.knob("fail_code", api_key)).partition("=")
+        code, _, count_text = str(self.get_setting("fail_code", api_key)).partition("=")
         if code:
-            self._count_down(code, times, api_key)
-            raise GatewayPage(int(code)) if code in {"502", "503", "504"} else Refused(code, "As the knob says.")
-        free = self.free(api_key)
-        if free is not None and free <= 0:
-            raise Refused("QUOTA_EXCEEDED", "The quota of the plan is used up.")
+            self._consume_fault_code(code, count_text, api_key)
+            raise GatewayError(int(code)) if code in {"502", "503", "504"} else ApiError(code, "As the knob says.")
+        remaining_quota = self.compute_remaining_quota(api_key)
+        if remaining_quota is not None and remaining_quota <= 0:
+            raise ApiError("QUOTA_EXCEEDED", "The quota of the plan is used up.")
 
-    def _count_down(self, code: str, times: str, api_key: str) -> None:
-        if times.isdecimal():
-            left = int(times) - 1
-            self._knobs.wear("billflowai.fail_code", api_key, f"{code}={left}" if left > 0 else "")
+    def _consume_fault_code(self, code: str, count_text: str, api_key: str) -> None:
+        if count_text.isdecimal():
+            remaining_count = int(count_text) - 1
+            self._settings.replace_value(
+                "billflowai.fail_code", api_key, f"{code}={remaining_count}" if remaining_count > 0 else ""
+            )
 
-    async def read(self, document: Document) -> Response:
+    async def extract_document(self, file: SubmittedFile) -> Response:
         """Return what is read of a document: from memory where its bytes came before, else by work, for a charge."""
-        cached = self.recalled(document.api_key, sha256=document.sha256)
-        if cached is not None:
-            return self.tell(document.api_key, cached)
-        await asyncio.sleep(self.knob("latency_ms", document.api_key) / 1000)
-        filed = self._work(document)
-        return Lost() if self.take("lost_response", document.api_key) else self.tell(document.api_key, filed)
+        cached_result = self.find_cached_result(file.api_key, sha256=file.sha256)
+        if cached_result is not None:
+            return self.build_extraction_response(file.api_key, cached_result)
+        await asyncio.sleep(self.get_setting("latency_ms", file.api_key) / 1000)
+        result = self._extract_and_record(file)
+        return (
+            LostResponse()
+            if self.consume_fault("lost_response", file.api_key)
+            else self.build_extraction_response(file.api_key, result)
+        )
 
-    def recalled(self, api_key: str, *, sha256: str | None = None, url: str | None = None) -> Filed | None:
+    def find_cached_result(
+        self, api_key: str, *, sha256: str | None = None, url: str | None = None
+    ) -> ExtractionResult | None:
         """Return what the vendor remembers of these bytes or this address, unless a knob says what it shall tell."""
-        return self.store.cached(api_key, sha256=sha256, url=url) if self.knob("source", api_key) == "auto" else None
+        return (
+            self.invoice_store.find_cached_result(api_key, sha256=sha256, url=url)
+            if self.get_setting("source", api_key) == "auto"
+            else None
+        )
 
-    def _work(self, document: Document) -> Filed:
-        key = document.api_key
-        strangers, sample = self.knob("read_strangers", key), self.knob("vendor_sample", key)
+    def _extract_and_record(self, file: SubmittedFile) -> ExtractionResult:
+        api_key = file.api_key
+        accept_unknown, use_sample = (
+            self.get_setting("read_strangers", api_key),
+            self.get_setting("vendor_sample", api_key),
+        )
         try:
-            reading = readings.read(document.sha256, document.kind, reads_strangers=strangers, tells_sample=sample)
-        except readings.Unreadable as unreadable:
-            raise Refused("EXTRACTION_FAILED", str(unreadable)) from None
-        if self.take("http_500_after_work", key):
-            self.store.charge(document, self.free(key))
-            raise Refused("PERSIST_FAILED", "The result could not be stored.")
-        return self.store.file(document, reading, self.knob("source", key), self.free(key))
+            fields = sample_answers.build_invoice_fields(
+                file.sha256, file.invoice_kind, accept_unknown_documents=accept_unknown, use_vendor_sample=use_sample
+            )
+        except sample_answers.UnreadableDocumentError as error:
+            raise ApiError("EXTRACTION_FAILED", str(error)) from None
+        if self.consume_fault("http_500_after_work", api_key):
+            self.invoice_store.record_charge(file, self.compute_remaining_quota(api_key))
+            raise ApiError("PERSIST_FAILED", "The result could not be stored.")
+        return self.invoice_store.record_extraction(
+            file, fields, self.get_setting("source", api_key), self.compute_remaining_quota(api_key)
+        )
 
-    def tell(self, api_key: str, filed: Filed) -> Response:
+    def build_extraction_response(self, api_key: str, result: ExtractionResult) -> Response:
         """Return a reading as an answer, in the shape that the key's knobs ask for."""
-        reading = filed.reading
-        if filed.source == "duplicate" and self.knob("duplicate_answer", api_key) == "stored":
-            reading = (self.store.find(api_key, filed.invoice_id or "") or {}).get("parsed_data", reading)
-        body = {**reading, "invoice_kind": filed.kind, **_meta(filed)}
-        return Json(
-            readings.told(
+        fields = result.fields
+        if result.source == "duplicate" and self.get_setting("duplicate_answer", api_key) == "stored":
+            fields = (self.invoice_store.find_invoice(api_key, result.invoice_id or "") or {}).get(
+                "parsed_data", fields
+            )
+        body = {**fields, "invoice_kind": result.invoice_kind, **_build_meta(result)}
+        return ExactJsonResponse(
+            sample_answers.shape_answer(
                 body,
-                nulled=self.knob("null_fields", api_key),
-                dropped=self.knob("drop_fields", api_key),
-                no_line_totals=self.knob("line_total_null", api_key),
-                as_strings=self.knob("numbers_as_strings", api_key),
+                null_fields=self.get_setting("null_fields", api_key),
+                dropped_fields=self.get_setting("drop_fields", api_key),
+                clear_line_totals=self.get_setting("line_total_null", api_key),
+                numbers_as_strings=self.get_setting("numbers_as_strings", api_key),
             )
         )
 
 
-def _meta(filed: Filed) -> dict[str, Any]:
-    if filed.source is None:
+def _build_meta(result: ExtractionResult) -> dict[str, Any]:
+    if result.source is None:
         return {}
-    flag = {"duplicate": True} if filed.source == "duplicate" else {}
-    return {"meta": {"source": filed.source, "invoiceId": filed.invoice_id, **flag}}
+    duplicate_flag = {"duplicate": True} if result.source == "duplicate" else {}
+    return {"meta": {"source": result.source, "invoiceId": result.invoice_id, **duplicate_flag}}

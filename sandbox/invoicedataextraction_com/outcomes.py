@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.invoicedataextraction_com.readings import (
-    BROKEN,
+from sandbox.invoicedataextraction_com.sample_answers import (
     HEADER_COLUMNS,
     LINE_COLUMNS,
-    Value,
-    failure_of,
-    page_count,
-    plain,
-    rows_of,
+    UNREADABLE_PAGE_MESSAGE,
+    CellValue,
+    build_rows,
+    count_pages,
+    find_failure_reason,
+    normalise_column_name,
 )
 
-MANNER = (
+FIXED_SETTING_NAMES = (
     "read_strangers", "pages_per_file", "fail_pages", "missing_rows", "wrong_file", "notes", "review_needed",
 )  # fmt: skip
 """The knobs that an extraction keeps as they stood when it was submitted."""
-SOURCE_FILE, REVIEW_NEEDED = "Source File", "Review Needed"
+SOURCE_FILE_COLUMN, REVIEW_NEEDED_COLUMN = "Source File", "Review Needed"
 REVIEW_MESSAGE = "Please check this value against the document."
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class SubmittedFile:
     """A submitted file."""
 
     file_id: str
@@ -36,99 +36,127 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageResult:
     """A page; ``reason`` says why it failed, None where it did not."""
 
     file_name: str
     number: int
-    reason: str | None = None
+    failure_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExtractionOutcome:
     """An extraction's pages, columns and rows; ``pages_read`` counts the successful pages of each file, in order."""
 
-    structure: str
+    output_structure: str
     columns: tuple[str, ...]
-    rows: tuple[dict[str, Value], ...]
-    pages: tuple[Page, ...]
-    pages_read: tuple[int, ...]
-    flagged: tuple[int, ...]
-    notes: tuple[str, ...]
+    rows: tuple[dict[str, CellValue], ...]
+    pages: tuple[PageResult, ...]
+    read_page_counts: tuple[int, ...]
+    review_row_numbers: tuple[int, ...]
+    note_topics: tuple[str, ...]
 
 
-def is_named(file: File, names: Sequence[str]) -> bool:
+def is_file_selected(file: SubmittedFile, selectors: Sequence[str]) -> bool:
     """Return whether a knob names this file: ``all``, a part of its name or the beginning of its hash."""
     return any(
-        name == "all" or name in file.name or (len(name) >= 6 and file.sha256.startswith(name)) for name in names
+        selector == "all" or selector in file.name or (len(selector) >= 6 and file.sha256.startswith(selector))
+        for selector in selectors
     )
 
 
-def pages_of(file: File, manner: Mapping[str, Any]) -> int:
+def count_file_pages(file: SubmittedFile, fixed_settings: Mapping[str, Any]) -> int:
     """Return how many pages a file has."""
-    return int(manner["pages_per_file"]) or page_count(file.sha256)
+    return int(fixed_settings["pages_per_file"]) or count_pages(file.sha256)
 
 
-def outcome_of(files: Sequence[File], request: Mapping[str, Any], manner: Mapping[str, Any]) -> Outcome:
+def build_outcome(
+    files: Sequence[SubmittedFile], request: Mapping[str, Any], fixed_settings: Mapping[str, Any]
+) -> ExtractionOutcome:
     """Return what an extraction of these files comes to."""
-    structure, asked = _structure(request), _columns(request)
-    excluded = set(request.get("options", {}).get("exclude_columns", ()))
-    kept = [name for name in (SOURCE_FILE, REVIEW_NEEDED) if plain(name) not in {plain(word) for word in excluded}]
-    pages: list[Page] = []
-    rows: list[dict[str, Value]] = []
-    flagged: list[int] = []
-    pages_read = []
-    for position, file in enumerate(files):
-        of_file = _pages(file, manner)
-        read = [page for page in of_file if page.reason is None]
-        pages += of_file
-        pages_read.append(len(read))
-        if not read or is_named(file, manner["missing_rows"]):
+    output_structure, prompt_columns = _resolve_output_structure(request), _list_columns(request)
+    excluded_columns = set(request.get("options", {}).get("exclude_columns", ()))
+    added_columns = [
+        name
+        for name in (SOURCE_FILE_COLUMN, REVIEW_NEEDED_COLUMN)
+        if normalise_column_name(name)
+        not in {normalise_column_name(excluded_column) for excluded_column in excluded_columns}
+    ]
+    pages: list[PageResult] = []
+    rows: list[dict[str, CellValue]] = []
+    review_row_numbers: list[int] = []
+    read_page_counts = []
+    for file_index, file in enumerate(files):
+        file_pages = _build_page_results(file, fixed_settings)
+        read_pages = [page for page in file_pages if page.failure_reason is None]
+        pages += file_pages
+        read_page_counts.append(len(read_pages))
+        if not read_pages or is_file_selected(file, fixed_settings["missing_rows"]):
             continue
-        source = _source(files, position, read[0].number, manner)
-        is_flagged = is_named(file, manner["review_needed"])
-        extra = {SOURCE_FILE: source, REVIEW_NEEDED: REVIEW_MESSAGE if is_flagged else None}
-        new = rows_of(file.sha256, asked, per_line=structure == "per_line_item")
-        flagged += range(len(rows) + 1, len(rows) + len(new) + 1) if is_flagged else ()
-        rows += [{**row, **{name: extra[name] for name in kept}} for row in new]
-    return Outcome(
-        structure, (*asked, *kept), tuple(rows), tuple(pages), tuple(pages_read), tuple(flagged), tuple(manner["notes"])
+        source_reference = _format_source_reference(files, file_index, read_pages[0].number, fixed_settings)
+        is_flagged = is_file_selected(file, fixed_settings["review_needed"])
+        added_values = {
+            SOURCE_FILE_COLUMN: source_reference,
+            REVIEW_NEEDED_COLUMN: REVIEW_MESSAGE if is_flagged else None,
+        }
+        file_rows = build_rows(file.sha256, prompt_columns, one_row_per_line=output_structure == "per_line_item")
+        review_row_numbers += range(len(rows) + 1, len(rows) + len(file_rows) + 1) if is_flagged else ()
+        rows += [{**row, **{name: added_values[name] for name in added_columns}} for row in file_rows]
+    return ExtractionOutcome(
+        output_structure,
+        (*prompt_columns, *added_columns),
+        tuple(rows),
+        tuple(pages),
+        tuple(read_page_counts),
+        tuple(review_row_numbers),
+        tuple(fixed_settings["notes"]),
     )
 
 
-def _structure(request: Mapping[str, Any]) -> str:
-    structure, prompt = str(request["output_structure"]), request["prompt"]
-    if structure != "automatic":
-        return structure
-    text = prompt if isinstance(prompt, str) else " ".join(field["name"] for field in prompt["fields"])
-    return "per_line_item" if re.search(r"\blines?\b", text, re.IGNORECASE) else "per_invoice"
+def _resolve_output_structure(request: Mapping[str, Any]) -> str:
+    output_structure, prompt = str(request["output_structure"]), request["prompt"]
+    if output_structure != "automatic":
+        return output_structure
+    prompt_text = prompt if isinstance(prompt, str) else " ".join(field["name"] for field in prompt["fields"])
+    return "per_line_item" if re.search(r"\blines?\b", prompt_text, re.IGNORECASE) else "per_invoice"
 
 
-def _columns(request: Mapping[str, Any]) -> tuple[str, ...]:
+def _list_columns(request: Mapping[str, Any]) -> tuple[str, ...]:
     prompt = request["prompt"]
     if not isinstance(prompt, str):
         return tuple(field["name"] for field in prompt["fields"])
-    return (*HEADER_COLUMNS, *LINE_COLUMNS) if _structure(request) == "per_line_item" else HEADER_COLUMNS
+    return (*HEADER_COLUMNS, *LINE_COLUMNS) if _resolve_output_structure(request) == "per_line_item" else HEADER_COLUMNS
 
 
-def _pages(file: File, manner: Mapping[str, Any]) -> list[Page]:
-    reason = failure_of(file.sha256, reads_strangers=manner["read_strangers"])
+def _build_page_results(file: SubmittedFile, fixed_settings: Mapping[str, Any]) -> list[PageResult]:
+    failure_reason = find_failure_reason(file.sha256, accept_unknown_documents=fixed_settings["read_strangers"])
     return [
-        Page(file.name, number, reason or (BROKEN if _is_failed(file, number, manner["fail_pages"]) else None))
-        for number in range(1, pages_of(file, manner) + 1)
+        PageResult(
+            file.name,
+            page_number,
+            failure_reason
+            or (
+                UNREADABLE_PAGE_MESSAGE if _should_page_fail(file, page_number, fixed_settings["fail_pages"]) else None
+            ),
+        )
+        for page_number in range(1, count_file_pages(file, fixed_settings) + 1)
     ]
 
 
-def _is_failed(file: File, number: int, names: Sequence[str]) -> bool:
-    for name in names:
-        which, _, page = name.rpartition(":") if re.search(r":[0-9]+$", name) else (name, "", "")
-        if is_named(file, (which,)) and page in ("", str(number)):
+def _should_page_fail(file: SubmittedFile, page_number: int, selectors: Sequence[str]) -> bool:
+    for selector in selectors:
+        file_selector, _, page_text = (
+            selector.rpartition(":") if re.search(r":[0-9]+$", selector) else (selector, "", "")
+        )
+        if is_file_selected(file, (file_selector,)) and page_text in ("", str(page_number)):
             return True
     return False
 
 
-def _source(files: Sequence[File], position: int, number: int, manner: Mapping[str, Any]) -> str:
-    name = files[position].name
-    if is_named(files[position], manner["wrong_file"]):
-        name = files[(position + 1) % len(files)].name if len(files) > 1 else "unknown.pdf"
-    return f"{name} (Page {number})"
+def _format_source_reference(
+    files: Sequence[SubmittedFile], file_index: int, page_number: int, fixed_settings: Mapping[str, Any]
+) -> str:
+    file_name = files[file_index].name
+    if is_file_selected(files[file_index], fixed_settings["wrong_file"]):
+        file_name = files[(file_index + 1) % len(files)].name if len(files) > 1 else "unknown.pdf"
+    return f"{file_name} (Page {page_number})"

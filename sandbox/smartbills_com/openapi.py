@@ -3,101 +3,117 @@
 from __future__ import annotations
 
 from sandbox.openapi import (
-    DOCUMENTS,
-    INSTANT,
-    TEXT,
+    DATE_TIME,
+    DOCUMENT_MEDIA_TYPES,
+    STRING,
     Schema,
-    entity,
-    form,
-    listed,
-    maybe,
-    operation,
-    parameter,
-    ref,
-    response,
-    words,
+    build_array,
+    build_enum,
+    build_multipart_body,
+    build_nullable,
+    build_object,
+    build_operation,
+    build_parameter,
+    build_ref,
+    build_response,
 )
-from sandbox.openapi import document as made
+from sandbox.openapi import build_openapi_document as made
 
-_NUMBER, _WORD = maybe("number"), maybe("string")
-_VENDOR: Schema = {**entity({"name": _WORD, "address": _WORD}), "type": ["object", "null"]}
-_VENDOR_INFO: Schema = {**entity({"company_name": _WORD}), "type": ["object", "null"]}
-_LINE = entity({"description": _WORD, "quantity": _NUMBER, "unit_price": _NUMBER, "amount": _NUMBER})
-_DATA = entity(
+_NULLABLE_NUMBER, _NULLABLE_STRING = build_nullable("number"), build_nullable("string")
+_VENDOR: Schema = {**build_object({"name": _NULLABLE_STRING, "address": _NULLABLE_STRING}), "type": ["object", "null"]}
+_VENDOR_INFO: Schema = {**build_object({"company_name": _NULLABLE_STRING}), "type": ["object", "null"]}
+_LINE_ITEM = build_object(
     {
-        "invoice_number": _WORD, "date": _WORD, "total_amount": _NUMBER, "currency": _WORD, "vendor": _VENDOR,
-        "vendor_info": _VENDOR_INFO, "line_items": listed(_LINE),
+        "description": _NULLABLE_STRING,
+        "quantity": _NULLABLE_NUMBER,
+        "unit_price": _NULLABLE_NUMBER,
+        "amount": _NULLABLE_NUMBER,
+    }
+)
+_EXTRACTED_DATA = build_object(
+    {
+        "invoice_number": _NULLABLE_STRING, "date": _NULLABLE_STRING, "total_amount": _NULLABLE_NUMBER, "currency": _NULLABLE_STRING, "vendor": _VENDOR,
+        "vendor_info": _VENDOR_INFO, "line_items": build_array(_LINE_ITEM),
     },
     (),
 )  # fmt: skip
-_JOB: Schema = {"id": TEXT, "status": TEXT, "created_at": INSTANT, "file_url": {"type": "string", "format": "uri"}}
-_ERROR = entity({"code": TEXT, "message": TEXT})
-_SCHEMAS: Schema = {
-    "Job": entity(_JOB),
-    "State": entity({**_JOB, "extracted_data": _DATA, "error": _ERROR}, tuple(_JOB)),
-    "Failure": entity({"success": {"const": False}, "data": {"type": "null"}, "error": _ERROR}),
+_JOB_PROPERTIES: Schema = {
+    "id": STRING,
+    "status": STRING,
+    "created_at": DATE_TIME,
+    "file_url": {"type": "string", "format": "uri"},
 }
-_HEADERS: Schema = {
-    name: {"schema": TEXT, "required": True}
+_ERROR = build_object({"code": STRING, "message": STRING})
+_SCHEMAS: Schema = {
+    "Job": build_object(_JOB_PROPERTIES),
+    "State": build_object(
+        {**_JOB_PROPERTIES, "extracted_data": _EXTRACTED_DATA, "error": _ERROR}, tuple(_JOB_PROPERTIES)
+    ),
+    "Failure": build_object({"success": {"const": False}, "data": {"type": "null"}, "error": _ERROR}),
+}
+_RATE_LIMIT_HEADERS: Schema = {
+    name: {"schema": STRING, "required": True}
     for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-Request-ID")
 }
-_RETRY_AFTER: Schema = {"Retry-After": {"schema": TEXT, "description": "seconds; may be absent"}}
+_RETRY_AFTER_HEADER: Schema = {"Retry-After": {"schema": STRING, "description": "seconds; may be absent"}}
 
 
-def _wrapped(schema: Schema) -> Schema:
+def _build_envelope(schema: Schema) -> Schema:
     """Return the envelope of an older version, which a knob brings back."""
-    return entity({"success": {"const": True}, "data": schema, "error": {"type": "null"}})
+    return build_object({"success": {"const": True}, "data": schema, "error": {"type": "null"}})
 
 
-def _answers(schema: Schema, *refusals: int) -> dict[int, Schema]:
-    answers = {200: response("done", schema, _HEADERS)}
-    for status in sorted({*refusals, 401, 429, 500}):
-        headers = {**_HEADERS, **_RETRY_AFTER} if status == 429 else _HEADERS
-        answers[status] = response("refused", ref("Failure"), headers)
-    return answers
+def _build_responses(schema: Schema, *error_statuses: int) -> dict[int, Schema]:
+    responses = {200: build_response("done", schema, _RATE_LIMIT_HEADERS)}
+    for status in sorted({*error_statuses, 401, 429, 500}):
+        headers = {**_RATE_LIMIT_HEADERS, **_RETRY_AFTER_HEADER} if status == 429 else _RATE_LIMIT_HEADERS
+        responses[status] = build_response("refused", build_ref("Failure"), headers)
+    return responses
 
 
-def _either(schema: Schema) -> Schema:
-    return {"anyOf": [schema, _wrapped(schema)]}
+def _build_bare_or_wrapped(schema: Schema) -> Schema:
+    return {"anyOf": [schema, _build_envelope(schema)]}
 
 
-_UPLOAD = entity(
+_UPLOAD_FORM = build_object(
     {
         "file": {"type": "string", "format": "binary"},
-        "extract_line_items": {**words("true", "false"), "default": "true"},
-        "webhook_url": TEXT,
+        "extract_line_items": {**build_enum("true", "false"), "default": "true"},
+        "webhook_url": STRING,
     },
     ("file",),
 )
-_FILE_ANSWERS = {
-    200: response("the bytes that were uploaded", {"type": "string", "format": "binary"}, kind="application/pdf"),
-    404: response("no such file", ref("Failure")),
+_FILE_RESPONSES = {
+    200: build_response(
+        "the bytes that were uploaded", {"type": "string", "format": "binary"}, media_type="application/pdf"
+    ),
+    404: build_response("no such file", build_ref("Failure")),
 }
-_FILE_ANSWERS[200]["content"] |= {kind: {"schema": {"type": "string"}} for kind in DOCUMENTS}
+_FILE_RESPONSES[200]["content"] |= {kind: {"schema": {"type": "string"}} for kind in DOCUMENT_MEDIA_TYPES}
 _PATHS: Schema = {
     "/v1/invoices/extract": {
-        "post": operation("extractInvoice", "Upload one file and start its extraction, for a charge",
-                          _answers(_either(ref("Job")), 400, 413), asks=form(_UPLOAD, *DOCUMENTS)),
+        "post": build_operation("extractInvoice", "Upload one file and start its extraction, for a charge",
+                          _build_responses(_build_bare_or_wrapped(build_ref("Job")), 400, 413), request_body=build_multipart_body(_UPLOAD_FORM, *DOCUMENT_MEDIA_TYPES)),
     },
     "/v1/invoices/{id}": {
-        "get": operation("getInvoice", "The state of one extraction", _answers(_either(ref("State")), 404),
-                         parameters=(parameter("id", "path", TEXT),)),
+        "get": build_operation("getInvoice", "The state of one extraction", _build_responses(_build_bare_or_wrapped(build_ref("State")), 404),
+                         parameters=(build_parameter("id", "path", STRING),)),
     },
     "/v1/invoices": {
-        "get": operation("listInvoices", "All extractions, newest first, without what was read",
-                         _answers({"anyOf": [entity({"data": listed(ref("Job"))}), _wrapped(listed(ref("Job")))]},
+        "get": build_operation("listInvoices", "All extractions, newest first, without what was read",
+                         _build_responses({"anyOf": [build_object({"data": build_array(build_ref("Job"))}), _build_envelope(build_array(build_ref("Job")))]},
                                   404)),
     },
     "/files/{token}/{name}": {
         "get": {
-            **operation("getFile", "What was uploaded, at an address nobody guesses", _FILE_ANSWERS,
-                        parameters=(parameter("token", "path", TEXT), parameter("name", "path", TEXT))),
+            **build_operation("getFile", "What was uploaded, at an address nobody guesses", _FILE_RESPONSES,
+                        parameters=(build_parameter("token", "path", STRING), build_parameter("name", "path", STRING))),
             "security": [],
         },
     },
 }  # fmt: skip
 
 
-def document(server: str) -> Schema:
+def build_document(server_url: str) -> Schema:
     """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("SmartBills extraction sandbox", server, _PATHS, _SCHEMAS)
+    return made("SmartBills extraction sandbox", server_url, _PATHS, _SCHEMAS)

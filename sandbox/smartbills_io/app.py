@@ -10,130 +10,161 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from sandbox.allow_header import build_allow_header
 from sandbox.journal import Journal
-from sandbox.knobs import Knobs
-from sandbox.limits import Buckets
-from sandbox.methods import allowed
-from sandbox.openapi import serve
-from sandbox.smartbills_io import calls
-from sandbox.smartbills_io.openapi import document
-from sandbox.smartbills_io.receipts import Receipts
-from sandbox.smartbills_io.refusals import refusal, retry_after
-from sandbox.smartbills_io.shapes import TENANT
-from sandbox.visits import BodyTooLarge, Visit, visit_of
+from sandbox.limits import TokenBucketRateLimiter
+from sandbox.openapi import add_openapi_route
+from sandbox.request_context import BodyTooLargeError, RequestContext, get_request_context
+from sandbox.settings import SandboxSettings
+from sandbox.smartbills_io import handlers
+from sandbox.smartbills_io.error_responses import build_error_response, format_retry_after
+from sandbox.smartbills_io.openapi import build_document
+from sandbox.smartbills_io.receipt_store import ReceiptStore
+from sandbox.smartbills_io.receipt_validation import TENANT_ID_PATTERN
 
-SCOPES = {"GET": "receipts.read", "POST": "receipts.write", "PUT": "receipts.write", "DELETE": "receipts.write"}
+SCOPE_BY_METHOD = {
+    "GET": "receipts.read",
+    "POST": "receipts.write",
+    "PUT": "receipts.write",
+    "DELETE": "receipts.write",
+}
 
 
 @dataclass(frozen=True)
-class Refused(Exception):
+class RequestRejected(Exception):
     """The call does not reach the receipts."""
 
-    answer: Response
+    response: Response
 
 
-class SmartbillsIo:
+class Vendor:
     """The vendor: its receipts, whom it lets in, and the knobs that try its callers."""
 
-    def __init__(self, journal: Journal, knobs: Knobs, minute_seconds: float) -> None:
-        self.receipts = Receipts(journal)
-        self._knobs, self._buckets = knobs, Buckets(minute_seconds)
-        self._counts: dict[str, int] = {}
+    def __init__(self, journal: Journal, settings: SandboxSettings, minute_seconds: float) -> None:
+        self.receipt_store = ReceiptStore(journal)
+        self._settings, self._rate_limiter = settings, TokenBucketRateLimiter(minute_seconds)
+        self._call_counts: dict[str, int] = {}
 
-    def knob(self, name: str, api_key: str | None) -> Any:
+    def get_setting(self, name: str, api_key: str | None) -> Any:
         """Return the value of this vendor's knob for a key."""
-        return self._knobs.get(f"smartbills_io.{name}", api_key)
+        return self._settings.get_value(f"smartbills_io.{name}", api_key)
 
-    def refuse(self, visit: Visit, status: int, code: str, message: str) -> Response:
+    def build_error_response(self, context: RequestContext, status: int, code: str, message: str) -> Response:
         """Return an error answer in the envelope of this key."""
-        return refusal(self.knob("error_envelope", visit.api_key), status, code, message, visit.request_id)
+        return build_error_response(
+            self.get_setting("error_envelope", context.api_key), status, code, message, context.request_id
+        )
 
-    def let_in(self, request: Request, business: str | None) -> calls.Call:
+    def authenticate_and_throttle(self, request: Request, business_id: str | None) -> handlers.AuthorizedCall:
         """Return the call of someone with a key, a tenant, the scope, and tokens left; raises Refused."""
-        visit = visit_of(request)
-        key = visit.api_key
-        if key is None:
-            raise Refused(self.refuse(visit, 401, "UNAUTHORIZED", "The API key is missing or wrong."))
-        self._throttle(visit, key)
-        if SCOPES[request.method] not in self.knob("scopes", key):
-            raise Refused(self.refuse(visit, 403, "INSUFFICIENT_PERMISSIONS", "The key lacks the scope."))
-        tenant = self._tenant(request, visit, business)
-        if self.knob("ambiguous_route", key) and business is None:
-            raise Refused(self.refuse(visit, 500, "INTERNAL_ERROR", "AmbiguousMatchException"))
-        self._counts[key] = self._counts.get(key, 0) + 1
-        every = self.knob("http_500_every", key)
-        if every and self._counts[key] % every == 0:
-            raise Refused(self.refuse(visit, 500, "INTERNAL_ERROR", "Something went wrong."))
-        speaks_sdk = business is not None and self.knob("dialect_by_path", key)
-        return calls.Call(self.receipts, self._knobs, visit, (key, tenant), speaks_sdk)
+        context = get_request_context(request)
+        api_key = context.api_key
+        if api_key is None:
+            raise RequestRejected(
+                self.build_error_response(context, 401, "UNAUTHORIZED", "The API key is missing or wrong.")
+            )
+        self._check_rate_limit(context, api_key)
+        if SCOPE_BY_METHOD[request.method] not in self.get_setting("scopes", api_key):
+            raise RequestRejected(
+                self.build_error_response(context, 403, "INSUFFICIENT_PERMISSIONS", "The key lacks the scope.")
+            )
+        tenant_id = self._get_tenant_id(request, context, business_id)
+        if self.get_setting("ambiguous_route", api_key) and business_id is None:
+            raise RequestRejected(self.build_error_response(context, 500, "INTERNAL_ERROR", "AmbiguousMatchException"))
+        self._call_counts[api_key] = self._call_counts.get(api_key, 0) + 1
+        failure_interval = self.get_setting("http_500_every", api_key)
+        if failure_interval and self._call_counts[api_key] % failure_interval == 0:
+            raise RequestRejected(self.build_error_response(context, 500, "INTERNAL_ERROR", "Something went wrong."))
+        uses_sdk_dialect = business_id is not None and self.get_setting("dialect_by_path", api_key)
+        return handlers.AuthorizedCall(
+            self.receipt_store, self._settings, context, (api_key, tenant_id), uses_sdk_dialect
+        )
 
-    def _throttle(self, visit: Visit, key: str) -> None:
-        wait = self._buckets.wait(key, self.knob("rate_model", key), time.time())
-        if wait is None:
+    def _check_rate_limit(self, context: RequestContext, api_key: str) -> None:
+        wait_seconds = self._rate_limiter.take_token_or_compute_wait(
+            api_key, self.get_setting("rate_model", api_key), time.time()
+        )
+        if wait_seconds is None:
             return
-        header = retry_after(self.knob("retry_after", key), wait, self._buckets.period)
-        if header is not None:
-            visit.headers["Retry-After"] = header
-        raise Refused(self.refuse(visit, 429, "RATE_LIMIT_EXCEEDED", "Too many requests."))
+        retry_after_value = format_retry_after(
+            self.get_setting("retry_after", api_key), wait_seconds, self._rate_limiter.refill_period
+        )
+        if retry_after_value is not None:
+            context.headers["Retry-After"] = retry_after_value
+        raise RequestRejected(self.build_error_response(context, 429, "RATE_LIMIT_EXCEEDED", "Too many requests."))
 
-    def _tenant(self, request: Request, visit: Visit, business: str | None) -> str:
-        header = request.headers.get("x-tenant-id", "")
-        for named in filter(None, (header, business)):
-            if not TENANT.fullmatch(named):
-                raise Refused(self.refuse(visit, 400, "INVALID_PARAMETER", "That is no id of a business."))
-        if business is not None:
-            if header and header != business:
-                raise Refused(self.refuse(visit, 403, "BUSINESS_ACCESS_DENIED", "x-tenant-id is another business."))
-            return business
-        if not header and self.knob("require_tenant", visit.api_key):
-            raise Refused(self.refuse(visit, 400, "MISSING_REQUIRED_FIELD", "The header x-tenant-id is required."))
-        return header
+    def _get_tenant_id(self, request: Request, context: RequestContext, business_id: str | None) -> str:
+        header_id = request.headers.get("x-tenant-id", "")
+        for claimed_id in filter(None, (header_id, business_id)):
+            if not TENANT_ID_PATTERN.fullmatch(claimed_id):
+                raise RequestRejected(
+                    self.build_error_response(context, 400, "INVALID_PARAMETER", "That is no id of a business.")
+                )
+        if business_id is not None:
+            if header_id and header_id != business_id:
+                raise RequestRejected(
+                    self.build_error_response(
+                        context, 403, "BUSINESS_ACCESS_DENIED", "x-tenant-id is another business."
+                    )
+                )
+            return business_id
+        if not header_id and self.get_setting("require_tenant", context.api_key):
+            raise RequestRejected(
+                self.build_error_response(context, 400, "MISSING_REQUIRED_FIELD", "The header x-tenant-id is required.")
+            )
+        return header_id
 
 
-def application(journal: Journal, knobs: Knobs, minute_seconds: float) -> FastAPI:
+def build_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> FastAPI:
     """Return the vendor as an ASGI application; ``minute_seconds`` is how long its minute lasts."""
     app = FastAPI(title="smartbills.io sandbox", openapi_url=None)
-    vendor = SmartbillsIo(journal, knobs, minute_seconds)
+    vendor = Vendor(journal, settings, minute_seconds)
     for prefix in ("/v1/receipts", "/v1/businesses/{business}/receipts"):
-        _add(app, vendor, "POST", prefix, calls.create)
-        _add(app, vendor, "GET", prefix, calls.listing)
-        _add(app, vendor, "GET", prefix + "/{number}", calls.retrieve)
-        _add(app, vendor, "PUT", prefix + "/{number}", calls.update)
-        _add(app, vendor, "DELETE", prefix + "/{number}", calls.delete)
-    serve(app, "smartbills_io", document)
-    _add_refusals(app, vendor)
+        _add_route(app, vendor, "POST", prefix, handlers.create_receipt)
+        _add_route(app, vendor, "GET", prefix, handlers.list_receipts)
+        _add_route(app, vendor, "GET", prefix + "/{number}", handlers.get_receipt)
+        _add_route(app, vendor, "PUT", prefix + "/{number}", handlers.update_receipt)
+        _add_route(app, vendor, "DELETE", prefix + "/{number}", handlers.delete_receipt)
+    add_openapi_route(app, "smartbills_io", build_document)
+    _add_error_handlers(app, vendor)
     return app
 
 
-def _add(
-    app: FastAPI, vendor: SmartbillsIo, method: str, path: str, work: Callable[[calls.Call, Request, bytes], Response]
+def _add_route(
+    app: FastAPI,
+    vendor: Vendor,
+    method: str,
+    path: str,
+    handler: Callable[[handlers.AuthorizedCall, Request, bytes], Response],
 ) -> None:
-    async def endpoint(request: Request) -> Response:
-        visit = visit_of(request)
-        visit.route = path.replace("{number}", "{id}")
-        visit.headers["x-request-id"] = visit.request_id
+    async def handle_call(request: Request) -> Response:
+        context = get_request_context(request)
+        context.route = path.replace("{number}", "{id}")
+        context.headers["x-request-id"] = context.request_id
         try:
-            call = vendor.let_in(request, request.path_params.get("business"))
-        except Refused as refused:
-            return refused.answer
-        return work(call, request, await request.body())
+            call = vendor.authenticate_and_throttle(request, request.path_params.get("business"))
+        except RequestRejected as rejection:
+            return rejection.response
+        return handler(call, request, await request.body())
 
-    app.add_api_route(path, endpoint, methods=[method], response_model=None)
+    app.add_api_route(path, handle_call, methods=[method], response_model=None)
 
 
-def _add_refusals(app: FastAPI, vendor: SmartbillsIo) -> None:
-    @app.exception_handler(BodyTooLarge)
-    async def too_large(request: Request, _error: Exception) -> Response:
-        visit_of(request).headers["Connection"] = "close"
-        return vendor.refuse(visit_of(request), 413, "INVALID_PARAMETER", "The body is too large.")
+def _add_error_handlers(app: FastAPI, vendor: Vendor) -> None:
+    @app.exception_handler(BodyTooLargeError)
+    async def handle_too_large_body(request: Request, _error: Exception) -> Response:
+        get_request_context(request).headers["Connection"] = "close"
+        return vendor.build_error_response(
+            get_request_context(request), 413, "INVALID_PARAMETER", "The body is too large."
+        )
 
     @app.exception_handler(HTTPException)
-    async def no_route(request: Request, error: Exception) -> Response:
-        visit = visit_of(request)
-        if visit.api_key is None:
-            return vendor.refuse(visit, 401, "UNAUTHORIZED", "The API key is missing or wrong.")
+    async def handle_http_error(request: Request, error: Exception) -> Response:
+        context = get_request_context(request)
+        if context.api_key is None:
+            return vendor.build_error_response(context, 401, "UNAUTHORIZED", "The API key is missing or wrong.")
         status = error.status_code if isinstance(error, HTTPException) else 404
         if status == 405:
-            visit.headers["Allow"] = allowed(request)
-            return vendor.refuse(visit, status, "METHOD_NOT_ALLOWED", "Not with this method.")
-        return vendor.refuse(visit, status, "NOT_FOUND", "No such route.")
+            context.headers["Allow"] = build_allow_header(request)
+            return vendor.build_error_response(context, status, "METHOD_NOT_ALLOWED", "Not with this method.")
+        return vendor.build_error_response(context, status, "NOT_FOUND", "No such route.")

@@ -3,143 +3,161 @@
 from __future__ import annotations
 
 from sandbox.openapi import (
-    INSTANT,
+    BOOLEAN,
+    DATE_TIME,
     NUMBER,
-    SWITCH,
-    TEXT,
+    STRING,
     Schema,
-    body,
-    entity,
-    listed,
-    maybe,
-    operation,
-    parameter,
-    ref,
-    response,
-    whole,
-    words,
+    build_array,
+    build_enum,
+    build_integer,
+    build_nullable,
+    build_object,
+    build_operation,
+    build_parameter,
+    build_ref,
+    build_request_body,
+    build_response,
 )
-from sandbox.openapi import document as made
-from sandbox.smartbills_io.shapes import DATES, ITEM_MONEY, MONEY, MOST_ITEMS, TENANT, TEXTS
+from sandbox.openapi import build_openapi_document as made
+from sandbox.smartbills_io.receipt_validation import (
+    DATE_PROPERTIES,
+    ITEM_MONEY_PROPERTIES,
+    MAX_ITEMS,
+    MONEY_PROPERTIES,
+    TENANT_ID_PATTERN,
+    TEXT_PROPERTIES,
+)
 
 _CURRENCY: Schema = {"type": "string", "pattern": "^[A-Z]{3}$"}
-_DATE: Schema = {"type": ["string", "null"], "format": "date-time"}
-_NUMBERED = parameter("id", "path", whole(1, 10**18 - 1))
-_HOLDER: Schema = {"type": "string", "pattern": f"^{TENANT.pattern}$"}
-_BUSINESS = parameter("business", "path", _HOLDER)
-_TENANT = parameter("x-tenant-id", "header", _HOLDER, required=True)
-_IDEMPOTENCY = parameter("Idempotency-Key", "header", TEXT)
-_MAYBE_MONEY: Schema = {"anyOf": [ref("Money"), {"type": "null"}]}
-_ITEM: Schema = {
-    **dict.fromkeys(ITEM_MONEY, _MAYBE_MONEY),
+_NULLABLE_DATE: Schema = {"type": ["string", "null"], "format": "date-time"}
+_ID_PARAMETER = build_parameter("id", "path", build_integer(1, 10**18 - 1))
+_TENANT_ID: Schema = {"type": "string", "pattern": f"^{TENANT_ID_PATTERN.pattern}$"}
+_BUSINESS_PARAMETER = build_parameter("business", "path", _TENANT_ID)
+_TENANT_PARAMETER = build_parameter("x-tenant-id", "header", _TENANT_ID, required=True)
+_IDEMPOTENCY_PARAMETER = build_parameter("Idempotency-Key", "header", STRING)
+_NULLABLE_MONEY: Schema = {"anyOf": [build_ref("Money"), {"type": "null"}]}
+_ITEM_PROPERTIES: Schema = {
+    **dict.fromkeys(ITEM_MONEY_PROPERTIES, _NULLABLE_MONEY),
     "quantity": NUMBER,
 }
-_TOTALS: Schema = dict.fromkeys(MONEY, ref("Money"))
+_TOTAL_PROPERTIES: Schema = dict.fromkeys(MONEY_PROPERTIES, build_ref("Money"))
 
 
-def _creation(lines: str, *without: str) -> Schema:
+def _build_creation_schema(lines_property: str, *omitted_totals: str) -> Schema:
     """Return what a new receipt states; ``without`` are totals this dialect does not know."""
-    description = {"description": {"type": ["object", "null"]}} if lines == "items" else {}
-    item = entity({**_ITEM, **description}, (), is_open=True)
+    description = {"description": {"type": ["object", "null"]}} if lines_property == "items" else {}
+    item_schema = build_object({**_ITEM_PROPERTIES, **description}, (), allows_additional=True)
     properties: Schema = {
-        **_TOTALS,
-        **dict.fromkeys(without, _MAYBE_MONEY),
-        **dict.fromkeys(TEXTS, maybe("string")),
-        **dict.fromkeys(DATES, _DATE),
-        "taxesIncluded": SWITCH,
-        "type": TEXT,
-        lines: {"type": ["array", "null"], "maxItems": MOST_ITEMS, "items": item},
+        **_TOTAL_PROPERTIES,
+        **dict.fromkeys(omitted_totals, _NULLABLE_MONEY),
+        **dict.fromkeys(TEXT_PROPERTIES, build_nullable("string")),
+        **dict.fromkeys(DATE_PROPERTIES, _NULLABLE_DATE),
+        "taxesIncluded": BOOLEAN,
+        "type": STRING,
+        lines_property: {"type": ["array", "null"], "maxItems": MAX_ITEMS, "items": item_schema},
     }
-    required = [name for name in (*MONEY, "taxesIncluded", "type") if name not in without]
-    return entity(properties, required, is_open=True)
+    required = [name for name in (*MONEY_PROPERTIES, "taxesIncluded", "type") if name not in omitted_totals]
+    return build_object(properties, required, allows_additional=True)
 
 
-_UPDATE = entity(
+_UPDATE_SCHEMA = build_object(
     {
         "merchantId": {"type": "integer"}, "totalAmount": NUMBER, "currency": _CURRENCY,
-        "items": listed({"type": "object"}), "paymentMethod": TEXT, "date": INSTANT,
+        "items": build_array({"type": "object"}), "paymentMethod": STRING, "date": DATE_TIME,
     },
-    is_open=True,
+    allows_additional=True,
 )  # fmt: skip
-_RECEIPT = entity(
+_RECEIPT_SCHEMA = build_object(
     {
-        "id": whole(1), "receiptId": TEXT, "type": TEXT, "date": TEXT, "dueDate": maybe("string"),
-        "cancelledAt": maybe("string"), "items": listed({"type": "object"}), "lineItems": listed({"type": "object"}),
-        **_TOTALS, "totalItems": ref("Money"), "payments": listed({"type": "object"}),
-        "taxes": listed({"type": "object"}), "documents": listed({"type": "object"}),
-        "bankTransaction": {"type": "null"}, "createdAt": INSTANT, "url": TEXT,
+        "id": build_integer(1), "receiptId": STRING, "type": STRING, "date": STRING, "dueDate": build_nullable("string"),
+        "cancelledAt": build_nullable("string"), "items": build_array({"type": "object"}), "lineItems": build_array({"type": "object"}),
+        **_TOTAL_PROPERTIES, "totalItems": build_ref("Money"), "payments": build_array({"type": "object"}),
+        "taxes": build_array({"type": "object"}), "documents": build_array({"type": "object"}),
+        "bankTransaction": {"type": "null"}, "createdAt": DATE_TIME, "url": STRING,
     },
     ("id", "items", "payments", "taxes", "createdAt", "url"),
 )  # fmt: skip
-_ERROR = {"type": "object"}
+_ERROR_SCHEMA = {"type": "object"}
 _SCHEMAS: Schema = {
-    "Money": entity({"amount": NUMBER, "currency": _CURRENCY}, is_open=True),
-    "Creation": _creation("items"),
-    "BusinessCreation": _creation("lineItems", "totalPayments"),
-    "Update": _UPDATE,
-    "Receipt": _RECEIPT,
-    "Error": entity({"error": _ERROR}, (), is_open=True),
+    "Money": build_object({"amount": NUMBER, "currency": _CURRENCY}, allows_additional=True),
+    "Creation": _build_creation_schema("items"),
+    "BusinessCreation": _build_creation_schema("lineItems", "totalPayments"),
+    "Update": _UPDATE_SCHEMA,
+    "Receipt": _RECEIPT_SCHEMA,
+    "Error": build_object({"error": _ERROR_SCHEMA}, (), allows_additional=True),
 }
-_REQUEST_ID: Schema = {"x-request-id": {"schema": TEXT, "required": True}}
-_RETRY_AFTER: Schema = {"Retry-After": {"schema": TEXT, "description": "seconds or an HTTP date; may be absent"}}
+_REQUEST_ID_HEADER: Schema = {"x-request-id": {"schema": STRING, "required": True}}
+_RETRY_AFTER_HEADER: Schema = {
+    "Retry-After": {"schema": STRING, "description": "seconds or an HTTP date; may be absent"}
+}
 
 
-def _answers(success: dict[int, Schema], *refusals: int) -> dict[int, Schema]:
-    answers = dict(success)
-    for status in sorted({*refusals, 400, 401, 403, 429, 500}):
-        headers = {**_REQUEST_ID, **_RETRY_AFTER} if status == 429 else _REQUEST_ID
-        answers[status] = response("refused", ref("Error"), headers)
-    return answers
+def _build_responses(success_responses: dict[int, Schema], *error_statuses: int) -> dict[int, Schema]:
+    responses = dict(success_responses)
+    for status in sorted({*error_statuses, 400, 401, 403, 429, 500}):
+        headers = {**_REQUEST_ID_HEADER, **_RETRY_AFTER_HEADER} if status == 429 else _REQUEST_ID_HEADER
+        responses[status] = build_response("refused", build_ref("Error"), headers)
+    return responses
 
 
-def _done(schema: Schema, *statuses: int) -> dict[int, Schema]:
-    return {status: response("done", schema, _REQUEST_ID) for status in statuses}
+def _build_success_responses(schema: Schema, *statuses: int) -> dict[int, Schema]:
+    return {status: build_response("done", schema, _REQUEST_ID_HEADER) for status in statuses}
 
 
-def _query(dialect: str) -> tuple[Schema, ...]:
-    order, direction = ("sortBy", "sortDirection") if dialect == "Business" else ("orderBy", "sortOrder")
+def _build_query_parameters(dialect: str) -> tuple[Schema, ...]:
+    order_name, direction_name = ("sortBy", "sortDirection") if dialect == "Business" else ("orderBy", "sortOrder")
     return (
-        parameter("page", "query", whole(1, 999_999_999)),
-        parameter("pageSize", "query", whole(1, 100)),
-        parameter(order, "query", {"type": "string", "pattern": "^[A-Za-z]{1,40}$"}),
-        parameter(direction, "query", words("asc", "desc")),
-        parameter("ReceiptNumber", "query", TEXT),
-        parameter("Query", "query", TEXT),
+        build_parameter("page", "query", build_integer(1, 999_999_999)),
+        build_parameter("pageSize", "query", build_integer(1, 100)),
+        build_parameter(order_name, "query", {"type": "string", "pattern": "^[A-Za-z]{1,40}$"}),
+        build_parameter(direction_name, "query", build_enum("asc", "desc")),
+        build_parameter("ReceiptNumber", "query", STRING),
+        build_parameter("Query", "query", STRING),
     )
 
 
-def _page(meta: str, *names: str) -> Schema:
-    return entity({"data": listed(ref("Receipt")), meta: entity({name: whole(0) for name in names})})
+def _build_page_schema(pagination_property: str, *count_names: str) -> Schema:
+    return build_object(
+        {
+            "data": build_array(build_ref("Receipt")),
+            pagination_property: build_object({name: build_integer(0) for name in count_names}),
+        }
+    )
 
 
-def _routes(prefix: str, dialect: str, holder: tuple[Schema, ...], page: Schema) -> Schema:
+def _build_paths(prefix: str, dialect: str, tenant_parameters: tuple[Schema, ...], page_schema: Schema) -> Schema:
     """Return the five calls of one route; ``holder`` are the parameters that say whose receipts are meant."""
-    creation, found, one = body(ref(f"{dialect}Creation")), _done(ref("Receipt"), 200), (*holder, _NUMBERED)
-    gone = {**found, 204: response("done", headers=_REQUEST_ID)}
+    creation_body, receipt_responses, receipt_parameters = (
+        build_request_body(build_ref(f"{dialect}Creation")),
+        _build_success_responses(build_ref("Receipt"), 200),
+        (*tenant_parameters, _ID_PARAMETER),
+    )
+    delete_responses = {**receipt_responses, 204: build_response("done", headers=_REQUEST_ID_HEADER)}
     return {
         prefix: {
-            "post": operation(f"create{dialect}Receipt", "Create a receipt",
-                              _answers(_done(ref("Receipt"), 200, 201), 409, 413), asks=creation,
-                              parameters=(*holder, _IDEMPOTENCY)),
-            "get": operation(f"list{dialect}Receipts", "One page of receipts", _answers(_done(page, 200)),
-                             parameters=(*holder, *_query(dialect))),
+            "post": build_operation(f"create{dialect}Receipt", "Create a receipt",
+                              _build_responses(_build_success_responses(build_ref("Receipt"), 200, 201), 409, 413), request_body=creation_body,
+                              parameters=(*tenant_parameters, _IDEMPOTENCY_PARAMETER)),
+            "get": build_operation(f"list{dialect}Receipts", "One page of receipts", _build_responses(_build_success_responses(page_schema, 200)),
+                             parameters=(*tenant_parameters, *_build_query_parameters(dialect))),
         },
         prefix + "/{id}": {
-            "get": operation(f"get{dialect}Receipt", "One receipt", _answers(found, 404), parameters=one),
-            "put": operation(f"update{dialect}Receipt", "Set total, currency, items and date",
-                             _answers(found, 404, 413), asks=body(ref("Update")), parameters=one),
-            "delete": operation(f"delete{dialect}Receipt", "Delete for good", _answers(gone, 404), parameters=one),
+            "get": build_operation(f"get{dialect}Receipt", "One receipt", _build_responses(receipt_responses, 404), parameters=receipt_parameters),
+            "put": build_operation(f"update{dialect}Receipt", "Set total, currency, items and date",
+                             _build_responses(receipt_responses, 404, 413), request_body=build_request_body(build_ref("Update")), parameters=receipt_parameters),
+            "delete": build_operation(f"delete{dialect}Receipt", "Delete for good", _build_responses(delete_responses, 404), parameters=receipt_parameters),
         },
     }  # fmt: skip
 
 
 _PATHS: Schema = {
-    **_routes("/v1/receipts", "", (_TENANT,), _page("metadata", "page", "pageSize", "totalPages", "count")),
-    **_routes("/v1/businesses/{business}/receipts", "Business", (_BUSINESS,),
-              _page("pagination", "count", "pageCount", "currentPage", "limit")),
+    **_build_paths("/v1/receipts", "", (_TENANT_PARAMETER,), _build_page_schema("metadata", "page", "pageSize", "totalPages", "count")),
+    **_build_paths("/v1/businesses/{business}/receipts", "Business", (_BUSINESS_PARAMETER,),
+              _build_page_schema("pagination", "count", "pageCount", "currentPage", "limit")),
 }  # fmt: skip
 
 
-def document(server: str) -> Schema:
+def build_document(server_url: str) -> Schema:
     """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("SmartBills receipts sandbox", server, _PATHS, _SCHEMAS)
+    return made("SmartBills receipts sandbox", server_url, _PATHS, _SCHEMAS)

@@ -1,6 +1,6 @@
 """The folder source: every document below a directory, here or behind a server, taken once it has stopped growing."""
 
-from sources.folder.moving import move_taken
-from sources.folder.source import Seen, folder
+from sources.folder.file_move import move_recorded_files
+from sources.folder.source import FolderScanState, build_folder_source
 
-__all__ = ["Seen", "folder", "move_taken"]
+__all__ = ["FolderScanState", "build_folder_source", "move_recorded_files"]

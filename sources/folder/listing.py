@@ -12,76 +12,86 @@ from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 
-from sources.arriving import bounded
+from sources.arrivals import truncate_with_hash
 
-LEFTOVER_FILES = (
+IGNORED_FILE_PATTERNS = (
     ".*", "thumbs.db", "ehthumbs.db", "desktop.ini", "~$*", "*~", "#*#", "*.tmp", "*.temp", "*.part", "*.partial",
     "*.crdownload", "*.download", "*.filepart", "*.swp", "*.lock", "*.bak", "*.old", "*.lnk", "nohup.out",
 )  # fmt: skip
-LEFTOVER_DIRECTORIES = (
+IGNORED_DIRECTORY_PATTERNS = (
     ".*", "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__",
 )  # fmt: skip
-MAILDIR = frozenset({"cur", "new", "tmp"})  # what makes a folder a Maildir; mails in tmp are being delivered
-UNIQUE = "/;UNIQUE="
+MAILDIR_SUBDIRECTORIES = frozenset(
+    {"cur", "new", "tmp"}
+)  # what makes a folder a Maildir; mails in tmp are being delivered
+MAILDIR_LOCATION_SEPARATOR = "/;UNIQUE="
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LocalFile:
     """A file as a look at the directory shows it."""
 
-    full_name: str  # the path as the system says it; text takes a tenth of the time and room of a Path
+    raw_path: str  # the path as the system says it; text takes a tenth of the time and room of a Path
     size: int
     modified_ns: int
     inode: int
-    changed_ns: int  # unlike the time of modification, nobody can set it back
-    is_delivered: bool = False  # a mail of a Maildir: its name and its folder tell its flags, and change
+    status_changed_ns: int  # unlike the time of modification, nobody can set it back
+    is_maildir_mail: bool = False  # a mail of a Maildir: its name and its folder tell its flags, and change
 
     @property
     def path(self) -> Path:
         """Where it is."""
-        return Path(self.full_name)
+        return Path(self.raw_path)
 
     @property
     def fingerprint(self) -> str:
         """What stays the same as long as nobody writes to the file."""
-        written = f"{self.size}-{self.modified_ns}-{self.inode}"
-        return written if self.is_delivered else f"{written}-{self.changed_ns}"  # a new name changes the last one
+        modification = f"{self.size}-{self.modified_ns}-{self.inode}"
+        return (
+            modification if self.is_maildir_mail else f"{modification}-{self.status_changed_ns}"
+        )  # a new name changes the last one
 
     @property
     def location(self) -> str:
         """The path as text that any encoding can carry; of a mail in a Maildir the part that stays."""
-        if self.is_delivered:
-            return bounded(as_text(self.path.parent.parent) + UNIQUE + as_text(self.path.name).partition(":2,")[0])
-        return bounded(as_text(self.full_name))
+        if self.is_maildir_mail:
+            return truncate_with_hash(
+                decode_path(self.path.parent.parent)
+                + MAILDIR_LOCATION_SEPARATOR
+                + decode_path(self.path.name).partition(":2,")[0]
+            )
+        return truncate_with_hash(decode_path(self.raw_path))
 
     @property
     def file_name(self) -> str:
         """The name without the folders."""
-        return as_text(self.path.name)
+        return decode_path(self.path.name)
 
     def is_unchanged(self) -> bool:
         """Look again, and return whether the file is as it was."""
-        return (now := look_at(self.full_name)) is not None and replace(now, is_delivered=self.is_delivered) == self
+        return (current := find_regular_file(self.raw_path)) is not None and replace(
+            current, is_maildir_mail=self.is_maildir_mail
+        ) == self
 
 
-def as_text(path: str | Path) -> str:
+def decode_path(path: str | Path) -> str:
     """Return a path or name as text that any encoding can carry."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def matching(patterns: Collection[str]) -> Callable[[str], bool]:
+def build_name_matcher(patterns: Collection[str]) -> Callable[[str], bool]:
     """Return a test whether a name fits one of the patterns, without regard to case."""
-    fits = re.compile("|".join(fnmatch.translate(pattern.casefold()) for pattern in patterns) or r"\b\B").match
-    return lambda name: fits(name.casefold()) is not None
+    match_name = re.compile("|".join(fnmatch.translate(pattern.casefold()) for pattern in patterns) or r"\b\B").match
+    return lambda name: match_name(name.casefold()) is not None
 
 
-is_leftover_file = matching(LEFTOVER_FILES)
-is_leftover_directory = matching(LEFTOVER_DIRECTORIES)
+is_ignored_file = build_name_matcher(IGNORED_FILE_PATTERNS)
+is_ignored_directory = build_name_matcher(IGNORED_DIRECTORY_PATTERNS)
 
 
 def list_files(
-    root: Path, is_wanted: Callable[[str], bool] = lambda _name: True, skipped: Collection[Path] = ()
-) -> Iterator[Entry | str]:
+    root: Path, is_wanted: Callable[[str], bool] = lambda _name: True, skipped_directories: Collection[Path] = ()
+) -> Iterator[LocalFile | str]:
     """Yield the files below ``root`` in sorted order; for one that cannot be looked at, the reason as text.
 
     Only files whose names are wanted, and none in the ``skipped`` directories. Links are not followed, and only regular
@@ -90,7 +100,7 @@ def list_files(
     Raises:
         OSError: ``root`` itself cannot be listed.
     """
-    stack = [_items(root)]  # not recursion: a folder may be nested deeper than Python's own stack
+    stack = [_list_directory_entries(root)]  # not recursion: a folder may be nested deeper than Python's own stack
     while stack:
         item = next(stack[-1], None)
         if item is None:
@@ -98,10 +108,12 @@ def list_files(
             continue
         try:
             if item.is_dir(follow_symlinks=False):
-                if not is_leftover_directory(item.name) and not (skipped and Path(item.path) in skipped):
-                    stack.append(_items(Path(item.path)))
-            elif not is_leftover_file(item.name) and is_wanted(item.name):
-                yield _entry(item) or f"{item.path!r} is not a regular file"
+                if not is_ignored_directory(item.name) and not (
+                    skipped_directories and Path(item.path) in skipped_directories
+                ):
+                    stack.append(_list_directory_entries(Path(item.path)))
+            elif not is_ignored_file(item.name) and is_wanted(item.name):
+                yield _inspect_entry(item) or f"{item.path!r} is not a regular file"
         except FileNotFoundError:  # gone, or a mail that has another flag, and so another name, by now
             continue
         except OSError as error:
@@ -109,7 +121,7 @@ def list_files(
 
 
 @dataclass(frozen=True, slots=True)
-class _Mail:
+class _MaildirMail:
     """A file in a Maildir; it looks like an entry of a directory."""
 
     name: str
@@ -122,40 +134,48 @@ class _Mail:
         return os.stat(self.path, follow_symlinks=follow_symlinks)
 
 
-def _items(directory: Path) -> Iterator[os.DirEntry[str] | _Mail]:
-    found = _sorted(directory)
-    if {item.name for item in found if item.name in MAILDIR and item.is_dir(follow_symlinks=False)} >= MAILDIR:
-        mails = [item for name in ("cur", "new") for item in _sorted(directory / name)]
-        ordered = sorted((_Mail(item.name, item.path) for item in mails), key=lambda mail: mail.name)
-        beside = (item for item in found if item.name not in MAILDIR and item.is_dir(follow_symlinks=False))
-        return chain(ordered, beside)
-    return iter(found)
+def _list_directory_entries(directory: Path) -> Iterator[os.DirEntry[str] | _MaildirMail]:
+    entries = _scan_directory_by_name(directory)
+    if {
+        entry.name for entry in entries if entry.name in MAILDIR_SUBDIRECTORIES and entry.is_dir(follow_symlinks=False)
+    } >= MAILDIR_SUBDIRECTORIES:
+        mails = [entry for name in ("cur", "new") for entry in _scan_directory_by_name(directory / name)]
+        ordered_mails = sorted((_MaildirMail(entry.name, entry.path) for entry in mails), key=lambda mail: mail.name)
+        subdirectories = (
+            entry
+            for entry in entries
+            if entry.name not in MAILDIR_SUBDIRECTORIES and entry.is_dir(follow_symlinks=False)
+        )
+        return chain(ordered_mails, subdirectories)
+    return iter(entries)
 
 
-def _sorted(directory: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(directory) as found:
-        return sorted(found, key=lambda item: item.name)
+def _scan_directory_by_name(directory: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(directory) as scan:
+        return sorted(scan, key=lambda entry: entry.name)
 
 
-def _entry(item: os.DirEntry[str] | _Mail) -> Entry | None:
-    return _from_status(item.path, item.stat(follow_symlinks=False), is_delivered=isinstance(item, _Mail))
+def _inspect_entry(entry: os.DirEntry[str] | _MaildirMail) -> LocalFile | None:
+    return _from_stat_result(
+        entry.path, entry.stat(follow_symlinks=False), is_maildir_mail=isinstance(entry, _MaildirMail)
+    )
 
 
-def look_at(path: str | Path) -> Entry | None:
+def find_regular_file(path: str | Path) -> LocalFile | None:
     """Return the file as it is now, or None if it is gone or is no regular file."""
     try:
-        return _from_status(str(path), os.lstat(path))
+        return _from_stat_result(str(path), os.lstat(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _from_status(full_name: str, status: os.stat_result, is_delivered: bool = False) -> Entry | None:
+def _from_stat_result(raw_path: str, status: os.stat_result, is_maildir_mail: bool = False) -> LocalFile | None:
     if not stat.S_ISREG(status.st_mode):
         return None
-    return Entry(full_name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns, is_delivered)
+    return LocalFile(raw_path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns, is_maildir_mail)
 
 
-def open_plainly(path: Path) -> BufferedReader:
+def open_regular_file(path: Path) -> BufferedReader:
     """Open a regular file for reading, following no link and waiting for nothing; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

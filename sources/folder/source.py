@@ -12,46 +12,56 @@ from typing import Any, Protocol
 import dlt
 from dlt.extract import DltResource
 
-from invoices.documents.landing import Landing
-from invoices.ledger.messages import Arrival
-from invoices.settings.intake import Folder
-from sources.arriving import as_row
-from sources.folder.places import Changed, FolderAt, Found, Unreadable, place_of
-from sources.folder.taking import Desk, Unwraps, take
+from invoices.documents.store_batch import StoreBatch
+from invoices.ledger.mails import Arrival
+from invoices.settings.sources import FolderSettings
+from sources.arrivals import to_row
+from sources.folder.fetch import ContainerOpener, FetchContext, fetch_file_arrivals
+from sources.folder.local_folder import (
+    FileChangedError,
+    FileUnreadableError,
+    FolderBackend,
+    ListedFile,
+    open_folder_backend,
+)
 
 PAGE_SIZE = 200  # arrivals per page, and so per transaction of whoever records them
-LOOKED_UP_TOGETHER = 500  # files
-CLOCKS_DIFFER_NS = 24 * 60 * 60 * 10**9  # how far the clock of a share may be from ours, wrong time zones included
+LOOKUP_BATCH_SIZE = 500  # files
+MAX_CLOCK_SKEW_NS = 24 * 60 * 60 * 10**9  # how far the clock of a share may be from ours, wrong time zones included
 
-Known = Callable[[Sequence[str]], Mapping[str, Collection[str]]]  # locations → fingerprints that were taken there
+FingerprintLookup = Callable[
+    [Sequence[str]], Mapping[str, Collection[str]]
+]  # locations → fingerprints that were taken there
 
 
-class Store(Protocol):
+class BatchStore(Protocol):
     """Where documents are kept."""
 
-    def landing(self) -> Landing:
+    def open_batch(self) -> StoreBatch:
         """Return what many documents are put into to be made durable together."""
         ...
 
 
 @dataclass(slots=True)
-class Seen:
+class FolderScanState:
     """What a pass over the folder saw and did not take."""
 
-    known: int = 0
-    growing: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    beyond_cap: int = 0  # new files that are left for later runs
-    movable: list[Found] = field(default_factory=list)  # with ``after = move:…``: what is to be moved once it is safe
+    known_count: int = 0
+    changing_files: list[str] = field(default_factory=list)
+    unreadable_files: list[str] = field(default_factory=list)
+    over_limit_count: int = 0  # new files that are left for later runs
+    movable_files: list[ListedFile] = field(
+        default_factory=list
+    )  # with ``after = move:…``: what is to be moved once it is safe
 
 
 @dlt.source(name="folder", max_table_nesting=0)
-def folder(
-    folder_settings: Folder,
-    store: Store,
-    unwrappers: Unwraps,
-    known: Known | None = None,
-    seen: Seen | None = None,
+def build_folder_source(
+    folder_settings: FolderSettings,
+    store: BatchStore,
+    container_opener: ContainerOpener,
+    lookup_fingerprints: FingerprintLookup | None = None,
+    scan_state: FolderScanState | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DltResource:
     """Load the arrivals of every file in the folder that is not ``known``: pages of at most 200.
@@ -66,91 +76,101 @@ def folder(
         ConfigurationError: the folder is not there, cannot be listed, or lets nobody in with these settings.
         TransientError: the server of a remote folder cannot be reached.
     """
-    at = place_of(folder_settings)
-    at.check()
-    visit = _Visit(folder_settings, at, known or _nothing, seen if seen is not None else Seen(), sleep)
+    backend = open_folder_backend(folder_settings)
+    backend.check_listable()
+    scan = _FolderScan(
+        folder_settings,
+        backend,
+        lookup_fingerprints or _find_no_fingerprints,
+        scan_state if scan_state is not None else FolderScanState(),
+        sleep,
+    )
 
     @dlt.resource(name="arrivals", primary_key="arrival_id", write_disposition="merge")
-    def arrivals() -> Iterator[list[dict[str, Any]]]:
-        with contextlib.closing(at), store.landing() as landing:
-            shown = visit.arrivals(Desk(folder_settings, at, landing, unwrappers))
-            while page := [_row(arrival) for arrival in islice(shown, PAGE_SIZE)]:
-                landing.settle()
+    def load_arrival_pages() -> Iterator[list[dict[str, Any]]]:
+        with contextlib.closing(backend), store.open_batch() as store_batch:
+            arrivals = scan.fetch_arrivals(FetchContext(folder_settings, backend, store_batch, container_opener))
+            while page := [_build_resource_row(arrival) for arrival in islice(arrivals, PAGE_SIZE)]:
+                store_batch.flush()
                 yield page
 
-    return arrivals
+    return load_arrival_pages
 
 
-def _row(arrival: Arrival) -> dict[str, Any]:
-    key = arrival.message.message_key if arrival.message else arrival.sightings[0].sighting_id
-    return as_row(arrival) | {"arrival_id": key}
+def _build_resource_row(arrival: Arrival) -> dict[str, Any]:
+    key = arrival.mail.message_key if arrival.mail else arrival.sightings[0].sighting_id
+    return to_row(arrival) | {"arrival_id": key}
 
 
-def _nothing(_locations: Sequence[str]) -> Mapping[str, Collection[str]]:
+def _find_no_fingerprints(_locations: Sequence[str]) -> Mapping[str, Collection[str]]:
     return {}
 
 
 @dataclass(frozen=True, slots=True)
-class _New:
+class _NewFile:
     """A file that is not known as it is now, and what was taken from it before."""
 
-    found: Found
-    taken_there: Collection[str]
+    file: ListedFile
+    known_fingerprints: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
+class _FolderScan:
     """One pass over a folder."""
 
-    settings: Folder
-    at: FolderAt
-    known: Known
-    seen: Seen
+    settings: FolderSettings
+    backend: FolderBackend
+    lookup_fingerprints: FingerprintLookup
+    scan_state: FolderScanState
     sleep: Callable[[float], None]
 
-    def arrivals(self, desk: Desk) -> Iterator[Arrival]:
+    def fetch_arrivals(self, context: FetchContext) -> Iterator[Arrival]:
         """Yield what every new file brings, in the order of the settings."""
-        for new in self._chosen(self._at_rest(list(self._new()))):
+        for new_file in self._apply_order_and_limit(self._filter_stable_files(list(self._list_new_files()))):
             try:
-                yield from take(desk, new.found, new.taken_there)
-                self._remember(new.found)
-            except Changed:
-                self.seen.growing.append(new.found.location)
-            except Unreadable as error:
-                self.seen.unreadable.append(f"{new.found.location!r} cannot be read: {error}")
+                yield from fetch_file_arrivals(context, new_file.file, new_file.known_fingerprints)
+                self._note_movable_file(new_file.file)
+            except FileChangedError:
+                self.scan_state.changing_files.append(new_file.file.location)
+            except FileUnreadableError as error:
+                self.scan_state.unreadable_files.append(f"{new_file.file.location!r} cannot be read: {error}")
 
-    def _new(self) -> Iterator[_New]:
-        found = self.at.files()
-        while some := list(islice(found, LOOKED_UP_TOGETHER)):
-            taken = self.known([each.location for each in some if not isinstance(each, str)])
-            for each in some:
-                if isinstance(each, str):
-                    self.seen.unreadable.append(each)
-                elif each.fingerprint in taken.get(each.location, ()):
-                    self.seen.known += 1
-                    self._remember(each)
+    def _list_new_files(self) -> Iterator[_NewFile]:
+        listed_files = self.backend.list_files()
+        while batch := list(islice(listed_files, LOOKUP_BATCH_SIZE)):
+            fingerprints_by_location = self.lookup_fingerprints(
+                [item.location for item in batch if not isinstance(item, str)]
+            )
+            for item in batch:
+                if isinstance(item, str):
+                    self.scan_state.unreadable_files.append(item)
+                elif item.fingerprint in fingerprints_by_location.get(item.location, ()):
+                    self.scan_state.known_count += 1
+                    self._note_movable_file(item)
                 else:
-                    yield _New(each, taken.get(each.location, ()))
+                    yield _NewFile(item, fingerprints_by_location.get(item.location, ()))
 
-    def _remember(self, found: Found) -> None:
+    def _note_movable_file(self, file: ListedFile) -> None:
         if self.settings.after != "keep":
-            self.seen.movable.append(found)
+            self.scan_state.movable_files.append(file)
 
-    def _at_rest(self, new: list[_New]) -> list[_New]:
+    def _filter_stable_files(self, new_files: list[_NewFile]) -> list[_NewFile]:
         """Return what nobody writes to: what has been the same for long, or before and after the wait."""
         settle_seconds = self.settings.settle_seconds
-        newest = time.time_ns() - max(int(settle_seconds * 1e9), CLOCKS_DIFFER_NS)
-        young = [each.found for each in new if each.found.modified_ns > newest]
-        if not (young and settle_seconds and self.at.may_grow):
-            return new
+        stable_before_ns = time.time_ns() - max(int(settle_seconds * 1e9), MAX_CLOCK_SKEW_NS)
+        recent_files = [item.file for item in new_files if item.file.modified_ns > stable_before_ns]
+        if not (recent_files and settle_seconds and self.backend.may_list_partial_files):
+            return new_files
         self.sleep(settle_seconds)
-        changed = {each.location for each in self.at.changed(young)}
-        self.seen.growing += sorted(changed)
-        return [each for each in new if each.found.location not in changed]
+        changed_locations = {item.location for item in self.backend.list_changed_files(recent_files)}
+        self.scan_state.changing_files += sorted(changed_locations)
+        return [item for item in new_files if item.file.location not in changed_locations]
 
-    def _chosen(self, new: list[_New]) -> list[_New]:
+    def _apply_order_and_limit(self, new_files: list[_NewFile]) -> list[_NewFile]:
         if self.settings.order != "name":
-            new = sorted(new, key=lambda each: each.found.modified_ns, reverse=self.settings.order == "newest")
-        some = new[: self.settings.files_per_run]
-        self.seen.beyond_cap = len(new) - len(some)
-        return some
+            new_files = sorted(
+                new_files, key=lambda item: item.file.modified_ns, reverse=self.settings.order == "newest"
+            )
+        selected_files = new_files[: self.settings.files_per_run]
+        self.scan_state.over_limit_count = len(new_files) - len(selected_files)
+        return selected_files

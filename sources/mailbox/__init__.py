@@ -1,13 +1,21 @@
 """The mailbox source: what the mails of an IMAP account bring, each taken once."""
 
-from sources.mailbox.acting import act
-from sources.mailbox.configured import account_of, limits_of
-from sources.mailbox.connection import Session, open_session
-from sources.mailbox.memory import Memory, Seen
-from sources.mailbox.preview import Preview, preview
-from sources.mailbox.source import mailbox
+from sources.mailbox.account_settings import build_account, build_limits
+from sources.mailbox.mailbox_session import MailboxSession, open_session
+from sources.mailbox.post_actions import run_post_action
+from sources.mailbox.preview import MailboxPreview, fetch_mailbox_preview
+from sources.mailbox.scan_state import MailboxHistory, ScanState
+from sources.mailbox.source import build_mailbox_source
 
 __all__ = [
-    "Memory", "Preview", "Seen", "Session", "account_of", "act", "limits_of", "mailbox", "open_session",
-    "preview",
+    "MailboxHistory",
+    "MailboxPreview",
+    "MailboxSession",
+    "ScanState",
+    "build_account",
+    "build_limits",
+    "build_mailbox_source",
+    "fetch_mailbox_preview",
+    "open_session",
+    "run_post_action",
 ]  # fmt: skip

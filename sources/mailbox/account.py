@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from invoices.errors import ConfigurationError
-from invoices.settings.intake import is_this_machine
+from invoices.settings.sources import is_loopback_host
 
 MEGABYTE = 1024 * 1024
 Security = Literal["tls", "starttls", "none"]
 
 
-class AccessToken(Protocol):
+class AccessTokenProvider(Protocol):
     """Gives OAuth2 access tokens for one mailbox (see ``oauth``)."""
 
-    def current(self) -> str:
+    def get_token(self) -> str:
         """Return a token that is still good as far as we know; raises ConfigurationError or TransientError."""
 
-    def discard(self, refused: str) -> None:
+    def discard_token(self, rejected_token: str) -> None:
         """Forget this token, because the server does not take it any more."""
 
 
@@ -38,21 +38,21 @@ class Account:
     username: str
     security: Security = "tls"
     password: str | None = field(default=None, repr=False)
-    token: AccessToken | None = field(default=None, repr=False)
+    token_provider: AccessTokenProvider | None = field(default=None, repr=False)
     ca_file: Path | None = None
 
     def __str__(self) -> str:
         return f"mailbox {self.name!r} ({self.username!r} at {self.host}:{self.port})"
 
-    def check(self) -> None:
+    def validate_settings(self) -> None:
         """Raise ConfigurationError for what must not or cannot be used; nothing is sent."""
-        for what, text in (("host", self.host), ("username", self.username), ("password", self.password or "")):
-            checked(text, f"the {what} of {self}")
-        if (self.password is None) == (self.token is None):
+        for field_name, value in (("host", self.host), ("username", self.username), ("password", self.password or "")):
+            reject_control_characters(value, f"the {field_name} of {self}")
+        if (self.password is None) == (self.token_provider is None):
             raise ConfigurationError(f"{self}: give it a password or OAuth2, one of the two")
         if not self.host or not self.username or self.password == "":
             raise ConfigurationError(f"{self}: host, username and password must not be empty")
-        if self.security == "none" and not is_this_machine(self.host):
+        if self.security == "none" and not is_loopback_host(self.host):
             raise ConfigurationError(
                 f"{self}: security = 'none' would send the password readable to everyone; it is for this machine only, "
                 "so use 'tls' or 'starttls'"
@@ -60,27 +60,27 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ImapLimits:
     """How long a server may take, in seconds, and how much it may send, in bytes.
 
     ``silence`` is the time between two signs of life; ``command`` the time for a whole command, and each
     ``slowest`` bytes that it asks for add one second to that.
     """
 
-    connect: float = 15.0
-    silence: float = 60.0
-    command: float = 120.0
-    slowest: int = 64 * 1024
-    largest_message: int = 64 * MEGABYTE
-    largest_header: int = 256 * 1024
-    at_once: int = 8 * MEGABYTE
+    connect_seconds: float = 15.0
+    read_seconds: float = 60.0
+    command_seconds: float = 120.0
+    min_bytes_per_second: int = 64 * 1024
+    max_message_bytes: int = 64 * MEGABYTE
+    max_header_bytes: int = 256 * 1024
+    max_batch_bytes: int = 8 * MEGABYTE
 
 
-def checked(text: str, what: str) -> str:
+def reject_control_characters(text: str, description: str) -> str:
     """Return ``text``; raises ConfigurationError if it holds a control character, which could start a new command.
 
     Source: reliability S-17 (CR, LF and NUL); the rest of them has no place in a name or a password either.
     """
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise ConfigurationError(f"{what} holds a control character")
+        raise ConfigurationError(f"{description} holds a control character")
     return text

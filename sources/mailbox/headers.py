@@ -4,33 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from invoices.documents.landing import Landing
-from invoices.documents.sniffing import media_type
-from invoices.documents.unwrapping.parts import Header
-from invoices.documents.unwrapping.unwrapping import Unwrappers
-from sources.arriving import MAIL
-from sources.mailbox.answers import HeaderOf
+from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
+from invoices.documents.containers.opened_container import MailHeader
+from invoices.documents.media_types import detect_media_type
+from invoices.documents.store_batch import StoreBatch
+from sources.arrivals import MAIL_MEDIA_TYPE
+from sources.mailbox.imap_responses import MessageSummary
 
-_MAIL_FOR_SURE = b"X-Mailbox:\r\nDelivered-To:\r\n"  # before one that would not be taken for a mail by its content
-_BEGINNING = 4096  # bytes, which tell a mail as well as more do
+_MAIL_PREFIX = b"X-Mailbox:\r\nDelivered-To:\r\n"  # before one that would not be taken for a mail by its content
+_SNIFFED_BYTES = 4096  # bytes, which tell a mail as well as more do
 
 
-def with_headers(
-    unwrappers: Unwrappers, landing: Landing, told: Sequence[HeaderOf], fields: Sequence[str]
-) -> Iterator[tuple[HeaderOf, Header | None]]:
+def parse_mail_headers(
+    opener_pool: ContainerOpenerPool,
+    store_batch: StoreBatch,
+    summaries: Sequence[MessageSummary],
+    fields: Sequence[str],
+) -> Iterator[tuple[MessageSummary, MailHeader | None]]:
     """Give each mail with its header, None where that cannot be read; an empty header where no fields were fetched.
 
     Headers are as hostile as bodies: a long one holds the standard parser for minutes (reliability B-12). So a limited
     process reads them, as it reads mails, and both times the rules see the same. Nothing comes into the landing.
     """
     if not fields:
-        yield from ((one, Header()) for one in told)
+        yield from ((summary, MailHeader()) for summary in summaries)
         return
-    blocks = (as_mail(one.header) for one in told)
-    for one, unwrapped in zip(told, unwrappers.unwrap_ordered(blocks, landing), strict=True):
-        yield one, unwrapped.header
+    header_blocks = (ensure_detected_as_mail(summary.header_bytes) for summary in summaries)
+    for summary, container in zip(
+        summaries, opener_pool.open_containers_in_order(header_blocks, store_batch), strict=True
+    ):
+        yield summary, container.header
 
 
-def as_mail(content: bytes) -> bytes:
+def ensure_detected_as_mail(content: bytes) -> bytes:
     """Return a mail so that it is taken for one: what lies in a mailbox is a mail, whatever its bytes look like."""
-    return content if media_type(content[:_BEGINNING]) == MAIL else _MAIL_FOR_SURE + content
+    return content if detect_media_type(content[:_SNIFFED_BYTES]) == MAIL_MEDIA_TYPE else _MAIL_PREFIX + content

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
+from invoices.documents.containers.opened_container import MailHeader
 from invoices.documents.store import DocumentStore
-from invoices.documents.unwrapping.parts import Header
-from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.errors import ConfigurationError
-from invoices.settings.intake import Mailbox
+from invoices.settings.sources import MailboxSettings
 from sources.mailbox.account import MEGABYTE
-from sources.mailbox.answers import HeaderOf
-from sources.mailbox.connection import Session
-from sources.mailbox.headers import with_headers
-from sources.mailbox.rules import Facts, decide, fields_needed
+from sources.mailbox.headers import parse_mail_headers
+from sources.mailbox.imap_responses import MessageSummary
+from sources.mailbox.mailbox_session import MailboxSession
+from sources.mailbox.rules import MailFacts, apply_rules, list_required_header_fields
 
-LOOKED_AT = 500  # mails of a folder, the newest
+MAX_PREVIEWED_MAILS = 500  # mails of a folder, the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,62 +29,77 @@ class FolderPreview:
     """
 
     name: str
-    mails: int
-    looked_at: int
-    decisions: Mapping[str, int]
+    mail_count: int
+    checked_count: int
+    decision_counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class MailboxPreview:
     """A mailbox: what is configured and there, what is configured and missing, and what else could be configured."""
 
     folders: Sequence[FolderPreview]
-    missing: Sequence[str]
-    others: Sequence[str]
+    missing_folders: Sequence[str]
+    other_folders: Sequence[str]
 
 
-def preview(
-    session: Session, mailbox: Mailbox, unwrappers: Unwrappers, store: DocumentStore, now: dt.datetime
-) -> Preview:
+def fetch_mailbox_preview(
+    session: MailboxSession,
+    mailbox: MailboxSettings,
+    opener_pool: ContainerOpenerPool,
+    store: DocumentStore,
+    now: dt.datetime,
+) -> MailboxPreview:
     """Return what a look through the mailbox would find; headers are read by ``unwrappers``.
 
     Raises as ``Session`` does, but not about a folder that is missing.
     """
-    found: list[FolderPreview] = []
-    missing: list[str] = []
+    folder_previews: list[FolderPreview] = []
+    missing_folders: list[str] = []
     for name in mailbox.folders:
         try:
-            found.append(_folder(session, mailbox, name, unwrappers, store, now))
+            folder_previews.append(_fetch_folder_preview(session, mailbox, name, opener_pool, store, now))
         except ConfigurationError:
-            if session.is_over:
+            if session.is_closed:
                 raise
-            missing.append(name)
-    others = [folder.name for folder in session.folders() if folder.is_selectable]
-    return Preview(found, missing, [name for name in others if name not in mailbox.folders])
+            missing_folders.append(name)
+    selectable_names = [folder.name for folder in session.list_folders() if folder.is_selectable]
+    return MailboxPreview(
+        folder_previews, missing_folders, [name for name in selectable_names if name not in mailbox.folders]
+    )
 
 
-def _folder(
-    session: Session, mailbox: Mailbox, name: str, unwrappers: Unwrappers, store: DocumentStore, now: dt.datetime
+def _fetch_folder_preview(
+    session: MailboxSession,
+    mailbox: MailboxSettings,
+    name: str,
+    opener_pool: ContainerOpenerPool,
+    store: DocumentStore,
+    now: dt.datetime,
 ) -> FolderPreview:
-    state = session.examine(name)
-    newest = session.uids(1)[-LOOKED_AT:]
-    fields = fields_needed(mailbox)
-    told = list(session.headers(newest, fields))
-    with store.landing() as landing:  # headers bring nothing into it
-        pairs = with_headers(unwrappers, landing, told, fields)
-        counts = Counter(_decision(mailbox, one, header, now) for one, header in pairs)
-    return FolderPreview(name, state.exists, len(told), dict(sorted(counts.items())))
+    state = session.open_folder_read_only(name)
+    newest_uids = session.list_uids(1)[-MAX_PREVIEWED_MAILS:]
+    fields = list_required_header_fields(mailbox)
+    summaries = list(session.fetch_message_summaries(newest_uids, fields))
+    with store.open_batch() as store_batch:  # headers bring nothing into it
+        summaries_with_headers = parse_mail_headers(opener_pool, store_batch, summaries, fields)
+        decision_counts = Counter(
+            _describe_decision(mailbox, summary, header, now) for summary, header in summaries_with_headers
+        )
+    return FolderPreview(name, state.message_count, len(summaries), dict(sorted(decision_counts.items())))
 
 
-def _decision(mailbox: Mailbox, told: HeaderOf, header: Header | None, now: dt.datetime) -> str:
-    if told.size > mailbox.megabytes * MEGABYTE:
+def _describe_decision(
+    mailbox: MailboxSettings, summary: MessageSummary, header: MailHeader | None, now: dt.datetime
+) -> str:
+    if summary.size > mailbox.megabytes * MEGABYTE:
         return "too large"
     if header is None:
         return "cannot be read, so it is taken and set aside"
-    facts = Facts(header.sender, header.recipients, header.subject, told.received_at)
-    decision = decide(mailbox, facts, now)
+    facts = MailFacts(header.sender, header.recipients, header.subject, summary.received_at)
+    decision = apply_rules(mailbox, facts, now)
     if decision is None:
         return "taken or left by the names of the files in it"
-    if decision.rule is None:
-        return "no rule fits, so it is " + ("taken" if decision.take else "left")
-    return f"rule {decision.rule} {'takes' if decision.take else 'leaves'} it"
+    if decision.rule_number is None:
+        return "no rule fits, so it is " + ("taken" if decision.is_taken else "left")
+    return f"rule {decision.rule_number} {'takes' if decision.is_taken else 'leaves'} it"

@@ -8,30 +8,30 @@ from collections.abc import Callable, Iterator
 import dlt
 from dlt.extract import DltResource
 
+from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.store import DocumentStore
-from invoices.documents.unwrapping.unwrapping import Unwrappers
-from invoices.settings.intake import Mailbox
-from sources.arriving import as_row
-from sources.mailbox.connection import Session
-from sources.mailbox.looking import Look
-from sources.mailbox.memory import Memory, Seen
+from invoices.settings.sources import MailboxSettings
+from sources.arrivals import to_row
+from sources.mailbox.mailbox_session import MailboxSession
+from sources.mailbox.scan import MailboxScan
+from sources.mailbox.scan_state import MailboxHistory, ScanState
 from sources.paging import Row
 
 
 @dlt.source(name="mailbox", max_table_nesting=0)
-def mailbox(
+def build_mailbox_source(
     source_name: str,
-    mailbox_settings: Mailbox,
-    session: Session,
-    unwrappers: Unwrappers,
+    mailbox_settings: MailboxSettings,
+    session: MailboxSession,
+    opener_pool: ContainerOpenerPool,
     store: DocumentStore,
-    memory: Memory,
-    seen: Seen,
-    now: Callable[[], dt.datetime],
+    history: MailboxHistory,
+    scan_state: ScanState,
+    clock: Callable[[], dt.datetime],
 ) -> DltResource:
     """Load the mails of all configured folders that are not known to ``memory``, in pages of at most 200.
 
-    A row is an arrival as ``sources.arriving.as_row`` gives it. All that is in a page is in ``store``, flushed to disk,
+    A row is an arrival as ``sources.arrivals.as_row`` gives it. All that is in a page is in ``store``, flushed to disk,
     before the page is yielded. Nothing on the server is changed. Iterate over it with ``sources.paging.pages``.
 
     Raises:
@@ -39,11 +39,14 @@ def mailbox(
         ConfigurationError, ContractError: as ``connection.Session``. A folder that is missing is a problem in ``seen``.
         OSError: the store cannot be written.
     """
-    look = Look(source_name, mailbox_settings, session, unwrappers, store, memory, seen, now)
+    scan = MailboxScan(source_name, mailbox_settings, session, opener_pool, store, history, scan_state, clock)
 
     @dlt.resource(name="arrivals", primary_key="message_key", write_disposition="merge")
-    def arrivals() -> Iterator[list[Row]]:
-        for page in look.pages():
-            yield [{"message_key": one.message.message_key if one.message else None, **as_row(one)} for one in page]
+    def load_arrival_pages() -> Iterator[list[Row]]:
+        for page in scan.fetch_pages():
+            yield [
+                {"message_key": arrival.mail.message_key if arrival.mail else None, **to_row(arrival)}
+                for arrival in page
+            ]
 
-    return arrivals
+    return load_arrival_pages

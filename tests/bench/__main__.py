@@ -17,20 +17,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.serving import Sandbox, start
+from sandbox.process import Sandbox, start_sandbox
 from tests.bench import extraction, intake
 from tests.bench.inbox import write_invoices
-from tests.bench.measuring import Run, RunError, bare_reading, measured_run, without_settings
+from tests.bench.run_measurement import (
+    MeasuredRun,
+    RunError,
+    build_clean_environment,
+    measure_bare_parsing,
+    measure_run,
+)
 
 SIZES = (100, 1_000, 10_000)
-FEW = 10
+FEW_DOCUMENTS = 10
 MINUTE_SECONDS = 1.0  # the vendors' minute: their rate limits, and ours, are scaled so that they do not dominate
-PARTS = ("recipe", "extraction", "intake")
-STAGES = ("collect", "read", "ask", "judge", "load", "publish", "export")
+BENCHMARK_PARTS = ("recipe", "extraction", "intake")
+STAGES = ("collect", "extract_local", "extract_remote", "validate", "load", "publish", "export")
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class RecipeMeasurement:
     """The figures of one size; seconds are wall time of whole processes unless they are a stage's."""
 
     documents: int
@@ -52,112 +58,127 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sizes", default=",".join(str(size) for size in SIZES), help="how many documents, e.g. 100,1000"
     )
-    parser.add_argument("--only", choices=PARTS, help="measure this part alone")
+    parser.add_argument("--only", choices=BENCHMARK_PARTS, help="measure this part alone")
     parser.add_argument(
         "--quick", action="store_true", help="extraction and intake only to see that they can be measured"
     )
     parser.add_argument("--json", action="store_true", help="also print one JSON object as the last line of stdout")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     figures: dict[str, Any] = {"cores": os.cpu_count()}
     try:
-        for part in [chosen.only] if chosen.only else PARTS:
-            figures |= _recipe(chosen.sizes) if part == "recipe" else MEASURED[part](quick=chosen.quick)
+        for part in [options.only] if options.only else BENCHMARK_PARTS:
+            figures |= (
+                _run_recipe_benchmark(options.sizes) if part == "recipe" else BENCHMARKS[part](quick=options.quick)
+            )
     except RunError as error:
         print(f"the benchmark does not hold: {error}", file=sys.stderr)  # noqa: T201  a command's own output
         return 1
-    if chosen.json:
+    if options.json:
         print(json.dumps(figures))  # noqa: T201  a command's own output
     return 0
 
 
-def _recipe(sizes: str) -> dict[str, Any]:
-    measures = [_measured(int(size)) for size in sizes.split(",")]
-    print(table(measures))  # noqa: T201  a command's own output
+def _run_recipe_benchmark(sizes: str) -> dict[str, Any]:
+    measures = [_measure_recipe(int(size)) for size in sizes.split(",")]
+    print(render_table(measures))  # noqa: T201  a command's own output
     return {"measures": [asdict(measure) for measure in measures]}
 
 
-def _extraction(*, quick: bool) -> dict[str, Any]:
-    figures = extraction.measured(quick=quick)
-    print(extraction.table(figures))  # noqa: T201  a command's own output
+def _run_extraction_benchmark(*, quick: bool) -> dict[str, Any]:
+    figures = extraction.run_benchmark(quick=quick)
+    print(extraction.render_table(figures))  # noqa: T201  a command's own output
     return {"extraction": asdict(figures)}
 
 
-def _intake(*, quick: bool) -> dict[str, Any]:
-    figures = intake.measured(quick=quick)
-    print(intake.table(figures))  # noqa: T201  a command's own output
+def _run_intake_benchmark(*, quick: bool) -> dict[str, Any]:
+    figures = intake.run_benchmark(quick=quick)
+    print(intake.render_table(figures))  # noqa: T201  a command's own output
     return {"intake": asdict(figures)}
 
 
-MEASURED = {"extraction": _extraction, "intake": _intake}
+BENCHMARKS = {"extraction": _run_extraction_benchmark, "intake": _run_intake_benchmark}
 
 
-def _measured(size: int) -> Measure:
+def _measure_recipe(size: int) -> RecipeMeasurement:
     with ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        inbox = place / "inbox"
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        inbox = directory / "inbox"
         bytes_written = write_invoices(inbox, size)
         print(f"{size:,} documents …", file=sys.stderr, flush=True)  # noqa: T201  progress
-        bare = bare_reading(inbox)
-        sandbox = stack.enter_context(start(place / "sandbox", minute_seconds=MINUTE_SECONDS, plan="enterprise"))
-        environment = settings(place / "home", inbox, sandbox)
-        first = _checked(measured_run(environment, place / "first.txt"), new=size)
-        idle = _checked(measured_run(environment, place / "idle.txt"), new=0)
-        write_invoices(inbox, FEW, start=size)
-        few = _checked(measured_run(environment, place / "few.txt"), new=FEW)
-        return _summed_up(size, bytes_written, first, idle, few, bare)
+        bare_seconds = measure_bare_parsing(inbox)
+        sandbox = stack.enter_context(
+            start_sandbox(directory / "sandbox", minute_seconds=MINUTE_SECONDS, plan="enterprise")
+        )
+        environment = build_environment(directory / "home", inbox, sandbox)
+        first_run = _validate_run(measure_run(environment, directory / "first.txt"), expected_new=size)
+        idle_run = _validate_run(measure_run(environment, directory / "idle.txt"), expected_new=0)
+        write_invoices(inbox, FEW_DOCUMENTS, start=size)
+        few_run = _validate_run(measure_run(environment, directory / "few.txt"), expected_new=FEW_DOCUMENTS)
+        return _build_measurement(size, bytes_written, first_run, idle_run, few_run, bare_seconds)
 
 
-def settings(home: Path, inbox: Path, sandbox: Sandbox) -> dict[str, str]:
+def build_environment(home: Path, inbox: Path, sandbox: Sandbox) -> dict[str, str]:
     """Return the environment of a run in ``home`` over ``inbox`` against a running sandbox."""
-    extraction, receipts = sandbox.smartbills_com, sandbox.smartbills_io
-    return without_settings() | {
+    extraction_api, receipts_api = sandbox.smartbills_com, sandbox.smartbills_io
+    return build_clean_environment() | {
         "INVOICES_HOME": str(home),
         "INVOICES_INBOX__PATH": str(inbox),
         "INVOICES_VENDOR_MINUTE_SECONDS": str(MINUTE_SECONDS),
-        "INVOICES_SMARTBILLS_COM__BASE_URL": extraction["base_url"],
-        "INVOICES_SMARTBILLS_COM__API_KEY": extraction["api_key"],
+        "INVOICES_SMARTBILLS_COM__BASE_URL": extraction_api["base_url"],
+        "INVOICES_SMARTBILLS_COM__API_KEY": extraction_api["api_key"],
         "INVOICES_SMARTBILLS_COM__PLAN": "enterprise",
-        "INVOICES_SMARTBILLS_IO__BASE_URL": receipts["base_url"],
-        "INVOICES_SMARTBILLS_IO__API_KEY": receipts["api_key"],
-        "INVOICES_SMARTBILLS_IO__TENANT_ID": receipts["tenant_id"],
+        "INVOICES_SMARTBILLS_IO__BASE_URL": receipts_api["base_url"],
+        "INVOICES_SMARTBILLS_IO__API_KEY": receipts_api["api_key"],
+        "INVOICES_SMARTBILLS_IO__TENANT_ID": receipts_api["tenant_id"],
         "INVOICES_SMARTBILLS_IO__REQUESTS_PER_MINUTE": "1000",
         "INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL": "benchmark@example.org",
     }
 
 
-def _checked(run: Run, new: int) -> Run:
+def _validate_run(run: MeasuredRun, expected_new: int) -> MeasuredRun:
     """Return the run; raise RunError unless exactly the new documents were accepted, published and exported."""
-    told = run.told
-    done = {
-        "new": told["documents"]["new"],
-        "published": told["receipts"]["published"],
-        "exported": told["exports"]["invoices"],
+    report = run.report
+    actual = {
+        "new": report["documents"]["new"],
+        "published": report["receipts"]["published"],
+        "exported": report["exports"]["invoices"],
     }
-    if set(done.values()) != {new} or told["paid"]["calls"] or bool(told["rows_loaded"]) != bool(new):
-        raise RunError(f"{new} new documents, and the run says {json.dumps(told)}")
-    if told["documents"]["by_state"]["accepted"] != told["documents"]["seen"]:
-        raise RunError(f"not every document was accepted: {told['documents']!r}")
+    if (
+        set(actual.values()) != {expected_new}
+        or report["paid"]["calls"]
+        or bool(report["rows_loaded"]) != bool(expected_new)
+    ):
+        raise RunError(f"{expected_new} new documents, and the run says {json.dumps(report)}")
+    if report["documents"]["by_state"]["accepted"] != report["documents"]["seen"]:
+        raise RunError(f"not every document was accepted: {report['documents']!r}")
     return run
 
 
-def _summed_up(size: int, bytes_written: int, first: Run, idle: Run, few: Run, bare: float) -> Measure:
-    by_stage = dict(first.told["seconds_by_stage"])
-    return Measure(
+def _build_measurement(
+    size: int,
+    bytes_written: int,
+    first_run: MeasuredRun,
+    idle_run: MeasuredRun,
+    few_run: MeasuredRun,
+    bare_seconds: float,
+) -> RecipeMeasurement:
+    by_stage = dict(first_run.report["seconds_by_stage"])
+    return RecipeMeasurement(
         documents=size,
         megabytes=round(bytes_written / 1e6, 2),
-        first_seconds=round(first.seconds, 2),
-        first_cpu_seconds=round(first.cpu_seconds, 2),
-        documents_per_second=round(size / first.seconds, 1),
-        peak_megabytes=round(first.peak_bytes / 1e6),
-        idle_seconds=round(idle.seconds, 2),
-        few_seconds=round(few.seconds, 2),
-        bare_seconds=round(bare, 3),
+        first_seconds=round(first_run.seconds, 2),
+        first_cpu_seconds=round(first_run.cpu_seconds, 2),
+        documents_per_second=round(size / first_run.seconds, 1),
+        peak_megabytes=round(first_run.peak_bytes / 1e6),
+        idle_seconds=round(idle_run.seconds, 2),
+        few_seconds=round(few_run.seconds, 2),
+        bare_seconds=round(bare_seconds, 3),
         seconds_by_stage=by_stage,
-        outside_stages_seconds=round(first.seconds - sum(by_stage.values()), 2),
+        outside_stages_seconds=round(first_run.seconds - sum(by_stage.values()), 2),
     )
 
 
-def table(measures: Sequence[Measure]) -> str:
+def render_table(measures: Sequence[RecipeMeasurement]) -> str:
     """Return the figures for a person: one column per size."""
     rows = [
         ("documents", [f"{m.documents:,}" for m in measures]),
@@ -167,15 +188,15 @@ def table(measures: Sequence[Measure]) -> str:
         ("  relative", [f"×{m.documents_per_second / measures[0].documents_per_second:.2f}" for m in measures]),
         ("peak memory, MB", [f"{m.peak_megabytes:,.0f}" for m in measures]),
         ("nothing new, s", [f"{m.idle_seconds:.1f}" for m in measures]),
-        (f"{FEW} new, s", [f"{m.few_seconds:.1f}" for m in measures]),
+        (f"{FEW_DOCUMENTS} new, s", [f"{m.few_seconds:.1f}" for m in measures]),
         ("bare lxml loop, s", [f"{m.bare_seconds:.2f}" for m in measures]),
-        *((f"  {stage}", [_share(m, m.seconds_by_stage.get(stage, 0.0)) for m in measures]) for stage in STAGES),
-        ("  starting, ending", [_share(m, m.outside_stages_seconds) for m in measures]),
+        *((f"  {stage}", [_format_share(m, m.seconds_by_stage.get(stage, 0.0)) for m in measures]) for stage in STAGES),
+        ("  starting, ending", [_format_share(m, m.outside_stages_seconds) for m in measures]),
     ]
     return "\n".join(f"{name:20}" + "".join(f"{cell:>16}" for cell in cells) for name, cells in rows)
 
 
-def _share(measure: Measure, seconds: float) -> str:
+def _format_share(measure: RecipeMeasurement, seconds: float) -> str:
     return f"{seconds:.1f} s {seconds / measure.first_seconds:4.0%}"
 
 

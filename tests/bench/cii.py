@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from tests.bench.papers import Line, Paper
+from tests.bench.generated_invoices import GeneratedInvoice, InvoiceLine
 
 _INVOICE = """<?xml version="1.0" encoding="UTF-8"?>
 <rsm:CrossIndustryInvoice xmlns:rsm="urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100"
@@ -65,24 +65,24 @@ _TAX = """   <ram:ApplicableTradeTax><ram:CalculatedAmount>{tax}</ram:Calculated
 """
 
 
-def render(paper: Paper) -> bytes:
+def render(invoice: GeneratedInvoice) -> bytes:
     """Return the invoice's XML."""
     return _INVOICE.format(
-        number=paper.number,
-        issued=f"{paper.issued:%Y%m%d}",
-        due=f"{paper.due:%Y%m%d}",
-        supplier=paper.supplier,
-        country=paper.country,
-        currency=paper.currency,
-        net=paper.net,
-        tax=paper.tax,
-        total=paper.net + paper.tax,
-        lines="".join(_line(position, line) for position, line in enumerate(paper.lines, start=1)),
-        taxes="".join(_TAX.format(rate=rate, base=base, tax=tax) for rate, base, tax in paper.taxes),
+        number=invoice.number,
+        issued=f"{invoice.issued:%Y%m%d}",
+        due=f"{invoice.due:%Y%m%d}",
+        supplier=invoice.supplier,
+        country=invoice.country,
+        currency=invoice.currency,
+        net=invoice.net,
+        tax=invoice.tax,
+        total=invoice.net + invoice.tax,
+        lines="".join(_render_line(position, line) for position, line in enumerate(invoice.lines, start=1)),
+        taxes="".join(_TAX.format(rate=rate, base=base, tax=tax) for rate, base, tax in invoice.taxes),
     ).encode()
 
 
-def _line(position: int, line: Line) -> str:
+def _render_line(position: int, line: InvoiceLine) -> str:
     return _LINE.format(
         position=position,
         name=escape(line.name),

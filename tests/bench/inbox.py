@@ -8,26 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench import cii, ubl
-from tests.bench.papers import paper
+from tests.bench.generated_invoices import generate_invoice
 
-LONG_AGO = dt.datetime(2025, 1, 1, tzinfo=dt.UTC).timestamp()  # files at rest: nobody waits for them to settle
+SETTLED_TIMESTAMP = dt.datetime(2025, 1, 1, tzinfo=dt.UTC).timestamp()  # files at rest: nobody waits for them to settle
 FILES_PER_FOLDER = 1_000
 
 
 def write_invoices(inbox: Path, count: int, start: int = 0) -> int:
     """Write the invoices [start, start + count) below ``inbox``, 1,000 per folder; return how many bytes they have."""
-    written = 0
-    for index, content in enumerate(invoices(count, start), start):
+    byte_count = 0
+    for index, content in enumerate(generate_invoices(count, start), start):
         folder = inbox / f"{index // FILES_PER_FOLDER:03d}"
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"invoice-{index:06d}.xml"
         file.write_bytes(content)
-        os.utime(file, (LONG_AGO, LONG_AGO))
-        written += len(content)
-    return written
+        os.utime(file, (SETTLED_TIMESTAMP, SETTLED_TIMESTAMP))
+        byte_count += len(content)
+    return byte_count
 
 
-def invoices(count: int, start: int = 0) -> Iterator[bytes]:
+def generate_invoices(count: int, start: int = 0) -> Iterator[bytes]:
     """Yield ``count`` invoices; the same ones each time."""
     for index in range(start, start + count):
-        yield (cii, ubl)[index % 2].render(paper(index))
+        yield (cii, ubl)[index % 2].render(generate_invoice(index))

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench.intake_mails import fill
-from tests.bench.intake_process import Pass, chunk_for
-from tests.bench.measuring import RunError, without_settings
-from tests.integration.dovecot_server import Account, DovecotServer, found_program, running
+from tests.bench.intake_mails import deliver_mails
+from tests.bench.intake_process import IntakePass, compute_chunk_size
+from tests.bench.run_measurement import RunError, build_clean_environment
+from tests.servers.dovecot_server import DovecotServer, MailAccount, find_program, run_server
 
-SMALLER = 0.45  # of the usual size: 20,000 mails and what is in them would need more than 2 GB otherwise
+REDUCED_SCALE = 0.45  # of the usual size: 20,000 mails and what is in them would need more than 2 GB otherwise
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class MailboxCase:
     """Mails of one mailbox, and how often bare and ours take turns; in no round only what is new is collected once."""
 
     messages: int
@@ -33,10 +33,10 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class FetchComparison:
     """Ours beside the bare loop: medians of the rounds; the ratios are of the two passes of one round."""
 
-    case: Case
+    case: MailboxCase
     kilobytes_each: float
     bare_seconds: float
     ours_seconds: float
@@ -55,7 +55,7 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
-class NothingNew:
+class IdleMeasurement:
     """Passes that found nothing new: the median, without and with starting the process."""
 
     source: str
@@ -67,67 +67,78 @@ class NothingNew:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class IntakeBenchmark:
     """All that was measured."""
 
-    beside: Sequence[Beside]
-    nothing_new: Sequence[NothingNew]
+    beside: Sequence[FetchComparison]
+    nothing_new: Sequence[IdleMeasurement]
 
 
-CASES = (Case(1_000, "none", 5), Case(1_000, "tls", 5), Case(2_000, "tls", 0, SMALLER), Case(20_000, "tls", 3, SMALLER))
-QUICK_CASES = (Case(20, "tls", 1),)
-LOOKS = 5
-FOLDERS = ((100_000, 1), (100_000, 1_000))
-QUICK_FOLDERS = ((20, 2),)
+CASES = (
+    MailboxCase(1_000, "none", 5),
+    MailboxCase(1_000, "tls", 5),
+    MailboxCase(2_000, "tls", 0, REDUCED_SCALE),
+    MailboxCase(20_000, "tls", 3, REDUCED_SCALE),
+)
+QUICK_CASES = (MailboxCase(20, "tls", 1),)
+REPEAT_COUNT = 5
+FOLDER_CASES = ((100_000, 1), (100_000, 1_000))
+QUICK_FOLDER_CASES = ((20, 2),)
 
 
-def measured(*, quick: bool = False) -> Figures:
+def run_benchmark(*, quick: bool = False) -> IntakeBenchmark:
     """Return the figures; ``quick`` ones only show that they can be had. Raises RunError where a pass fails."""
-    program = found_program()
+    program = find_program()
     if program is None:
         raise RunError("there is no Dovecot; on Debian: apt-get install dovecot-imapd")
-    looks = 1 if quick else LOOKS
-    beside: list[Beside] = []
-    nothing_new: list[NothingNew] = []
-    with running(program) as server, tempfile.TemporaryDirectory(prefix="bench-") as name:
+    repeat_count = 1 if quick else REPEAT_COUNT
+    beside: list[FetchComparison] = []
+    nothing_new: list[IdleMeasurement] = []
+    with run_server(program) as server, tempfile.TemporaryDirectory(prefix="bench-") as name:
         for number, case in enumerate(QUICK_CASES if quick else CASES):
-            _tell(f"{case.messages:,} mails, security {case.security}")
-            with _mailbox(server, case) as (account, total):
-                told, looked = _mailbox_measured(server, account, case, total, Path(name) / f"mailbox-{number}", looks)
-            beside += told
-            nothing_new.append(looked)
-    for count, directories in QUICK_FOLDERS if quick else FOLDERS:
-        _tell(f"{count:,} files in {directories:,} folders")
+            _print_progress(f"{case.messages:,} mails, security {case.security}")
+            with _open_filled_mailbox(server, case) as (account, total_bytes):
+                comparisons, idle_measurement = _measure_mailbox(
+                    server, account, case, total_bytes, Path(name) / f"mailbox-{number}", repeat_count
+                )
+            beside += comparisons
+            nothing_new.append(idle_measurement)
+    for count, folder_count in QUICK_FOLDER_CASES if quick else FOLDER_CASES:
+        _print_progress(f"{count:,} files in {folder_count:,} folders")
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
-            nothing_new.append(_folder(Path(name), count, directories, looks))
-    return Figures(beside, nothing_new)
+            nothing_new.append(_measure_folder(Path(name), count, folder_count, repeat_count))
+    return IntakeBenchmark(beside, nothing_new)
 
 
 @contextmanager
-def _mailbox(server: DovecotServer, case: Case) -> Iterator[tuple[Account, int]]:
-    account = server.account()
+def _open_filled_mailbox(server: DovecotServer, case: MailboxCase) -> Iterator[tuple[MailAccount, int]]:
+    account = server.create_account()
     try:
-        yield account, fill(account, case.messages, case.scale)
+        yield account, deliver_mails(account, case.messages, case.scale)
     finally:
         for file in (account.maildir / "cur").iterdir():
             file.unlink()
 
 
-def _mailbox_measured(
-    server: DovecotServer, account: Account, case: Case, total: int, place: Path, looks: int
-) -> tuple[list[Beside], NothingNew]:
-    mailbox = _settings(server, account, case.security)
-    asked = {"mailbox": mailbox, "chunk": chunk_for(total / case.messages)}
-    _bare(asked, case)  # the server finds its mails, and the machine its files
+def _measure_mailbox(
+    server: DovecotServer, account: MailAccount, case: MailboxCase, total_bytes: int, directory: Path, repeat_count: int
+) -> tuple[list[FetchComparison], IdleMeasurement]:
+    mailbox = _build_mailbox_settings(server, account, case.security)
+    request = {"mailbox": mailbox, "chunk": compute_chunk_size(total_bytes / case.messages)}
+    _run_bare_pass(request, case)  # the server finds its mails, and the machine its files
     pairs = []
     for number in range(max(case.rounds, 1)):
-        bare, home = _bare(asked, case), place / f"home-{number}"
-        pairs.append((bare, _ours({"home": str(home), "mailboxes": [mailbox]}, new=case.messages)))
-    looked = _looked(f"{case.messages:,} mails, {case.security}", home, {"mailboxes": [mailbox]}, pairs[-1][1], looks)
-    return ([_beside(case, total, pairs)] if case.rounds else []), looked
+        bare_pass, home = _run_bare_pass(request, case), directory / f"home-{number}"
+        pairs.append(
+            (bare_pass, _run_collect_pass({"home": str(home), "mailboxes": [mailbox]}, expected_new=case.messages))
+        )
+    idle_measurement = _measure_idle_passes(
+        f"{case.messages:,} mails, {case.security}", home, {"mailboxes": [mailbox]}, pairs[-1][1], repeat_count
+    )
+    return ([_build_fetch_comparison(case, total_bytes, pairs)] if case.rounds else []), idle_measurement
 
 
-def _settings(server: DovecotServer, account: Account, security: str) -> dict[str, Any]:
+def _build_mailbox_settings(server: DovecotServer, account: MailAccount, security: str) -> dict[str, Any]:
     encrypted = (
         {"port": server.tls_port, "ca_file": str(server.ca_file)} if security == "tls" else {"port": server.port}
     )
@@ -135,81 +146,87 @@ def _settings(server: DovecotServer, account: Account, security: str) -> dict[st
     return {"name": "office", "security": security, **login, **encrypted}
 
 
-def _bare(asked: Mapping[str, Any], case: Case) -> Pass:
-    found = _process("bare", asked)[0]
-    if found.messages != case.messages:
-        raise RunError(f"the bare loop saw {found.messages} mails of {case.messages}")
-    return found
+def _run_bare_pass(request: Mapping[str, Any], case: MailboxCase) -> IntakePass:
+    result = _run_pass_process("bare", request)[0]
+    if result.messages != case.messages:
+        raise RunError(f"the bare loop saw {result.messages} mails of {case.messages}")
+    return result
 
 
-def _ours(settings: Mapping[str, Any], new: int) -> Pass:
-    found = _process("ours", settings)[0]
-    if found.new_documents < new * 0.9 or (found.new_documents and not new):
-        raise RunError(f"{found.new_documents} new documents, where about {new} were expected")
-    return found
+def _run_collect_pass(settings: Mapping[str, Any], expected_new: int) -> IntakePass:
+    result = _run_pass_process("ours", settings)[0]
+    if result.new_documents < expected_new * 0.9 or (result.new_documents and not expected_new):
+        raise RunError(f"{result.new_documents} new documents, where about {expected_new} were expected")
+    return result
 
 
-def _looked(source: str, home: Path, settings: Mapping[str, Any], first: Pass, looks: int) -> NothingNew:
-    found = [_process("ours", {"home": str(home), **settings}) for _ in range(looks)]
-    if any(one.new_documents for one, _ in found):
+def _measure_idle_passes(
+    source: str, home: Path, settings: Mapping[str, Any], first_pass: IntakePass, repeat_count: int
+) -> IdleMeasurement:
+    passes = [_run_pass_process("ours", {"home": str(home), **settings}) for _ in range(repeat_count)]
+    if any(idle_pass.new_documents for idle_pass, _ in passes):
         raise RunError(f"{source}: something was new")
-    return NothingNew(
+    return IdleMeasurement(
         source=source,
-        known=found[0][0].known,
-        seconds=round(statistics.median(one.seconds for one, _ in found), 3),
-        process_seconds=round(statistics.median(seconds for _, seconds in found), 2),
-        peak_megabytes=round(max(one.peak_bytes for one, _ in found) / 1e6),
-        first_seconds=round(first.seconds, 2),
+        known=passes[0][0].known,
+        seconds=round(statistics.median(idle_pass.seconds for idle_pass, _ in passes), 3),
+        process_seconds=round(statistics.median(seconds for _, seconds in passes), 2),
+        peak_megabytes=round(max(idle_pass.peak_bytes for idle_pass, _ in passes) / 1e6),
+        first_seconds=round(first_pass.seconds, 2),
     )
 
 
-def _folder(place: Path, count: int, directories: int, looks: int) -> NothingNew:
-    for directory in range(directories):
-        (place / "in" / f"{directory:04d}").mkdir(parents=True)
+def _measure_folder(root: Path, count: int, folder_count: int, repeat_count: int) -> IdleMeasurement:
+    for folder_number in range(folder_count):
+        (root / "in" / f"{folder_number:04d}").mkdir(parents=True)
     for number in range(count):
-        (place / "in" / f"{number % directories:04d}" / f"{number:06d}.pdf").write_bytes(b"%%PDF-1.7 %d" % number)
-    settings = {"folders": [{"name": "scans", "url": str(place / "in")}]}
-    first = _ours({"home": str(place / "home"), **settings}, new=count)
-    return _looked(f"{count:,} files in {directories:,} folders", place / "home", settings, first, looks)
+        (root / "in" / f"{number % folder_count:04d}" / f"{number:06d}.pdf").write_bytes(b"%%PDF-1.7 %d" % number)
+    settings = {"folders": [{"name": "scans", "url": str(root / "in")}]}
+    first_pass = _run_collect_pass({"home": str(root / "home"), **settings}, expected_new=count)
+    return _measure_idle_passes(
+        f"{count:,} files in {folder_count:,} folders", root / "home", settings, first_pass, repeat_count
+    )
 
 
-def _process(what: str, told: Mapping[str, Any]) -> tuple[Pass, float]:
+def _run_pass_process(kind: str, arguments: Mapping[str, Any]) -> tuple[IntakePass, float]:
     """Return what a pass in a process of its own came to, and the seconds of that process as a whole."""
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.intake_process", what, json.dumps(told)],
-        check=False, capture_output=True, text=True, env=without_settings(),
+    completed = subprocess.run(
+        [sys.executable, "-m", "tests.bench.intake_process", kind, json.dumps(arguments)],
+        check=False, capture_output=True, text=True, env=build_clean_environment(),
     )  # fmt: skip
     seconds = time.monotonic() - started
-    if done.returncode:
-        raise RunError(f"{what} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
-    return Pass(**json.loads(done.stdout.splitlines()[-1])), seconds
+    if completed.returncode:
+        raise RunError(f"{kind} ended with {completed.returncode}:\n{(completed.stdout + completed.stderr)[-4000:]}")
+    return IntakePass(**json.loads(completed.stdout.splitlines()[-1])), seconds
 
 
-def _beside(case: Case, total: int, pairs: Sequence[tuple[Pass, Pass]]) -> Beside:
-    ratios = [bare.seconds / ours.seconds for bare, ours in pairs]
-    return Beside(
+def _build_fetch_comparison(
+    case: MailboxCase, total_bytes: int, pairs: Sequence[tuple[IntakePass, IntakePass]]
+) -> FetchComparison:
+    ratios = [bare_pass.seconds / collect_pass.seconds for bare_pass, collect_pass in pairs]
+    return FetchComparison(
         case=case,
-        kilobytes_each=round(total / case.messages / 1000, 1),
-        bare_seconds=round(statistics.median(bare.seconds for bare, _ in pairs), 2),
-        ours_seconds=round(statistics.median(ours.seconds for _, ours in pairs), 2),
+        kilobytes_each=round(total_bytes / case.messages / 1000, 1),
+        bare_seconds=round(statistics.median(bare_pass.seconds for bare_pass, _ in pairs), 2),
+        ours_seconds=round(statistics.median(collect_pass.seconds for _, collect_pass in pairs), 2),
         ratio=round(statistics.median(ratios), 3),
         lowest_ratio=round(min(ratios), 3),
         highest_ratio=round(max(ratios), 3),
-        bare_cpu_seconds=round(statistics.median(bare.cpu_seconds for bare, _ in pairs), 2),
-        ours_cpu_seconds=round(statistics.median(ours.cpu_seconds for _, ours in pairs), 2),
-        peak_megabytes=round(max(ours.peak_bytes for _, ours in pairs) / 1e6),
-        child_peak_megabytes=round(max(ours.child_peak_bytes for _, ours in pairs) / 1e6),
+        bare_cpu_seconds=round(statistics.median(bare_pass.cpu_seconds for bare_pass, _ in pairs), 2),
+        ours_cpu_seconds=round(statistics.median(collect_pass.cpu_seconds for _, collect_pass in pairs), 2),
+        peak_megabytes=round(max(collect_pass.peak_bytes for _, collect_pass in pairs) / 1e6),
+        child_peak_megabytes=round(max(collect_pass.child_peak_bytes for _, collect_pass in pairs) / 1e6),
     )
 
 
-def _tell(what: str) -> None:
-    print(f"{what} …", file=sys.stderr, flush=True)  # noqa: T201  progress
+def _print_progress(message: str) -> None:
+    print(f"{message} …", file=sys.stderr, flush=True)  # noqa: T201  progress
 
 
-def table(figures: Figures) -> str:
+def render_table(figures: IntakeBenchmark) -> str:
     """Return the figures for a person."""
-    head = ("beside a bare loop", "mails/s", "bare", "MB/s", "bare", "ratio", "from … to", "CPU s", "bare", "peak MB")
+    header = ("beside a bare loop", "mails/s", "bare", "MB/s", "bare", "ratio", "from … to", "CPU s", "bare", "peak MB")
     rows = [
         (
             f"{b.case.messages:,} × {b.kilobytes_each:g} KB, {b.case.security}",
@@ -220,13 +237,17 @@ def table(figures: Figures) -> str:
         )
         for b in figures.beside
     ]  # fmt: skip
-    looks = [
+    idle_rows = [
         (n.source, f"{n.known:,}", n.seconds, n.process_seconds, n.peak_megabytes, n.first_seconds)
         for n in figures.nothing_new
     ]
-    again = ("nothing new", "known", "seconds", "with its start", "peak MB", "first, s")
-    return "\n".join(_line(row) for row in (head, *rows)) + "\n\n" + "\n".join(_line(row) for row in (again, *looks))
+    idle_header = ("nothing new", "known", "seconds", "with its start", "peak MB", "first, s")
+    return (
+        "\n".join(_render_row(row) for row in (header, *rows))
+        + "\n\n"
+        + "\n".join(_render_row(row) for row in (idle_header, *idle_rows))
+    )
 
 
-def _line(cells: Sequence[object]) -> str:
+def _render_row(cells: Sequence[object]) -> str:
     return f"{cells[0]!s:30}" + "".join(f"{cell!s:>15}" for cell in cells[1:])

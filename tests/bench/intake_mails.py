@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import random
 
-from tests.integration.dovecot_server import Account
+from tests.servers.dovecot_server import MailAccount
 
-MEDIAN_PDF = 50_000  # bytes; the mean is 64,000
-SPREAD = 0.7  # of the logarithm
-LARGEST_PDF = 2_000_000
+MEDIAN_PDF_BYTES = 50_000  # bytes; the mean is 64,000
+PDF_SIZE_LOG_SPREAD = 0.7  # of the logarithm
+MAX_PDF_BYTES = 2_000_000
 
 _HEADER = """\
 Return-Path: <billing@supplier{supplier}.example>
@@ -57,48 +57,50 @@ Content-Disposition: {disposition}; filename="{name}"
 """
 
 
-def mail(number: int, scale: float = 1.0) -> bytes:
+def build_mail(number: int, scale: float = 1.0) -> bytes:
     """Return a mail with CR LF; ``scale`` makes its PDF smaller or larger.
 
     Of ten mails eight have a PDF, one a PDF and an e-invoice, one no attachment; every third has a logo.
     """
-    chance = random.Random(number)  # noqa: S311 - nothing is secret here
-    names = {"number": number, "supplier": number % 200, "noise": f"{chance.getrandbits(160):040x}"}
-    parts = [_HEADER.format(**names), _TEXT.format(**names, table=_ROW * chance.randrange(5, 60))]
+    rng = random.Random(number)  # noqa: S311 - nothing is secret here
+    fields = {"number": number, "supplier": number % 200, "noise": f"{rng.getrandbits(160):040x}"}
+    parts = [_HEADER.format(**fields), _TEXT.format(**fields, table=_ROW * rng.randrange(5, 60))]
     if number % 3 == 0:
-        parts.append(_part(names, "image/png", "logo.png", _LOGO + bytes([number % 7]), "inline"))
+        parts.append(_build_part(fields, "image/png", "logo.png", _LOGO + bytes([number % 7]), "inline"))
     if number % 10:
-        pdf = _pdf(chance, scale)
-        parts.append(_part(names, "application/pdf", f"invoice-{number:07d}.pdf", pdf))
+        pdf = _build_pdf(rng, scale)
+        parts.append(_build_part(fields, "application/pdf", f"invoice-{number:07d}.pdf", pdf))
     if number % 10 == 1:
-        parts.append(_part(names, "text/xml", "xrechnung.xml", _xml(number)))
-    return ("".join(parts) + f"--=_{names['noise']}--\n").replace("\n", "\r\n").encode()
+        parts.append(_build_part(fields, "text/xml", "xrechnung.xml", _build_xml(number)))
+    return ("".join(parts) + f"--=_{fields['noise']}--\n").replace("\n", "\r\n").encode()
 
 
-def fill(account: Account, count: int, scale: float = 1.0, first: int = 0) -> int:
+def deliver_mails(account: MailAccount, count: int, scale: float = 1.0, first: int = 0) -> int:
     """Put mails into an account's INBOX, and return how many bytes they have; the server need not look meanwhile."""
-    place, total = account.maildir / "cur", 0
+    folder, byte_count = account.maildir / "cur", 0
     for number in range(first, first + count):
-        content = mail(number, scale)
-        (place / f"{1_700_000_000 + number}.M{number}P1.bench,S={len(content)}:2,").write_bytes(content)
-        total += len(content)
-    account.server.hand_over(place)
-    return total
+        content = build_mail(number, scale)
+        (folder / f"{1_700_000_000 + number}.M{number}P1.bench,S={len(content)}:2,").write_bytes(content)
+        byte_count += len(content)
+    account.server.assign_to_server_user(folder)
+    return byte_count
 
 
 _LOGO = b"\x89PNG\r\n\x1a\n" + random.Random(1).randbytes(3_000)  # noqa: S311 - nothing is secret here
 
 
-def _pdf(chance: random.Random, scale: float) -> bytes:
-    size = min(chance.lognormvariate(0, SPREAD) * MEDIAN_PDF * scale, LARGEST_PDF)
-    return b"%PDF-1.7\n" + chance.randbytes(int(size)) + b"\n%%EOF\n"
+def _build_pdf(rng: random.Random, scale: float) -> bytes:
+    size = min(rng.lognormvariate(0, PDF_SIZE_LOG_SPREAD) * MEDIAN_PDF_BYTES * scale, MAX_PDF_BYTES)
+    return b"%PDF-1.7\n" + rng.randbytes(int(size)) + b"\n%%EOF\n"
 
 
-def _xml(number: int) -> bytes:
+def _build_xml(number: int) -> bytes:
     lines = "".join(f"<Line><ID>{line}</ID><Amount>{line * number}.00</Amount></Line>" for line in range(150))
     return f"<?xml version='1.0'?><Invoice><ID>{number}</ID>{lines}</Invoice>".encode()
 
 
-def _part(names: dict[str, object], kind: str, name: str, content: bytes, disposition: str = "attachment") -> str:
-    head = _PART.format(noise=names["noise"], kind=kind, name=name, disposition=disposition)
-    return head + base64.encodebytes(content).decode()
+def _build_part(
+    fields: dict[str, object], kind: str, name: str, content: bytes, disposition: str = "attachment"
+) -> str:
+    headers = _PART.format(noise=fields["noise"], kind=kind, name=name, disposition=disposition)
+    return headers + base64.encodebytes(content).decode()

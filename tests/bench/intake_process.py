@@ -21,18 +21,18 @@ import psutil
 from imapclient import IMAPClient  # type: ignore[import-untyped]  # the library ships no types
 
 from flows import folders, mailboxes  # noqa: F401  imported before the clock starts
-from flows.driving import drive
-from flows.opening import open_house
+from flows.bootstrap import open_app
+from flows.runner import run_stages
 from flows.stages import collect
-from invoices.report import Report
-from invoices.settings import Mailbox, Settings
-from sources.mailbox.account import Limits
+from invoices.run_report import RunReport
+from invoices.settings import MailboxSettings, Settings
+from sources.mailbox.account import ImapLimits
 
-ITEMS = ("BODY.PEEK[]", "INTERNALDATE", "RFC822.SIZE")
+FETCH_ITEMS = ("BODY.PEEK[]", "INTERNALDATE", "RFC822.SIZE")
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class IntakePass:
     """What one pass came to; memory is the most resident of the process and of its largest child."""
 
     seconds: float
@@ -47,67 +47,88 @@ class Pass:
 
 def main() -> None:
     """Make the pass that the arguments name."""
-    told = json.loads(sys.argv[2])
-    found = bare(Mailbox(**told["mailbox"]), told["chunk"]) if sys.argv[1] == "bare" else ours(told)
-    print(json.dumps(asdict(found)))  # noqa: T201  for whoever measures
+    arguments = json.loads(sys.argv[2])
+    result = (
+        fetch_all_mails(MailboxSettings(**arguments["mailbox"]), arguments["chunk"])
+        if sys.argv[1] == "bare"
+        else collect_all_mails(arguments)
+    )
+    print(json.dumps(asdict(result)))  # noqa: T201  for whoever measures
 
 
-def bare(mailbox: Mailbox, chunk: int) -> Pass:
+def fetch_all_mails(mailbox: MailboxSettings, chunk: int) -> IntakePass:
     """Return what fetching all mails comes to, ``chunk`` at a time, which is about as many bytes as ours holds."""
-    started, before = time.monotonic(), _cpu()
-    messages = total = 0
+    started, cpu_before = time.monotonic(), _measure_cpu_seconds()
+    message_count = byte_count = 0
     context = ssl.create_default_context(cafile=mailbox.ca_file) if mailbox.security == "tls" else None
     with IMAPClient(mailbox.host, mailbox.effective_port, ssl=context is not None, ssl_context=context) as client:
         client.login(mailbox.username, mailbox.password.get_secret_value() if mailbox.password else "")
         client.select_folder("INBOX", readonly=True)
         uids = client.search("ALL")
         for start in range(0, len(uids), chunk):
-            for found in client.fetch(uids[start : start + chunk], ITEMS).values():
-                messages += 1
-                total += len(found[b"BODY[]"])
-    return _pass(time.monotonic() - started, before, messages, total)
+            for message in client.fetch(uids[start : start + chunk], FETCH_ITEMS).values():
+                message_count += 1
+                byte_count += len(message[b"BODY[]"])
+    return _build_pass(time.monotonic() - started, cpu_before, message_count, byte_count)
 
 
-def ours(told: Mapping[str, Any]) -> Pass:
+def collect_all_mails(settings_values: Mapping[str, Any]) -> IntakePass:
     """Return what collecting comes to: everything new is in the store and the ledger, durable."""
-    settings = Settings(**told)
-    with open_house(settings) as house:
-        report = Report()
-        started, before = time.monotonic(), _cpu()
-        drive(house, (collect,), report)
-        seconds, child_peak = time.monotonic() - started, max(map(_peak, _children()), default=0)
-        house.unwrappers.close()  # so that what they have used is counted
-        found = _pass(seconds, before, 0, 0, report, child_peak)
+    settings = Settings(**settings_values)
+    with open_app(settings) as app:
+        report = RunReport()
+        started, cpu_before = time.monotonic(), _measure_cpu_seconds()
+        run_stages(app, (collect,), report)
+        seconds, child_peak_bytes = (
+            time.monotonic() - started,
+            max(map(_read_peak_bytes, _list_child_pids()), default=0),
+        )
+        app.container_opener_pool.close()  # so that what they have used is counted
+        result = _build_pass(seconds, cpu_before, 0, 0, report, child_peak_bytes)
     if report.problems:
         raise SystemExit("; ".join(report.problems))
-    return found
+    return result
 
 
-def chunk_for(bytes_each: float) -> int:
+def compute_chunk_size(bytes_each: float) -> int:
     """Return how many mails of this size ours fetches at once."""
-    return max(int(Limits().at_once / bytes_each), 1)
+    return max(int(ImapLimits().max_batch_bytes / bytes_each), 1)
 
 
-def _pass(
-    seconds: float, cpu_before: float, messages: int, total: int, report: Report | None = None, child_peak: int = 0
-) -> Pass:
+def _build_pass(
+    seconds: float,
+    cpu_before: float,
+    message_count: int,
+    byte_count: int,
+    report: RunReport | None = None,
+    child_peak_bytes: int = 0,
+) -> IntakePass:
     new, known = (report.new_documents, report.known_files) if report else (0, 0)
-    return Pass(seconds, _cpu() - cpu_before, messages, total, new, known, _peak(os.getpid()), child_peak)
+    return IntakePass(
+        seconds,
+        _measure_cpu_seconds() - cpu_before,
+        message_count,
+        byte_count,
+        new,
+        known,
+        _read_peak_bytes(os.getpid()),
+        child_peak_bytes,
+    )
 
 
-def _children() -> list[int]:
+def _list_child_pids() -> list[int]:
     return [child.pid for child in psutil.Process().children()]
 
 
-def _peak(pid: int) -> int:
+def _read_peak_bytes(pid: int) -> int:
     """Return the most bytes that a process held; what ``resource`` tells begins with its parent's."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def _cpu() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+def _measure_cpu_seconds() -> float:
+    usages = [resource.getrusage(target) for target in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from tests.bench.papers import Line, Paper
+from tests.bench.generated_invoices import GeneratedInvoice, InvoiceLine
 
 _INVOICE = """<?xml version="1.0" encoding="UTF-8"?>
 <Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"
@@ -55,30 +55,30 @@ _LINE = """ <cac:InvoiceLine><cbc:ID>{position}</cbc:ID>
 """
 
 
-def render(paper: Paper) -> bytes:
+def render(invoice: GeneratedInvoice) -> bytes:
     """Return the invoice's XML."""
     return _INVOICE.format(
-        number=paper.number,
-        issued=paper.issued,
-        due=paper.due,
-        supplier=paper.supplier,
-        country=paper.country,
-        currency=paper.currency,
-        net=paper.net,
-        tax=paper.tax,
-        total=paper.net + paper.tax,
-        lines="".join(_line(paper, position, line) for position, line in enumerate(paper.lines, start=1)),
+        number=invoice.number,
+        issued=invoice.issued,
+        due=invoice.due,
+        supplier=invoice.supplier,
+        country=invoice.country,
+        currency=invoice.currency,
+        net=invoice.net,
+        tax=invoice.tax,
+        total=invoice.net + invoice.tax,
+        lines="".join(_render_line(invoice, position, line) for position, line in enumerate(invoice.lines, start=1)),
         taxes="".join(
-            _TAX.format(currency=paper.currency, category=_CATEGORY.format(rate=rate), base=base, tax=tax)
-            for rate, base, tax in paper.taxes
+            _TAX.format(currency=invoice.currency, category=_CATEGORY.format(rate=rate), base=base, tax=tax)
+            for rate, base, tax in invoice.taxes
         ),
     ).encode()
 
 
-def _line(paper: Paper, position: int, line: Line) -> str:
+def _render_line(invoice: GeneratedInvoice, position: int, line: InvoiceLine) -> str:
     return _LINE.format(
         position=position,
-        currency=paper.currency,
+        currency=invoice.currency,
         category=_CATEGORY.format(rate=line.rate),
         name=escape(line.name),
         price=line.price,

@@ -15,9 +15,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from sandbox import samples_directory
-from sandbox.journal import read as read_journal
-from tests.e2e.commands import Ran, environment, run
+from sandbox import get_samples_directory
+from sandbox.journal import read_journal as read_journal
+from tests.e2e.command_line import CommandResult, build_environment, run_command
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(home: Path) -> Ran:
+def first_run(home: Path) -> CommandResult:
     """The first run on the samples."""
-    return run(home, "run", "--samples", "--json")
+    return run_command(home, "run", "--samples", "--json")
 
 
-def tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
+def read_warehouse_tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
     """Return every row of the published warehouse."""
     with duckdb.connect(str(home / "warehouse" / "invoices.duckdb"), read_only=True) as connection:
         names = connection.execute(
@@ -42,94 +42,99 @@ def tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
         return {f"{s}.{t}": connection.execute(f"select * from {s}.{t} order by all").fetchall() for s, t in names}
 
 
-def test_the_samples_end_in_the_states_that_their_makers_expect(home: Path, first: Ran) -> None:
-    assert first.status == 0, first.err
-    manifest = (samples_directory() / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+def test_the_samples_end_in_the_states_that_their_makers_expect(home: Path, first_run: CommandResult) -> None:
+    assert first_run.exit_status == 0, first_run.stderr
+    manifest = (get_samples_directory() / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     expected = {row["sha256"]: row["expected_state"] for row in map(json.loads, manifest) if row["expected_state"]}
-    found = dict(
+    actual = dict(
         duckdb.connect(str(home / "warehouse" / "invoices.duckdb"), read_only=True)
         .execute("select document_sha256, state from core.documents")
         .fetchall()
     )
-    assert found == expected
+    assert actual == expected
 
 
-def test_the_last_line_tells_machines_what_happened(first: Ran) -> None:
-    told = first.told
-    assert told["documents"]["seen"] == told["documents"]["new"] == sum(told["documents"]["by_state"].values()) > 40
-    assert told["paid"]["calls"] > 0
-    assert told["receipts"]["published"] > 0
-    assert told["exports"]["batches"] == 1
-    assert told["rehearsal"] is True
+def test_the_last_line_tells_machines_what_happened(first_run: CommandResult) -> None:
+    report = first_run.json_output
+    assert (
+        report["documents"]["seen"] == report["documents"]["new"] == sum(report["documents"]["by_state"].values()) > 40
+    )
+    assert report["paid"]["calls"] > 0
+    assert report["receipts"]["published"] > 0
+    assert report["exports"]["batches"] == 1
+    assert report["rehearsal"] is True
 
 
-def test_the_sandbox_saw_each_document_once_and_each_receipt_once(home: Path, first: Ran) -> None:
+def test_the_sandbox_saw_each_document_once_and_each_receipt_once(home: Path, first_run: CommandResult) -> None:
     journal = read_journal(home / "sandbox")
     charged = [charge["document_sha256"] for charge in journal["charges"]]
     created = [receipt["receiptId"] for receipt in journal["receipts"]]
-    assert len(charged) == len(set(charged)) == first.told["paid"]["pages"]
-    assert len(created) == len(set(created)) == first.told["receipts"]["published"]
+    assert len(charged) == len(set(charged)) == first_run.json_output["paid"]["pages"]
+    assert len(created) == len(set(created)) == first_run.json_output["receipts"]["published"]
 
 
-def test_a_second_run_changes_nothing_and_calls_nobody(home: Path, first: Ran) -> None:
-    rows, release = tables(home), (home / "warehouse" / "current").readlink()
+def test_a_second_run_changes_nothing_and_calls_nobody(home: Path, first_run: CommandResult) -> None:
+    rows, release = read_warehouse_tables(home), (home / "warehouse" / "current").readlink()
     journal = read_journal(home / "sandbox")
-    ledger = hashlib.sha256(_dump(home)).hexdigest()
-    second = run(home, "run", "--samples", "--json")
-    assert second.status == 0
-    assert second.told["documents"]["new"] == second.told["rows_loaded"] == 0
-    assert second.told["paid"] == {"calls": 0, "pages": 0, "by_extractor": {}}
-    assert second.told["receipts"]["published"] == 0
-    assert second.told["exports"] == {"batches": 0, "invoices": 0}
+    ledger = hashlib.sha256(_export_ledger_sql(home)).hexdigest()
+    second = run_command(home, "run", "--samples", "--json")
+    assert second.exit_status == 0
+    assert second.json_output["documents"]["new"] == second.json_output["rows_loaded"] == 0
+    assert second.json_output["paid"] == {"calls": 0, "pages": 0, "by_extractor": {}}
+    assert second.json_output["receipts"]["published"] == 0
+    assert second.json_output["exports"] == {"batches": 0, "invoices": 0}
     assert read_journal(home / "sandbox") == journal
-    assert (tables(home), (home / "warehouse" / "current").readlink()) == (rows, release)
-    assert hashlib.sha256(_dump(home)).hexdigest() == ledger
+    assert (read_warehouse_tables(home), (home / "warehouse" / "current").readlink()) == (rows, release)
+    assert hashlib.sha256(_export_ledger_sql(home)).hexdigest() == ledger
 
 
-def test_a_rebuilt_warehouse_is_equal(home: Path, first: Ran) -> None:
-    rows = tables(home)
+def test_a_rebuilt_warehouse_is_equal(home: Path, first_run: CommandResult) -> None:
+    rows = read_warehouse_tables(home)
     shutil.rmtree(home / "warehouse")
-    assert run(home, "rebuild").status == 0
-    assert tables(home) == rows
+    assert run_command(home, "rebuild").exit_status == 0
+    assert read_warehouse_tables(home) == rows
 
 
-def test_a_lost_warehouse_is_noticed_and_made_anew(home: Path, first: Ran) -> None:
-    rows = tables(home)
+def test_a_lost_warehouse_is_noticed_and_made_anew(home: Path, first_run: CommandResult) -> None:
+    rows = read_warehouse_tables(home)
     (home / "warehouse" / "working.duckdb").unlink()
     (home / "warehouse" / "current").unlink()
-    ran = run(home, "load")
-    assert "made anew" in ran.out
-    assert tables(home) == rows
+    result = run_command(home, "load")
+    assert "made anew" in result.stdout
+    assert read_warehouse_tables(home) == rows
 
 
-def test_a_batch_is_reissued_byte_for_byte(home: Path, first: Ran) -> None:
+def test_a_batch_is_reissued_byte_for_byte(home: Path, first_run: CommandResult) -> None:
     batch = home / "exports" / "batch-000001"
     before = {file.name: file.read_bytes() for file in batch.iterdir()}
     shutil.rmtree(batch)
-    assert run(home, "export", "--reissue", "batch-000001").status == 0
+    assert run_command(home, "export", "--reissue", "batch-000001").exit_status == 0
     assert {file.name: file.read_bytes() for file in batch.iterdir()} == before
 
 
-def test_explain_tells_the_story_from_sighting_to_export(home: Path, first: Ran) -> None:
+def test_explain_tells_the_story_from_sighting_to_export(home: Path, first_run: CommandResult) -> None:
     with duckdb.connect(str(home / "warehouse" / "invoices.duckdb"), read_only=True) as connection:
-        found = connection.execute(
+        actual = connection.execute(
             "select invoice_number, document_sha256 from core.invoices join core.receipts using (invoice_id) "
             "where status = 'published' order by all limit 1"
         ).fetchone()
-    assert found is not None
-    by_number, by_hash = run(home, "explain", found[0]), run(home, "explain", found[1][:12], "--json")
+    assert actual is not None
+    by_number, by_hash = run_command(home, "explain", actual[0]), run_command(home, "explain", actual[1][:12], "--json")
     for word in ("seen by inbox", "read as an e-invoice", "judged accepted", "published", "exported in batch-000001"):
-        assert word in by_number.out
-    assert by_hash.told["documents"][0]["document"]["document_sha256"] == found[1]
+        assert word in by_number.stdout
+    assert by_hash.json_output["documents"][0]["document"]["document_sha256"] == actual[1]
 
 
-def test_status_and_doctor_look_and_change_nothing(home: Path, first: Ran) -> None:
-    before = _dump(home)
-    status, doctor = run(home, "status", "--json"), run(home, "doctor", "--json")
-    assert (status.status, doctor.status) == (0, 0), doctor.out
-    assert status.told["documents"] == first.told["documents"] | {} or status.told["documents"]["seen"] > 40
-    assert all(check["ok"] for check in doctor.told["checks"])
-    assert _dump(home) == before
+def test_status_and_doctor_look_and_change_nothing(home: Path, first_run: CommandResult) -> None:
+    before = _export_ledger_sql(home)
+    status, doctor = run_command(home, "status", "--json"), run_command(home, "doctor", "--json")
+    assert (status.exit_status, doctor.exit_status) == (0, 0), doctor.stdout
+    assert (
+        status.json_output["documents"] == first_run.json_output["documents"] | {}
+        or status.json_output["documents"]["seen"] > 40
+    )
+    assert all(check["ok"] for check in doctor.json_output["checks"])
+    assert _export_ledger_sql(home) == before
 
 
 @pytest.mark.parametrize(
@@ -145,28 +150,28 @@ def test_status_and_doctor_look_and_change_nothing(home: Path, first: Ran) -> No
 def test_wrong_settings_end_with_status_2_before_anything_is_touched(
     tmp_path: Path, more: dict[str, str], names: str
 ) -> None:
-    ran = run(tmp_path, "run", "--samples", env=environment(tmp_path / "house", **more))
-    assert ran.status == 2
-    assert names in ran.err
+    result = run_command(tmp_path, "run", "--samples", env=build_environment(tmp_path / "house", **more))
+    assert result.exit_status == 2
+    assert names in result.stderr
     assert not (tmp_path / "house" / "ledger.sqlite").exists()
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    ran = run(tmp_path, "run", "--inbox", str(tmp_path / "nowhere"))
-    assert ran.status == 2
-    assert "nowhere" in ran.err
+    result = run_command(tmp_path, "run", "--inbox", str(tmp_path / "nowhere"))
+    assert result.exit_status == 2
+    assert "nowhere" in result.stderr
 
 
-def test_an_unknown_identity_is_named(home: Path, first: Ran) -> None:
-    ran = run(home, "explain", "no-such-thing")
-    assert ran.status == 2
-    assert "'no-such-thing'" in ran.err
+def test_an_unknown_identity_is_named(home: Path, first_run: CommandResult) -> None:
+    result = run_command(home, "explain", "no-such-thing")
+    assert result.exit_status == 2
+    assert "'no-such-thing'" in result.stderr
 
 
 def test_a_vendor_that_is_down_ends_the_run_with_what_was_done_and_what_waits(tmp_path: Path) -> None:
     home, inbox = tmp_path / "house", tmp_path / "inbox"
     inbox.mkdir()
-    samples = samples_directory() / "inbox"
+    samples = get_samples_directory() / "inbox"
     einvoice = next(iter(sorted(samples.rglob("*.xml"))))
     for file in [einvoice, *sorted(samples.rglob("*.png"))]:
         shutil.copyfile(file, inbox / file.name)
@@ -178,15 +183,15 @@ def test_a_vendor_that_is_down_ends_the_run_with_what_was_done_and_what_waits(tm
         "INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL": "books@example.org",
         "INVOICES_VENDOR_MINUTE_SECONDS": "0.5",
     }
-    ran = run(home, "run", "--inbox", str(inbox), "--json", env=environment(home, **down))
-    assert ran.status == 1
-    assert ran.told["documents"]["by_state"]["waiting"] > 0
-    assert ran.told["documents"]["by_state"]["accepted"] == 1
-    assert ran.told["receipts"] == {"published": 0, "waiting": 1, "failed": 0}
-    assert ran.told["exports"]["invoices"] == 1
-    assert "smartbills.com" in ran.err
-    assert "smartbills.io" in ran.err
-    _no_secret_anywhere(home, ran, "sk_test_canary")
+    result = run_command(home, "run", "--inbox", str(inbox), "--json", env=build_environment(home, **down))
+    assert result.exit_status == 1
+    assert result.json_output["documents"]["by_state"]["waiting"] > 0
+    assert result.json_output["documents"]["by_state"]["accepted"] == 1
+    assert result.json_output["receipts"] == {"published": 0, "waiting": 1, "failed": 0}
+    assert result.json_output["exports"]["invoices"] == 1
+    assert "smartbills.com" in result.stderr
+    assert "smartbills.io" in result.stderr
+    _assert_no_secret_in(home, result, "sk_test_canary")
 
 
 def test_a_second_run_beside_a_running_one_says_so_and_ends_well(tmp_path: Path) -> None:
@@ -194,29 +199,29 @@ def test_a_second_run_beside_a_running_one_says_so_and_ends_well(tmp_path: Path)
         [
             sys.executable,
             "-c",
-            "import sys; from flows.opening import open_house; from invoices.settings import Settings\n"
+            "import sys; from flows.bootstrap import open_house; from invoices.settings import Settings\n"
             "with open_house(Settings.load()) as house, house.exclusively():\n"
             " print('held', flush=True); sys.stdin.read()",
         ],
-        env=environment(tmp_path),
+        env=build_environment(tmp_path),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    beside = run(tmp_path, "collect", "--samples")
+    beside = run_command(tmp_path, "collect", "--samples")
     holder.kill()
     holder.communicate()
-    assert beside.status == 0
-    assert f"process {holder.pid}" in beside.err
-    assert run(tmp_path, "status").status == 0
+    assert beside.exit_status == 0
+    assert f"process {holder.pid}" in beside.stderr
+    assert run_command(tmp_path, "status").exit_status == 0
 
 
 def test_a_terminated_run_ends_soon_and_the_next_one_goes_on(tmp_path: Path) -> None:
     started = subprocess.Popen(
         [sys.executable, "-c", "from flows.cli import main; main()", "run", "--samples"],
-        env=environment(tmp_path),
+        env=build_environment(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -229,10 +234,10 @@ def test_a_terminated_run_ends_soon_and_the_next_one_goes_on(tmp_path: Path) -> 
     out, err = started.communicate(timeout=60)
     assert started.returncode == 143
     assert "Traceback" not in out + err
-    assert run(tmp_path, "run", "--samples", "--json").told["documents"]["by_state"]["waiting"] == 0
+    assert run_command(tmp_path, "run", "--samples", "--json").json_output["documents"]["by_state"]["waiting"] == 0
 
 
-def _dump(home: Path) -> bytes:
+def _export_ledger_sql(home: Path) -> bytes:
     import sqlite3
 
     with sqlite3.connect(home / "ledger.sqlite") as connection:
@@ -241,8 +246,8 @@ def _dump(home: Path) -> bytes:
     return dump.encode()
 
 
-def _no_secret_anywhere(home: Path, ran: Ran, canary: str) -> None:
-    assert canary not in ran.out + ran.err
+def _assert_no_secret_in(home: Path, result: CommandResult, canary: str) -> None:
+    assert canary not in result.stdout + result.stderr
     for file in home.rglob("*"):
         if file.is_file():
             assert canary.encode() not in file.read_bytes(), file
@@ -258,11 +263,11 @@ def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing_half_written(tmp_p
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
         "from flows.cli import main; main()"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", limited, "collect", "--inbox", str(inbox)],
-        env=environment(tmp_path / "house"), capture_output=True, text=True, timeout=60, check=False,
+        env=build_environment(tmp_path / "house"), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "File too large" in done.stderr
+    assert completed.returncode == 1
+    assert "Traceback" not in completed.stderr
+    assert "File too large" in completed.stderr
     assert not [path for path in (tmp_path / "house" / "documents").rglob("*") if path.is_file()]

@@ -18,11 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-import paid_house
 import pytest
-from killing import Command, Fork, Point, Reach, compiled_shim, spread, tables
 
-from sandbox.serving import Sandbox, start
+from sandbox.process import Sandbox, start_sandbox
+from tests.e2e import extraction_app
+from tests.e2e.kill_injection import (
+    AppCommand,
+    ForkServer,
+    KillPoint,
+    SweepScope,
+    compile_kill_shim,
+    read_warehouse_tables,
+    select_kill_points,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,100 +38,117 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
 ]
 
-EXTRACT, WHOLE = "extract", "run"
-SHARES = {
-    Reach(EXTRACT, sockets=True): 4,
-    Reach(EXTRACT, "ledger.sqlite"): 2,
-    Reach(EXTRACT, "budgets.sqlite"): 1,
-    Reach(EXTRACT): 1,
+EXTRACT, WHOLE_RUN = "extract", "run"
+POINTS_BY_SCOPE = {
+    SweepScope(EXTRACT, counts_sockets=True): 4,
+    SweepScope(EXTRACT, "ledger.sqlite"): 2,
+    SweepScope(EXTRACT, "budgets.sqlite"): 1,
+    SweepScope(EXTRACT): 1,
 }
-PARALLEL = 2
-MINUTE = 0.5
-KNOBS = {
+PARALLEL_FORKS = 2
+VENDOR_MINUTE_SECONDS = 0.5
+SANDBOX_SETTINGS = {
     "smartbills_com.processing_polls": 1,
     "invoicedataextraction_com.processing_polls": 1,
     "billflowai.rate_limit_per_minute": 0,
     "billflowai.source": "extracted",  # it remembers nothing, so that a repeat costs
 }
-MORE = {
-    "VENDOR_MINUTE_SECONDS": str(MINUTE), "SMARTBILLS_COM__PLAN": "enterprise",
+EXTRA_SETTINGS = {
+    "VENDOR_MINUTE_SECONDS": str(VENDOR_MINUTE_SECONDS), "SMARTBILLS_COM__PLAN": "enterprise",
     "INVOICEDATAEXTRACTION_COM__BATCH_DOCUMENTS": "2", "BILLFLOWAI__REQUESTS_PER_MINUTE": "1000",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class Outcome:
     """What an undisturbed life comes to; ``tables`` are empty where nothing was loaded."""
 
     tables: Mapping[str, list[str]]
-    accounts: paid_house.Accounts
+    ledger: extraction_app.LedgerSnapshot
     charged: Counter[str]
-    disagreements: tuple[str, ...]  # of ledger and journal
+    mismatches: tuple[str, ...]  # of ledger and journal
 
 
-class World:
+class SweepEnvironment:
     """One vendor of the sandbox, the processes to fork from, and a home as it is before an extraction."""
 
-    def __init__(self, place: Path, sandbox: Sandbox, vendor: str, forks: SimpleQueue[Fork]) -> None:
-        self.place, self.sandbox, self.vendor, self.forks = place, sandbox, vendor, forks
-        self.before = place / "before"
-        paid_house.put(self.before, [*paid_house.strangers(1), *paid_house.samples()])
-        (place / "inbox").mkdir()
+    def __init__(self, directory: Path, sandbox: Sandbox, vendor: str, fork_servers: SimpleQueue[ForkServer]) -> None:
+        self.directory, self.sandbox, self.vendor, self.fork_servers = directory, sandbox, vendor, fork_servers
+        self.home_before = directory / "before"
+        extraction_app.add_waiting_documents(
+            self.home_before, [*extraction_app.build_unknown_documents(1), *extraction_app.load_sample_documents()]
+        )
+        (directory / "inbox").mkdir()
 
-    def command(self, name: str, *arguments: str) -> Command:
+    def build_command(self, name: str, *arguments: str) -> AppCommand:
         """Return a command in the house ``name``, which has an account of its own at the vendor."""
-        home = self.place / "houses" / name / "home"
+        home = self.directory / "houses" / name / "home"
         if not home.exists():
-            shutil.copytree(self.before, home)
-        more = MORE | {"INBOX__PATH": str(self.place / "inbox")}
-        return Command(
-            arguments, outside() | paid_house.settings(self.sandbox, self.vendor, account(name), home, **more)
+            shutil.copytree(self.home_before, home)
+        extra_settings = EXTRA_SETTINGS | {"INBOX__PATH": str(self.directory / "inbox")}
+        return AppCommand(
+            arguments,
+            build_clean_environment()
+            | extraction_app.build_environment(self.sandbox, self.vendor, build_api_key(name), home, **extra_settings),
         )
 
-    def run(self, command: Command, point: Point | None = None) -> int:
+    def run_command(self, command: AppCommand, point: KillPoint | None = None) -> int:
         """Return the exit status of a command, forked from the next free process."""
-        fork = self.forks.get()
+        fork_server = self.fork_servers.get()
         try:
-            return fork.run(command, point)
+            return fork_server.run_command(command, point)
         finally:
-            self.forks.put(fork)
+            self.fork_servers.put(fork_server)
 
-    def truth(self, name: str) -> Truth:
+    def read_outcome(self, name: str) -> Outcome:
         """Return what a house came to."""
-        home, journal = self.command(name).home, self.sandbox.journal(account(name))
-        kept = paid_house.accounts(home)
-        wrong = (*kept.disagreements(), *kept.against(journal, self.vendor))
-        loaded = tables(home) if (home / "warehouse" / "invoices.duckdb").exists() else {}
-        return Truth(loaded, kept, paid_house.charged(journal, self.vendor), wrong)
+        home, journal = self.build_command(name).home, self.sandbox.read_journal(build_api_key(name))
+        snapshot = extraction_app.read_ledger_snapshot(home)
+        mismatches = (*snapshot.find_spending_mismatches(), *snapshot.find_journal_mismatches(journal, self.vendor))
+        warehouse_tables = read_warehouse_tables(home) if (home / "warehouse" / "invoices.duckdb").exists() else {}
+        return Outcome(warehouse_tables, snapshot, extraction_app.count_charges(journal, self.vendor), mismatches)
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleQueue[Fork]]:
+def fork_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleQueue[ForkServer]]:
     """The processes to fork from."""
-    shim = compiled_shim(tmp_path_factory.mktemp("shim"))
-    made = [Fork(shim, outside()) for _ in range(PARALLEL)]
-    waiting: SimpleQueue[Fork] = SimpleQueue()
-    for fork in made:
-        waiting.put(fork)
-    yield waiting
-    for fork in made:
-        fork.close()
+    shim = compile_kill_shim(tmp_path_factory.mktemp("shim"))
+    started = [ForkServer(shim, build_clean_environment()) for _ in range(PARALLEL_FORKS)]
+    idle: SimpleQueue[ForkServer] = SimpleQueue()
+    for fork_server in started:
+        idle.put(fork_server)
+    yield idle
+    for fork_server in started:
+        fork_server.close()
 
 
-@pytest.mark.parametrize("vendor", paid_house.VENDORS)
+@pytest.mark.parametrize("vendor", extraction_app.VENDORS)
 def test_killed_anywhere_in_an_extraction_a_second_run_ends_like_an_undisturbed_one(
-    tmp_path: Path, vendor: str, forks: SimpleQueue[Fork]
+    tmp_path: Path, vendor: str, fork_servers: SimpleQueue[ForkServer]
 ) -> None:
-    wanted = int(os.environ.get("KILL_POINTS", sum(SHARES.values())))
-    shares = {reach: max(1, round(share * wanted / sum(SHARES.values()))) for reach, share in SHARES.items()}
-    with start(tmp_path / "sandbox", minute_seconds=MINUTE, plan="enterprise", knobs=KNOBS) as sandbox:
-        world = World(tmp_path, sandbox, vendor, forks)
-        with ThreadPoolExecutor(PARALLEL) as threads:
-            truths = undisturbed(world)
-            calls = dict(zip(SHARES, threads.map(lambda reach: counted(world, reach), SHARES), strict=True))
-            points = [p for reach in SHARES for p in spread(reach, calls[reach], shares[reach])]
-            after = [(WHOLE, EXTRACT, EXTRACT)[number % 3] for number in range(len(points))]
-            outcomes = list(threads.map(lambda point, then: swept(world, truths[then], point, then), points, after))
+    point_count = int(os.environ.get("KILL_POINTS", sum(POINTS_BY_SCOPE.values())))
+    shares = {
+        reach: max(1, round(share * point_count / sum(POINTS_BY_SCOPE.values())))
+        for reach, share in POINTS_BY_SCOPE.items()
+    }
+    with start_sandbox(
+        tmp_path / "sandbox", minute_seconds=VENDOR_MINUTE_SECONDS, plan="enterprise", settings=SANDBOX_SETTINGS
+    ) as sandbox:
+        environment = SweepEnvironment(tmp_path, sandbox, vendor, fork_servers)
+        with ThreadPoolExecutor(PARALLEL_FORKS) as threads:
+            truths = run_undisturbed(environment)
+            calls = dict(
+                zip(
+                    POINTS_BY_SCOPE,
+                    threads.map(lambda reach: count_calls(environment, reach), POINTS_BY_SCOPE),
+                    strict=True,
+                )
+            )
+            points = [p for reach in POINTS_BY_SCOPE for p in select_kill_points(reach, calls[reach], shares[reach])]
+            after = [(WHOLE_RUN, EXTRACT, EXTRACT)[number % 3] for number in range(len(points))]
+            outcomes = list(
+                threads.map(lambda point, then: run_kill_point(environment, truths[then], point, then), points, after)
+            )
     report = Counter(outcome for outcome in outcomes if not outcome.startswith("!"))
     failures = [outcome for outcome in outcomes if outcome.startswith("!")]
     counts = ", ".join(f"{reach} {count}" for reach, count in calls.items())
@@ -132,74 +157,81 @@ def test_killed_anywhere_in_an_extraction_a_second_run_ends_like_an_undisturbed_
     assert sum(n for outcome, n in report.items() if outcome.startswith("killed")) >= len(points) * 3 // 4, report
 
 
-def undisturbed(world: World) -> dict[str, Truth]:
+def run_undisturbed(environment: SweepEnvironment) -> dict[str, Outcome]:
     """Return what an undisturbed life comes to, by the command it has come to."""
-    truths = {}
-    for stage in (EXTRACT, WHOLE):
-        command = world.command("undisturbed", stage, "--json")
-        assert world.run(command) == 0, command.output.read_text()
-        truths[stage] = world.truth("undisturbed")
-    truth = truths[WHOLE]
-    readable, unreadable = ({p.sha256 for p in some} for some in (paid_house.samples(), paid_house.strangers(1)))
-    paid = readable | unreadable if world.vendor == "smartbills_com" else readable  # which charges for trying
-    assert (set(truth.accounts.payloads), truth.charged) == (readable, Counter(paid))
-    assert truth.disagreements == ()
-    assert len(truth.tables["core.candidates"]) == len(readable)
-    return truths
+    outcomes_by_stage = {}
+    for stage in (EXTRACT, WHOLE_RUN):
+        command = environment.build_command("undisturbed", stage, "--json")
+        assert environment.run_command(command) == 0, command.output_path.read_text()
+        outcomes_by_stage[stage] = environment.read_outcome("undisturbed")
+    outcome = outcomes_by_stage[WHOLE_RUN]
+    readable, unreadable = (
+        {document.sha256 for document in documents}
+        for documents in (extraction_app.load_sample_documents(), extraction_app.build_unknown_documents(1))
+    )
+    charged_documents = (
+        readable | unreadable if environment.vendor == "smartbills_com" else readable
+    )  # which charges for trying
+    assert (set(outcome.accounts.payloads), outcome.charged) == (readable, Counter(charged_documents))
+    assert outcome.disagreements == ()
+    assert len(outcome.tables["core.candidates"]) == len(readable)
+    return outcomes_by_stage
 
 
-def counted(world: World, reach: Reach) -> int:
+def count_calls(environment: SweepEnvironment, scope: SweepScope) -> int:
     """Return how many calls there are in reach, by running the stage undisturbed."""
-    command = world.command(str(reach), EXTRACT, "--json")
-    assert world.run(command, Point(reach)) == 0, command.output.read_text()
-    return command.calls()
+    command = environment.build_command(str(scope), EXTRACT, "--json")
+    assert environment.run_command(command, KillPoint(scope)) == 0, command.output_path.read_text()
+    return command.read_call_count()
 
 
-def swept(world: World, truth: Truth, point: Point, then: str) -> str:
+def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: KillPoint, next_stage: str) -> str:
     """Return what became of the kill when the house ended like an undisturbed one, else, after a "!", what is wrong."""
     name = str(point)
-    status = world.run(world.command(name, EXTRACT, "--json"), point)
-    again = world.command(name, then, "--json")
-    if (second := world.run(again)) != 0:
-        return f"!{point}: the run after it ended with {second}: {again.output.read_text()[-1500:]}"
-    found = world.truth(name)
-    differences = list(differing(world.vendor, truth, found))
+    status = environment.run_command(environment.build_command(name, EXTRACT, "--json"), point)
+    next_run = environment.build_command(name, next_stage, "--json")
+    if (next_status := environment.run_command(next_run)) != 0:
+        return f"!{point}: the run after it ended with {next_status}: {next_run.output_path.read_text()[-1500:]}"
+    actual = environment.read_outcome(name)
+    differences = list(list_differences(environment.vendor, expected, actual))
     if status not in (0, -9):
         differences.append(f"it ended with {status}, not by the kill")
     if differences:
         return f"!{point}: " + "; ".join(differences)
-    shutil.rmtree(again.directory)
-    twice = sum(count - 1 for count in found.charged.values())
-    return "not reached" if status == 0 else f"killed, {twice} charged twice" if twice else "killed"
+    shutil.rmtree(next_run.working_directory)
+    repeated_charges = sum(count - 1 for count in actual.charged.values())
+    return (
+        "not reached" if status == 0 else f"killed, {repeated_charges} charged twice" if repeated_charges else "killed"
+    )
 
 
-def differing(vendor: str, truth: Truth, found: Truth) -> Iterator[str]:
+def list_differences(vendor: str, expected: Outcome, actual: Outcome) -> Iterator[str]:
     """Yield how a house differs from the undisturbed one."""
-    uncertain = found.accounts.uncertain
+    uncertain = actual.ledger.uncertain_documents
     # The answers are compared from the ledger, without what the vendor draws; their costs tell the flags.
-    apart = {"raw.extractions", *(["marts.extraction_cost"] if uncertain else [])}
-    for table in sorted((truth.tables.keys() | found.tables.keys()) - apart):
-        missing = Counter(truth.tables.get(table, ())) - Counter(found.tables.get(table, ()))
-        surplus = Counter(found.tables.get(table, ())) - Counter(truth.tables.get(table, ()))
+    skipped_tables = {"raw.extractions", *(["marts.extraction_cost"] if uncertain else [])}
+    for table in sorted((expected.tables.keys() | actual.tables.keys()) - skipped_tables):
+        missing = Counter(expected.tables.get(table, ())) - Counter(actual.tables.get(table, ()))
+        surplus = Counter(actual.tables.get(table, ())) - Counter(expected.tables.get(table, ()))
         if missing or surplus:
             yield f"{table} lacks {list(missing)[:3]!r} and has {list(surplus)[:3]!r}"
-    if truth.accounts.stands != found.accounts.stands:
-        yield f"documents stand at {found.accounts.stands!r}"
-    if truth.accounts.rows(uncertain) != found.accounts.rows(uncertain):
-        yield f"extractions {found.accounts.rows(uncertain)!r}"
-    if truth.accounts.payloads != found.accounts.payloads:
-        yield f"answers {found.accounts.payloads!r}"
-    yield from found.disagreements
-    if lost := truth.charged.keys() - found.charged.keys():
-        yield f"never charged: {sorted(lost)!r}"
-    yield from paid_house.beyond(found.charged, vendor, found.accounts.flagged)
+    if expected.ledger.document_states != actual.ledger.document_states:
+        yield f"documents stand at {actual.ledger.document_states!r}"
+    if expected.ledger.list_extraction_rows(uncertain) != actual.ledger.list_extraction_rows(uncertain):
+        yield f"extractions {actual.ledger.list_extraction_rows(uncertain)!r}"
+    if expected.ledger.payloads != actual.ledger.payloads:
+        yield f"answers {actual.ledger.payloads!r}"
+    yield from actual.mismatches
+    if uncharged := expected.charged.keys() - actual.charged.keys():
+        yield f"never charged: {sorted(uncharged)!r}"
+    yield from extraction_app.find_excess_charges(actual.charged, vendor, actual.ledger.possible_double_charges)
 
 
-def account(name: str) -> str:
+def build_api_key(name: str) -> str:
     """Return the API key of a house: each is a world of its own."""
     return f"sk_test_{name}"
 
 
-def outside() -> dict[str, str]:
+def build_clean_environment() -> dict[str, str]:
     """Return the environment without settings of ours."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("INVOICES_", "COV_", "LD_"))}

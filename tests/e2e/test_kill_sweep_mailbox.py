@@ -22,10 +22,17 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
-from killing import Fork, Point, Reach, spread
-from mail_house import MailHouse, Row, command_lines, entry, mails_of_all_kinds, message_ids
 
-from tests.integration.dovecot_server import Account, DovecotServer
+from tests.e2e.kill_injection import ForkServer, KillPoint, SweepScope, select_kill_points
+from tests.e2e.mail_app import (
+    MailApp,
+    Row,
+    build_mailbox_entry,
+    build_varied_mails,
+    parse_message_ids,
+    start_fork_servers,
+)
+from tests.servers.dovecot_server import DovecotServer, MailAccount
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,49 +41,64 @@ pytestmark = [
 ]
 
 COLLECT = "collect"
-SHARES = {Reach(COLLECT, sockets=True): 6, Reach(COLLECT, "ledger.sqlite"): 4, Reach(COLLECT): 2}
-PARALLEL = 2
-COMPARED = ("documents", "sightings", "messages", "mail_folders", "findings")
-ASIDE = re.compile(r".*_at|revision|sequence")
-SETTLED_SECONDS = 30.0
+POINTS_BY_SCOPE = {
+    SweepScope(COLLECT, counts_sockets=True): 6,
+    SweepScope(COLLECT, "ledger.sqlite"): 4,
+    SweepScope(COLLECT): 2,
+}
+PARALLEL_FORKS = 2
+COMPARED_TABLES = ("documents", "sightings", "messages", "mail_folders", "findings")
+IGNORED_COLUMN_PATTERN = re.compile(r".*_at|revision|sequence")
+SETTLE_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class SweepEnvironment:
     """The mailbox as it is before anything was collected, and the processes to fork from."""
 
-    place: Path
+    directory: Path
     server: DovecotServer
-    template: Account
-    forks: SimpleQueue[Fork]
+    template: MailAccount
+    fork_servers: SimpleQueue[ForkServer]
 
     @contextmanager
-    def house(self, name: str) -> Iterator[tuple[MailHouse, Account]]:
+    def open_mail_app(self, name: str) -> Iterator[tuple[MailApp, MailAccount]]:
         """Give a house with a mailbox of its own."""
-        account = self.server.account()
+        account = self.server.create_account()
         shutil.rmtree(account.maildir)
         shutil.copytree(self.template.maildir, account.maildir)
-        self.server.hand_over(account.maildir.parent)
-        fork = self.forks.get()
+        self.server.assign_to_server_user(account.maildir.parent)
+        fork_server = self.fork_servers.get()
         try:
-            house = MailHouse(self.place / name, fork)
-            house.set_up(entry(account, after="move:Done"))
-            yield house, account
+            mail_app = MailApp(self.directory / name, fork_server)
+            mail_app.write_config(build_mailbox_entry(account, after="move:Done"))
+            yield mail_app, account
         finally:
-            self.forks.put(fork)
+            self.fork_servers.put(fork_server)
 
 
 def test_killed_anywhere_a_second_collect_ends_like_an_undisturbed_one(tmp_path: Path, dovecot: DovecotServer) -> None:
-    wanted = int(os.environ.get("KILL_POINTS", sum(SHARES.values())))
-    shares = {reach: max(1, round(share * wanted / sum(SHARES.values()))) for reach, share in SHARES.items()}
-    with command_lines(tmp_path, PARALLEL) as forks, ThreadPoolExecutor(PARALLEL) as threads:
-        world = World(tmp_path, dovecot, filled(dovecot), SimpleQueue())
-        for fork in forks:
-            world.forks.put(fork)
-        truth = undisturbed(world)
-        calls = dict(zip(SHARES, threads.map(lambda reach: counted(world, reach), SHARES), strict=True))
-        points = [point for reach in SHARES for point in spread(reach, calls[reach], shares[reach])]
-        outcomes = list(threads.map(lambda point: swept(world, truth, point), points))
+    point_count = int(os.environ.get("KILL_POINTS", sum(POINTS_BY_SCOPE.values())))
+    shares = {
+        reach: max(1, round(share * point_count / sum(POINTS_BY_SCOPE.values())))
+        for reach, share in POINTS_BY_SCOPE.items()
+    }
+    with start_fork_servers(tmp_path, PARALLEL_FORKS) as fork_servers, ThreadPoolExecutor(PARALLEL_FORKS) as threads:
+        environment = SweepEnvironment(tmp_path, dovecot, fill_mailbox(dovecot), SimpleQueue())
+        for fork_server in fork_servers:
+            environment.fork_servers.put(fork_server)
+        expected = run_undisturbed(environment)
+        calls = dict(
+            zip(
+                POINTS_BY_SCOPE,
+                threads.map(lambda reach: count_calls(environment, reach), POINTS_BY_SCOPE),
+                strict=True,
+            )
+        )
+        points = [
+            point for reach in POINTS_BY_SCOPE for point in select_kill_points(reach, calls[reach], shares[reach])
+        ]
+        outcomes = list(threads.map(lambda point: run_kill_point(environment, expected, point), points))
     report = Counter(outcome for outcome in outcomes if outcome in ("killed", "not reached"))
     failures = [outcome for outcome in outcomes if outcome not in report]
     counts = ", ".join(f"{reach} {count}" for reach, count in calls.items())
@@ -85,103 +107,108 @@ def test_killed_anywhere_a_second_collect_ends_like_an_undisturbed_one(tmp_path:
     assert report["killed"] >= len(points) * 9 // 10, report
 
 
-def filled(server: DovecotServer) -> Account:
+def fill_mailbox(server: DovecotServer) -> MailAccount:
     """Return a mailbox with a dozen mails that all have their UIDs."""
-    account = server.account()
+    account = server.create_account()
     account.create_folder("Done")
-    for content in mails_of_all_kinds():
-        account.deliver(content)
-    assert account.uids() == list(range(1, 13))
+    for content in build_varied_mails():
+        account.deliver_message(content)
+    assert account.list_uids() == list(range(1, 13))
     return account
 
 
-def undisturbed(world: World) -> dict[str, list[Row]]:
+def run_undisturbed(environment: SweepEnvironment) -> dict[str, list[Row]]:
     """Return what an undisturbed collect comes to, after a second one that finds nothing new."""
-    with world.house("undisturbed") as (house, account):
-        house.collected()
-        truth = ledger(house)
-        house.collected()
-        assert ledger(house) == truth
-        house.reconciled()
-        assert Counter(row["outcome"] for row in truth["messages"]) == {"taken": 10, "nothing": 2}
-        assert len(account.messages("Done")) == 10
-        return truth
+    with environment.open_mail_app("undisturbed") as (mail_app, account):
+        mail_app.run_collect()
+        expected = read_compared_tables(mail_app)
+        mail_app.run_collect()
+        assert read_compared_tables(mail_app) == expected
+        mail_app.run_reconcile()
+        assert Counter(row["outcome"] for row in expected["messages"]) == {"collected": 10, "no_documents": 2}
+        assert len(account.list_messages("Done")) == 10
+        return expected
 
 
-def ledger(house: MailHouse) -> dict[str, list[Row]]:
+def read_compared_tables(mail_app: MailApp) -> dict[str, list[Row]]:
     """Return the rows that are compared, with instants and what only counts left aside."""
-    found = house.tables()
+    tables = mail_app.read_ledger_tables()
     return {
-        name: [{column: row[column] for column in row if not ASIDE.fullmatch(column)} for row in found[name]]
-        for name in COMPARED
+        name: [
+            {column: row[column] for column in row if not IGNORED_COLUMN_PATTERN.fullmatch(column)}
+            for row in tables[name]
+        ]
+        for name in COMPARED_TABLES
     }
 
 
-def counted(world: World, reach: Reach) -> int:
+def count_calls(environment: SweepEnvironment, scope: SweepScope) -> int:
     """Return how many calls there are in reach, by an undisturbed collect."""
-    with world.house(f"counted-{reach}") as (house, _):
-        ran = house.run(COLLECT, point=Point(reach))
-        assert ran.status == 0, ran.out
-        return house.command(COLLECT).calls()
+    with environment.open_mail_app(f"counted-{scope}") as (mail_app, _):
+        result = mail_app.run_command(COLLECT, point=KillPoint(scope))
+        assert result.exit_status == 0, result.stdout
+        return mail_app.build_command(COLLECT).read_call_count()
 
 
-def swept(world: World, truth: dict[str, list[Row]], point: Point) -> str:
+def run_kill_point(environment: SweepEnvironment, expected: dict[str, list[Row]], point: KillPoint) -> str:
     """Return ``killed`` or ``not reached`` when the house ended like an undisturbed one, else what is wrong."""
-    with world.house(str(point)) as (house, account):
-        ran = house.run(COLLECT, point=point)
+    with environment.open_mail_app(str(point)) as (mail_app, account):
+        result = mail_app.run_command(COLLECT, point=point)
         try:
-            assert ran.status in (0, -9), f"it ended with {ran.status}: {ran.out[-500:]}"
-            is_each_somewhere(account)
-            is_moved_only_when_safe(house, account)
-            house.collected()
-            is_like(house, truth)
-            house.reconciled()
-            is_each_somewhere(account)
-            assert message_ids(account.messages("Done")) == done(truth)
+            assert result.exit_status in (0, -9), f"it ended with {result.exit_status}: {result.stdout[-500:]}"
+            assert_each_mail_once_on_server(account)
+            assert_moved_mails_are_stored(mail_app, account)
+            mail_app.run_collect()
+            assert_ledger_matches(mail_app, expected)
+            mail_app.run_reconcile()
+            assert_each_mail_once_on_server(account)
+            assert parse_message_ids(account.list_messages("Done")) == list_moved_message_ids(expected)
         except AssertionError as error:
             return f"{point}: {error}"
-    shutil.rmtree(house.place)
-    return "killed" if ran.status == -9 else "not reached"
+    shutil.rmtree(mail_app.directory)
+    return "killed" if result.exit_status == -9 else "not reached"
 
 
-def is_each_somewhere(account: Account) -> None:
+def assert_each_mail_once_on_server(account: MailAccount) -> None:
     """Assert that every mail is on the server once; what a killed client has begun may take the server a moment."""
-    wanted, deadline = message_ids(mails_of_all_kinds()), time.monotonic() + SETTLED_SECONDS
-    while (found := on_server(account)) != wanted and time.monotonic() < deadline:
-        assert set(wanted) <= set(found), f"lost on the server: {set(wanted) - set(found)!r}"
-    assert found == wanted, f"on the server {Counter(found) - Counter(wanted)!r} too often"
+    expected, deadline = parse_message_ids(build_varied_mails()), time.monotonic() + SETTLE_TIMEOUT_SECONDS
+    while (actual := list_message_ids_on_server(account)) != expected and time.monotonic() < deadline:
+        assert set(expected) <= set(actual), f"lost on the server: {set(expected) - set(actual)!r}"
+    assert actual == expected, f"on the server {Counter(actual) - Counter(expected)!r} too often"
 
 
-def is_moved_only_when_safe(house: MailHouse, account: Account) -> None:
+def assert_moved_mails_are_stored(mail_app: MailApp, account: MailAccount) -> None:
     """Assert that of each mail which was moved the ledger knows all documents, and the store has them."""
-    moved = message_ids(account.messages("Done"))
-    if not moved:
+    moved_ids = parse_message_ids(account.list_messages("Done"))
+    if not moved_ids:
         return  # there may be no ledger yet
-    known = {row["message_id"]: row for row in house.rows("select * from messages")}
-    shown = house.rows("select message_key, document_sha256 from sightings where left_out is null")
-    for name in moved:
-        safe = [row for row in shown if row["message_key"] == known[name]["message_key"]]
-        assert len(safe) == known[name]["document_count"] > 0, name
-        assert all(house.keeps(row["document_sha256"]) for row in safe), name
+    messages = {row["message_id"]: row for row in mail_app.query_ledger("select * from messages")}
+    sightings = mail_app.query_ledger(
+        "select message_key, document_sha256 from sightings where skip_reason_code is null"
+    )
+    for name in moved_ids:
+        mail_sightings = [row for row in sightings if row["message_key"] == messages[name]["message_key"]]
+        assert len(mail_sightings) == messages[name]["document_count"] > 0, name
+        assert all(mail_app.is_stored(row["document_sha256"]) for row in mail_sightings), name
 
 
-def on_server(account: Account) -> list[str]:
+def list_message_ids_on_server(account: MailAccount) -> list[str]:
     """Return the Message-ID of every mail in all folders, sorted."""
-    told = account.server.doveadm("-f", "tab", "fetch", "-u", account.username, "hdr.message-id", "all")
-    return sorted(line.strip() for line in told.splitlines()[1:] if line.strip())
+    output = account.server.run_doveadm("-f", "tab", "fetch", "-u", account.username, "hdr.message-id", "all")
+    return sorted(line.strip() for line in output.splitlines()[1:] if line.strip())
 
 
-def is_like(house: MailHouse, truth: dict[str, list[Row]]) -> None:
+def assert_ledger_matches(mail_app: MailApp, expected: dict[str, list[Row]]) -> None:
     """Assert that the ledger says the same, row for row, and that the store has every document."""
-    house.documents()
-    found = ledger(house)
-    for name in COMPARED:
-        missing = [row for row in truth[name] if row not in found[name]]
-        surplus = [row for row in found[name] if row not in truth[name]]
+    mail_app.list_documents()
+    actual = read_compared_tables(mail_app)
+    for name in COMPARED_TABLES:
+        missing = [row for row in expected[name] if row not in actual[name]]
+        surplus = [row for row in actual[name] if row not in expected[name]]
         assert not missing and not surplus, f"{name} lacks {missing[:2]!r} and has {surplus[:2]!r}"  # noqa: PT018  one sentence
-        assert len(found[name]) == len(truth[name])
+        assert len(actual[name]) == len(expected[name])
 
 
-def done(truth: dict[str, list[Row]]) -> list[str]:
+def list_moved_message_ids(expected: dict[str, list[Row]]) -> list[str]:
     """Return the Message-ID of every mail that is to be in Done."""
-    return sorted(row["message_id"] for row in truth["messages"] if row["outcome"] == "taken")
+    return sorted(row["message_id"] for row in expected["messages"] if row["outcome"] == "collected")

@@ -8,59 +8,65 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mail_house import MailHouse, command_lines, entry, mail
 
-from invoices.documents.unwrapping.mail import open_mail
-from tests.integration.dovecot_server import DovecotServer
+from invoices.documents.containers.mail import open_mail
+from tests.e2e.mail_app import MailApp, build_mail, build_mailbox_entry, start_fork_servers
+from tests.servers.dovecot_server import DovecotServer
 
 pytestmark = [pytest.mark.corpus, pytest.mark.slow, pytest.mark.unmeasured]
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[MailHouse]:
+def mail_app(tmp_path: Path) -> Iterator[MailApp]:
     """A house without settings yet."""
-    with command_lines(tmp_path) as (fork,):
-        yield MailHouse(tmp_path / "house", fork)
+    with start_fork_servers(tmp_path) as (fork_server,):
+        yield MailApp(tmp_path / "house", fork_server)
 
 
-def sha256(content: bytes) -> str:
+def hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
 def test_every_attachment_of_the_corpus_is_in_the_store_and_a_second_look_changes_nothing(
-    corpus: Path, house: MailHouse, dovecot: DovecotServer
+    corpus: Path, mail_app: MailApp, dovecot: DovecotServer
 ) -> None:
     known = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     mails = {row["path"]: row for row in known if row["kind"] == "email"}
     winmails = {row["path"]: row for row in known if row["kind"] == "tnef"}
     assert (len(mails), len(winmails)) == (50, 5)
-    account = dovecot.account()
+    account = dovecot.create_account()
     for path in mails:
-        account.deliver((corpus / path).read_bytes())
+        account.deliver_message((corpus / path).read_bytes())
     for path in winmails:
-        account.deliver(mail(1, ("winmail.dat", (corpus / path).read_bytes())))
-    house.set_up(entry(account, security="tls"))
-    assert house.collected()["problems"] == []
+        account.deliver_message(build_mail(1, ("winmail.dat", (corpus / path).read_bytes())))
+    mail_app.write_config(build_mailbox_entry(account, security="tls"))
+    assert mail_app.run_collect()["problems"] == []
     missing = [
-        (path, one["filename"])
+        (path, attachment["filename"])
         for path, row in (mails | winmails).items()
-        for one in (row["expected"] or {"attachments": ()})["attachments"]
-        if not any(map(house.keeps, as_served((corpus / path).read_bytes(), one["sha256"])))
+        for attachment in (row["expected"] or {"attachments": ()})["attachments"]
+        if not any(map(mail_app.is_stored, list_possible_hashes((corpus / path).read_bytes(), attachment["sha256"])))
     ]
     assert missing == []
-    before, flags = house.tables(), account.flags()
-    assert house.collected()["documents"]["new"] == 0
-    assert house.tables() == before
-    assert account.flags() == flags
-    assert not any(r"\Seen" in one for one in flags.values())
-    (told,) = house.reconciled()["sources"]
-    assert (told["listed"], told["known"]) == (55, 55)
+    before, flags = mail_app.read_ledger_tables(), account.list_flags_by_uid()
+    assert mail_app.run_collect()["documents"]["new"] == 0
+    assert mail_app.read_ledger_tables() == before
+    assert account.list_flags_by_uid() == flags
+    assert not any(r"\Seen" in attachment for attachment in flags.values())
+    (source_report,) = mail_app.run_reconcile()["sources"]
+    assert (source_report["listed"], source_report["known"]) == (55, 55)
 
 
-def as_served(content: bytes, wanted: str) -> set[str]:
+def list_possible_hashes(content: bytes, expected: str) -> set[str]:
     """Return the hash of an attachment, and its hash as IMAP sends a part that is not encoded: with CR LF."""
     if content[:4] == b"\x78\x9f\x3e\x22":  # winmail.dat
-        return {wanted}
+        return {expected}
     _, contents = open_mail(content)
-    found = [one for one in contents if sha256(one) == wanted]
-    return {wanted, *(sha256(one.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")) for one in found)}
+    matching_contents = [part_content for part_content in contents if hash_content(part_content) == expected]
+    return {
+        expected,
+        *(
+            hash_content(part_content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+            for part_content in matching_contents
+        ),
+    }

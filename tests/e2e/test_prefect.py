@@ -17,9 +17,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.surroundings import measuring
+from tests.run_environment import CHECKOUT, list_coverage_variables
 
-ROOT = Path(__file__).resolve().parents[2]
 PREFECT = [sys.executable, "-m", "prefect"]
 START_SECONDS, RUN_SECONDS, END_SECONDS = 90, 180, 3
 
@@ -29,11 +28,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which Prefect, and the house, have homes of their own."""
     home = tmp_path_factory.mktemp("prefect")
     inbox = home / "inbox"
-    samples = ROOT / "data" / "samples" / "inbox"
+    samples = CHECKOUT / "data" / "samples" / "inbox"
     for file in sorted(path for path in samples.rglob("*.xml"))[:5]:
         (inbox / file.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, inbox / file.parent.name / file.name)
-    port = _free_port()
+    port = _find_free_port()
     return os.environ | {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
@@ -52,35 +51,35 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def worker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A server and a worker with the deployments of prefect.yaml; gives the directory with their output."""
     logs = tmp_path_factory.mktemp("logs")
-    alone = _unmeasured(environment)
-    with _running(["server", "start", "--host", "127.0.0.1"], alone, logs / "server.txt"):
-        _wait_for(f"{environment['PREFECT_API_URL']}/health")
-        _prefect(environment, "work-pool", "create", "invoices", "--type", "process")
-        _prefect(environment, "--no-prompt", "deploy", "--all")
-        with _running(["worker", "start", "--pool", "invoices"], environment, logs / "worker.txt"):
+    unmeasured_environment = _remove_coverage_variables(environment)
+    with _PrefectProcess(["server", "start", "--host", "127.0.0.1"], unmeasured_environment, logs / "server.txt"):
+        _wait_until_ready(f"{environment['PREFECT_API_URL']}/health")
+        _run_prefect(environment, "work-pool", "create", "invoices", "--type", "process")
+        _run_prefect(environment, "--no-prompt", "deploy", "--all")
+        with _PrefectProcess(["worker", "start", "--pool", "invoices"], environment, logs / "worker.txt"):
             yield logs
 
 
 def test_every_stage_and_the_whole_are_deployed(environment: dict[str, str], worker: Path) -> None:
-    deployed = {f"{d['path'] or ''}{d['entrypoint']}" for d in _ask(environment, "deployments/filter", {})}
+    deployed = {f"{d['path'] or ''}{d['entrypoint']}" for d in _query_api(environment, "deployments/filter", {})}
     assert {entrypoint.rpartition(".")[2] for entrypoint in deployed} == {
         "ingest_invoices", "collect_documents", "extract_invoices", "judge_candidates", "load_warehouse",
         "publish_receipts", "export_batches",
     }  # fmt: skip
-    schedules = [s for d in _ask(environment, "deployments/filter", {}) for s in d["schedules"]]
+    schedules = [s for d in _query_api(environment, "deployments/filter", {}) for s in d["schedules"]]
     assert [schedule["schedule"]["cron"] for schedule in schedules] == ["7 6-20 * * 1-5"]
 
 
 def test_the_worker_runs_the_whole_recipe_and_a_second_run_changes_nothing(
     environment: dict[str, str], worker: Path
 ) -> None:
-    first = _run(environment, "ingest-invoices/scheduled")
+    first = _run_deployment(environment, "ingest-invoices/scheduled")
     assert first["state"]["type"] == "COMPLETED", (worker / "worker.txt").read_text()
     warehouse = Path(environment["INVOICES_HOME"]) / "warehouse"
     with duckdb.connect(str(warehouse / "invoices.duckdb"), read_only=True) as connection:
         assert connection.execute("select count(*) from core.documents").fetchone() == (5,)
     release = (warehouse / "current").readlink()
-    second = _run(environment, "ingest-invoices/scheduled")
+    second = _run_deployment(environment, "ingest-invoices/scheduled")
     assert second["state"]["type"] == "COMPLETED"
     assert (warehouse / "current").readlink() == release
 
@@ -88,50 +87,52 @@ def test_the_worker_runs_the_whole_recipe_and_a_second_run_changes_nothing(
 def test_batches_are_tasks_and_no_file_name_is_in_the_database_of_prefect(
     environment: dict[str, str], worker: Path
 ) -> None:
-    names = {task["name"] for task in _ask(environment, "task_runs/filter", {})}
-    assert {"collect-1", "read-1", "judge-1", "load-1", "publish-1", "export-1"} <= names
+    names = {task["name"] for task in _query_api(environment, "task_runs/filter", {})}
+    assert {"collect-1", "extract_local-1", "validate-1", "load-1", "publish-1", "export-1"} <= names
     database = (Path(environment["PREFECT_HOME"]) / "prefect.db").read_bytes()
     for file in Path(environment["INVOICES_INBOX__PATH"]).rglob("*.xml"):
         assert file.name.encode() not in database
 
 
-def _run(environment: dict[str, str], deployment: str) -> dict[str, Any]:
+def _run_deployment(environment: dict[str, str], deployment: str) -> dict[str, Any]:
     """Trigger a deployment and return its flow run once it has ended."""
-    _prefect(environment, "deployment", "run", deployment)
+    _run_prefect(environment, "deployment", "run", deployment)
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:
-        runs = _ask(environment, "flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
-        mine = [run for run in runs if not run["auto_scheduled"]]
-        newest = max(mine, key=lambda run: str(run["created"]))
+        runs = _query_api(environment, "flow_runs/filter", {"sort": "EXPECTED_START_TIME_DESC"})
+        triggered_runs = [run for run in runs if not run["auto_scheduled"]]
+        newest = max(triggered_runs, key=lambda run: str(run["created"]))
         if newest["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
             return dict(newest)
         time.sleep(1)
     raise AssertionError("the flow run did not end in time")
 
 
-def _ask(environment: dict[str, str], route: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+def _query_api(environment: dict[str, str], route: str, body: dict[str, Any]) -> list[dict[str, Any]]:
     request = urllib.request.Request(  # noqa: S310  loopback
         f"{environment['PREFECT_API_URL']}/{route}",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  loopback
-        return list(json.load(answer))
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  loopback
+        return list(json.load(response))
 
 
-def _prefect(environment: dict[str, str], *arguments: str) -> None:
+def _run_prefect(environment: dict[str, str], *arguments: str) -> None:
     command = [*PREFECT, *arguments]
-    done = subprocess.run(command, env=_unmeasured(environment), cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    completed = subprocess.run(
+        command, env=_remove_coverage_variables(environment), cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    assert "Traceback" not in completed.stdout + completed.stderr
 
 
-def _unmeasured(environment: dict[str, str]) -> dict[str, str]:
+def _remove_coverage_variables(environment: dict[str, str]) -> dict[str, str]:
     """Return the environment of what is Prefect's own: coverage would slow it and tell nothing about us."""
-    return {name: value for name, value in environment.items() if name not in measuring(environment)}
+    return {name: value for name, value in environment.items() if name not in list_coverage_variables(environment)}
 
 
-class _running:
+class _PrefectProcess:
     """A Prefect process, ended by its process id."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str], output: Path) -> None:
@@ -140,7 +141,7 @@ class _running:
     def __enter__(self) -> None:
         self._stream = self._output.open("w")
         self._process = subprocess.Popen(
-            self._command, env=self._environment, cwd=ROOT, stdout=self._stream, stderr=subprocess.STDOUT
+            self._command, env=self._environment, cwd=CHECKOUT, stdout=self._stream, stderr=subprocess.STDOUT
         )
 
     def __exit__(self, *_: object) -> None:
@@ -153,7 +154,7 @@ class _running:
         self._stream.close()
 
 
-def _wait_for(url: str) -> None:
+def _wait_until_ready(url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
@@ -164,7 +165,7 @@ def _wait_for(url: str) -> None:
     raise AssertionError(f"{url} did not answer within {START_SECONDS} s")
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

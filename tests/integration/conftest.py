@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.store import DocumentStore
-from invoices.documents.unwrapping.unwrapping import Unwrappers
 from invoices.ledger import Ledger
-from sandbox.serving import Sandbox, start
-from tests.integration.batch_office import MINUTE, Office
-from tests.integration.dovecot_server import DovecotServer
-from tests.integration.mailbox_desk import Desk, invoice_mail
-from tests.integration.postgres_server import PostgresServer
-from tests.surroundings import unmeasured
+from sandbox.process import Sandbox, start_sandbox
+from tests.integration.extraction.batch_fixtures import VENDOR_MINUTE_SECONDS, BatchHarness
+from tests.integration.sources.mailbox.mailbox_fixtures import MailboxHarness, build_invoice_mail
+from tests.run_environment import suspend_coverage
+from tests.servers.dovecot_server import DovecotServer
+from tests.servers.postgres_server import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -26,39 +26,43 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/deeper/ledger.sqlite"
     else:
         server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.new_database()
+        url = server.create_database()
         yield url
-        server.drop(url)
+        server.drop_database(url)
 
 
 @pytest.fixture(scope="session")
 def batch_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One sandbox; each test has an account of its own."""
     with ExitStack() as stack:
-        with unmeasured():
-            running = stack.enter_context(start(tmp_path_factory.mktemp("sandbox"), minute_seconds=MINUTE))
-        yield running
+        with suspend_coverage():
+            sandbox = stack.enter_context(
+                start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS)
+            )
+        yield sandbox
 
 
 @pytest.fixture
-def office(tmp_path: Path, batch_sandbox: Sandbox) -> Iterator[Office]:
+def batch_harness(tmp_path: Path, batch_sandbox: Sandbox) -> Iterator[BatchHarness]:
     """An office without any document, with invoicedataextraction.com to ask."""
-    opened = Office(tmp_path, batch_sandbox)
-    yield opened
-    opened.ledger.close()
+    harness = BatchHarness(tmp_path, batch_sandbox)
+    yield harness
+    harness.ledger.close()
 
 
 @pytest.fixture(scope="module")
-def unwrappers() -> Iterator[Unwrappers]:
+def opener_pool() -> Iterator[ContainerOpenerPool]:
     """The process that opens mails."""
-    with Unwrappers(1) as opened:
-        yield opened
+    with ContainerOpenerPool(1) as pool:
+        yield pool
 
 
 @pytest.fixture
-def desk(dovecot: DovecotServer, ledger: Ledger, unwrappers: Unwrappers, tmp_path: Path) -> Desk:
+def mailbox_harness(
+    dovecot: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path
+) -> MailboxHarness:
     """A mailbox with three mails."""
-    user = dovecot.account()
+    account = dovecot.create_account()
     for number in (1, 2, 3):
-        user.deliver(invoice_mail(number))
-    return Desk(user, ledger, DocumentStore(tmp_path / "store"), unwrappers, tmp_path)
+        account.deliver_message(build_invoice_mail(number))
+    return MailboxHarness(account, ledger, DocumentStore(tmp_path / "store"), opener_pool, tmp_path)

@@ -10,14 +10,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows.opening import open_house
-from flows.telling import outcome, standing
-from invoices.report import Report
+from flows.bootstrap import open_app
+from flows.reports.run_summary import get_pipeline_status, get_run_result
+from invoices.run_report import RunReport
 from invoices.settings import Settings
-from transforms.building import build_marts, build_views
-from transforms.loading.rows import TABLES
+from tests.run_environment import CHECKOUT
+from transforms.loading.warehouse_tables import WAREHOUSE_TABLES
+from transforms.mart_builder import build_marts, build_views
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = CHECKOUT / "docs"
 TABLES_PAGE, COMMANDS_PAGE = (DOCS / "tables.md").read_text(), (DOCS / "commands.md").read_text()
 QUERIES = [
     query
@@ -30,7 +31,7 @@ QUERIES = [
 def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse without rows, in memory."""
     with duckdb.connect() as connection:
-        for table in TABLES:
+        for table in WAREHOUSE_TABLES:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
             empty = table.schema.empty_table()
             connection.register("empty", empty)
@@ -42,21 +43,23 @@ def warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_every_view_and_mart_is_described_with_its_columns_and_types(warehouse: duckdb.DuckDBPyConnection) -> None:
-    loaded = {f"{table.layer}.{table.name}" for table in TABLES}
-    found = warehouse.execute("SELECT table_schema || '.' || table_name FROM information_schema.tables").fetchall()
-    assert {name for (name,) in found} == set(re.findall(r"^### `(\w+\.\w+)`$", TABLES_PAGE, re.MULTILINE))
-    for name in sorted({name for (name,) in found} - loaded):
-        columns = [(row[0], _short(row[1])) for row in warehouse.execute(f"DESCRIBE {name}").fetchall()]
-        assert _described(name) == columns, name
+    loaded = {f"{table.layer}.{table.name}" for table in WAREHOUSE_TABLES}
+    table_names = warehouse.execute(
+        "SELECT table_schema || '.' || table_name FROM information_schema.tables"
+    ).fetchall()
+    assert {name for (name,) in table_names} == set(re.findall(r"^### `(\w+\.\w+)`$", TABLES_PAGE, re.MULTILINE))
+    for name in sorted({name for (name,) in table_names} - loaded):
+        columns = [(row[0], _normalise_type(row[1])) for row in warehouse.execute(f"DESCRIBE {name}").fetchall()]
+        assert _parse_documented_columns(name) == columns, name
 
 
-def _short(kind: str) -> str:
+def _normalise_type(kind: str) -> str:
     return kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 
 
-def _described(name: str) -> list[tuple[str, str]]:
-    told = TABLES_PAGE.partition(f"### `{name}`\n")[2].partition("\n#")[0]
-    return re.findall(r"^\| `(\w+)` \| (\S+) \| \S", told, re.MULTILINE)
+def _parse_documented_columns(name: str) -> list[tuple[str, str]]:
+    section = TABLES_PAGE.partition(f"### `{name}`\n")[2].partition("\n#")[0]
+    return re.findall(r"^\| `(\w+)` \| (\S+) \| \S", section, re.MULTILINE)
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: " ".join(query.split())[:60])
@@ -65,9 +68,11 @@ def test_every_sample_query_runs(warehouse: duckdb.DuckDBPyConnection, query: st
 
 
 def test_every_key_of_the_json_objects_is_described(tmp_path: Path) -> None:
-    with open_house(Settings.load(home=tmp_path / "house")) as house:
-        ran, stands = outcome(house, Report()), standing(house)
-    inner = [key for part in (*ran.values(), *stands.values()) if isinstance(part, dict) for key in part]
-    assert [key for key in {*ran, *stands, *inner} if f"`{key}`" not in COMMANDS_PAGE] == []
-    told = COMMANDS_PAGE.partition("### `run`, ")[2].partition("\n### ")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)) == set(ran)
+    with open_app(Settings.load(home=tmp_path / "house")) as app:
+        run_outcome, standing_outcome = get_run_result(app, RunReport()), get_pipeline_status(app)
+    inner = [
+        key for part in (*run_outcome.values(), *standing_outcome.values()) if isinstance(part, dict) for key in part
+    ]
+    assert [key for key in {*run_outcome, *standing_outcome, *inner} if f"`{key}`" not in COMMANDS_PAGE] == []
+    section_text = COMMANDS_PAGE.partition("### `run`, ")[2].partition("\n### ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section_text, re.MULTILINE)) == set(run_outcome)

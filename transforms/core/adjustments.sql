@@ -2,8 +2,8 @@
 SELECT
     c.invoice_id,
     a.sign,
-    exact_amount(a.amount) * a.sign AS amount,
+    parse_amount(a.amount) * a.sign AS amount,
     a.tax_category,
-    exact_quantity(a.tax_rate) AS tax_rate
+    parse_quantity(a.tax_rate) AS tax_rate
 FROM stg_einvoice__adjustments AS a
 JOIN stated_candidates AS c USING (document_sha256, ordinal)

@@ -11,7 +11,7 @@ WITH lines AS (
     FROM candidate_taxes GROUP BY invoice_id
 ), unread AS (
     SELECT invoice_id, to_json(list({a: field, b: said} ORDER BY place, field)) AS said
-    FROM unreadable_values GROUP BY invoice_id
+    FROM unparsed_values GROUP BY invoice_id
 )
 SELECT
     c.invoice_id,
@@ -19,10 +19,10 @@ SELECT
     c.invoice_number,
     s.sequence,
     c.ordinal,
-    sha256(concat_ws(chr(31), 'number', coalesce(folded_tax_id(c.supplier_tax_id), folded_name(c.supplier_name)),
-        folded_number(c.invoice_number), c.kind)) AS number_key,
-    CASE WHEN folded_name(c.supplier_name) IS NOT NULL THEN sha256(concat_ws(chr(31), 'number',
-        folded_name(c.supplier_name), folded_number(c.invoice_number), c.kind)) END AS name_key,
+    sha256(concat_ws(chr(31), 'number', coalesce(normalise_tax_id(c.supplier_tax_id), normalise_name(c.supplier_name)),
+        normalise_invoice_number(c.invoice_number), c.kind)) AS number_key,
+    CASE WHEN normalise_name(c.supplier_name) IS NOT NULL THEN sha256(concat_ws(chr(31), 'number',
+        normalise_name(c.supplier_name), normalise_invoice_number(c.invoice_number), c.kind)) END AS name_key,
     sha256(concat_ws(chr(31), 'content', to_json({
         a: c.kind, b: c.invoice_number, c: c.issued_on, d: c.due_on, e: c.order_number, f: c.supplier_name,
         g: c.supplier_tax_id, h: c.supplier_country, i: c.supplier_iban, j: c.customer_name, k: c.customer_tax_id,
@@ -35,5 +35,5 @@ JOIN stated_candidates AS s USING (invoice_id)
 LEFT JOIN lines USING (invoice_id)
 LEFT JOIN taxes USING (invoice_id)
 LEFT JOIN unread USING (invoice_id)
-WHERE c.invoice_number IS NOT NULL AND coalesce(folded_tax_id(c.supplier_tax_id), folded_name(c.supplier_name)) IS NOT NULL
+WHERE c.invoice_number IS NOT NULL AND coalesce(normalise_tax_id(c.supplier_tax_id), normalise_name(c.supplier_name)) IS NOT NULL
 ORDER BY s.sequence, c.document_sha256, c.ordinal

@@ -1,5 +1,5 @@
 -- Grain: one per invoice found in a document, as it states itself. A value that cannot be read
--- exactly is NULL here and named in unreadable_values.
+-- exactly is NULL here and named in unparsed_values.
 SELECT
     invoice_id,
     document_sha256,
@@ -8,13 +8,13 @@ SELECT
     extracted_by,
     profile,
     coalesce(kind, 'invoice') AS kind,
-    CASE WHEN folded_tax_id(supplier_vat_id) IN (SELECT folded_tax_id(tax_id) FROM company_tax_ids)
-           OR folded_tax_id(supplier_tax_number) IN (SELECT folded_tax_id(tax_id) FROM company_tax_ids)
+    CASE WHEN normalise_tax_id(supplier_vat_id) IN (SELECT normalise_tax_id(tax_id) FROM company_tax_ids)
+           OR normalise_tax_id(supplier_tax_number) IN (SELECT normalise_tax_id(tax_id) FROM company_tax_ids)
          THEN 'revenue' ELSE 'expense' END AS direction,
     type_code,
     invoice_number,
-    exact_date(issued_on) AS issued_on,
-    exact_date(due_on) AS due_on,
+    parse_date(issued_on) AS issued_on,
+    parse_date(due_on) AS due_on,
     order_number,
     supplier_name,
     coalesce(supplier_vat_id, supplier_tax_number) AS supplier_tax_id,
@@ -24,15 +24,15 @@ SELECT
     customer_tax_id,
     customer_country,
     upper(currency) AS currency,
-    exact_amount(line_total_amount) AS line_total_amount, -- BT-106
-    exact_amount(discount_amount) AS discount_amount, -- BT-107
-    exact_amount(charge_amount) AS charge_amount, -- BT-108
-    exact_amount(net_amount) AS net_amount, -- BT-109
-    exact_amount(tax_amount) AS tax_amount, -- BT-110
-    exact_amount(total_amount) AS total_amount, -- BT-112
-    exact_amount(prepaid_amount) AS prepaid_amount, -- BT-113
-    exact_amount(rounding_amount) AS rounding_amount, -- BT-114
-    exact_amount(payable_amount) AS payable_amount, -- BT-115
+    parse_amount(line_total_amount) AS line_total_amount, -- BT-106
+    parse_amount(discount_amount) AS discount_amount, -- BT-107
+    parse_amount(charge_amount) AS charge_amount, -- BT-108
+    parse_amount(net_amount) AS net_amount, -- BT-109
+    parse_amount(tax_amount) AS tax_amount, -- BT-110
+    parse_amount(total_amount) AS total_amount, -- BT-112
+    parse_amount(prepaid_amount) AS prepaid_amount, -- BT-113
+    parse_amount(rounding_amount) AS rounding_amount, -- BT-114
+    parse_amount(payable_amount) AS payable_amount, -- BT-115
     payment_terms,
     received_at
 FROM stated_candidates

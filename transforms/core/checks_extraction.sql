@@ -4,12 +4,12 @@ WITH doubts AS (
            count(*) FILTER (WHERE is_about_money) AS doubt_count, count(*) FILTER (WHERE NOT is_about_money) AS note_count,
            string_agg(said[:200], '; ' ORDER BY said) FILTER (WHERE is_about_money) AS doubts,
            string_agg(said[:200], '; ' ORDER BY said) FILTER (WHERE NOT is_about_money) AS notes
-    FROM stg_invoicedataextraction_com__doubts GROUP BY document_sha256, ordinal
+    FROM stg_invoicedataextraction_com__uncertainties GROUP BY document_sha256, ordinal
 ), contradictions AS (
     SELECT document_sha256, ordinal, string_agg(format('{}: {}', field, stated_values), '; ' ORDER BY field) AS told
     FROM stg_invoicedataextraction_com__header WHERE value_count > 1 GROUP BY document_sha256, ordinal
 ), stored_before AS (
-    SELECT document_sha256, stated(payload ->> '$.meta.invoiceId') AS stored_id,
+    SELECT document_sha256, clean_text(payload ->> '$.meta.invoiceId') AS stored_id,
            coalesce(lower(payload ->> '$.meta.source') = 'duplicate' OR lower(payload ->> '$.meta.duplicate') = 'true', false)
                AS is_stored_before
     FROM answers WHERE extracted_by = 'billflowai'
@@ -19,22 +19,22 @@ WITH doubts AS (
     FROM answers WHERE extracted_by = 'einvoice' AND (payload ->> '$.source') = 'pdf_attachment'
 )
 SELECT c.invoice_id, unnest([
-    {rule_id: 'PAGES-READ', outcome: outcome(p.document_sha256 IS NOT NULL,
+    {rule_id: 'PAGES-READ', outcome: decide_outcome(p.document_sha256 IS NOT NULL,
         failed_count = 0 AND read_count >= coalesce(page_count, 0)),
      message: concat(format('{} of {} pages were read', read_count, coalesce(page_count, read_count + failed_count)),
         '; not read: ' || nullif(failed_pages, ''))},
-    {rule_id: 'EXTRACTOR-SURE', outcome: outcome(p.document_sha256 IS NOT NULL, coalesce(doubt_count, 0) = 0),
+    {rule_id: 'EXTRACTOR-SURE', outcome: decide_outcome(p.document_sha256 IS NOT NULL, coalesce(doubt_count, 0) = 0),
      message: 'the extractor is not sure: ' || doubts[:500]},
-    {rule_id: 'EXTRACTOR-NOTE', outcome: outcome(p.document_sha256 IS NOT NULL, coalesce(note_count, 0) = 0),
+    {rule_id: 'EXTRACTOR-NOTE', outcome: decide_outcome(p.document_sha256 IS NOT NULL, coalesce(note_count, 0) = 0),
      message: 'the extractor notes: ' || notes[:500]},
-    {rule_id: 'SAME-HEADER', outcome: outcome(p.document_sha256 IS NOT NULL, h.told IS NULL),
+    {rule_id: 'SAME-HEADER', outcome: decide_outcome(p.document_sha256 IS NOT NULL, h.told IS NULL),
      message: 'its rows contradict each other: ' || h.told[:500]},
-    {rule_id: 'EXTRACTOR-DUPLICATE', outcome: outcome(b.document_sha256 IS NOT NULL, NOT is_stored_before),
+    {rule_id: 'EXTRACTOR-DUPLICATE', outcome: decide_outcome(b.document_sha256 IS NOT NULL, NOT is_stored_before),
      message: format('the vendor has an invoice {} already{}; two suppliers may use one number: compare supplier, date and total',
         coalesce(c.invoice_number, 'without a number'), coalesce(' (its ' || stored_id || ')', ''))},
-    {rule_id: 'XML-PDF-MISMATCH', outcome: outcome(e.document_sha256 IS NOT NULL, mismatch IS NULL), message: mismatch},
-    {rule_id: 'HIDDEN-TEXT', outcome: outcome(e.document_sha256 IS NOT NULL, hidden_text IS NULL), message: hidden_text},
-    {rule_id: 'BROKEN-SIGNATURE', outcome: outcome(e.document_sha256 IS NOT NULL, broken_signature IS NULL), message: broken_signature}
+    {rule_id: 'XML-PDF-MISMATCH', outcome: decide_outcome(e.document_sha256 IS NOT NULL, mismatch IS NULL), message: mismatch},
+    {rule_id: 'HIDDEN-TEXT', outcome: decide_outcome(e.document_sha256 IS NOT NULL, hidden_text IS NULL), message: hidden_text},
+    {rule_id: 'BROKEN-SIGNATURE', outcome: decide_outcome(e.document_sha256 IS NOT NULL, broken_signature IS NULL), message: broken_signature}
 ], recursive := true)
 FROM candidates AS c
 LEFT JOIN stg_invoicedataextraction_com__pages AS p USING (document_sha256)

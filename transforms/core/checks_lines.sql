@@ -30,7 +30,7 @@ WITH judged AS (
            string_agg(line_number::VARCHAR, ', ' ORDER BY line_number) FILTER (WHERE is_broken) AS lines, any_value(what) AS what
     FROM marked GROUP BY invoice_id, rule_id
 )
-SELECT c.invoice_id, r.rule_id, outcome(s.invoice_id IS NOT NULL AND (c.extracted_by = 'einvoice' OR NOT r.is_of_einvoices), NOT s.is_broken) AS outcome,
+SELECT c.invoice_id, r.rule_id, decide_outcome(s.invoice_id IS NOT NULL AND (c.extracted_by = 'einvoice' OR NOT r.is_of_einvoices), NOT s.is_broken) AS outcome,
        format('{} in line {}', s.what, s.lines[:100]) AS message
 FROM candidates AS c
 CROSS JOIN (SELECT unnest(['BR-21', 'BR-22', 'BR-23', 'BR-24', 'BR-25', 'BR-26', 'BR-27', 'BR-CO-04', 'BR-DEC-23',
@@ -38,6 +38,6 @@ CROSS JOIN (SELECT unnest(['BR-21', 'BR-22', 'BR-23', 'BR-24', 'BR-25', 'BR-26',
 LEFT JOIN summed AS s ON s.invoice_id = c.invoice_id AND s.rule_id = r.rule_id
 UNION ALL
 SELECT c.invoice_id, 'BR-16' AS rule_id,
-       outcome(c.extracted_by = 'einvoice' AND c.profile NOT IN ('minimum', 'basic_wl'), p.line_count > 0) AS outcome,
+       decide_outcome(c.extracted_by = 'einvoice' AND c.profile NOT IN ('minimum', 'basic_wl'), p.line_count > 0) AS outcome,
        'the invoice has no lines' AS message
-FROM candidates AS c JOIN part_sums AS p USING (invoice_id)
+FROM candidates AS c JOIN component_sums AS p USING (invoice_id)

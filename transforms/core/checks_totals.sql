@@ -14,29 +14,29 @@ WITH c AS (
             AS has_allowances,
         charges_amount IS NOT NULL OR (is_einvoice AND charge_amount IS NOT NULL AND s.syntax IS DISTINCT FROM 'zugferd1') AS has_charges
     FROM candidates
-    JOIN part_sums USING (invoice_id)
+    JOIN component_sums USING (invoice_id)
     JOIN (SELECT invoice_id, syntax FROM stated_candidates) AS s USING (invoice_id)
 )
 SELECT invoice_id, unnest([
-    {rule_id: 'BR-CO-10', outcome: outcome(line_total IS NOT NULL AND line_count > 0, cents(line_total) = cents(lines)),
-     message: format('the sum of lines is stated as {}, the lines add up to {}', said(line_total), said(lines))},
-    {rule_id: 'BR-CO-11', outcome: outcome(has_allowances, cents(allowance) = cents(allowances)),
-     message: format('the sum of allowances is stated as {}, they add up to {}', said(allowance), said(allowances))},
-    {rule_id: 'BR-CO-12', outcome: outcome(has_charges, cents(charge) = cents(charges)),
-     message: format('the sum of charges is stated as {}, they add up to {}', said(charge), said(charges))},
-    {rule_id: 'BR-CO-13', outcome: outcome(net IS NOT NULL AND line_total IS NOT NULL,
-        cents(net) = cents(line_total - allowance + charge)),
-     message: format('the total without tax is {}, but lines {} − allowances {} + charges {} make {}', said(net),
-        said(line_total), said(allowance), said(charge), said(line_total - allowance + charge))},
-    {rule_id: 'BR-CO-14', outcome: outcome(tax IS NOT NULL AND tax_count > 0, cents(tax) = cents(taxes)),
-     message: format('the tax total is stated as {}, the tax categories add up to {}', said(tax), said(taxes))},
-    {rule_id: 'BR-CO-15', outcome: outcome(total IS NOT NULL AND net IS NOT NULL AND (is_einvoice OR tax IS NOT NULL),
-        cents(total) = cents(net + tax_or_none)),
-     message: format('the total with tax is {}, but net {} + tax {} make {}', said(total), said(net), said(tax),
-        said(net + tax_or_none))},
-    {rule_id: 'BR-CO-16', outcome: outcome(payable IS NOT NULL AND total IS NOT NULL,
-        cents(payable) = cents(total - prepaid + rounding)),
-     message: format('the amount due is {}, but total {} − prepaid {} + rounding {} make {}', said(payable), said(total),
-        said(prepaid), said(rounding), said(total - prepaid + rounding))}
+    {rule_id: 'BR-CO-10', outcome: decide_outcome(line_total IS NOT NULL AND line_count > 0, to_cents(line_total) = to_cents(lines)),
+     message: format('the sum of lines is stated as {}, the lines add up to {}', format_amount(line_total), format_amount(lines))},
+    {rule_id: 'BR-CO-11', outcome: decide_outcome(has_allowances, to_cents(allowance) = to_cents(allowances)),
+     message: format('the sum of allowances is stated as {}, they add up to {}', format_amount(allowance), format_amount(allowances))},
+    {rule_id: 'BR-CO-12', outcome: decide_outcome(has_charges, to_cents(charge) = to_cents(charges)),
+     message: format('the sum of charges is stated as {}, they add up to {}', format_amount(charge), format_amount(charges))},
+    {rule_id: 'BR-CO-13', outcome: decide_outcome(net IS NOT NULL AND line_total IS NOT NULL,
+        to_cents(net) = to_cents(line_total - allowance + charge)),
+     message: format('the total without tax is {}, but lines {} − allowances {} + charges {} make {}', format_amount(net),
+        format_amount(line_total), format_amount(allowance), format_amount(charge), format_amount(line_total - allowance + charge))},
+    {rule_id: 'BR-CO-14', outcome: decide_outcome(tax IS NOT NULL AND tax_count > 0, to_cents(tax) = to_cents(taxes)),
+     message: format('the tax total is stated as {}, the tax categories add up to {}', format_amount(tax), format_amount(taxes))},
+    {rule_id: 'BR-CO-15', outcome: decide_outcome(total IS NOT NULL AND net IS NOT NULL AND (is_einvoice OR tax IS NOT NULL),
+        to_cents(total) = to_cents(net + tax_or_none)),
+     message: format('the total with tax is {}, but net {} + tax {} make {}', format_amount(total), format_amount(net), format_amount(tax),
+        format_amount(net + tax_or_none))},
+    {rule_id: 'BR-CO-16', outcome: decide_outcome(payable IS NOT NULL AND total IS NOT NULL,
+        to_cents(payable) = to_cents(total - prepaid + rounding)),
+     message: format('the amount due is {}, but total {} − prepaid {} + rounding {} make {}', format_amount(payable), format_amount(total),
+        format_amount(prepaid), format_amount(rounding), format_amount(total - prepaid + rounding))}
 ], recursive := true)
 FROM c

@@ -3,10 +3,10 @@
 WITH each_line AS (
     SELECT
         invoice_id, line_number,
-        list_sum(list_transform(charges, lambda a: exact_quantity(a)::DECIMAL(18, 6))) AS charges,
-        list_sum(list_transform(discounts, lambda a: exact_quantity(a)::DECIMAL(18, 6))) AS discounts,
-        exact_quantity(charge_amount) AS charge_amount,
-        exact_quantity(discount_amount) AS discount_amount
+        list_sum(list_transform(charges, lambda a: parse_quantity(a)::DECIMAL(18, 6))) AS charges,
+        list_sum(list_transform(discounts, lambda a: parse_quantity(a)::DECIMAL(18, 6))) AS discounts,
+        parse_quantity(charge_amount) AS charge_amount,
+        parse_quantity(discount_amount) AS discount_amount
     FROM stated_lines
 )
 SELECT invoice_id, line_number,

@@ -4,7 +4,7 @@ WITH newest AS (
     SELECT
         document_sha256, source_name, (coalesce(received_at, seen_at) AT TIME ZONE 'UTC')::DATE AS came_on
     FROM raw.sightings
-    WHERE left_out IS NULL
+    WHERE skip_reason_code IS NULL
     QUALIFY row_number() OVER (PARTITION BY document_sha256 ORDER BY seen_at, sighting_id) = 1
 ), came AS (
     SELECT 'source' AS kind, source_name AS key, source_name AS name, came_on FROM newest

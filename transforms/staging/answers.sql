@@ -2,7 +2,7 @@
 WITH newest AS (
     SELECT
         document_sha256, extraction_id, extracted_by, received_at, sequence,
-        CASE WHEN json_valid(payload) THEN quoted_numbers(payload) END AS payload
+        CASE WHEN json_valid(payload) THEN quote_json_numbers(payload) END AS payload
     FROM extractions
     QUALIFY row_number() OVER (PARTITION BY document_sha256 ORDER BY sequence DESC, extraction_id DESC) = 1
 ), checked AS (

@@ -5,11 +5,11 @@ WITH told AS (
     SELECT
         a.document_sha256,
         1 AS ordinal,
-        stated(payload ->> '$.invoice_number') AS invoice_number,
-        stated_date(payload ->> '$.date') AS issued_on,
-        stated(payload ->> '$.counterparty') AS counterparty,
+        clean_text(payload ->> '$.invoice_number') AS invoice_number,
+        normalise_date(payload ->> '$.date') AS issued_on,
+        clean_text(payload ->> '$.counterparty') AS counterparty,
         coalesce(lower(payload ->> '$.invoice_kind'), 'expense') = 'revenue' AS is_ours,
-        stated(payload ->> '$.currency') AS currency,
+        clean_text(payload ->> '$.currency') AS currency,
         t.* EXCLUDE (document_sha256)
     FROM answers AS a
     JOIN stg_billflowai__totals AS t USING (document_sha256)
@@ -22,7 +22,7 @@ SELECT
     CASE WHEN NOT is_ours THEN counterparty END AS supplier_name,
     CASE WHEN is_ours THEN counterparty END AS customer_name,
     currency,
-    CASE WHEN discount IS NULL OR exact_amount(discount) IS NULL THEN discount
+    CASE WHEN discount IS NULL OR parse_amount(discount) IS NULL THEN discount
          WHEN is_taxed_after_discount AND NOT is_sum_of_items THEN discount_amount::VARCHAR END AS discount_amount,
     CASE WHEN is_taxed_after_discount OR is_sum_of_items OR is_tax_inclusive THEN (total_amount - tax_amount)::VARCHAR END AS net_amount,
     tax AS tax_amount,

@@ -11,16 +11,16 @@ WITH found AS (
 ), said AS (
     SELECT
         document_sha256, place,
-        stated(i.description) AS description,
-        stated_quantity(i.quantity) AS quantity,
-        stated_amount(i.price) AS price,
-        stated_amount(i.line_total) AS line_total
+        clean_text(i.description) AS description,
+        normalise_quantity(i.quantity) AS quantity,
+        normalise_amount(i.price) AS price,
+        normalise_amount(i.line_total) AS line_total
     FROM items
 ), computed AS (
-    SELECT *, (exact_quantity(quantity)::DECIMAL(19, 6) * exact_quantity(price)::DECIMAL(18, 6))::DECIMAL(38, 12) AS product FROM said
+    SELECT *, (parse_quantity(quantity)::DECIMAL(19, 6) * parse_quantity(price)::DECIMAL(18, 6))::DECIMAL(38, 12) AS product FROM said
 )
 SELECT
     document_sha256, place, description, quantity, price,
-    coalesce(line_total, exact_quantity(product::VARCHAR)::VARCHAR) AS amount
+    coalesce(line_total, parse_quantity(product::VARCHAR)::VARCHAR) AS amount
 FROM computed
 WHERE coalesce(description, quantity, price, line_total) IS NOT NULL

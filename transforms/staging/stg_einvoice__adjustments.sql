@@ -11,7 +11,7 @@ SELECT
     document_sha256,
     ordinal,
     sign,
-    stated(a.amount) AS amount,
-    stated(a.tax_category) AS tax_category,
-    stated(a.tax_rate) AS tax_rate
+    clean_text(a.amount) AS amount,
+    clean_text(a.tax_category) AS tax_category,
+    clean_text(a.tax_rate) AS tax_rate
 FROM found

@@ -9,9 +9,9 @@ SELECT
     document_sha256,
     ordinal,
     tax_number,
-    stated(t.category) AS tax_category,
-    stated(t.rate) AS tax_rate,
-    stated(t.taxable_amount) AS taxable_amount,
-    stated(t.tax_amount) AS tax_amount,
-    coalesce(stated(t.exemption_reason), stated(t.exemption_code)) AS exemption_reason
+    clean_text(t.category) AS tax_category,
+    clean_text(t.rate) AS tax_rate,
+    clean_text(t.taxable_amount) AS taxable_amount,
+    clean_text(t.tax_amount) AS tax_amount,
+    coalesce(clean_text(t.exemption_reason), clean_text(t.exemption_code)) AS exemption_reason
 FROM found

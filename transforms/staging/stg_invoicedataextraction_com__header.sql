@@ -13,9 +13,9 @@ WITH said AS (
     ], recursive := true)
     FROM stg_invoicedataextraction_com__rows
 ), compared AS (
-    SELECT *, CASE WHEN field LIKE '% amount' THEN coalesce(exact_amount(value)::VARCHAR, value)
-                   WHEN field LIKE '% name' THEN coalesce(folded_name(value), value)
-                   ELSE coalesce(folded_number(value), value) END AS meant
+    SELECT *, CASE WHEN field LIKE '% amount' THEN coalesce(parse_amount(value)::VARCHAR, value)
+                   WHEN field LIKE '% name' THEN coalesce(normalise_name(value), value)
+                   ELSE coalesce(normalise_invoice_number(value), value) END AS meant
     FROM said
     WHERE value IS NOT NULL
 ), distinct_values AS (

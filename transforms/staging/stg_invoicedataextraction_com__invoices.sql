@@ -12,8 +12,8 @@ WITH heads AS (
     FROM heads
 ), signed AS (
     SELECT *, kind = 'credit_note' AND coalesce(list_bool_and([
-            exact_amount(said) <= 0 FOR said IN [head['Net amount'], head['Tax amount'], head['Total amount']] IF said IS NOT NULL
-        ]) AND coalesce(exact_amount(head['Total amount']), exact_amount(head['Net amount'])) < 0, false) AS is_turned
+            parse_amount(said) <= 0 FOR said IN [head['Net amount'], head['Tax amount'], head['Total amount']] IF said IS NOT NULL
+        ]) AND coalesce(parse_amount(head['Total amount']), parse_amount(head['Net amount'])) < 0, false) AS is_turned
     FROM typed
 )
 SELECT
@@ -32,8 +32,8 @@ SELECT
     head['Customer name'] AS customer_name,
     head['Customer tax ID'] AS customer_tax_id,
     head['Currency'] AS currency,
-    CASE WHEN is_turned THEN turned(head['Net amount']) ELSE head['Net amount'] END AS net_amount,
-    CASE WHEN is_turned THEN turned(head['Tax amount']) ELSE head['Tax amount'] END AS tax_amount,
-    CASE WHEN is_turned THEN turned(head['Total amount']) ELSE head['Total amount'] END AS total_amount,
+    CASE WHEN is_turned THEN negate_decimal(head['Net amount']) ELSE head['Net amount'] END AS net_amount,
+    CASE WHEN is_turned THEN negate_decimal(head['Tax amount']) ELSE head['Tax amount'] END AS tax_amount,
+    CASE WHEN is_turned THEN negate_decimal(head['Total amount']) ELSE head['Total amount'] END AS total_amount,
     is_turned
 FROM signed

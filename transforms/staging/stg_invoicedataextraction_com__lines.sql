@@ -7,8 +7,8 @@ WITH rows_of_lines AS (
         line_description, line_quantity, line_unit_price, line_net_amount, line_tax_rate,
         CASE
             WHEN NOT is_turned THEN 'none'
-            WHEN exact_amount(line_unit_price) < 0 THEN 'price'
-            WHEN exact_quantity(line_quantity) < 0 OR exact_amount(line_net_amount) > 0 THEN 'quantity'
+            WHEN parse_amount(line_unit_price) < 0 THEN 'price'
+            WHEN parse_quantity(line_quantity) < 0 OR parse_amount(line_net_amount) > 0 THEN 'quantity'
             ELSE 'none'
         END AS sign_bearer
     FROM stg_invoicedataextraction_com__rows
@@ -21,8 +21,8 @@ SELECT
     row_number() OVER (PARTITION BY document_sha256, ordinal ORDER BY row_number) AS line_number,
     CASE WHEN coalesce(line_quantity, line_unit_price, line_net_amount) IS NULL THEN 'information' ELSE 'detail' END AS line_kind,
     line_description AS description,
-    CASE WHEN sign_bearer = 'quantity' THEN turned(line_quantity) ELSE line_quantity END AS quantity,
-    CASE WHEN sign_bearer = 'price' THEN turned(line_unit_price) ELSE line_unit_price END AS unit_price_amount,
-    CASE WHEN is_turned THEN turned(line_net_amount) ELSE line_net_amount END AS net_amount,
+    CASE WHEN sign_bearer = 'quantity' THEN negate_decimal(line_quantity) ELSE line_quantity END AS quantity,
+    CASE WHEN sign_bearer = 'price' THEN negate_decimal(line_unit_price) ELSE line_unit_price END AS unit_price_amount,
+    CASE WHEN is_turned THEN negate_decimal(line_net_amount) ELSE line_net_amount END AS net_amount,
     line_tax_rate AS tax_rate
 FROM rows_of_lines

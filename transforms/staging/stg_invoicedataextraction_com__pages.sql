@@ -13,6 +13,6 @@ SELECT
     page_count,
     read_count,
     coalesce(len(failed), 0) AS failed_count,
-    array_to_string([format('page {} ({})', coalesce(stated(f.page), '?'),
-        coalesce(nullif(concat_ws(': ', stated(f.code), stated(f.message)), ''), 'no reason given')) FOR f IN failed], ', ')[:400] AS failed_pages
+    array_to_string([format('page {} ({})', coalesce(clean_text(f.page), '?'),
+        coalesce(nullif(concat_ws(': ', clean_text(f.code), clean_text(f.message)), ''), 'no reason given')) FOR f IN failed], ', ')[:400] AS failed_pages
 FROM found

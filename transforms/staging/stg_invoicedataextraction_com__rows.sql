@@ -18,27 +18,27 @@ WITH found AS (
 ), read AS (
     SELECT
         document_sha256, row_number, is_per_invoice,
-        stated(r."Document type") AS document_type,
-        stated(r."Invoice number") AS invoice_number,
-        stated_date(r."Invoice date") AS issued_on,
-        stated_date(r."Due date") AS due_on,
-        stated(r."Order number") AS order_number,
-        stated(r."Supplier name") AS supplier_name,
-        stated(r."Supplier tax ID") AS supplier_tax_id,
-        stated(r."Supplier country") AS supplier_country,
-        stated(r."Supplier IBAN") AS supplier_iban,
-        stated(r."Customer name") AS customer_name,
-        stated(r."Customer tax ID") AS customer_tax_id,
-        stated(r."Currency") AS currency,
-        stated_amount(r."Net amount") AS net_amount,
-        stated_amount(r."Tax amount") AS tax_amount,
-        stated_amount(r."Total amount") AS total_amount,
-        stated(r."Line description") AS line_description,
-        stated_quantity(r."Line quantity") AS line_quantity,
-        stated_amount(r."Line unit price") AS line_unit_price,
-        stated_amount(r."Line net amount") AS line_net_amount,
-        stated_rate(r."Line tax rate") AS line_tax_rate,
-        stated(r."Review Needed") AS review_needed
+        clean_text(r."Document type") AS document_type,
+        clean_text(r."Invoice number") AS invoice_number,
+        normalise_date(r."Invoice date") AS issued_on,
+        normalise_date(r."Due date") AS due_on,
+        clean_text(r."Order number") AS order_number,
+        clean_text(r."Supplier name") AS supplier_name,
+        clean_text(r."Supplier tax ID") AS supplier_tax_id,
+        clean_text(r."Supplier country") AS supplier_country,
+        clean_text(r."Supplier IBAN") AS supplier_iban,
+        clean_text(r."Customer name") AS customer_name,
+        clean_text(r."Customer tax ID") AS customer_tax_id,
+        clean_text(r."Currency") AS currency,
+        normalise_amount(r."Net amount") AS net_amount,
+        normalise_amount(r."Tax amount") AS tax_amount,
+        normalise_amount(r."Total amount") AS total_amount,
+        clean_text(r."Line description") AS line_description,
+        normalise_quantity(r."Line quantity") AS line_quantity,
+        normalise_amount(r."Line unit price") AS line_unit_price,
+        normalise_amount(r."Line net amount") AS line_net_amount,
+        normalise_rate(r."Line tax rate") AS line_tax_rate,
+        clean_text(r."Review Needed") AS review_needed
     FROM each_row
 ), telling AS (
     SELECT * FROM read
@@ -47,10 +47,10 @@ WITH found AS (
         line_description, line_quantity, line_unit_price, line_net_amount, line_tax_rate) IS NOT NULL
 ), keyed AS (
     SELECT *, coalesce(
-        folded_number(invoice_number),
+        normalise_invoice_number(invoice_number),
         CASE WHEN is_per_invoice THEN ' ' || row_number END,
-        last_value(folded_number(invoice_number) IGNORE NULLS) OVER (PARTITION BY document_sha256 ORDER BY row_number),
-        first_value(folded_number(invoice_number) IGNORE NULLS) OVER (
+        last_value(normalise_invoice_number(invoice_number) IGNORE NULLS) OVER (PARTITION BY document_sha256 ORDER BY row_number),
+        first_value(normalise_invoice_number(invoice_number) IGNORE NULLS) OVER (
             PARTITION BY document_sha256 ORDER BY row_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING),
         ''
     ) AS number_key

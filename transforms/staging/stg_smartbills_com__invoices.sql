@@ -3,11 +3,11 @@ WITH told AS (
     SELECT
         document_sha256,
         1 AS ordinal,
-        stated(payload ->> '$.invoice_number') AS invoice_number,
-        stated_date(payload ->> '$.date') AS issued_on,
-        coalesce(stated(payload ->> '$.vendor.name'), stated(payload ->> '$.vendor_info.company_name')) AS supplier_name,
-        stated(payload ->> '$.currency') AS currency,
-        stated_amount(payload ->> '$.total_amount') AS total_amount
+        clean_text(payload ->> '$.invoice_number') AS invoice_number,
+        normalise_date(payload ->> '$.date') AS issued_on,
+        coalesce(clean_text(payload ->> '$.vendor.name'), clean_text(payload ->> '$.vendor_info.company_name')) AS supplier_name,
+        clean_text(payload ->> '$.currency') AS currency,
+        normalise_amount(payload ->> '$.total_amount') AS total_amount
     FROM answers
     WHERE extracted_by = 'smartbills_com' AND payload IS NOT NULL
 )

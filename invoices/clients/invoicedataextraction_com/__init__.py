@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from invoices.clients.invoicedataextraction_com.client import InvoiceDataExtraction
+from invoices.clients.invoicedataextraction_com.api_models import (
+    CreditBalance,
+    Extraction,
+    ExtractionDetails,
+    ExtractionResults,
+    ExtractionSummary,
+    FailedPage,
+    FileToUpload,
+    PageOutcomes,
+    PendingCancellation,
+    ResultsPage,
+    ReviewItem,
+    Submission,
+    SuccessfulPage,
+    TaskError,
+    UncertaintyNote,
+    UploadSession,
+)
+from invoices.clients.invoicedataextraction_com.client import InvoiceDataExtractionClient
 from invoices.clients.invoicedataextraction_com.errors import (
     AlreadyUploaded,
     ExpiredUrl,
@@ -15,43 +33,24 @@ from invoices.clients.invoicedataextraction_com.errors import (
     SubmissionsPaused,
     TaskRefused,
 )
-from invoices.clients.invoicedataextraction_com.values import (
-    Balance,
-    CancelRequested,
-    Details,
-    Extraction,
-    ExtractionSummary,
-    FailedPage,
-    FileToUpload,
-    Note,
-    Pages,
-    Results,
-    ResultsPage,
-    ReviewItem,
-    Submission,
-    SuccessfulPage,
-    TaskError,
-    UploadSession,
-)
 
 __all__ = [
     "AlreadyUploaded",
-    "Balance",
-    "CancelRequested",
-    "Details",
+    "CreditBalance",
     "ExpiredUrl",
     "Extraction",
+    "ExtractionDetails",
+    "ExtractionResults",
     "ExtractionSummary",
     "FailedPage",
     "FileToUpload",
     "FilesRefused",
-    "InvoiceDataExtraction",
+    "InvoiceDataExtractionClient",
     "NotEnoughCredits",
-    "Note",
     "OutputGone",
-    "Pages",
+    "PageOutcomes",
     "PartRefused",
-    "Results",
+    "PendingCancellation",
     "ResultsPage",
     "ReviewItem",
     "SessionGone",
@@ -61,5 +60,6 @@ __all__ = [
     "SuccessfulPage",
     "TaskError",
     "TaskRefused",
+    "UncertaintyNote",
     "UploadSession",
 ]

@@ -25,16 +25,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from invoices.clients import classification
-from invoices.clients.classification import ACCOUNT, Call, Conflict, NotFound
-from invoices.clients.error_bodies import read_error, safe_text
-from invoices.clients.invoicedataextraction_com.reading import integer, task_error_of
-from invoices.clients.invoicedataextraction_com.values import TaskError
-from invoices.clients.json_text import NotStrictJson, parse
-from invoices.clients.throttling import LONGEST_WAIT, instant, retry_after
+from invoices.clients import error_mapping
+from invoices.clients.error_bodies import parse_error_body, redact_secrets
+from invoices.clients.error_mapping import ACCOUNT_STATUSES, ApiCall, Conflict, NotFound
+from invoices.clients.invoicedataextraction_com.api_models import TaskError
+from invoices.clients.invoicedataextraction_com.response_parsers import find_integer, parse_task_error
+from invoices.clients.rate_limit_headers import MAX_WAIT_SECONDS, find_retry_after, try_parse_timestamp
+from invoices.clients.strict_json import InvalidJsonError, parse_json
 from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError
 
-PAUSE = 300.0  # seconds to wait where a pause tells no end (contract sheet 02 §4.1)
+DEFAULT_PAUSE_SECONDS = 300.0  # seconds to wait where a pause tells no end (contract sheet 02 §4.1)
 
 
 class NotEnoughCredits(AccountError):
@@ -91,163 +91,179 @@ class TaskRefused(ContractError):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorEnvelope:
     """An error envelope as it was read; ``details`` is never None."""
 
-    call: Call
+    call: ApiCall
     status: int
-    text: str
+    message: str
     code: str
-    retryable: bool | None
+    is_retryable: bool | None
     details: Mapping[str, Any]
-    error: Mapping[str, Any]
-    wait: float | None
-    date: object
-    request: str | None
+    error_fields: Mapping[str, Any]
+    retry_after: float | None
+    response_date: object
+    request_id: str | None
 
 
-def of_status(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
+def build_status_error(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
     """Return the error that an answer other than 2xx means."""
-    refusal = _read(call, status, headers, body)
-    if refusal is None or (status >= 500 and not call.is_repeatable):
-        return classification.of_status(call, status, headers, body)
-    return _by_code(refusal) or classification.of_status(call, status, headers, body)
+    envelope = _find_error_envelope(call, status, headers, body)
+    if envelope is None or (status >= 500 and not call.is_idempotent):
+        return error_mapping.build_status_error(call, status, headers, body)
+    return _find_error_by_code(envelope) or error_mapping.build_status_error(call, status, headers, body)
 
 
-def of_success(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
+def build_envelope_error(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
     """Return the error that a 2xx with ``success`` other than true means: its envelope's."""
-    refusal = _read(call, status, headers, body)
-    if refusal is not None and (found := _by_code(refusal)) is not None:
-        return found
-    text = refusal.text if refusal else f"{call} answered {status}, but does not say that it succeeded"
-    return ContractError(text, request_id=classification.request_id(call, headers))
+    envelope = _find_error_envelope(call, status, headers, body)
+    if envelope is not None and (mapped_error := _find_error_by_code(envelope)) is not None:
+        return mapped_error
+    message = envelope.message if envelope else f"{call} answered {status}, but does not say that it succeeded"
+    return ContractError(message, request_id=error_mapping.find_request_id(call, headers))
 
 
-def _by_code(refusal: Refusal) -> InvoicesError | None:
+def _find_error_by_code(envelope: ErrorEnvelope) -> InvoicesError | None:
     """Return the error by the code, else by ``retryable``; None where only the status can decide."""
-    if refusal.code in REACTIONS:
-        return REACTIONS[refusal.code](refusal)
-    if refusal.status in ACCOUNT or refusal.status == 429:
+    if envelope.code in ERROR_BUILDERS:
+        return ERROR_BUILDERS[envelope.code](envelope)
+    if envelope.status in ACCOUNT_STATUSES or envelope.status == 429:
         return None
-    if refusal.retryable:
-        return _later(refusal)
-    return _stop(refusal) if refusal.retryable is False and refusal.status >= 500 else None
+    if envelope.is_retryable:
+        return _build_transient_error(envelope)
+    return _build_contract_error(envelope) if envelope.is_retryable is False and envelope.status >= 500 else None
 
 
-def _read(call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Refusal | None:
+def _find_error_envelope(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> ErrorEnvelope | None:
     """Return the envelope in ``body``, or None where there is none."""
     try:
-        value = parse(body)
-    except NotStrictJson:
+        value = parse_json(body)
+    except InvalidJsonError:
         return None
-    error = value.get("error") if isinstance(value, dict) else None
-    if not isinstance(error, dict):
+    error_fields = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(error_fields, dict):
         return None
-    detail, details = read_error(body, call.secrets), error.get("details")
-    retryable = error.get("retryable")
-    return Refusal(
+    detail, details = parse_error_body(body, call.secrets), error_fields.get("details")
+    retryable = error_fields.get("retryable")
+    return ErrorEnvelope(
         call=call,
         status=status,
-        text=classification.sentence(call, status, detail),
+        message=error_mapping.format_error_message(call, status, detail),
         code=detail.code or "",
-        retryable=retryable if isinstance(retryable, bool) else None,
+        is_retryable=retryable if isinstance(retryable, bool) else None,
         details=details if isinstance(details, dict) else {},
-        error=error,
-        wait=retry_after(headers, detail.wait),
-        date=headers.get("Date"),
-        request=classification.request_id(call, headers, detail),
+        error_fields=error_fields,
+        retry_after=find_retry_after(headers, detail.retry_after),
+        response_date=headers.get("Date"),
+        request_id=error_mapping.find_request_id(call, headers, detail),
     )
 
 
-def _later(refusal: Refusal) -> InvoicesError:
-    return TransientError(refusal.text, retry_after=refusal.wait, request_id=refusal.request)
+def _build_transient_error(envelope: ErrorEnvelope) -> InvoicesError:
+    return TransientError(envelope.message, retry_after=envelope.retry_after, request_id=envelope.request_id)
 
 
-def _paused(refusal: Refusal) -> InvoicesError:
-    now = instant(refusal.date) or dt.datetime.now(dt.UTC)
-    resumes_at = instant(refusal.details.get("resumes_at"))
-    wait = (resumes_at - now).total_seconds() if resumes_at else 0.0
-    wait = wait if wait > 0 else refusal.wait or PAUSE
-    return SubmissionsPaused(refusal.text, retry_after=min(wait, LONGEST_WAIT), request_id=refusal.request)
+def _build_submissions_paused_error(envelope: ErrorEnvelope) -> InvoicesError:
+    now = try_parse_timestamp(envelope.response_date) or dt.datetime.now(dt.UTC)
+    resumes_at = try_parse_timestamp(envelope.details.get("resumes_at"))
+    wait_seconds = (resumes_at - now).total_seconds() if resumes_at else 0.0
+    wait_seconds = wait_seconds if wait_seconds > 0 else envelope.retry_after or DEFAULT_PAUSE_SECONDS
+    return SubmissionsPaused(
+        envelope.message, retry_after=min(wait_seconds, MAX_WAIT_SECONDS), request_id=envelope.request_id
+    )
 
 
-def _account(refusal: Refusal) -> InvoicesError:
-    return AccountError(refusal.text, request_id=refusal.request)
+def _build_account_error(envelope: ErrorEnvelope) -> InvoicesError:
+    return AccountError(envelope.message, request_id=envelope.request_id)
 
 
-def _no_credits(refusal: Refusal) -> InvoicesError:
-    error = NotEnoughCredits(refusal.text, request_id=refusal.request)
-    details = refusal.details
-    error.balance, error.reserved = integer(details, "credits_balance"), integer(details, "credits_reserved")
-    required = integer(details, "credits_required")
-    error.required = integer(details, "file_count") if required is None else required
+def _build_not_enough_credits_error(envelope: ErrorEnvelope) -> InvoicesError:
+    error = NotEnoughCredits(envelope.message, request_id=envelope.request_id)
+    details = envelope.details
+    error.balance, error.reserved = find_integer(details, "credits_balance"), find_integer(details, "credits_reserved")
+    required = find_integer(details, "credits_required")
+    error.required = find_integer(details, "file_count") if required is None else required
     return error
 
 
-def _stop(refusal: Refusal) -> InvoicesError:
-    return ContractError(_with_issues(refusal), request_id=refusal.request)
+def _build_contract_error(envelope: ErrorEnvelope) -> InvoicesError:
+    return ContractError(_format_message_with_issues(envelope), request_id=envelope.request_id)
 
 
-def _input(refusal: Refusal) -> InvoicesError:
+def _build_invalid_input_error(envelope: ErrorEnvelope) -> InvoicesError:
     """A file that is not (any more) in its session is refused as input, with the path ``["file_ids", i]``."""
-    paths = [issue.get("path") for issue in _issues(refusal)]
-    if paths and all(isinstance(path, list) and _names_session(path) for path in paths):
-        return SessionGone(_with_issues(refusal), request_id=refusal.request)
-    return _stop(refusal)
+    paths = [issue.get("path") for issue in _list_issues(envelope)]
+    if paths and all(isinstance(path, list) and _is_session_or_file_path(path) for path in paths):
+        return SessionGone(_format_message_with_issues(envelope), request_id=envelope.request_id)
+    return _build_contract_error(envelope)
 
 
-def _names_session(path: list[Any]) -> bool:
+def _is_session_or_file_path(path: list[Any]) -> bool:
     return path[:1] == ["upload_session_id"] or (path[:1] == ["file_ids"] and len(path) == 2)
 
 
-def _files(reason_code: str) -> Callable[[Refusal], InvoicesError]:
-    def react(refusal: Refusal) -> InvoicesError:
-        ids, names = (_told(refusal.details, one) for one in ("file_id", "file_name"))
-        told = ", ".join(repr(item) for item in (*ids, *names)[:10])
-        text = safe_text(f"{refusal.text}{': ' + told if told else ''}", refusal.call.secrets, 500) or ""
-        error = FilesRefused(text, reason_code=reason_code, request_id=refusal.request)
-        error.file_ids, error.file_names = ids, names
+def _make_files_refused_builder(reason_code: str) -> Callable[[ErrorEnvelope], InvoicesError]:
+    def build_files_refused_error(envelope: ErrorEnvelope) -> InvoicesError:
+        file_ids, file_names = (
+            _list_detail_values(envelope.details, field_name) for field_name in ("file_id", "file_name")
+        )
+        file_list = ", ".join(repr(item) for item in (*file_ids, *file_names)[:10])
+        message = (
+            redact_secrets(f"{envelope.message}{': ' + file_list if file_list else ''}", envelope.call.secrets, 500)
+            or ""
+        )
+        error = FilesRefused(message, reason_code=reason_code, request_id=envelope.request_id)
+        error.file_ids, error.file_names = file_ids, file_names
         return error
 
-    return react
+    return build_files_refused_error
 
 
-def _of(kind: type[InvoicesError]) -> Callable[[Refusal], InvoicesError]:
-    return lambda refusal: kind(refusal.text, request_id=refusal.request)
+def _make_error_builder(error_type: type[InvoicesError]) -> Callable[[ErrorEnvelope], InvoicesError]:
+    return lambda envelope: error_type(envelope.message, request_id=envelope.request_id)
 
 
-def _submission_exists(refusal: Refusal) -> InvoicesError:
-    error = SubmissionExists(refusal.text, request_id=refusal.request)
-    found, fields = refusal.details.get("extraction_id"), refusal.details.get("differing_fields")
-    error.extraction_id = found if isinstance(found, str) and found else None
-    error.differing_fields = tuple(f for f in fields if isinstance(f, str)) if isinstance(fields, list) else ()
+def _build_submission_exists_error(envelope: ErrorEnvelope) -> InvoicesError:
+    error = SubmissionExists(envelope.message, request_id=envelope.request_id)
+    extraction_id, differing_fields = envelope.details.get("extraction_id"), envelope.details.get("differing_fields")
+    error.extraction_id = extraction_id if isinstance(extraction_id, str) and extraction_id else None
+    error.differing_fields = (
+        tuple(field_name for field_name in differing_fields if isinstance(field_name, str))
+        if isinstance(differing_fields, list)
+        else ()
+    )
     return error
 
 
-def _task(refusal: Refusal) -> InvoicesError:
-    error = TaskRefused(refusal.text, request_id=refusal.request)
-    error.error = task_error_of(refusal.error, refusal.call.secrets) or TaskError(refusal.code)
-    error.retry_after = refusal.wait
+def _build_task_refused_error(envelope: ErrorEnvelope) -> InvoicesError:
+    error = TaskRefused(envelope.message, request_id=envelope.request_id)
+    error.error = parse_task_error(envelope.error_fields, envelope.call.secrets) or TaskError(envelope.code)
+    error.retry_after = envelope.retry_after
     return error
 
 
-def _told(details: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _list_detail_values(details: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Return ids or names under ``name``, its plural, or in ``files`` and ``issues``, in the order they are told."""
-    values = [details.get(name), *(_list(details.get(f"{name}s")))]
-    values += [entry.get(name) for key in ("files", "issues") for entry in _list(details.get(key)) if _is_object(entry)]
+    values = [details.get(name), *(_as_list(details.get(f"{name}s")))]
+    values += [
+        entry.get(name) for key in ("files", "issues") for entry in _as_list(details.get(key)) if _is_object(entry)
+    ]
     return tuple(dict.fromkeys(value for value in values if isinstance(value, str) and value))
 
 
-def _issues(refusal: Refusal) -> list[dict[str, Any]]:
-    return [issue for issue in _list(refusal.details.get("issues")) if _is_object(issue)]
+def _list_issues(envelope: ErrorEnvelope) -> list[dict[str, Any]]:
+    return [issue for issue in _as_list(envelope.details.get("issues")) if _is_object(issue)]
 
 
-def _with_issues(refusal: Refusal) -> str:
-    told = "; ".join(f"{issue.get('path')!r} {issue.get('message')!r}" for issue in _issues(refusal)[:5])
-    return safe_text(f"{refusal.text}{': ' + told if told else ''}", refusal.call.secrets, 700) or refusal.text
+def _format_message_with_issues(envelope: ErrorEnvelope) -> str:
+    issue_list = "; ".join(f"{issue.get('path')!r} {issue.get('message')!r}" for issue in _list_issues(envelope)[:5])
+    return (
+        redact_secrets(f"{envelope.message}{': ' + issue_list if issue_list else ''}", envelope.call.secrets, 700)
+        or envelope.message
+    )
 
 
-def _list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
@@ -255,42 +271,42 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-REACTIONS: Mapping[str, Callable[[Refusal], InvoicesError]] = {  # contract sheet 02 §4.1, then §4.2
-    "RATE_LIMITED": _later,
-    "INTERNAL_ERROR": _later,
-    "UPLOAD_COMPLETE_FAILED": _later,
-    "SUBMISSIONS_PAUSED": _paused,
-    "UNAUTHENTICATED": _account,
-    "API_KEY_EXPIRED": _account,
-    "API_KEY_REVOKED": _account,
-    "FORBIDDEN": _account,
-    "INSUFFICIENT_CREDITS": _no_credits,
-    "INVALID_INPUT": _input,
-    "DUPLICATE_FILE_NAME": _stop,
-    "DUPLICATE_FILE_ID": _stop,
-    "FILE_TOO_LARGE": _files("document_too_large"),
-    "TOTAL_UPLOAD_SIZE_LIMIT_EXCEEDED": _files("upload_too_large"),
-    "FILE_LINK_UNREADABLE": _files("content_refused"),
-    "SESSION_ALREADY_INITIALIZED": _of(SessionGone),
-    "FILE_NOT_FOUND": _of(SessionGone),
-    "FILE_ABORTED": _of(SessionGone),
-    "UPLOAD_ID_NOT_FOUND": _of(SessionGone),
-    "OBJECT_SIZE_MISMATCH": _of(SessionGone),
-    "FILE_NOT_UPLOADABLE": _of(AlreadyUploaded),
-    "INVALID_COMPLETION_PARTS": _of(PartRefused),
-    "SUBMISSION_ID_ALREADY_USED": _submission_exists,
-    "EXTRACTION_NOT_FOUND": _of(NotFound),
-    "NOT_FOUND": _of(NotFound),
-    "OUTPUT_NOT_AVAILABLE": _of(OutputGone),
-    "OUTPUT_EXPIRED": _of(OutputGone),
-    "EXTRACTION_IN_PROGRESS": _of(Conflict),
-    "EXTRACTION_NOT_CANCELLABLE": _of(Conflict),
+ERROR_BUILDERS: Mapping[str, Callable[[ErrorEnvelope], InvoicesError]] = {  # contract sheet 02 §4.1, then §4.2
+    "RATE_LIMITED": _build_transient_error,
+    "INTERNAL_ERROR": _build_transient_error,
+    "UPLOAD_COMPLETE_FAILED": _build_transient_error,
+    "SUBMISSIONS_PAUSED": _build_submissions_paused_error,
+    "UNAUTHENTICATED": _build_account_error,
+    "API_KEY_EXPIRED": _build_account_error,
+    "API_KEY_REVOKED": _build_account_error,
+    "FORBIDDEN": _build_account_error,
+    "INSUFFICIENT_CREDITS": _build_not_enough_credits_error,
+    "INVALID_INPUT": _build_invalid_input_error,
+    "DUPLICATE_FILE_NAME": _build_contract_error,
+    "DUPLICATE_FILE_ID": _build_contract_error,
+    "FILE_TOO_LARGE": _make_files_refused_builder("document_too_large"),
+    "TOTAL_UPLOAD_SIZE_LIMIT_EXCEEDED": _make_files_refused_builder("upload_too_large"),
+    "FILE_LINK_UNREADABLE": _make_files_refused_builder("content_refused"),
+    "SESSION_ALREADY_INITIALIZED": _make_error_builder(SessionGone),
+    "FILE_NOT_FOUND": _make_error_builder(SessionGone),
+    "FILE_ABORTED": _make_error_builder(SessionGone),
+    "UPLOAD_ID_NOT_FOUND": _make_error_builder(SessionGone),
+    "OBJECT_SIZE_MISMATCH": _make_error_builder(SessionGone),
+    "FILE_NOT_UPLOADABLE": _make_error_builder(AlreadyUploaded),
+    "INVALID_COMPLETION_PARTS": _make_error_builder(PartRefused),
+    "SUBMISSION_ID_ALREADY_USED": _build_submission_exists_error,
+    "EXTRACTION_NOT_FOUND": _make_error_builder(NotFound),
+    "NOT_FOUND": _make_error_builder(NotFound),
+    "OUTPUT_NOT_AVAILABLE": _make_error_builder(OutputGone),
+    "OUTPUT_EXPIRED": _make_error_builder(OutputGone),
+    "EXTRACTION_IN_PROGRESS": _make_error_builder(Conflict),
+    "EXTRACTION_NOT_CANCELLABLE": _make_error_builder(Conflict),
     **dict.fromkeys(
         (
             "CONCURRENT_TASK_LIMIT", "SUBMISSION_STALLED", "ENCRYPTED_FILE", "FILE_PAGE_LIMIT_EXCEEDED",
             "NO_PAGES_FOUND", "PROMPT_REJECTED", "PROMPT_UNCLEAR", "VALIDATION_FAILED", "FILE_SIZE_LIMIT_EXCEEDED",
             "PROCESSING_FILE_SIZE_LIMIT_EXCEEDED",
         ),
-        _task,
+        _build_task_refused_error,
     ),
 }  # fmt: skip

@@ -31,12 +31,19 @@ what it does not state has no key; dates are YYYY-MM-DD where the document says 
 from __future__ import annotations
 
 from invoices.documents.einvoice import cii, ubl
-from invoices.documents.einvoice.tree import Element, drop_absent, drop_namespaces, local_name, namespace, parse_xml
-from invoices.documents.einvoice.values import Record, profile_of
+from invoices.documents.einvoice.payload_values import Record, classify_profile
+from invoices.documents.einvoice.xml_tree import (
+    Element,
+    drop_absent_values,
+    drop_namespaces,
+    get_local_name,
+    get_namespace,
+    parse_untrusted_xml,
+)
 
-__all__ = ["parse_xml", "read_einvoice", "syntax_of"]
+__all__ = ["extract_einvoice_payload", "find_einvoice_syntax", "parse_untrusted_xml"]
 
-_SYNTAXES = {
+_SYNTAX_BY_ROOT = {
     ("CrossIndustryInvoice", "urn:un:unece:uncefact:data:standard:crossindustryinvoice"): "cii",
     ("CrossIndustryDocument", "urn:ferd:crossindustrydocument:invoice"): "zugferd1",
     ("Invoice", "urn:oasis:names:specification:ubl:schema:xsd:invoice-2"): "ubl",
@@ -44,28 +51,28 @@ _SYNTAXES = {
 }
 
 
-def syntax_of(root: Element) -> str | None:
+def find_einvoice_syntax(root: Element) -> str | None:
     """Return ``cii``, ``zugferd1`` or ``ubl`` for the root of an invoice that can be read here, else None."""
-    name, space = local_name(root), namespace(root).casefold()
-    for (known, start), syntax in _SYNTAXES.items():
-        if name == known and space.startswith(start):
+    name, namespace_uri = get_local_name(root), get_namespace(root).casefold()
+    for (root_name, namespace_prefix), syntax in _SYNTAX_BY_ROOT.items():
+        if name == root_name and namespace_uri.startswith(namespace_prefix):
             return syntax
     return None
 
 
-def read_einvoice(root: Element) -> Record:
+def extract_einvoice_payload(root: Element) -> Record:
     """Return the payload of an invoice whose syntax is known; the tree loses its namespaces on the way.
 
     ``source`` is ``xml``: the caller says otherwise where the XML came out of a PDF.
     """
-    syntax = syntax_of(root)
-    drop_namespaces(root, cii.ZUGFERD1_NAMES if syntax == "zugferd1" else None)
-    reader = ubl if syntax == "ubl" else cii
-    specification = reader.specification(root)
-    return drop_absent({
+    syntax = find_einvoice_syntax(root)
+    drop_namespaces(root, cii.CII_NAME_BY_ZUGFERD1_NAME if syntax == "zugferd1" else None)
+    syntax_module = ubl if syntax == "ubl" else cii
+    specification = syntax_module.find_specification_id(root)
+    return drop_absent_values({
         "syntax": syntax,
         "specification": specification,
-        "profile": profile_of(specification),
+        "profile": classify_profile(specification),
         "source": "xml",
-        "invoices": reader.invoices(root),
+        "invoices": syntax_module.extract_invoices(root),
     })  # fmt: skip

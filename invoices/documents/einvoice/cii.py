@@ -6,11 +6,11 @@ before reading.
 
 from __future__ import annotations
 
-from invoices.documents.einvoice import tree
-from invoices.documents.einvoice.tree import Element, drop_absent, text
-from invoices.documents.einvoice.values import Record, kind_of, only_one
+from invoices.documents.einvoice import xml_tree
+from invoices.documents.einvoice.payload_values import Record, classify_type_code, find_single_distinct_value
+from invoices.documents.einvoice.xml_tree import Element, drop_absent_values, find_text
 
-ZUGFERD1_NAMES = {
+CII_NAME_BY_ZUGFERD1_NAME = {
     "SpecifiedExchangedDocumentContext": "ExchangedDocumentContext",
     "HeaderExchangedDocument": "ExchangedDocument",
     "SpecifiedSupplyChainTradeTransaction": "SupplyChainTradeTransaction",
@@ -23,7 +23,7 @@ ZUGFERD1_NAMES = {
     "ApplicablePercent": "RateApplicablePercent",
 }
 
-_TOTALS = {
+_TOTAL_ELEMENTS = {
     "line_total": "LineTotalAmount",  # BT-106
     "allowance_total": "AllowanceTotalAmount",  # BT-107
     "charge_total": "ChargeTotalAmount",  # BT-108
@@ -34,206 +34,221 @@ _TOTALS = {
     "payable": "DuePayableAmount",  # BT-115
 }
 
-_LINE_SUBSTANCE = (
+_LINE_CONTENT_PATHS = (
     "SpecifiedTradeProduct",
     "SpecifiedLineTradeDelivery",
     "SpecifiedLineTradeSettlement//LineTotalAmount",
 )
 
 
-def specification(root: Element) -> str | None:
+def find_specification_id(root: Element) -> str | None:
     """Return the specification identifier (BT-24)."""
-    return text(root, "ExchangedDocumentContext/GuidelineSpecifiedDocumentContextParameter/ID")
+    return find_text(root, "ExchangedDocumentContext/GuidelineSpecifiedDocumentContextParameter/ID")
 
 
-def invoices(root: Element) -> list[Record]:
+def extract_invoices(root: Element) -> list[Record]:
     """Return the one invoice of a tree without namespaces; see the package for the keys."""
     document = root.find("ExchangedDocument")
     trade = root.find("SupplyChainTradeTransaction")
     if document is None or trade is None:
         return [{}]
     settlement = trade.find("ApplicableHeaderTradeSettlement")
-    items = trade.findall("IncludedSupplyChainTradeLineItem")
-    currency = text(settlement, "InvoiceCurrencyCode") or tree.currency_of_amounts(settlement)
+    line_items = trade.findall("IncludedSupplyChainTradeLineItem")
+    currency = find_text(settlement, "InvoiceCurrencyCode") or xml_tree.find_common_currency(settlement)
     return [
-        drop_absent({
-            **_head(document, trade),
+        drop_absent_values({
+            **_extract_header_fields(document, trade),
             "currency": currency,
-            "seller": _party(trade.find("ApplicableHeaderTradeAgreement/SellerTradeParty")),
-            "buyer": _party(trade.find("ApplicableHeaderTradeAgreement/BuyerTradeParty")),
-            **_settlement(settlement, currency),
-            "line_texts": [_line_text(item) for item in items if not _is_invoiced(item)],
-            "lines": [_line(item) for item in items if _is_invoiced(item)],
+            "seller": _extract_party(trade.find("ApplicableHeaderTradeAgreement/SellerTradeParty")),
+            "buyer": _extract_party(trade.find("ApplicableHeaderTradeAgreement/BuyerTradeParty")),
+            **_extract_settlement_fields(settlement, currency),
+            "line_texts": [_extract_line_text(line_item) for line_item in line_items if not _is_billed_line(line_item)],
+            "lines": [_extract_line(line_item) for line_item in line_items if _is_billed_line(line_item)],
         })
     ]  # fmt: skip
 
 
-def _head(document: Element, trade: Element) -> Record:
-    agreement = "ApplicableHeaderTradeAgreement/"
-    type_code = text(document, "TypeCode")
+def _extract_header_fields(document: Element, trade: Element) -> Record:
+    agreement_path = "ApplicableHeaderTradeAgreement/"
+    type_code = find_text(document, "TypeCode")
     return {
-        "invoice_number": text(document, "ID"),
-        "issue_date": _date(document, "IssueDateTime"),
+        "invoice_number": find_text(document, "ID"),
+        "issue_date": _find_date(document, "IssueDateTime"),
         "type_code": type_code,
-        "kind": kind_of(type_code),
-        "note": "\n".join(tree.texts(document, "IncludedNote/Content")) or None,
-        "buyer_reference": text(trade, agreement + "BuyerReference"),
-        "order_number": _reference(trade.find(agreement + "BuyerOrderReferencedDocument")),
-        "delivery_date": _date(
+        "kind": classify_type_code(type_code),
+        "note": "\n".join(xml_tree.iterate_texts(document, "IncludedNote/Content")) or None,
+        "buyer_reference": find_text(trade, agreement_path + "BuyerReference"),
+        "order_number": _find_reference_id(trade.find(agreement_path + "BuyerOrderReferencedDocument")),
+        "delivery_date": _find_date(
             trade.find("ApplicableHeaderTradeDelivery/ActualDeliverySupplyChainEvent"), "OccurrenceDateTime"
         ),
     }
 
 
-def _settlement(settlement: Element | None, currency: str | None) -> Record:
+def _extract_settlement_fields(settlement: Element | None, currency: str | None) -> Record:
     if settlement is None:
         return {}
-    terms = [_date(term, "DueDateDateTime") for term in settlement.iterfind("SpecifiedTradePaymentTerms")]
+    due_dates = [
+        _find_date(payment_term, "DueDateDateTime")
+        for payment_term in settlement.iterfind("SpecifiedTradePaymentTerms")
+    ]
     period = settlement.find("BillingSpecifiedPeriod")
     return {
-        "tax_currency": text(settlement, "TaxCurrencyCode"),
-        "due_date": only_one([due for due in terms if due]),
-        "payment_terms": "\n".join(tree.texts(settlement, "SpecifiedTradePaymentTerms/Description")) or None,
-        "period_start": _date(period, "StartDateTime"),
-        "period_end": _date(period, "EndDateTime"),
-        "payee_name": text(settlement, "PayeeTradeParty/Name"),
-        "iban": text(
-            settlement, "SpecifiedTradeSettlementPaymentMeans/PayeePartyCreditorFinancialAccount/IBANID"
-        ),
-        "totals": _totals(settlement, currency),
-        "taxes": [_tax(tax) for tax in settlement.iterfind("ApplicableTradeTax")],
-        "allowances": _allowances(settlement, charges=False),
-        "charges": _allowances(settlement, charges=True)
-        + [_logistics(charge) for charge in settlement.iterfind("SpecifiedLogisticsServiceCharge")],
+        "tax_currency": find_text(settlement, "TaxCurrencyCode"),
+        "due_date": find_single_distinct_value([due_date for due_date in due_dates if due_date]),
+        "payment_terms": "\n".join(xml_tree.iterate_texts(settlement, "SpecifiedTradePaymentTerms/Description"))
+        or None,
+        "period_start": _find_date(period, "StartDateTime"),
+        "period_end": _find_date(period, "EndDateTime"),
+        "payee_name": find_text(settlement, "PayeeTradeParty/Name"),
+        "iban": find_text(settlement, "SpecifiedTradeSettlementPaymentMeans/PayeePartyCreditorFinancialAccount/IBANID"),
+        "totals": _extract_totals(settlement, currency),
+        "taxes": [_extract_tax(tax) for tax in settlement.iterfind("ApplicableTradeTax")],
+        "allowances": _extract_allowances_or_charges(settlement, charges=False),
+        "charges": _extract_allowances_or_charges(settlement, charges=True)
+        + [_extract_logistics_charge(charge) for charge in settlement.iterfind("SpecifiedLogisticsServiceCharge")],
     }
 
 
-def _totals(settlement: Element, currency: str | None) -> Record:
-    sums = settlement.find("SpecifiedTradeSettlementHeaderMonetarySummation")
-    if sums is None:
-        sums = settlement.find("SpecifiedTradeSettlementMonetarySummation")
-    if sums is None:
+def _extract_totals(settlement: Element, currency: str | None) -> Record:
+    summation = settlement.find("SpecifiedTradeSettlementHeaderMonetarySummation")
+    if summation is None:
+        summation = settlement.find("SpecifiedTradeSettlementMonetarySummation")
+    if summation is None:
         return {}
-    stated = {key: text(sums, name) for key, name in _TOTALS.items()}
-    return drop_absent({**stated, **tree.tax_totals(sums.findall("TaxTotalAmount"), currency)})
+    totals = {key: find_text(summation, name) for key, name in _TOTAL_ELEMENTS.items()}
+    return drop_absent_values(
+        {**totals, **xml_tree.split_tax_totals_by_currency(summation.findall("TaxTotalAmount"), currency)}
+    )
 
 
-def _tax(tax: Element) -> Record:
-    return drop_absent({
-        "category": text(tax, "CategoryCode"),
-        "rate": text(tax, "RateApplicablePercent"),
-        "taxable_amount": text(tax, "BasisAmount"),
-        "tax_amount": text(tax, "CalculatedAmount"),
-        "exemption_reason": text(tax, "ExemptionReason"),
-        "exemption_code": text(tax, "ExemptionReasonCode"),
+def _extract_tax(tax: Element) -> Record:
+    return drop_absent_values({
+        "category": find_text(tax, "CategoryCode"),
+        "rate": find_text(tax, "RateApplicablePercent"),
+        "taxable_amount": find_text(tax, "BasisAmount"),
+        "tax_amount": find_text(tax, "CalculatedAmount"),
+        "exemption_reason": find_text(tax, "ExemptionReason"),
+        "exemption_code": find_text(tax, "ExemptionReasonCode"),
     })  # fmt: skip
 
 
-def _allowances(parent: Element, *, charges: bool) -> list[Record]:
+def _extract_allowances_or_charges(parent: Element, *, charges: bool) -> list[Record]:
     return [
-        drop_absent({
-            "amount": text(item, "ActualAmount"),
-            "base_amount": text(item, "BasisAmount"),
-            "percentage": text(item, "CalculationPercent"),
-            "reason": text(item, "Reason"),
-            "reason_code": text(item, "ReasonCode"),
-            "tax_category": text(item, "CategoryTradeTax/CategoryCode"),
-            "tax_rate": text(item, "CategoryTradeTax/RateApplicablePercent"),
+        drop_absent_values({
+            "amount": find_text(item, "ActualAmount"),
+            "base_amount": find_text(item, "BasisAmount"),
+            "percentage": find_text(item, "CalculationPercent"),
+            "reason": find_text(item, "Reason"),
+            "reason_code": find_text(item, "ReasonCode"),
+            "tax_category": find_text(item, "CategoryTradeTax/CategoryCode"),
+            "tax_rate": find_text(item, "CategoryTradeTax/RateApplicablePercent"),
         })
         for item in parent.iterfind("SpecifiedTradeAllowanceCharge")
         if _is_charge(item) == charges
     ]  # fmt: skip
 
 
-def _logistics(charge: Element) -> Record:
-    return drop_absent({
-        "amount": text(charge, "AppliedAmount"),
-        "reason": text(charge, "Description"),
-        "tax_category": text(charge, "AppliedTradeTax/CategoryCode"),
-        "tax_rate": text(charge, "AppliedTradeTax/RateApplicablePercent"),
+def _extract_logistics_charge(charge: Element) -> Record:
+    return drop_absent_values({
+        "amount": find_text(charge, "AppliedAmount"),
+        "reason": find_text(charge, "Description"),
+        "tax_category": find_text(charge, "AppliedTradeTax/CategoryCode"),
+        "tax_rate": find_text(charge, "AppliedTradeTax/RateApplicablePercent"),
     })  # fmt: skip
 
 
 def _is_charge(item: Element) -> bool:
-    return (text(item, "ChargeIndicator/Indicator") or text(item, "ChargeIndicator")) in {"true", "1"}
+    return (find_text(item, "ChargeIndicator/Indicator") or find_text(item, "ChargeIndicator")) in {"true", "1"}
 
 
-def _party(party: Element | None) -> Record:
+def _extract_party(party: Element | None) -> Record:
     if party is None:
         return {}
     address = party.find("PostalTradeAddress")
-    return drop_absent({
-        "name": text(party, "Name"),
-        "trading_name": text(party, "SpecifiedLegalOrganization/TradingBusinessName"),
-        "vat_id": _registration(party, "VA"),
-        "tax_number": _registration(party, "FC"),
-        "legal_id": text(party, "SpecifiedLegalOrganization/ID"),
-        "country": text(address, "CountryID"),
-        "city": text(address, "CityName"),
-        "postcode": text(address, "PostcodeCode"),
-        "line1": text(address, "LineOne"),
-        "email": text(party, "DefinedTradeContact/EmailURIUniversalCommunication/URIID"),
-        "endpoint": text(party, "URIUniversalCommunication/URIID"),
+    return drop_absent_values({
+        "name": find_text(party, "Name"),
+        "trading_name": find_text(party, "SpecifiedLegalOrganization/TradingBusinessName"),
+        "vat_id": _find_tax_registration_id(party, "VA"),
+        "tax_number": _find_tax_registration_id(party, "FC"),
+        "legal_id": find_text(party, "SpecifiedLegalOrganization/ID"),
+        "country": find_text(address, "CountryID"),
+        "city": find_text(address, "CityName"),
+        "postcode": find_text(address, "PostcodeCode"),
+        "line1": find_text(address, "LineOne"),
+        "email": find_text(party, "DefinedTradeContact/EmailURIUniversalCommunication/URIID"),
+        "endpoint": find_text(party, "URIUniversalCommunication/URIID"),
     })  # fmt: skip
 
 
-def _registration(party: Element, scheme: str) -> str | None:
-    return text(party, f"SpecifiedTaxRegistration/ID[@schemeID='{scheme}']")
+def _find_tax_registration_id(party: Element, scheme: str) -> str | None:
+    return find_text(party, f"SpecifiedTaxRegistration/ID[@schemeID='{scheme}']")
 
 
-def _is_invoiced(line: Element) -> bool:
+def _is_billed_line(line: Element) -> bool:
     """Return whether the item states a product, a quantity or an amount: ZUGFeRD 1 also has mere texts."""
-    return any(line.find(path) is not None for path in _LINE_SUBSTANCE)
+    return any(line.find(path) is not None for path in _LINE_CONTENT_PATHS)
 
 
-def _line_text(line: Element) -> str:
-    return "\n".join(tree.texts(line, "AssociatedDocumentLineDocument/IncludedNote/Content"))
+def _extract_line_text(line: Element) -> str:
+    return "\n".join(xml_tree.iterate_texts(line, "AssociatedDocumentLineDocument/IncludedNote/Content"))
 
 
-def _line(line: Element) -> Record:
+def _extract_line(line: Element) -> Record:
     document = line.find("AssociatedDocumentLineDocument")
     agreement = line.find("SpecifiedLineTradeAgreement")
-    return drop_absent({
-        "line_id": text(document, "LineID"),
-        "parent_line_id": text(document, "ParentLineID"),
-        "line_kind": (text(document, "LineStatusReasonCode") or "").lower() or None,
-        "description": text(line, "SpecifiedTradeProduct/Name"),
-        "details": text(line, "SpecifiedTradeProduct/Description"),
-        "note": text(document, "IncludedNote/Content"),
-        **_quantity(line),
-        "unit_price": text(agreement, "NetPriceProductTradePrice/ChargeAmount"),
-        "gross_price": text(agreement, "GrossPriceProductTradePrice/ChargeAmount"),
-        "price_base_quantity": text(agreement, "NetPriceProductTradePrice/BasisQuantity"),
-        "order_line": text(agreement, "BuyerOrderReferencedDocument/LineID"),
-        **_line_settlement(line.find("SpecifiedLineTradeSettlement")),
+    return drop_absent_values({
+        "line_id": find_text(document, "LineID"),
+        "parent_line_id": find_text(document, "ParentLineID"),
+        "line_kind": (find_text(document, "LineStatusReasonCode") or "").lower() or None,
+        "description": find_text(line, "SpecifiedTradeProduct/Name"),
+        "details": find_text(line, "SpecifiedTradeProduct/Description"),
+        "note": find_text(document, "IncludedNote/Content"),
+        **_extract_quantity(line),
+        "unit_price": find_text(agreement, "NetPriceProductTradePrice/ChargeAmount"),
+        "gross_price": find_text(agreement, "GrossPriceProductTradePrice/ChargeAmount"),
+        "price_base_quantity": find_text(agreement, "NetPriceProductTradePrice/BasisQuantity"),
+        "order_line": find_text(agreement, "BuyerOrderReferencedDocument/LineID"),
+        **_extract_line_settlement_fields(line.find("SpecifiedLineTradeSettlement")),
     })  # fmt: skip
 
 
-def _quantity(line: Element) -> Record:
-    billed = line.find("SpecifiedLineTradeDelivery/BilledQuantity")
-    return {} if billed is None else {"quantity": text(billed), "unit": (billed.get("unitCode") or "").strip() or None}
+def _extract_quantity(line: Element) -> Record:
+    quantity = line.find("SpecifiedLineTradeDelivery/BilledQuantity")
+    return (
+        {}
+        if quantity is None
+        else {"quantity": find_text(quantity), "unit": (quantity.get("unitCode") or "").strip() or None}
+    )
 
 
-def _line_settlement(settlement: Element | None) -> Record:
+def _extract_line_settlement_fields(settlement: Element | None) -> Record:
     if settlement is None:
         return {}
-    sums = settlement.find("SpecifiedTradeSettlementLineMonetarySummation")
-    if sums is None:
-        sums = settlement.find("SpecifiedTradeSettlementMonetarySummation")
+    summation = settlement.find("SpecifiedTradeSettlementLineMonetarySummation")
+    if summation is None:
+        summation = settlement.find("SpecifiedTradeSettlementMonetarySummation")
     return {
-        "net_amount": text(sums, "LineTotalAmount"),
-        "allowance_total": text(sums, "AllowanceTotalAmount"),
-        "charge_total": text(sums, "ChargeTotalAmount"),
-        "tax_category": text(settlement, "ApplicableTradeTax/CategoryCode"),
-        "tax_rate": text(settlement, "ApplicableTradeTax/RateApplicablePercent"),
-        "allowances": _allowances(settlement, charges=False),
-        "charges": _allowances(settlement, charges=True),
+        "net_amount": find_text(summation, "LineTotalAmount"),
+        "allowance_total": find_text(summation, "AllowanceTotalAmount"),
+        "charge_total": find_text(summation, "ChargeTotalAmount"),
+        "tax_category": find_text(settlement, "ApplicableTradeTax/CategoryCode"),
+        "tax_rate": find_text(settlement, "ApplicableTradeTax/RateApplicablePercent"),
+        "allowances": _extract_allowances_or_charges(settlement, charges=False),
+        "charges": _extract_allowances_or_charges(settlement, charges=True),
     }
 
 
-def _reference(document: Element | None) -> str | None:
-    return text(document, "IssuerAssignedID") or text(document, "ID")
+def _find_reference_id(document: Element | None) -> str | None:
+    return find_text(document, "IssuerAssignedID") or find_text(document, "ID")
 
 
-def _date(element: Element | None, path: str) -> str | None:
-    return next((day for end in ("/DateTimeString", "/DateTime", "") if (day := tree.date(element, path + end))), None)
+def _find_date(element: Element | None, path: str) -> str | None:
+    return next(
+        (
+            date
+            for suffix in ("/DateTimeString", "/DateTime", "")
+            if (date := xml_tree.find_date(element, path + suffix))
+        ),
+        None,
+    )

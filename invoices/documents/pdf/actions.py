@@ -9,48 +9,48 @@ import pikepdf
 
 MAX_PAGES = 200
 MAX_ANNOTATIONS = 1_000
-MAX_CHAIN = 20  # actions after one another
-_HARMLESS = {"/GoTo", "/Named", "/Hide", "/SetOCGState", "/Trans", "/GoTo3DView", "/Thread"}
+MAX_CHAINED_ACTIONS = 20  # actions after one another
+_HARMLESS_ACTIONS = {"/GoTo", "/Named", "/Hide", "/SetOCGState", "/Trans", "/GoTo3DView", "/Thread"}
 
 
-def actions(pdf: pikepdf.Pdf) -> set[str]:
+def list_external_action_kinds(pdf: pikepdf.Pdf) -> set[str]:
     """Return the kinds of action that reach beyond the document (ISO 32000-2 §12.6.4): JavaScript, Launch, URI, …"""
-    found: set[str] = set()
+    kinds: set[str] = set()
     root = pdf.Root
-    found |= _kinds(root.get("/OpenAction")) | _additional(root)
+    kinds |= _list_chained_action_kinds(root.get("/OpenAction")) | _list_trigger_action_kinds(root)
     names = root.get("/Names")
     if isinstance(names, pikepdf.Dictionary) and "/JavaScript" in names:
-        found.add("JavaScript")
-    for holder in islice(_holders(pdf), MAX_PAGES + MAX_ANNOTATIONS):
-        found |= _kinds(holder.get("/A")) | _additional(holder)
-    return found
+        kinds.add("JavaScript")
+    for element in islice(_walk_pages_and_annotations(pdf), MAX_PAGES + MAX_ANNOTATIONS):
+        kinds |= _list_chained_action_kinds(element.get("/A")) | _list_trigger_action_kinds(element)
+    return kinds
 
 
-def trap(pdf: pikepdf.Pdf) -> str | None:
+def find_font_path_exploit(pdf: pikepdf.Pdf) -> str | None:
     """Return what of a PDF is made to attack its reader: a font's encoding that is a path (CVE-2025-64512)."""
     for page in islice(pdf.pages, MAX_PAGES):
-        fonts = _dictionary(_dictionary(page.obj.get("/Resources")).get("/Font"))
+        fonts = _get_dictionary_or_empty(_get_dictionary_or_empty(page.obj.get("/Resources")).get("/Font"))
         for name in islice(fonts.keys(), MAX_PAGES):
-            encoding = _dictionary(fonts.get(name)).get("/Encoding")
+            encoding = _get_dictionary_or_empty(fonts.get(name)).get("/Encoding")
             if isinstance(encoding, pikepdf.Name) and ("/" in str(encoding)[1:] or ".." in str(encoding)):
                 return f"a font's encoding is a path: {str(encoding)[:80]!r}"
     return None
 
 
-def switched_off_layers(pdf: pikepdf.Pdf) -> int:
+def count_hidden_layers(pdf: pikepdf.Pdf) -> int:
     """Return how many layers (optional content) are not shown."""
-    layers = _dictionary(_dictionary(pdf.Root.get("/OCProperties")).get("/D")).get("/OFF")
+    layers = _get_dictionary_or_empty(_get_dictionary_or_empty(pdf.Root.get("/OCProperties")).get("/D")).get("/OFF")
     return len(layers) if isinstance(layers, pikepdf.Array) else 0
 
 
-def _holders(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
+def _walk_pages_and_annotations(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
     """Yield what may carry an action: pages and what is on them."""
     for page in islice(pdf.pages, MAX_PAGES):
         yield page.obj
-        yield from _dictionaries(page.obj.get("/Annots"))
+        yield from _list_dictionary_entries(page.obj.get("/Annots"))
 
 
-def _dictionaries(array: object) -> Iterable[pikepdf.Object]:
+def _list_dictionary_entries(array: object) -> Iterable[pikepdf.Object]:
     if not isinstance(array, pikepdf.Array):
         return
     for index in range(min(len(array), MAX_ANNOTATIONS)):
@@ -58,23 +58,27 @@ def _dictionaries(array: object) -> Iterable[pikepdf.Object]:
             yield entry
 
 
-def _additional(holder: pikepdf.Object) -> set[str]:
-    triggers = _dictionary(holder.get("/AA"))
-    return {kind for name in islice(triggers.keys(), MAX_CHAIN) for kind in _kinds(triggers.get(name))}
+def _list_trigger_action_kinds(element: pikepdf.Object) -> set[str]:
+    triggers = _get_dictionary_or_empty(element.get("/AA"))
+    return {
+        kind
+        for name in islice(triggers.keys(), MAX_CHAINED_ACTIONS)
+        for kind in _list_chained_action_kinds(triggers.get(name))
+    }
 
 
-def _kinds(action: object) -> set[str]:
+def _list_chained_action_kinds(action: object) -> set[str]:
     """Return the kinds of an action and of those after it."""
     kinds: set[str] = set()
-    for _ in range(MAX_CHAIN):
+    for _ in range(MAX_CHAINED_ACTIONS):
         if not isinstance(action, pikepdf.Dictionary):
             break
         kind = str(action.get("/S", ""))
-        if kind and kind not in _HARMLESS:
+        if kind and kind not in _HARMLESS_ACTIONS:
             kinds.add(kind.lstrip("/")[:20])
         action = action.get("/Next")
     return kinds
 
 
-def _dictionary(found: object) -> pikepdf.Object:
-    return found if isinstance(found, pikepdf.Dictionary) else pikepdf.Dictionary()
+def _get_dictionary_or_empty(value: object) -> pikepdf.Object:
+    return value if isinstance(value, pikepdf.Dictionary) else pikepdf.Dictionary()

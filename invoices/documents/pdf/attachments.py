@@ -7,49 +7,49 @@ from collections.abc import Iterator
 
 import pikepdf
 
-from invoices.documents.pdf.damage import forgiving
-from invoices.documents.sniffing import media_type
+from invoices.documents.media_types import detect_media_type
+from invoices.documents.pdf.parse_errors import ignore_broken_pdf_errors
 
 MAX_ATTACHMENTS = 100
 
 
-def xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
+def extract_xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every attachment that is XML by its content."""
-    seen: set[tuple[int, int]] = set()
-    for name, stream in listed_files(pdf):
-        if stream.objgen in seen and stream.objgen != (0, 0):
+    seen_ids: set[tuple[int, int]] = set()
+    for name, stream in list_attachments(pdf):
+        if stream.objgen in seen_ids and stream.objgen != (0, 0):
             continue
-        seen.add(stream.objgen)
+        seen_ids.add(stream.objgen)
         if not name.lower().endswith((".pdf", ".png", ".jpg", ".jpeg")):
             content = b""
-            with forgiving():
+            with ignore_broken_pdf_errors():
                 content = stream.read_bytes()
-            if media_type(content) == "application/xml":
+            if detect_media_type(content) == "application/xml":
                 yield name, content
 
 
-def listed_files(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
+def list_attachments(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
     """Return the attachments, as many as can be listed before a broken one."""
-    listed: list[tuple[str, pikepdf.Stream]] = []
-    with forgiving():
-        listed.extend(itertools.islice(_embedded_files(pdf), MAX_ATTACHMENTS))
-    return listed
+    attachments: list[tuple[str, pikepdf.Stream]] = []
+    with ignore_broken_pdf_errors():
+        attachments.extend(itertools.islice(_walk_embedded_files(pdf), MAX_ATTACHMENTS))
+    return attachments
 
 
-def _embedded_files(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Stream]]:
+def _walk_embedded_files(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Stream]]:
     """Yield name and stream of every file in the name tree, then of those only /AF knows; a name may end in NUL."""
     for key, specification in pdf.attachments.items():
-        yield from _files_of(key, specification.obj)
-    associated = pdf.Root.get("/AF")
-    if isinstance(associated, pikepdf.Array):
-        for index in range(min(len(associated), MAX_ATTACHMENTS)):
-            yield from _files_of("", associated[index])
+        yield from _extract_embedded_stream(key, specification.obj)
+    associated_files = pdf.Root.get("/AF")
+    if isinstance(associated_files, pikepdf.Array):
+        for index in range(min(len(associated_files), MAX_ATTACHMENTS)):
+            yield from _extract_embedded_stream("", associated_files[index])
 
 
-def _files_of(key: str, specification: pikepdf.Object) -> Iterator[tuple[str, pikepdf.Stream]]:
-    files = specification.get("/EF") if isinstance(specification, pikepdf.Dictionary) else None
-    if isinstance(files, pikepdf.Dictionary):
-        stated = specification.get("/UF", specification.get("/F", key))
-        stream = files.get("/F", files.get("/UF"))
+def _extract_embedded_stream(key: str, specification: pikepdf.Object) -> Iterator[tuple[str, pikepdf.Stream]]:
+    embedded_streams = specification.get("/EF") if isinstance(specification, pikepdf.Dictionary) else None
+    if isinstance(embedded_streams, pikepdf.Dictionary):
+        stated_name = specification.get("/UF", specification.get("/F", key))
+        stream = embedded_streams.get("/F", embedded_streams.get("/UF"))
         if isinstance(stream, pikepdf.Stream):
-            yield str(stated).strip("\0 \t\r\n") or key.strip("\0"), stream
+            yield str(stated_name).strip("\0 \t\r\n") or key.strip("\0"), stream

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-VERSION = "1"
+PROMPT_VERSION = "1"
 OutputStructure = Literal["per_invoice", "per_line_item"]
 
-INVOICE_FIELDS: Mapping[str, str] = {
+INVOICE_FIELD_PROMPTS: Mapping[str, str] = {
     "Document type": "One of: invoice, credit note, receipt.",
     "Invoice number": "The number that the supplier gave the document, exactly as printed.",
     "Invoice date": "The date of issue as YYYY-MM-DD. Empty if day and month cannot be told apart.",
@@ -29,14 +29,14 @@ INVOICE_FIELDS: Mapping[str, str] = {
     "Tax amount": "The total of all taxes, as printed. 0 where the document says that no tax is due.",
     "Total amount": "The total with tax, as printed.",
 }
-LINE_FIELDS: Mapping[str, str] = {
+LINE_FIELD_PROMPTS: Mapping[str, str] = {
     "Line description": "What the line is for.",
     "Line quantity": "How many units.",
     "Line unit price": "The price of one unit without tax.",
     "Line net amount": "The amount of the line without tax, after its own discounts.",
     "Line tax rate": "The tax rate of the line in percent, without a percent sign.",
 }
-GENERAL = (
+GENERAL_PROMPT = (
     "Write numbers with a point before decimals and without thousands separators. "
     "State amounts as they are printed; do not compute, round or guess any. Leave empty what is not printed. "
     "State the amounts of a credit note as they are printed, without adding a sign. "
@@ -45,8 +45,10 @@ GENERAL = (
 )
 
 
-def prompt(structure: OutputStructure) -> dict[str, Any]:
+def build_prompt(structure: OutputStructure) -> dict[str, Any]:
     """Return the prompt object for one row per invoice, or one per line with the invoice's own fields repeated."""
-    wanted = INVOICE_FIELDS if structure == "per_invoice" else {**INVOICE_FIELDS, **LINE_FIELDS}
-    fields = [{"name": name, "prompt": text} for name, text in wanted.items()]
-    return {"fields": fields, "general_prompt": GENERAL}
+    field_prompts = (
+        INVOICE_FIELD_PROMPTS if structure == "per_invoice" else {**INVOICE_FIELD_PROMPTS, **LINE_FIELD_PROMPTS}
+    )
+    fields = [{"name": name, "prompt": text} for name, text in field_prompts.items()]
+    return {"fields": fields, "general_prompt": GENERAL_PROMPT}

@@ -6,6 +6,6 @@ SELECT
     customer_name, customer_tax_id, customer_country,
     currency, line_total_amount, discount_amount, charge_amount, net_amount, tax_amount, total_amount,
     prepaid_amount, rounding_amount, payable_amount,
-    received_at, judged_at, judged_by
+    received_at, validated_at, decided_by
 FROM core.candidates
 WHERE verdict = 'accepted'

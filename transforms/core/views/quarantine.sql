@@ -18,10 +18,10 @@ WITH ranked AS (
 SELECT
     c.document_sha256,
     c.invoice_id,
-    'judge' AS stage,
+    'validate' AS stage,
     c.verdict AS state,
     coalesce(s.rule_id, 'decided') AS reason_code,
-    coalesce(s.message, 'decided by ' || c.judged_by) AS reason
+    coalesce(s.message, 'decided by ' || c.decided_by) AS reason
 FROM core.candidates AS c
 LEFT JOIN severest AS s USING (invoice_id)
 WHERE c.verdict != 'accepted'

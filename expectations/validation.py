@@ -1,0 +1,112 @@
+"""Verdicts: each candidate accepted, before a person, quarantined or recognised as a duplicate, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from expectations import candidate_lines, candidate_taxes, candidates, gate
+from expectations.rules import Rule
+from invoices.errors import ContractError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RULE_MODULES = (candidates, candidate_lines, candidate_taxes)
+RULES: Mapping[str, Rule] = {rule.rule_id: rule for table in RULE_MODULES for rule in table.RULES}
+CRITICAL_RULE_IDS = frozenset(rule.rule_id for rule in RULES.values() if rule.severity == "critical")
+
+VERDICTS_SCHEMA = pa.schema([("invoice_id", pa.string()), ("verdict", pa.string())])
+FINDINGS_SCHEMA = pa.schema([
+    ("invoice_id", pa.string()),
+    ("document_sha256", pa.string()),
+    ("rule_id", pa.string()),
+    ("severity", pa.string()),
+    ("message", pa.string()),
+])  # fmt: skip
+_SEVERITIES_WORST_FIRST = ("critical", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """``verdicts`` (``VERDICTS``): one per candidate, in order; ``findings`` (``FINDINGS``): one per broken rule."""
+
+    verdicts: pa.Table
+    findings: pa.Table
+
+
+def validate_candidates(batch: gate.ValidationInput) -> ValidationResult:
+    """Return the verdicts and findings of a batch.
+
+    A broken critical rule quarantines; else the same content as before is a duplicate; else a broken warning goes to
+    review; else the candidate is accepted. Raises ContractError when the checks do not cover every candidate and rule,
+    or a rule could not be validated: nothing is judged then.
+    """
+    gate.validate_batch_input(batch, list(RULES.values()))
+    broken_rules = _list_broken_invoices_by_rule(batch) if batch.candidates.num_rows else {}
+    findings = list(_build_findings(batch, broken_rules))
+    severities_by_invoice: defaultdict[str, set[str]] = defaultdict(set)
+    for finding in findings:
+        severities_by_invoice[finding["invoice_id"]].add(RULES[finding["rule_id"]].verdict or finding["severity"])
+    invoice_ids = batch.candidates.column("invoice_id").to_pylist()
+    verdicts = pa.table(
+        [invoice_ids, [_decide_verdict(severities_by_invoice[invoice]) for invoice in invoice_ids]],
+        schema=VERDICTS_SCHEMA,
+    )
+    gate.validate_batch_output(batch.candidates, verdicts)
+    return ValidationResult(verdicts, pa.Table.from_pylist(findings, schema=FINDINGS_SCHEMA))
+
+
+def _list_broken_invoices_by_rule(batch: gate.ValidationInput) -> dict[str, list[str]]:
+    from expectations.suites import create_ephemeral_context, run_suite
+
+    context, outcomes = create_ephemeral_context(), _build_outcome_table(batch.checks)
+    broken_in_checks: defaultdict[str, set[str]] = defaultdict(set)
+    for row in _list_broken_checks(batch.checks):
+        broken_in_checks[row["rule_id"]].add(row["invoice_id"])
+    broken_in_suites: dict[str, list[str]] = {}
+    for rule_module in RULE_MODULES:
+        columns = ["invoice_id", *(rule.rule_id for rule in rule_module.RULES)]
+        broken_in_suites |= run_suite(context, rule_module.TABLE, rule_module.RULES, outcomes[columns])
+    for rule_id in RULES:
+        gate.require_same_result(rule_id, broken_in_checks[rule_id], broken_in_suites[rule_id])
+    return broken_in_suites
+
+
+def _build_outcome_table(checks: pa.Table) -> pd.DataFrame:
+    """Return one row per candidate and one column per rule, of words."""
+    frame: pd.DataFrame = checks.select(["invoice_id", "rule_id", "outcome"]).to_pandas()
+    try:
+        return frame.pivot(index="invoice_id", columns="rule_id", values="outcome").reset_index()
+    except ValueError as error:
+        raise ContractError(f"a candidate was held to one rule twice: {error}") from error
+
+
+def _list_broken_checks(checks: pa.Table) -> list[dict[str, Any]]:
+    return [row for row in checks.to_pylist() if row["outcome"] == "broken"]
+
+
+def _build_findings(batch: gate.ValidationInput, broken_rules: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
+    """Yield a row per broken rule: candidates in their order, the severest rule first."""
+    messages = {(row["invoice_id"], row["rule_id"]): row["message"] for row in _list_broken_checks(batch.checks)}
+    rules_by_invoice: defaultdict[str, list[Rule]] = defaultdict(list)
+    for rule_id, invoices in broken_rules.items():
+        for invoice in invoices:
+            rules_by_invoice[invoice].append(RULES[rule_id])
+    for candidate in batch.candidates.select(["invoice_id", "document_sha256"]).to_pylist():
+        rules = rules_by_invoice[candidate["invoice_id"]]
+        for rule in sorted(rules, key=lambda rule: (_SEVERITIES_WORST_FIRST.index(rule.severity), rule.rule_id)):
+            message = messages[candidate["invoice_id"], rule.rule_id]
+            yield candidate | {"rule_id": rule.rule_id, "severity": rule.severity, "message": message or rule.wording}
+
+
+def _decide_verdict(severities: set[str]) -> str:
+    if "critical" in severities:
+        return "quarantined"
+    if "duplicate" in severities:
+        return "duplicate"
+    return "review" if "warning" in severities else "accepted"

@@ -1,0 +1,73 @@
+"""Opening the house for a run: with the vendors of the settings, or with the sandbox when no vendor key is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from invoices.app import App
+from invoices.settings import PAID_EXTRACTORS, PaidExtractorSettings, Settings
+
+REHEARSAL_MINUTE_SECONDS = 1.0
+REHEARSAL_REQUESTS_PER_MINUTE = 1_000
+REHEARSAL_CUSTOMER = "rehearsal@example.org"
+
+
+def open_app(settings: Settings) -> App:
+    """Return the house of these settings, opened.
+
+    Raises:
+        ConfigurationError: see ``House``.
+    """
+    return App(
+        settings,
+        prepare_vendor_settings=lambda exit_stack: (
+            start_sandbox_for_rehearsal(settings, exit_stack) if settings.is_rehearsal else settings
+        ),
+    )
+
+
+def start_sandbox_for_rehearsal(settings: Settings, exit_stack: ExitStack) -> Settings:
+    """Return the settings with the sandbox in the vendors' places; it runs until ``closing`` does."""
+    from sandbox.process import start_sandbox
+
+    minute_seconds = settings.vendor_minute_seconds or REHEARSAL_MINUTE_SECONDS
+    sandbox = exit_stack.enter_context(
+        start_sandbox(settings.home / "sandbox", minute_seconds=minute_seconds, plan="pro")
+    )
+    receipts_api = sandbox.smartbills_io
+    smartbills_io = settings.smartbills_io.model_copy(
+        update={
+            "base_url": receipts_api["base_url"],
+            "api_key": SecretStr(receipts_api["api_key"]),
+            "tenant_id": receipts_api["tenant_id"],
+            "requests_per_minute": REHEARSAL_REQUESTS_PER_MINUTE,
+            "customer_email": settings.smartbills_io.customer_email or REHEARSAL_CUSTOMER,
+        }
+    )
+    extractor_settings = {
+        name: _use_sandbox_endpoint(getattr(sandbox, name), getattr(settings, name)) for name in PAID_EXTRACTORS
+    }
+    extractor_settings["smartbills_com"] = extractor_settings["smartbills_com"].model_copy(update={"plan": "pro"})
+    return settings.model_copy(
+        update={**extractor_settings, "smartbills_io": smartbills_io, "vendor_minute_seconds": minute_seconds}
+    )
+
+
+def _use_sandbox_endpoint(
+    endpoint: Mapping[str, str], extractor_settings: PaidExtractorSettings
+) -> PaidExtractorSettings:
+    """Return a vendor's settings with the sandbox in its place."""
+    return extractor_settings.model_copy(
+        update={"base_url": endpoint["base_url"], "api_key": SecretStr(endpoint["api_key"])}
+    )
+
+
+def get_sample_inbox() -> Path:
+    """Return the folder of the sample documents that are shipped."""
+    from sandbox import get_samples_directory
+
+    return Path(get_samples_directory()) / "inbox"

@@ -1,0 +1,108 @@
+"""How every command is run: settings found, the stages driven, mistakes told in one sentence with an exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, ModuleType
+
+import typer
+
+from flows.bootstrap import get_sample_inbox, open_app
+from invoices.app import AlreadyRunning
+from invoices.documents.outcomes import sanitise_for_display
+from invoices.errors import ConfigurationError, InvoicesError
+from invoices.run_report import RunReport
+from invoices.settings import Settings
+
+EXIT_PROBLEM, EXIT_MISCONFIGURED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
+MAX_PROBLEM_CHARS = 1_000  # characters
+
+
+def run_stages_and_print_summary(stages: Sequence[ModuleType], settings: Settings, as_json: bool) -> None:
+    """Drive the stages, say what they did, and exit with 1 where there were problems."""
+    from flows.reports.run_summary import format_run_summary, get_run_result
+    from flows.runner import run_stages
+
+    with exit_on_known_errors(), open_app(settings) as app:
+        report = RunReport()
+        try:
+            run_stages(app, stages, report)
+        finally:
+            _print_problems(report)
+        typer.echo(format_run_summary(app, report))
+        if as_json:
+            typer.echo(json.dumps(get_run_result(app, report)))
+        if report.problems:
+            raise typer.Exit(EXIT_PROBLEM)
+
+
+def _print_problems(report: RunReport) -> None:
+    for problem in report.problems:
+        typer.echo(f"problem: {sanitise_for_display(problem, MAX_PROBLEM_CHARS)}", err=True)
+
+
+@contextmanager
+def exit_on_known_errors() -> Iterator[None]:
+    """Turn our errors into one sentence and an exit status; no traceback for what we foresaw."""
+    try:
+        yield
+    except AlreadyRunning as already_running:
+        typer.echo(str(already_running), err=True)
+        raise typer.Exit(0) from None
+    except ConfigurationError as error:
+        typer.echo(f"invoices: {error}", err=True)
+        raise typer.Exit(EXIT_MISCONFIGURED) from None
+    except InvoicesError as error:
+        typer.echo(f"invoices: {error}\nWhat was done so far is kept; see: invoices status", err=True)
+        raise typer.Exit(EXIT_PROBLEM) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        cause = _find_known_cause(error)
+        if cause is None:
+            raise
+        typer.echo(f"invoices: {cause}\nWhat was done so far is kept; see: invoices status", err=True)
+        raise typer.Exit(EXIT_PROBLEM) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run the same command again to go on", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _find_known_cause(error: BaseException | None) -> str | None:
+    """Return what an engine's error hides and a person can act on: one of ours, the system's or the ledger's."""
+    from sqlalchemy.exc import OperationalError
+
+    while error is not None and not isinstance(error, (InvoicesError, OSError)):
+        if isinstance(error, OperationalError):  # a full disk, too; SQLite does not say it as an OSError
+            return f"the ledger: {error.orig}"
+        error = error.__cause__ or error.__context__
+    return None if error is None else str(error)
+
+
+def load_command_settings(
+    settings_file: Path | None, inbox: Path | None = None, samples: bool = False, source_name: str | None = None
+) -> Settings:
+    """Return the settings of a command: those of the file and the environment, with what its options replace."""
+    with exit_on_known_errors():
+        if [source_name is None, inbox is None, not samples].count(False) > 1:
+            raise ConfigurationError("choose one of --source, --inbox and --samples")
+        settings = Settings.load(settings_file)
+        if source_name is not None:
+            settings = settings.with_only_source(source_name)
+        folder = get_sample_inbox() if samples else inbox
+        if folder is None:
+            return settings
+        if not folder.is_dir():
+            raise ConfigurationError(f"the inbox {str(folder)!r} is not a folder")
+        return settings.model_copy(
+            update={"inbox": settings.inbox.model_copy(update={"path": folder}), "mailboxes": (), "folders": ()}
+        )
+
+
+def exit_on_sigterm(_signal: int, _frame: FrameType | None) -> None:
+    """End as SIGTERM wants it."""
+    sys.exit(EXIT_TERMINATED)

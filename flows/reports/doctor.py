@@ -1,0 +1,141 @@
+"""Checks of a house, for ``invoices doctor``: nothing is changed, no paid API is asked."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.reports.doctor_sources import check_sources
+from invoices.app import format_mode_mismatch, get_rehearsal_mode
+from invoices.documents.document_reader_pool import DocumentReaderPool
+from invoices.errors import ConfigurationError
+from invoices.ledger import Ledger
+from invoices.ledger.changes import count_loadable_rows, get_loaded_revision
+from invoices.settings import PAID_EXTRACTORS, Settings
+from transforms.loading.release import find_published_revision
+from transforms.loading.working_warehouse import is_warehouse_complete
+
+MIN_FREE_BYTES = 1 << 30
+INCOMPATIBLE_VERSIONS = {
+    "fastapi": ("0.151", "Prefect 3.8.8 cannot deploy with it"),
+    "duckdb": ("2", "it has no extension wheels yet"),
+}
+
+CheckResult = dict[str, Any]
+
+
+def run_health_checks(settings: Settings) -> list[CheckResult]:
+    """Return what was checked, each with ``name``, ``ok`` and a ``detail`` that says what to do where it is not."""
+    source_checks = [
+        _build_check_result(f"source {name!r}", ok, detail) for name, ok, detail in check_sources(settings)
+    ]
+    return [
+        *_check_home_and_disk_space(settings),
+        *_check_package_versions(),
+        *_check_vendor_keys(settings),
+        *_check_ledger_and_warehouse(settings),
+        _check_document_readers(),
+        *source_checks,
+    ]
+
+
+def _build_check_result(name: str, ok: bool, detail: str) -> CheckResult:
+    return {"name": name, "ok": ok, "detail": detail}
+
+
+def _check_home_and_disk_space(settings: Settings) -> Iterator[CheckResult]:
+    home = settings.home
+    existing_directory = next(path for path in (home, *home.parents) if path.exists())
+    yield _build_check_result(
+        "home",
+        os.access(existing_directory, os.W_OK),
+        f"{home}" + ("" if home.exists() else " (made by the first run)"),
+    )
+    free_bytes = shutil.disk_usage(existing_directory).free
+    yield _build_check_result(
+        "disk", free_bytes > MIN_FREE_BYTES, f"{free_bytes / (1 << 30):.1f} GiB free of at least 1 GiB"
+    )
+
+
+def _check_package_versions() -> Iterator[CheckResult]:
+    for package, (first_bad_version, reason) in INCOMPATIBLE_VERSIONS.items():
+        version = importlib.metadata.version(package)
+        ok = _parse_version(version) < _parse_version(first_bad_version)
+        yield _build_check_result(
+            package, ok, version if ok else f"{version}: install one below {first_bad_version}, {reason}"
+        )
+
+
+def _parse_version(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def _check_vendor_keys(settings: Settings) -> Iterator[CheckResult]:
+    if settings.is_rehearsal:
+        yield _build_check_result("vendors", True, "no key is set: runs rehearse against the sandbox")
+        return
+    for name in (*PAID_EXTRACTORS, "smartbills_io"):
+        vendor_settings = getattr(settings, name)
+        has_key = vendor_settings.api_key is not None
+        message_without_key = (
+            "no key is set: receipts wait" if name == "smartbills_io" else "no key is set: it is passed over"
+        )
+        yield _build_check_result(
+            name, True, f"{vendor_settings.base_url} (not asked)" if has_key else message_without_key
+        )
+
+
+def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
+    if settings.ledger_url is None and not (settings.home / "ledger.sqlite").exists():
+        yield _build_check_result("ledger", True, "none yet (made by the first run)")
+        return
+    try:
+        ledger = Ledger(settings.effective_ledger_url)
+    except ConfigurationError as error:
+        yield _build_check_result("ledger", False, str(error))
+        return
+    with ledger.open_snapshot() as connection:
+        revision = get_loaded_revision(connection)
+        expected_row_counts = count_loadable_rows(connection, revision)
+    mode, recorded_mode = get_rehearsal_mode(settings), ledger.find_note("mode")
+    ledger.close()
+    yield _build_check_result(
+        "ledger", True, f"{expected_row_counts['documents']} documents loaded, up to revision {revision}"
+    )
+    if mode != (recorded_mode or mode):
+        yield _build_check_result("kind", False, format_mode_mismatch(settings, recorded_mode or mode))
+    yield _check_warehouse(settings.home / "run.lock", settings.warehouse_directory, expected_row_counts, revision)
+
+
+def _check_warehouse(
+    lock_path: Path, directory: Path, expected_row_counts: Mapping[str, int], revision: int
+) -> CheckResult:
+    """Look into the working warehouse only while no run does: a second process that has it open makes a load fail."""
+    with lock_path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _build_check_result("warehouse", True, "not looked at: a run is at work in it")
+        is_sound = (
+            is_warehouse_complete(directory, expected_row_counts)
+            and (find_published_revision(directory) or 0) == revision
+        )
+    return _build_check_result(
+        "warehouse", is_sound, f"{directory}" if is_sound else "it lacks rows that it was given; try: invoices rebuild"
+    )
+
+
+def _check_document_readers() -> CheckResult:
+    with DocumentReaderPool(worker_count=1) as reader_pool:
+        from sandbox import get_samples_directory
+
+        sample = next(iter(sorted((get_samples_directory() / "inbox").rglob("*.xml"))))
+        reading = reader_pool.read(sample)
+    return _build_check_result(
+        "readers", reading.outcome == "einvoice", f"a sample document reads as {reading.outcome!r}"
+    )

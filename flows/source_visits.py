@@ -1,0 +1,34 @@
+"""A visit to a source: what goes wrong there is told, and is no reason to leave the other sources alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from invoices.app import App
+from invoices.documents.outcomes import sanitise_for_display
+from invoices.errors import ConfigurationError, InvoicesError
+from invoices.ledger.source_visits import record_source_visit
+from invoices.run_report import RunReport
+from invoices.settings import SourceSettings
+
+MAX_PROBLEM_CHARS = 1_000  # characters
+
+
+@contextmanager
+def track_source_visit(app: App, source: SourceSettings, report: RunReport) -> Iterator[None]:
+    """Write down that a source was visited, and turn what went wrong into a problem of the report.
+
+    Raises:
+        ConfigurationError: the only source there is cannot be used; with several it is a problem like any other.
+    """
+    problems_before = len(report.problems)
+    try:
+        yield
+    except InvoicesError as error:
+        if isinstance(error, ConfigurationError) and len(app.settings.sources) == 1:
+            raise
+        report.problems.append(f"source {source.name!r}: {error}")
+    problem = "; ".join(report.problems[problems_before:]) or None
+    with app.ledger.begin_log_transaction() as tx:
+        record_source_visit(tx, source.name, sanitise_for_display(problem, MAX_PROBLEM_CHARS) if problem else None)

@@ -1,0 +1,119 @@
+"""Containers opened in processes that can be killed, their parts streamed into the store: a bomb costs one result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from invoices.documents.containers.container_opener_client import ContainerOpener
+from invoices.documents.containers.opened_container import OpenedContainer
+from invoices.documents.document_reader_process import ProcessLimits
+from invoices.documents.outcomes import REASON_CODES
+from invoices.documents.store_batch import StoreBatch
+
+CONTAINER_LIMITS = ProcessLimits(memory_bytes=400 * 1024 * 1024, seconds=20.0)
+
+_MAX_BYTES_AHEAD = 64 * 1024 * 1024
+_MAX_CONTAINERS_AHEAD_PER_PROCESS = 64  # containers for each process
+
+__all__ = ["CONTAINER_LIMITS", "ContainerOpenerPool"]
+
+
+class ContainerOpenerPool:
+    """A pool of unwrapping processes, started when first needed; threads may share it; close it, or use ``with``.
+
+    A container gets ``limits.seconds`` on the clock and ``limits.memory_bytes`` of private memory; past either, its
+    process is killed and replaced, and the result says ``reader_timeout``, ``reader_memory`` or ``reader_crashed``, and
+    has no parts. One of more than ``limits.max_bytes`` is ``too_large`` and is not opened.
+    """
+
+    def __init__(
+        self,
+        worker_count: int | None = None,
+        limits: ProcessLimits = CONTAINER_LIMITS,
+        unpack_archives: bool = True,
+        module: str = "invoices.documents.containers.container_opener_process",
+    ) -> None:
+        self._worker_count = worker_count or os.cpu_count() or 1
+        self._limits = limits
+        self._unpack_archives = unpack_archives
+        self._all_openers = [ContainerOpener(limits, module) for _ in range(self._worker_count)]
+        self._idle_openers: queue.LifoQueue[ContainerOpener] = queue.LifoQueue()
+        for opener in self._all_openers:
+            self._idle_openers.put(opener)
+
+    def __enter__(self) -> ContainerOpenerPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open_container(
+        self, container: bytes | Path, store_batch: StoreBatch, file_name: str | None = None
+    ) -> OpenedContainer:
+        """Return what is in a container, with the SHA-256 of each part; the parts are put into the landing.
+
+        Nothing is durable before the landing is settled. ``file_name`` helps to name what is in a signed file. Waits
+        for an idle process where all are busy. Raises OSError where the landing cannot write or the path be read, and
+        TransientError where no process starts.
+        """
+        content = self._read_container(container)
+        if len(content) > self._limits.max_bytes:
+            return OpenedContainer(reason_code="too_large", reason=REASON_CODES["too_large"][1])
+        opener = self._idle_openers.get()
+        try:
+            return opener.open_container(content, store_batch, file_name, self._unpack_archives)
+        finally:
+            self._idle_openers.put(opener)
+
+    def open_containers_in_order(
+        self, containers: Iterable[bytes], store_batch: StoreBatch
+    ) -> Iterator[OpenedContainer]:
+        """Yield what is in each container, in their order, with all processes at work and a bounded number ahead.
+
+        The containers are drawn in the caller's thread, so that drawing, such as from a server, overlaps with the work.
+        """
+        pending_futures: deque[tuple[Future[OpenedContainer], int]] = deque()
+        bytes_ahead = 0
+        with ThreadPoolExecutor(self._worker_count, thread_name_prefix="unwrapper") as executor:
+            try:
+                for content in containers:
+                    pending_futures.append((executor.submit(self.open_container, content, store_batch), len(content)))
+                    bytes_ahead += len(content)
+                    while pending_futures and (
+                        self._is_too_far_ahead(bytes_ahead, len(pending_futures)) or pending_futures[0][0].done()
+                    ):
+                        future, length = pending_futures.popleft()
+                        bytes_ahead -= length
+                        yield future.result()
+                while pending_futures:
+                    yield pending_futures.popleft()[0].result()
+            finally:
+                for future, _ in pending_futures:
+                    future.cancel()
+
+    def close(self) -> None:
+        """End all processes; none is left behind."""
+        with contextlib.ExitStack() as stack:
+            for opener in self._all_openers:
+                stack.callback(opener.close)
+
+    def _is_too_far_ahead(self, bytes_ahead: int, container_count: int) -> bool:
+        return (
+            bytes_ahead > _MAX_BYTES_AHEAD or container_count > _MAX_CONTAINERS_AHEAD_PER_PROCESS * self._worker_count
+        )
+
+    def _read_container(self, container: bytes | Path) -> bytes:
+        """Return the bytes of a container, of a path at most one more than allowed."""
+        if isinstance(container, bytes):
+            return container
+        with container.open("rb") as file:
+            return file.read(self._limits.max_bytes + 1)

@@ -1,0 +1,98 @@
+"""The process that opens untrusted containers: limited, without secrets or network; the bytes come and go by pipe.
+
+Run as ``python -I -m invoices.documents.containers.container_opener_process <limits as JSON>``. A question is the line ``{"length": …,
+"unpack_archives": …, "file_name": …}`` and that many bytes; the answer is a line with what was found and the length of
+each part, and the bytes of the parts one after another. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from invoices.documents.containers.opened_container import OpenedContainer
+from invoices.documents.containers.recursive_opener import open_container_recursively
+from invoices.documents.document_reader_process import (
+    ChildResponse,
+    ProcessLimits,
+    drop_process_privileges,
+    move_stdout_to_private_descriptor,
+    serve_requests,
+)
+from invoices.documents.media_types import MAX_SNIFFED_BYTES, detect_media_type
+from invoices.documents.outcomes import REASON_CODES, sanitise_for_display
+
+_MAX_CONTAINERS_PER_PROCESS = 20_000  # containers: what opens them is Python and does not leak
+_MAX_REASON_CHARS = 300
+_GC_THRESHOLD_OBJECTS = (
+    20_000  # objects that may pile up before Python looks for rubbish by itself: a mail makes some hundreds
+)
+_GC_THRESHOLD_BYTES = 8 * 1024 * 1024  # bytes of containers after which we look: the tree of a mail refers to itself
+
+
+def main(handle_container: Callable[[bytes, dict[str, Any]], ChildResponse] | None = None) -> None:
+    """Answer until the input ends; ``opened`` gives the answer about one container."""
+    limits = ProcessLimits(**json.loads(sys.argv[1]))
+    response_descriptor = move_stdout_to_private_descriptor()
+    drop_process_privileges(limits)
+    serve_requests(
+        _add_garbage_collection(
+            lambda request: _handle_catching_parser_errors(request, handle_container or _handle_container)
+        ),
+        response_descriptor,
+        limits,
+        _MAX_CONTAINERS_PER_PROCESS,
+    )
+
+
+def _add_garbage_collection(
+    handle_request: Callable[[dict[str, Any]], ChildResponse],
+) -> Callable[[dict[str, Any]], ChildResponse]:
+    """Return ``answer_to`` with rubbish removed by the bytes that it holds; by objects alone that takes longer."""
+    bytes_since_collection = 0
+
+    def handle_and_collect(request: dict[str, Any]) -> ChildResponse:
+        nonlocal bytes_since_collection
+        if bytes_since_collection > _GC_THRESHOLD_BYTES:
+            gc.collect()
+            bytes_since_collection = 0
+        bytes_since_collection += request["length"]
+        return handle_request(request)
+
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD_OBJECTS)
+    return handle_and_collect
+
+
+def _handle_catching_parser_errors(
+    request: dict[str, Any], handle_container: Callable[[bytes, dict[str, Any]], ChildResponse]
+) -> ChildResponse:
+    """Return the answer about the container that follows the question, and whether it is the last of this process."""
+    try:
+        return handle_container(sys.stdin.buffer.read(request["length"]), request)
+    except MemoryError:
+        return _build_failure_response("reader_memory", REASON_CODES["reader_memory"][1])
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is an answer about them
+        return _build_failure_response("reader_crashed", f"the reader failed with {type(error).__name__}: {error}")
+
+
+def _handle_container(content: bytes, request: dict[str, Any]) -> ChildResponse:
+    container_type = detect_media_type(content[:MAX_SNIFFED_BYTES])
+    opened_container, contents = open_container_recursively(
+        content, container_type, file_name=request["file_name"], unpack_archives=request["unpack_archives"]
+    )
+    return ChildResponse(
+        {"found": opened_container, "lengths": [len(part_content) for part_content in contents]}, contents
+    )
+
+
+def _build_failure_response(reason_code: str, reason: str) -> ChildResponse:
+    opened_container = OpenedContainer(reason_code=reason_code, reason=sanitise_for_display(reason, _MAX_REASON_CHARS))
+    return ChildResponse({"found": opened_container, "lengths": []}, is_last=True)
+
+
+if __name__ == "__main__":
+    main()

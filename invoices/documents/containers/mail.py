@@ -1,0 +1,191 @@
+"""A mail taken apart: what it says of itself, every document in it, and what is left out by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from invoices.documents.containers.container_types import is_container_type
+from invoices.documents.containers.mail_encoded_words import replace_lone_surrogates
+from invoices.documents.containers.mail_file_names import MAX_FILE_NAME_CHARS, check_names_and_types
+from invoices.documents.containers.mail_header import find_sender_address, parse_mail_header
+from invoices.documents.containers.mail_leaf_classification import (
+    ClassifiedLeaf,
+    classify_leaf,
+    find_invoice_body,
+    list_skip_reason_codes,
+)
+from invoices.documents.containers.mime_tree import (
+    MAX_MAIL_PARTS,
+    MailLimitError,
+    MimeEntity,
+    MimeLeaf,
+    parse_mail,
+    walk_leaves,
+)
+from invoices.documents.containers.opened_container import ContainerContents, ContainerPart, OpenedContainer
+from invoices.documents.containers.transfer_encoding import extract_uuencoded_files
+from invoices.documents.media_types import detect_media_type
+
+# The content types of encrypted data in DER: enveloped (RFC 5652 §6.1) and authenticated-enveloped (RFC 5083 §2.1).
+_ENCRYPTED_DATA_OIDS = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2a864886f70d0109100117"))
+_PGP_MESSAGE_START = b"-----BEGIN PGP MESSAGE-----"
+
+_PartsWithContent = list[tuple[ContainerPart, bytes]]
+
+
+def open_mail(content: bytes, section: str = "") -> ContainerContents:
+    """Return what is in a mail (RFC 5322, MIME), and the bytes of each part; raises nothing but MemoryError.
+
+    ``section`` is the place of the mail in what it was found in, empty where it came by itself. The reason codes are
+    ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts. A text that reads
+    like an invoice is the last part where all others are left out, or containers with who knows what in them.
+    """
+    try:
+        return _parse_and_open_mail(content, f"{section}/" if section else "")
+    except MailLimitError as error:
+        return OpenedContainer(reason_code="mail_limits", reason=str(error)), ()
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a mail does to the parser, only this mail is set aside for it
+        return OpenedContainer(
+            reason_code="damaged_mail", reason=f"taking the mail apart failed: {type(error).__name__}"
+        ), ()
+
+
+def _parse_and_open_mail(content: bytes, section_prefix: str) -> ContainerContents:
+    mail = parse_mail(content)
+    if not mail.keys():
+        return OpenedContainer(reason_code="damaged_mail", reason="it has no header, so it is no mail"), ()
+    header, flags = parse_mail_header(mail)
+    opened_container = OpenedContainer(header=header, flags=flags)
+    all_leaves = list(walk_leaves(mail))
+    if all_leaves[0].entity.parent is None and all_leaves[0].entity.has_multipart_type():
+        return replace(opened_container, reason_code="damaged_mail", reason="its parts cannot be told apart"), ()
+    classified_leaves = [classified_leaf for leaf in all_leaves if (classified_leaf := classify_leaf(leaf))]
+    parts = _build_document_parts(mail, classified_leaves, section_prefix)
+    skipped_body_count = sum(classified_leaf.is_body for classified_leaf in classified_leaves)
+    encrypted_sections = {
+        section_prefix + classified_leaf.leaf.section
+        for classified_leaf in classified_leaves
+        if _is_encrypted_leaf(classified_leaf)
+    }
+    if encrypted_sections and all(part.skip_reason_code or part.section in encrypted_sections for part, _ in parts):
+        return replace(opened_container, reason_code="encrypted_mail", reason="only who has the key can read it"), ()
+    for body in _find_invoice_bodies(mail, classified_leaves, [part for part, _ in parts], section_prefix):
+        parts.append((_build_body_part(mail, body, section_prefix), body.leaf.content))
+        skipped_body_count -= 1
+    return replace(opened_container, parts=[part for part, _ in parts], skipped_body_count=skipped_body_count), [
+        content for _, content in parts
+    ]
+
+
+def _build_document_parts(
+    mail: MimeEntity, classified_leaves: Sequence[ClassifiedLeaf], section_prefix: str
+) -> _PartsWithContent:
+    """Return all parts but the texts; a text may hold files of its own."""
+    parts: _PartsWithContent = []
+    for classified_leaf, skip_reason_code in zip(
+        classified_leaves, list_skip_reason_codes(classified_leaves), strict=True
+    ):
+        if classified_leaf.is_body:
+            parts += _extract_uuencoded_parts(mail, classified_leaf, section_prefix, MAX_MAIL_PARTS - len(parts))
+        else:
+            part = ContainerPart(
+                section=section_prefix + classified_leaf.leaf.section,
+                media_type=classified_leaf.content_type,
+                file_name=next(iter(classified_leaf.file_names), None),
+                declared_type=classified_leaf.declared_type[:MAX_FILE_NAME_CHARS],
+                skip_reason_code=skip_reason_code,
+                original_sender=_find_original_sender(mail, classified_leaf.leaf),
+                flags=check_names_and_types(
+                    classified_leaf.file_names, classified_leaf.declared_type, classified_leaf.content_type
+                ),
+            )
+            parts.append((part, classified_leaf.leaf.content))
+    return parts
+
+
+def _extract_uuencoded_parts(
+    mail: MimeEntity, body: ClassifiedLeaf, section_prefix: str, limit: int
+) -> _PartsWithContent:
+    """Return the files that are uuencoded within a text."""
+    parts: _PartsWithContent = []
+    for number, (name, content) in enumerate(extract_uuencoded_files(body.leaf.content, limit), 1):
+        name, content_type = replace_lone_surrogates(name)[:MAX_FILE_NAME_CHARS], detect_media_type(content)
+        part = ContainerPart(
+            section=f"{section_prefix}{body.leaf.section}/{number}",
+            media_type=content_type,
+            file_name=name,
+            original_sender=_find_original_sender(mail, body.leaf),
+            flags=check_names_and_types([name], "", content_type),
+        )
+        parts.append((part, content))
+    return parts
+
+
+def _build_body_part(mail: MimeEntity, body: ClassifiedLeaf, section_prefix: str) -> ContainerPart:
+    return ContainerPart(
+        section=section_prefix + body.leaf.section,
+        media_type="text/html" if body.declared_type == "text/html" else "text/plain",
+        declared_type=body.declared_type,
+        original_sender=_find_original_sender(mail, body.leaf),
+    )
+
+
+def _find_invoice_bodies(
+    mail: MimeEntity, classified_leaves: Sequence[ClassifiedLeaf], parts: Sequence[ContainerPart], section_prefix: str
+) -> list[ClassifiedLeaf]:
+    """Return the text that reads like an invoice of each mail that has no document, nor has a mail within it."""
+    document_sections = {
+        part.section.removeprefix(section_prefix).partition("/")[0]
+        for part in parts
+        if not part.skip_reason_code and not is_container_type(part.media_type)
+    }
+    mails_with_document = {
+        enclosing_mail
+        for classified_leaf in classified_leaves
+        if classified_leaf.leaf.section in document_sections
+        for enclosing_mail in _list_enclosing_mails(mail, classified_leaf.leaf.mail)
+    }
+    bodies: list[ClassifiedLeaf] = []
+    for inner_mail in sorted(
+        dict.fromkeys(classified_leaf.leaf.mail for classified_leaf in classified_leaves),
+        key=lambda classified_leaf: -classified_leaf.depth,
+    ):
+        body = (
+            None
+            if inner_mail in mails_with_document
+            else find_invoice_body(
+                [classified_leaf for classified_leaf in classified_leaves if classified_leaf.leaf.mail is inner_mail]
+            )
+        )
+        if body:
+            bodies.append(body)
+            mails_with_document |= _list_enclosing_mails(mail, inner_mail)
+    return sorted(bodies, key=classified_leaves.index)
+
+
+def _list_enclosing_mails(mail: MimeEntity, inner_mail: MimeEntity) -> set[MimeEntity]:
+    """Return a mail and whatever it is in, the whole ``mail`` included."""
+    enclosing_mails, entity = {mail}, inner_mail
+    while entity.parent is not None:
+        enclosing_mails.add(entity)
+        entity = entity.parent
+    return enclosing_mails
+
+
+def _find_original_sender(mail: MimeEntity, leaf: MimeLeaf) -> str | None:
+    return None if leaf.mail is mail else find_sender_address(leaf.mail)
+
+
+def _is_encrypted_leaf(classified_leaf: ClassifiedLeaf) -> bool:
+    """Return whether a leaf is encrypted text of a mail, by S/MIME or PGP."""
+    if classified_leaf.is_body:
+        return classified_leaf.leaf.content[:200].lstrip().startswith(_PGP_MESSAGE_START)
+    if classified_leaf.declared_type in {"application/pkcs7-mime", "application/x-pkcs7-mime"}:
+        smime_type = str(classified_leaf.leaf.entity.get_param("smime-type", "")).lower()
+        return "enveloped" in smime_type or any(
+            oid in classified_leaf.leaf.content[:64] for oid in _ENCRYPTED_DATA_OIDS
+        )
+    return classified_leaf.leaf.parent_type == "multipart/encrypted"

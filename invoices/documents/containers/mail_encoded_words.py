@@ -1,0 +1,64 @@
+"""Words of mail headers made readable: encoded words, odd charsets, folded lines; always bounded, never raising."""
+
+from __future__ import annotations
+
+import binascii
+import re
+import unicodedata
+from email.errors import HeaderParseError
+from email.header import decode_header
+
+MAX_FIELD_CHARS = 2_000  # characters of a header that are looked at
+
+_ENCODED_WORD = r"=\?[^?\s]{1,64}\?[qQbB]\?[^\r\n]*?\?="
+_ENCODED_WORDS_PATTERN = re.compile(rf"{_ENCODED_WORD}(?:\s+{_ENCODED_WORD}|{_ENCODED_WORD})*")
+_CHARSET_ALIASES = {
+    "x-gbk": "gb18030", "gb2312": "gb18030", "gbk": "gb18030", "x-sjis": "cp932", "shift_jis": "cp932",
+    "ks_c_5601-1987": "cp949", "x-unknown": "utf-8", "unknown-8bit": "utf-8", "unicode-1-1-utf-7": "utf-7",
+    "iso-8859-8-i": "iso-8859-8", "iso-8859-1": "cp1252", "us-ascii": "utf-8", "ascii": "utf-8",
+}  # fmt: skip
+
+
+def decode_to_one_line(text: str) -> str:
+    """Return a decoded header as one line: controls and line ends are blanks, runs of blanks are one, ends are bare."""
+    return " ".join(
+        "".join(
+            " " if unicodedata.category(character) == "Cc" else character for character in decode_encoded_words(text)
+        ).split()
+    )
+
+
+def decode_encoded_words(text: str) -> str:
+    """Return the text with its encoded words decoded (RFC 2047, also where they should not be: within quotes)."""
+    return replace_lone_surrogates(
+        _ENCODED_WORDS_PATTERN.sub(lambda match: _decode_word_run(match[0]), text[:MAX_FIELD_CHARS])
+    )
+
+
+def decode_text_leniently(raw: bytes, charset: str) -> str:
+    """Return bytes as text in a charset that may be unknown, wrong, or no charset at all."""
+    charset_name = charset.partition("*")[0].strip().lower()
+    for encoding in (_CHARSET_ALIASES.get(charset_name, charset_name), "utf-8"):
+        try:
+            return raw.decode(encoding)
+        except (LookupError, ValueError):
+            continue
+    try:
+        return raw.decode(_CHARSET_ALIASES.get(charset_name, charset_name), "replace")
+    except (LookupError, ValueError):
+        return raw.decode("cp1252", "replace")
+
+
+def replace_lone_surrogates(text: str) -> str:
+    """Return the text without halves of characters, which no database and no file takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _decode_word_run(words: str) -> str:
+    try:
+        chunks = decode_header(words)
+    except (HeaderParseError, binascii.Error, ValueError):
+        return words
+    return "".join(
+        raw if isinstance(raw, str) else decode_text_leniently(raw, charset or "utf-8") for raw, charset in chunks
+    )

@@ -1,0 +1,96 @@
+"""What documents are, read in processes that can be killed: a bad file costs a result and never the batch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from invoices.documents import title_ocr_process
+from invoices.documents.document_reader_client import DocumentReader
+from invoices.documents.document_reader_process import ProcessLimits
+from invoices.documents.outcomes import DocumentReading, Outcome
+from invoices.errors import TransientError
+
+_IMAGE_TYPES = {"image/png", "image/jpeg"}
+
+__all__ = ["DocumentReaderPool", "DocumentReading", "Outcome", "ProcessLimits"]
+
+
+class DocumentReaderPool:
+    """A pool of reader processes, started when first needed; threads may share it; close it, or use ``with``.
+
+    A document gets ``limits.seconds`` on the clock and ``limits.memory_bytes`` of private memory; past either, its
+    process is killed and replaced, and the reading says ``reader_timeout``, ``reader_memory`` or ``reader_crashed``.
+
+    Where the package rapidocr-onnxruntime is installed (or ``titles`` is true), one more process reads the heads of
+    pictures, so that an expense report or a delivery note does not go to a paid model.
+    """
+
+    def __init__(
+        self, worker_count: int | None = None, limits: ProcessLimits | None = None, use_title_ocr: bool | None = None
+    ) -> None:
+        self._worker_count = worker_count or os.cpu_count() or 1
+        self._limits = limits or ProcessLimits()
+        self._idle_readers: queue.LifoQueue[DocumentReader] = queue.LifoQueue()
+        self._all_readers = [DocumentReader(self._limits) for _ in range(self._worker_count)]
+        for reader in self._all_readers:
+            self._idle_readers.put(reader)
+        self._idle_title_readers: queue.Queue[DocumentReader] = queue.Queue()
+        self._uses_title_ocr = title_ocr_process.is_ocr_installed() if use_title_ocr is None else use_title_ocr
+        if self._uses_title_ocr:
+            self._all_readers.append(
+                DocumentReader(title_ocr_process.TITLE_OCR_LIMITS, "invoices.documents.title_ocr_process")
+            )
+            self._idle_title_readers.put(self._all_readers[-1])
+
+    def __enter__(self) -> DocumentReaderPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def read(self, path: Path) -> DocumentReading:
+        """Return what the document at ``path`` is; waits for an idle process where all are busy."""
+        reading = _read_with_idle_reader(self._idle_readers, path)
+        if self._uses_title_ocr and reading.outcome == "needs_extraction" and reading.media_type in _IMAGE_TYPES:
+            with contextlib.suppress(TransientError):  # where it does not start, a model is asked anyway
+                title_reading = _read_with_idle_reader(self._idle_title_readers, path)
+                return title_reading if title_reading.outcome == "not_invoice" else reading
+        return reading
+
+    def read_in_order(self, paths: Iterable[Path]) -> Iterator[DocumentReading]:
+        """Yield the reading of each path, in their order, with all processes at work and a bounded number ahead."""
+        pending_futures: deque[Future[DocumentReading]] = deque()
+        with ThreadPoolExecutor(self._worker_count, thread_name_prefix="reader") as executor:
+            try:
+                for path in paths:
+                    pending_futures.append(executor.submit(self.read, path))
+                    if len(pending_futures) > 8 * self._worker_count:
+                        yield pending_futures.popleft().result()
+                while pending_futures:
+                    yield pending_futures.popleft().result()
+            finally:
+                for future in pending_futures:
+                    future.cancel()
+
+    def close(self) -> None:
+        """End all processes; none is left behind."""
+        with contextlib.ExitStack() as stack:
+            for reader in self._all_readers:
+                stack.callback(reader.close)
+
+
+def _read_with_idle_reader(idle_readers: queue.Queue[DocumentReader], path: Path) -> DocumentReading:
+    reader = idle_readers.get()
+    try:
+        return reader.read(path)
+    finally:
+        idle_readers.put(reader)

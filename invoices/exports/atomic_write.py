@@ -1,0 +1,96 @@
+"""Putting a rendered batch in place: complete under its name, or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from invoices.errors import ConfigurationError, InvoicesError, TransientError
+from invoices.exports.batch_header import BatchHeader
+
+_PARTIAL_SUFFIX = ".partial"
+_TRANSIENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EINTR, errno.EMFILE, errno.ENFILE)
+
+
+def write_batch_folder(root: Path, batch: BatchHeader, files: Mapping[str, bytes]) -> Path:
+    """Return ``root/<batch_id>``, holding exactly ``files``, all on disk before the folder has its name.
+
+    A batch that is there with the same bytes is left as it is. What killed runs left in ``root`` is removed; another
+    process writing into the same ``root`` is waited for.
+
+    Raises ConfigurationError where the batch is there with other bytes, or ``root`` cannot be written; TransientError
+    where the disk is full or fails. Whatever was there stays as it was.
+    """
+    target = root / batch.batch_id
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _lock_directory(root) as root_descriptor:
+            _remove_partial_folders(root)
+            if os.path.lexists(target):
+                _require_identical_files(target, batch, files)
+            else:
+                _write_folder_atomically(target, files, root_descriptor)
+    except OSError as error:
+        raise _build_write_error(error, target) from error
+    return target
+
+
+@contextmanager
+def _lock_directory(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel lets go of it when the process dies
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove_partial_folders(root: Path) -> None:
+    for partial_folder in root.glob(f".*{_PARTIAL_SUFFIX}"):
+        shutil.rmtree(partial_folder)
+
+
+def _require_identical_files(target: Path, batch: BatchHeader, files: Mapping[str, bytes]) -> None:
+    existing_names = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    differing_names = {name for name in existing_names & set(files) if (target / name).read_bytes() != files[name]}
+    differing_names |= existing_names ^ set(files)
+    if differing_names:
+        raise ConfigurationError(
+            f"batch {batch.batch_id!r} is already in {str(target)!r} and differs in {sorted(differing_names)!r}: a finished "
+            "batch is never changed; move it away and issue it again"
+        )
+
+
+def _write_folder_atomically(target: Path, files: Mapping[str, bytes], root_descriptor: int) -> None:
+    partial_folder = target.with_name(f".{target.name}{_PARTIAL_SUFFIX}")
+    partial_folder.mkdir()
+    for name, content in files.items():
+        _write_file_durably(partial_folder / name, content)
+    _sync_directory(partial_folder)
+    partial_folder.rename(target)
+    os.fsync(root_descriptor)
+
+
+def _write_file_durably(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _build_write_error(error: OSError, target: Path) -> InvoicesError:
+    message = f"export {str(target)!r} cannot be written: {error}"
+    return TransientError(message) if error.errno in _TRANSIENT_ERRNOS else ConfigurationError(message)

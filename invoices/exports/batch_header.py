@@ -1,0 +1,33 @@
+"""The batch: one export, named once and for ever."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+
+from invoices.errors import ConfigurationError
+
+_FOLDER_NAME_PATTERN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHeader:
+    """One export: ``batch_id`` names its folder, ``created_at`` (aware, UTC) is the only clock its files know.
+
+    Raises ConfigurationError where the id cannot name a folder or the time is not in UTC.
+    """
+
+    batch_id: str
+    created_at: dt.datetime
+
+    def __post_init__(self) -> None:
+        if not _FOLDER_NAME_PATTERN.fullmatch(self.batch_id):
+            raise ConfigurationError(f"batch id {self.batch_id!r} cannot name a folder: use letters, digits, . _ and -")
+        if self.created_at.utcoffset() != dt.timedelta(0):
+            raise ConfigurationError(f"batch {self.batch_id!r} was created at {self.created_at!r}, which is not UTC")
+
+    @property
+    def created_at_text(self) -> str:
+        """``created_at`` in ISO 8601 with a Z, as precise as it is."""
+        return self.created_at.replace(tzinfo=None).isoformat() + "Z"

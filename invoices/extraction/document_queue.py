@@ -1,0 +1,126 @@
+"""The documents that one vendor is asked about in one go: which are still to be started, and which not concluded."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from invoices.errors import TransientError
+from invoices.extraction.extraction_recorder import ClaimLost, ExtractionRecorder
+from invoices.extraction.resilience.retry import VendorSuspended
+from invoices.ledger.documents import PendingDocument
+from invoices.ledger.spending import CapReached
+
+
+class DocumentQueue:
+    """Documents in the order of their arrival; several threads may take from it."""
+
+    def __init__(self, recorder: ExtractionRecorder) -> None:
+        """Start empty."""
+        self._recorder, self._lock = recorder, threading.Lock()
+        self._not_started: deque[PendingDocument] = deque()
+        self._unconcluded: dict[str, PendingDocument] = {}
+        self._on_progress: Callable[[int], None] = lambda _: None
+        self._has_reported_cap = False
+
+    def set_documents(
+        self,
+        documents: Sequence[PendingDocument],
+        on_progress: Callable[[int], None],
+        already_started: Iterable[PendingDocument] = (),
+    ) -> None:
+        """Put documents in, and others ``also`` that are started already; ``done`` is told how many get concluded."""
+        with self._lock:
+            self._not_started = deque(documents)
+            self._unconcluded = {document.document_sha256: document for document in (*documents, *already_started)}
+            self._on_progress = on_progress
+
+    def take_next_document(self) -> PendingDocument | None:
+        """Return the next document to start with, or None."""
+        with self._lock:
+            return self._not_started.popleft() if self._not_started else None
+
+    def take_all_documents(self) -> list[PendingDocument]:
+        """Return all documents to start with."""
+        with self._lock:
+            documents = list(self._not_started)
+            self._not_started.clear()
+            return documents
+
+    def put_back_first(self, documents: Sequence[PendingDocument]) -> None:
+        """Let documents be started once more, before the others."""
+        with self._lock:
+            self._not_started.extendleft(reversed(documents))
+
+    def __len__(self) -> int:
+        """Return how many documents are to be started."""
+        return len(self._not_started)
+
+    def mark_concluded(self, *document_hashes: str) -> None:
+        """Take note that documents are answered, set aside or no longer ours."""
+        with self._lock:
+            count = sum(self._unconcluded.pop(document_sha256, None) is not None for document_sha256 in document_hashes)
+        if count:
+            self._on_progress(count)
+
+    def start_or_hold_document(
+        self, document: PendingDocument, start_document: Callable[[PendingDocument], None]
+    ) -> None:
+        """Start with a document; what concerns it alone, or only what is not begun yet, ends here."""
+        try:
+            start_document(document)
+        except ClaimLost:
+            self.mark_concluded(document.document_sha256)
+        except TransientError as error:
+            reason = f"{self._recorder.vendor} did not take it: {error}"
+            self._recorder.record_waiting_reason([document.document_sha256], "vendor_unavailable", reason)
+            self._recorder.deferred.add(document.document_sha256)
+            self._recorder.report.problems.append(f"document {document.document_sha256[:12]}: {reason}")
+            self.mark_concluded(document.document_sha256)
+        except CapReached as cap_error:
+            self.hold_back_over_cap([document], cap_error)
+
+    def hold_for_later_run(self, documents: Sequence[PendingDocument], reason: str) -> None:
+        """Leave documents to a later run because the vendor does not take them now, and tell."""
+        document_hashes = [document.document_sha256 for document in documents]
+        self._recorder.record_waiting_reason(document_hashes, "vendor_unavailable", reason)
+        self._recorder.deferred.update(document_hashes)
+        self._recorder.report.problems.append(f"{len(document_hashes)} documents wait: {reason}")
+        self.mark_concluded(*document_hashes)
+
+    def hold_back_over_cap(self, documents: Sequence[PendingDocument], cap_error: CapReached) -> None:
+        """Leave these documents, and all others that cannot fit either, to a run in which the cap has room.
+
+        Smaller ones are still tried, and what is submitted already is still looked at.
+        """
+        min_pages = min(map(self._recorder.count_billable_pages, documents))
+        with self._lock:
+            begun_hashes = self._recorder.select_unanswered(document.document_sha256 for document in self._not_started)
+            still_startable = [
+                pending
+                for pending in self._not_started
+                if pending.document_sha256 in begun_hashes or self._recorder.count_billable_pages(pending) < min_pages
+            ]
+            kept_hashes = {pending.document_sha256 for pending in still_startable}
+            held_hashes = [
+                pending.document_sha256
+                for pending in (*documents, *self._not_started)
+                if pending.document_sha256 not in kept_hashes
+            ]
+            self._not_started = deque(still_startable)
+            if not self._has_reported_cap:
+                self._recorder.report.remarks.append(str(cap_error))
+                self._has_reported_cap = True
+        self._recorder.record_waiting_reason(held_hashes, "cap_reached", f"{cap_error}.")
+        self.mark_concluded(*held_hashes)
+
+    def hold_all_for_later_run(self, suspension: VendorSuspended) -> None:
+        """Write why everything that is not concluded waits."""
+        with self._lock:
+            document_hashes = list(self._unconcluded)
+            self._not_started.clear()
+            self._unconcluded.clear()
+        if suspension.is_problem:
+            self._recorder.report.problems.append(suspension.reason)
+        self._recorder.record_waiting_reason(document_hashes, suspension.reason_code, suspension.reason)

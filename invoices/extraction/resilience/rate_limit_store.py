@@ -1,0 +1,95 @@
+"""The buckets in which calls are counted: beside a SQLite ledger, or in the PostgreSQL database that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from filelock import BaseFileLock
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+from pyrate_limiter import AbstractBucket, PostgresBucket, Rate, SQLiteBucket
+from sqlalchemy import URL
+
+from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow, translate_bucket_errors
+
+DATABASE_FILE_NAME = "budgets.sqlite"
+STORE_TIMEOUT_SECONDS = 30.0  # with a database that does not answer, and with another process that has the file in hand
+
+
+class RateLimitStore:
+    """Gives each account its budget; ``close`` lets go of what they hold."""
+
+    def __init__(
+        self, ledger_url: URL, directory: Path, time_scale: float, timeout_seconds: float = STORE_TIMEOUT_SECONDS
+    ) -> None:
+        """Count where the ledger is; ``directory`` is for the file that a SQLite ledger has beside it."""
+        self._ledger_url, self._directory, self._time_scale, self._timeout_seconds = (
+            ledger_url,
+            directory,
+            time_scale,
+            timeout_seconds,
+        )
+        self._exit_stack = ExitStack()
+        self._connection_pool: ConnectionPool | None = None
+
+    def create_rate_limiter(self, account: str, windows: Sequence[RateWindow]) -> RateLimiter:
+        """Return the budget of the account ``name``; ``name`` is letters, digits and underscores.
+
+        Raises:
+            ConfigurationError: the file or the database cannot be used.
+        """
+        if not account.replace("_", "").isalnum():
+            raise ValueError(f"not a name of a bucket: {account!r}")
+        rates = [window.to_rate(self._time_scale) for window in windows]
+        is_shared = self._ledger_url.get_backend_name() == "postgresql"
+        return RateLimiter(
+            windows,
+            self._open_postgres_bucket(account, rates) if is_shared else self._open_sqlite_bucket(account, rates),
+            self._time_scale,
+        )
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        self._exit_stack.close()
+
+    def _open_postgres_bucket(self, account: str, rates: list[Rate]) -> AbstractBucket:
+        with translate_bucket_errors():
+            return _ServerClockPostgresBucket(self._get_connection_pool(), account, rates)
+
+    def _open_sqlite_bucket(self, account: str, rates: list[Rate]) -> AbstractBucket:
+        database_path = str(self._directory / DATABASE_FILE_NAME)
+        with translate_bucket_errors(f" in {database_path!r}, which may be removed while no run is active"):
+            bucket = SQLiteBucket.init_from_file(rates, table=account, db_path=database_path, use_file_lock=True)
+        self._exit_stack.callback(bucket.close)
+        if isinstance(bucket.lock, BaseFileLock):
+            bucket.lock.timeout = self._timeout_seconds
+        return bucket
+
+    def _get_connection_pool(self) -> ConnectionPool:
+        if self._connection_pool is None:
+            database_url = self._ledger_url.set(drivername="postgresql").render_as_string(hide_password=False)
+            self._connection_pool = ConnectionPool(
+                database_url, min_size=1, max_size=4, open=True, timeout=self._timeout_seconds,
+                configure=_set_utc_time_zone, check=ConnectionPool.check_connection,
+            )  # fmt: skip
+            self._exit_stack.callback(self._connection_pool.close)
+        return self._connection_pool
+
+
+class _ServerClockPostgresBucket(PostgresBucket):
+    """Counts by the server's clock alone; the library's would take this machine's where the server does not answer."""
+
+    def now(self) -> int:
+        """Return the milliseconds since 1970."""
+        with self.pool.connection() as connection:
+            row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").fetchone()
+        return int(row[0]) if row else 0
+
+
+def _set_utc_time_zone(connection: Connection[Any]) -> None:
+    """Keep instants in UTC: the library's table has none with a zone, and each session may be set to another."""
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()

@@ -1,0 +1,36 @@
+"""Visits: when each source was last looked at, and whether that went well."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from invoices.ledger.ledger import Transaction
+from invoices.ledger.tables import source_visits
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVisit:
+    """The last look at a source; ``problem`` is why it did not go well."""
+
+    source_name: str
+    visited_at: dt.datetime
+    succeeded_at: dt.datetime | None
+    problem: str | None
+
+
+def record_source_visit(tx: Transaction, source_name: str, problem: str | None = None) -> None:
+    """Write that a source was looked at just now, and why it did not go well; two processes may do so at once."""
+    values = {"visited_at": tx.timestamp, "problem": problem} | ({} if problem else {"succeeded_at": tx.timestamp})
+    insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(source_visits).values(source_name=source_name, **values)
+    tx.connection.execute(statement.on_conflict_do_update(index_elements=["source_name"], set_=values))
+
+
+def list_source_visits(connection: Connection) -> dict[str, SourceVisit]:
+    """Return the last look at each source."""
+    rows = connection.execute(select(*(source_visits.c[name] for name in SourceVisit.__slots__)))
+    return {row.source_name: SourceVisit(*row) for row in rows}

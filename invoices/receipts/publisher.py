@@ -1,0 +1,197 @@
+"""Publishing through the outbox: the intent before each request, a look before any repetition.
+
+The receipts API has no idempotency key in its documentation (contract sheet 05 §9). What was sent under ``sending`` is
+looked up by its receipt id before it is ever sent again, so a receipt is created at most once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from invoices.clients.smartbills_io import RemoteReceipt
+from invoices.clients.strict_json import render_json
+from invoices.errors import ContractError, DocumentError, TransientError, UnknownOutcome
+from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
+from invoices.extraction.resilience.rate_limit import RateLimiter
+from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
+from invoices.ledger import Ledger, Transaction
+from invoices.ledger.outbox import UnpublishedReceipt, update_receipt
+from invoices.model import Invoice
+from invoices.receipts.mapping import Customer, build_receipt_body, find_customer, validate_receipt_body
+
+PUBLISHER = "smartbills_io"
+VENDOR = "smartbills.io"
+NO_CUSTOMER_MESSAGE = (
+    "No customer is known for the buyer {buyer!r}: map it in invoices.toml under [smartbills_io.customers], "
+    "or set INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL."
+)
+
+
+class ReceiptsClient(Protocol):
+    """What is spoken with the receipts API."""
+
+    def create_receipt(self, body: Mapping[str, Any], idempotency_key: str) -> RemoteReceipt:
+        """Create a receipt."""
+        ...
+
+    def find_receipts(self, receipt_id: str, created_after: dt.datetime | None) -> list[RemoteReceipt]:
+        """Return the receipts with our id."""
+        ...
+
+
+@dataclass(slots=True)
+class PublishResult:
+    """What publishing came to; ``problems`` are sentences for a person and make the run end with an error."""
+
+    status_counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+class ReceiptPublisher:
+    """Publishes receipts one by one until the outbox is empty or the vendor has to be left alone."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: ReceiptsClient,
+        customers: Mapping[str, Customer],
+        default_customer: Customer | None,
+        rate_limiter: RateLimiter,
+        *,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        """Take what is needed; nothing is sent yet."""
+        self._ledger, self._client, self._caller = (
+            ledger,
+            client,
+            RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep),
+        )
+        self._customers, self._default_customer = customers, default_customer
+        self._unrecorded_receipt: tuple[UnpublishedReceipt, RemoteReceipt] | None = (
+            None  # written with the next intent, or at the end
+        )
+        self._consecutive_failures = (
+            0  # outcomes in a row: one receipt at which the server fails must not hold up the others
+        )
+
+    def publish_receipts(
+        self, receipts: Sequence[UnpublishedReceipt], invoices: Mapping[str, Invoice], result: PublishResult
+    ) -> bool:
+        """Publish the receipts whose invoices are given; return False when the vendor has to be left alone."""
+        try:
+            return all(
+                self._publish_if_loaded(receipt, invoices.get(receipt.invoice_id), result) for receipt in receipts
+            )
+        finally:
+            self._flush_unrecorded_receipt()
+
+    def _publish_if_loaded(self, receipt: UnpublishedReceipt, invoice: Invoice | None, result: PublishResult) -> bool:
+        if invoice is not None:
+            return self._publish_receipt(receipt, invoice, result)
+        self._record_status(receipt, "waiting", result, "not_loaded", "The invoice is not in the warehouse yet.")
+        return True
+
+    def _publish_receipt(self, receipt: UnpublishedReceipt, invoice: Invoice, result: PublishResult) -> bool:
+        """Publish one receipt; return False when the vendor is to be left alone."""
+        try:
+            body = self._build_body_or_defer(receipt, invoice, result)
+            if body is not None:
+                remote_receipt = self._find_or_create_receipt(receipt, body)
+                self._flush_unrecorded_receipt()
+                self._unrecorded_receipt = (receipt, remote_receipt)
+                result.status_counts["published"] += 1
+                self._consecutive_failures = 0
+        except DocumentError as error:
+            status = "held" if error.reason_code == "credit_note_not_published" else "failed"
+            self._record_status(receipt, status, result, error.reason_code, str(error))
+        except VendorSuspended as vendor_stopped:
+            return self._record_problem_and_stop(result, vendor_stopped.reason if vendor_stopped.is_problem else None)
+        except (UnknownOutcome, TransientError) as error:
+            self._consecutive_failures += 1
+            self._record_problem_and_stop(result, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
+            return self._consecutive_failures < CONSECUTIVE_FAILURES_TO_OPEN
+        except ContractError as error:
+            return self._record_problem_and_stop(result, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
+        return True
+
+    def _build_body_or_defer(
+        self, receipt: UnpublishedReceipt, invoice: Invoice, result: PublishResult
+    ) -> dict[str, Any] | None:
+        """Return what is to be sent, checked; None after leaving the receipt waiting for a customer."""
+        customer = find_customer(invoice, self._customers, self._default_customer)
+        if customer is None:
+            reason = NO_CUSTOMER_MESSAGE.format(buyer=invoice.customer.tax_id or invoice.customer.name)
+            self._record_status(receipt, "waiting", result, "no_customer", reason)
+            return None
+        body = build_receipt_body(invoice, customer, receipt.receipt_id)
+        validate_receipt_body(body)
+        return body
+
+    def _find_or_create_receipt(self, receipt: UnpublishedReceipt, body: dict[str, Any]) -> RemoteReceipt:
+        """Return the receipt as the other side has it: looked up if it may be there, else sent, once."""
+        if receipt.first_sent_at is not None:
+            remote_receipts = self._find_remote_receipts(receipt, receipt.first_sent_at)
+            if remote_receipts:
+                return _get_single_matching_receipt(remote_receipts, body)
+        sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
+        with self._ledger.begin_transaction() as tx:
+            self._record_published_receipt(tx)
+            body_sha256 = hashlib.sha256(render_json(body)).hexdigest()
+            update_receipt(tx, receipt, "sending", body_sha256=body_sha256, first_sent_at=sent_at)
+        try:
+            return self._caller.send_with_retries(partial(self._client.create_receipt, body, receipt.receipt_id))
+        except UnknownOutcome:
+            remote_receipts = self._find_remote_receipts(receipt, sent_at)
+            if not remote_receipts:
+                raise
+            return _get_single_matching_receipt(remote_receipts, body)
+
+    def _find_remote_receipts(self, receipt: UnpublishedReceipt, sent_at: dt.datetime) -> list[RemoteReceipt]:
+        return self._caller.send_with_retries(partial(self._client.find_receipts, receipt.receipt_id, sent_at))
+
+    def _record_published_receipt(self, tx: Transaction) -> None:
+        """Write that the last created receipt is published; killed before that, the next run looks it up."""
+        if self._unrecorded_receipt is not None:
+            receipt, remote_receipt = self._unrecorded_receipt
+            update_receipt(tx, receipt, "published", remote_id=str(remote_receipt.id), published_at=tx.timestamp)
+            self._unrecorded_receipt = None
+
+    def _flush_unrecorded_receipt(self) -> None:
+        if self._unrecorded_receipt is not None:
+            with self._ledger.begin_transaction() as tx:
+                self._record_published_receipt(tx)
+
+    def _record_status(
+        self, receipt: UnpublishedReceipt, status: Any, result: PublishResult, reason_code: str, reason: str
+    ) -> None:
+        with self._ledger.begin_transaction() as tx:
+            update_receipt(tx, receipt, status, reason_code=reason_code, reason=reason)
+        result.status_counts[status] += 1
+
+    def _record_problem_and_stop(self, result: PublishResult, problem: str | None) -> bool:
+        if problem is not None:
+            result.problems.append(problem)
+        return False
+
+
+def _get_single_matching_receipt(remote_receipts: Sequence[RemoteReceipt], body: Mapping[str, Any]) -> RemoteReceipt:
+    """Return the one receipt that was found under our id, if it states our total (contract sheet 05 §8, 409)."""
+    total = body["total"]["amount"]
+    if len(remote_receipts) > 1:
+        ids = [receipt.id for receipt in remote_receipts]
+        raise DocumentError(
+            f"{body['receiptId']!r} exists more than once at smartbills.io: {ids!r}", reason_code="receipt_twice"
+        )
+    if remote_receipts[0].total is not None and remote_receipts[0].total != total:
+        raise DocumentError(
+            f"{body['receiptId']!r} exists at smartbills.io as {remote_receipts[0].id} with another total: "
+            f"{remote_receipts[0].total}, ours is {total}",
+            reason_code="receipt_differs",
+        )
+    return remote_receipts[0]

@@ -1,0 +1,45 @@
+"""The sandbox's own desk, which no vendor has: read the journal, turn the knobs."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+
+from sandbox.exact_json import JsonError, parse_json
+from sandbox.journal import Journal, summarise_journal
+from sandbox.request_context import BodyTooLargeError, ExactJsonResponse
+from sandbox.settings import SETTING_DEFINITIONS, SandboxSettings, SettingError
+
+
+def build_admin_app(journal: Journal, settings: SandboxSettings) -> FastAPI:
+    """Return the desk as an ASGI application: ``GET /journal?api_key=``, ``GET /knobs``, ``POST /knobs``."""
+    app = FastAPI(title="sandbox desk", openapi_url=None)
+
+    @app.get("/journal")
+    async def get_journal(api_key: str | None = None) -> Response:
+        return ExactJsonResponse(summarise_journal(journal.connection, api_key))
+
+    @app.get("/knobs")
+    async def list_settings(api_key: str | None = None) -> Response:
+        setting_rows = {
+            name: {"value": settings.get_value(name, api_key), "says": definition.description}
+            for name, definition in SETTING_DEFINITIONS.items()
+        }
+        return ExactJsonResponse(setting_rows)
+
+    @app.post("/knobs")
+    async def update_settings(request: Request) -> Response:
+        try:
+            values = parse_json(await request.body())
+            if not isinstance(values, dict):
+                raise SettingError("knobs come as a JSON object")
+            api_key = values.pop("api_key", None)
+            settings.set_values(values, api_key)
+        except (JsonError, SettingError) as error:
+            return ExactJsonResponse({"error": str(error)}, 400)
+        return ExactJsonResponse({name: settings.get_value(name, api_key) for name in values})
+
+    @app.exception_handler(BodyTooLargeError)
+    async def handle_too_large_body(_request: Request, _error: Exception) -> Response:
+        return ExactJsonResponse({"error": "too large"}, 413)
+
+    return app

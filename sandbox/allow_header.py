@@ -1,0 +1,15 @@
+"""Which methods a path has: what a 405 must tell (RFC 9110, section 15.5.6)."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from starlette.routing import Match, Route
+
+
+def build_allow_header(request: Request) -> str:
+    """Return the methods that the room serves at this call's path, as the header Allow lists them."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    matched_path = next((route.path for route in routes if route.matches(request.scope)[0] is not Match.NONE), None)
+    return ", ".join(
+        sorted({method for route in routes if route.path == matched_path for method in route.methods or ()})
+    )

@@ -1,0 +1,106 @@
+"""The sandbox as a process of its own, for the length of a ``with``."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox import journal
+
+
+class SandboxError(RuntimeError):
+    """The sandbox did not start."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox: where its APIs are, and the keys to show there."""
+
+    smartbills_com: Mapping[str, str]
+    invoicedataextraction_com: Mapping[str, str]
+    billflowai: Mapping[str, str]
+    smartbills_io: Mapping[str, str]
+    port: int
+    pid: int
+    state_directory: Path
+    process: subprocess.Popen[str] = field(repr=False)
+
+    def read_journal(self, api_key: str | None = None) -> dict[str, Any]:
+        """Return what was asked, charged and created so far, for one API key or all: ``sandbox.journal.read``."""
+        return journal.read_journal(self.state_directory, api_key)
+
+    def update_settings(self, api_key: str | None = None, **settings: Any) -> None:
+        """Turn knobs while it runs; their dots are written as two underscores: ``smartbills_com__plan="pro"``."""
+        values = {name.replace("__", ".", 1): value for name, value in settings.items()}
+        body = json.dumps({**values, **({"api_key": api_key} if api_key else {})}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_sandbox/knobs", data=body)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10):
+            pass
+
+    def kill(self) -> None:
+        """End the process as a power cut would; its state stays."""
+        self.process.kill()
+        self.process.wait(10)
+
+
+@contextmanager
+def start_sandbox(
+    state_directory: Path,
+    *,
+    port: int = 0,
+    minute_seconds: float = 60.0,
+    plan: str = "free",
+    settings: Mapping[str, object] | None = None,
+    timeout: float = 30.0,
+) -> Iterator[Sandbox]:
+    """Run the sandbox until the ``with`` ends; it also ends when this process dies, however it dies.
+
+    ``state_directory`` holds its journal, and a second start goes on from there. Raises SandboxError where it does
+    not listen within ``timeout`` seconds.
+    """
+    command = [sys.executable, "-m", "sandbox", "serve", "--state", str(state_directory.resolve()), "--port", str(port)]
+    command += ["--minute-seconds", str(minute_seconds), "--plan", plan, "--until-stdin-closes"]
+    for name, value in (settings or {}).items():
+        command += ["--knob", f"{name}={value}"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_get_project_root()
+    )
+    try:
+        yield _wait_until_listening(process, state_directory, timeout)
+    finally:
+        _stop_process(process)
+
+
+def _get_project_root() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+def _wait_until_listening(process: subprocess.Popen[str], state_directory: Path, timeout: float) -> Sandbox:
+    if process.stdout is None:
+        raise SandboxError("the sandbox has no standard output")
+    ready, _, _ = select.select([process.stdout], [], [], timeout)
+    line = process.stdout.readline() if ready else ""
+    if not line:
+        raise SandboxError(f"the sandbox did not start within {timeout} s; its exit code is {process.poll()!r}")
+    return Sandbox(**json.loads(line), state_directory=state_directory, process=process)
+
+
+def _stop_process(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+    if process.stdout is not None:
+        process.stdout.close()

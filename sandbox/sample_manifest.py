@@ -1,0 +1,22 @@
+"""What the sandbox knows of the sample world: the manifest, by the hash of the bytes."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from sandbox import get_samples_directory
+
+
+@cache
+def load_manifest() -> tuple[dict[str, Any], ...]:
+    """Return the manifest's rows, in the order of their paths."""
+    text = (get_samples_directory() / "manifest.jsonl").read_text(encoding="utf-8")
+    return tuple(json.loads(row) for row in text.splitlines())
+
+
+@cache
+def load_manifest_by_sha256() -> dict[str, dict[str, Any]]:
+    """Return the manifest's rows by SHA-256."""
+    return {row["sha256"]: row for row in load_manifest()}

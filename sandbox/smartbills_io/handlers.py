@@ -1,0 +1,197 @@
+"""One function per call on the receipts API: what it demands, and what it answers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request, Response
+
+from sandbox.exact_json import JsonError, parse_json
+from sandbox.request_context import ExactJsonResponse, LostResponse, RequestContext
+from sandbox.settings import SandboxSettings
+from sandbox.smartbills_io.error_responses import build_error_response
+from sandbox.smartbills_io.receipt_store import DuplicateReceiptError, IdempotencyMismatchError, Receipt, ReceiptStore
+from sandbox.smartbills_io.receipt_validation import (
+    MONEY_PROPERTIES,
+    ErrorDetail,
+    validate_receipt_creation,
+    validate_receipt_update,
+)
+
+
+@dataclass(frozen=True)
+class AuthorizedCall:
+    """A call that was let in: whose it is (API key and tenant), and which dialect its route speaks."""
+
+    receipt_store: ReceiptStore
+    settings: SandboxSettings
+    context: RequestContext
+    owner: tuple[str, str]
+    uses_sdk_dialect: bool
+
+    def get_setting(self, name: str) -> Any:
+        """Return the value of this vendor's knob for the caller."""
+        return self.settings.get_value(f"smartbills_io.{name}", self.owner[0])
+
+    def consume_fault(self, name: str) -> bool:
+        """Return whether a counting knob strikes now."""
+        return self.settings.consume_fault(f"smartbills_io.{name}", self.owner[0])
+
+    def build_error_response(
+        self, status: int, code: str, message: str, details: Sequence[ErrorDetail] = ()
+    ) -> Response:
+        """Return an error answer in the caller's envelope."""
+        return build_error_response(
+            self.get_setting("error_envelope"), status, code, message, self.context.request_id, details
+        )
+
+
+def create_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> Response:
+    """Create a receipt; every accepted call makes another one, unless a knob says otherwise."""
+    try:
+        body = parse_json(raw_body)
+    except JsonError as error:
+        return call.build_error_response(400, "VALIDATION_ERROR", str(error))
+    if details := validate_receipt_creation(body, is_business_route=call.uses_sdk_dialect):
+        return call.build_error_response(400, "VALIDATION_ERROR", "The receipt is not valid.", details[:50])
+    idempotency_key = request.headers.get("idempotency-key") if call.get_setting("idempotency_key") else None
+    try:
+        receipt = call.receipt_store.create_receipt(
+            call.owner,
+            raw_body,
+            body,
+            require_unique_id=call.get_setting("unique_receipt_id"),
+            idempotency_key=idempotency_key,
+        )
+    except DuplicateReceiptError:
+        return call.build_error_response(409, "DUPLICATE_RECEIPT", "A receipt with this receiptId exists.")
+    except IdempotencyMismatchError:
+        return call.build_error_response(409, "CONFLICT", "The Idempotency-Key came with another body before.")
+    if call.consume_fault("lost_response"):
+        return LostResponse()
+    if call.consume_fault("http_500_after_work"):
+        return call.build_error_response(500, "INTERNAL_ERROR", "Something went wrong.")
+    return ExactJsonResponse(_convert_to_dialect(call, receipt), int(call.get_setting("create_status")))
+
+
+def get_receipt(call: AuthorizedCall, request: Request, _raw_body: bytes) -> Response:
+    """Return one receipt."""
+    receipt = _find_requested_receipt(call, request)
+    return ExactJsonResponse(_convert_to_dialect(call, receipt)) if receipt else _build_not_found_response(call)
+
+
+def list_receipts(call: AuthorizedCall, request: Request, _raw_body: bytes) -> Response:
+    """Return one page, newest first by default; a page past the end is empty."""
+    query = request.query_params
+    page_number, page_size = (
+        _parse_positive_or_none(query.get("page", "1")),
+        _parse_positive_or_none(query.get("pageSize", query.get("limit", "100"))),
+    )
+    direction = query.get("sortOrder", query.get("sortDirection", "desc")).lower()
+    order_by = query.get("orderBy", query.get("sortBy", "createdAt"))
+    if page_number is None or page_size is None or page_size > call.get_setting("max_page_size"):
+        return call.build_error_response(
+            400, "INVALID_PARAMETER", f"page from 1, pageSize from 1 to {call.get_setting('max_page_size')}."
+        )
+    if direction not in {"asc", "desc"} or not re.fullmatch(r"[A-Za-z]{1,40}", order_by):
+        return call.build_error_response(
+            400, "INVALID_PARAMETER", "sortOrder is asc or desc, orderBy a key of SBReceipt."
+        )
+    search = query.get("ReceiptNumber", query.get("Query")) if _is_search_enabled(call) else None
+    receipts, total_count = call.receipt_store.list_receipts_and_count(
+        call.owner,
+        order_by=order_by,
+        direction=direction,
+        limit=page_size,
+        offset=(page_number - 1) * page_size,
+        search=search,
+    )
+    if call.consume_fault("page_shift"):
+        _insert_foreign_receipt(call)
+    page_count = math.ceil(total_count / page_size)
+    data = [_convert_to_dialect(call, receipt) for receipt in receipts]
+    if call.uses_sdk_dialect:
+        pagination = {"count": total_count, "pageCount": page_count, "currentPage": page_number, "limit": page_size}
+        return ExactJsonResponse({"data": data, "pagination": pagination})
+    return ExactJsonResponse(
+        {
+            "data": data,
+            "metadata": {"page": page_number, "pageSize": page_size, "totalPages": page_count, "count": total_count},
+        }
+    )
+
+
+def update_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> Response:
+    """Set total, currency, items and date of a receipt, from the six properties an update must have."""
+    receipt = _find_requested_receipt(call, request)
+    if receipt is None:
+        return _build_not_found_response(call)
+    try:
+        body = parse_json(raw_body)
+    except JsonError as error:
+        return call.build_error_response(400, "VALIDATION_ERROR", str(error))
+    if details := validate_receipt_update(body):
+        return call.build_error_response(400, "VALIDATION_ERROR", "The update is not valid.", details[:50])
+    changes = {
+        "total": {"amount": body["totalAmount"], "currency": body["currency"]},
+        "items": body["items"],
+        "date": body["date"],
+    }
+    call.receipt_store.update_receipt(receipt["id"], changes)
+    return ExactJsonResponse(_convert_to_dialect(call, {**receipt, **changes}))
+
+
+def delete_receipt(call: AuthorizedCall, request: Request, _raw_body: bytes) -> Response:
+    """Delete a receipt for good; a second time it is not there."""
+    receipt = _find_requested_receipt(call, request)
+    if receipt is None:
+        return _build_not_found_response(call)
+    call.receipt_store.delete_receipt(receipt["id"])
+    response_form = call.get_setting("delete")
+    if response_form == "204" or (response_form == "by_path" and call.uses_sdk_dialect):
+        return Response(status_code=204)
+    return ExactJsonResponse(_convert_to_dialect(call, receipt))
+
+
+def _find_requested_receipt(call: AuthorizedCall, request: Request) -> Receipt | None:
+    id_text = request.path_params["number"]
+    return call.receipt_store.find_receipt(call.owner, int(id_text)) if re.fullmatch(r"[0-9]{1,18}", id_text) else None
+
+
+def _build_not_found_response(call: AuthorizedCall) -> Response:
+    return call.build_error_response(404, "NOT_FOUND", "No such receipt.")
+
+
+def _parse_positive_or_none(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) > 0 else None
+
+
+def _is_search_enabled(call: AuthorizedCall) -> bool:
+    search_setting = call.get_setting("search")
+    return bool(search_setting == "on" or (search_setting == "by_path" and call.uses_sdk_dialect))
+
+
+def _convert_to_dialect(call: AuthorizedCall, receipt: Receipt) -> Receipt:
+    """Return the receipt in the caller's dialect: prices as numbers on demand, lines under the SDK's name too."""
+    converted = dict(receipt)
+    if call.get_setting("price_form") == "number":
+        converted["items"] = [_flatten_price(item) for item in receipt["items"]]
+    return {**converted, "lineItems": converted["items"]} if call.uses_sdk_dialect else converted
+
+
+def _flatten_price(item: dict[str, Any]) -> dict[str, Any]:
+    price = item.get("price")
+    return {**item, "price": price["amount"]} if isinstance(price, dict) else item
+
+
+def _insert_foreign_receipt(call: AuthorizedCall) -> None:
+    zero = {"amount": 0, "currency": "EUR"}
+    body = {"receiptId": f"stranger-{call.context.request_id}", "type": "OFFICIAL", "taxesIncluded": False}
+    body.update(dict.fromkeys(MONEY_PROPERTIES, zero))
+    call.receipt_store.create_receipt(
+        call.owner, b"", body, require_unique_id=False, idempotency_key=None, is_from_caller=False
+    )

@@ -1,0 +1,226 @@
+"""How what was unwrapped becomes arrivals: a mail or a file with a sighting for each thing in it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from invoices.documents.containers.opened_container import ContainerPart, MailHeader, OpenedContainer
+from invoices.documents.outcomes import REASON_CODES, sanitise_for_display
+from invoices.ledger.documents import DocumentState, InitialState
+from invoices.ledger.mails import Arrival, MailMessage, MailOutcome
+from invoices.ledger.sightings import Sighting
+from invoices.model import NOT_INVOICE_REASONS, Flag, compute_message_key, compute_sighting_id
+
+MAIL_MEDIA_TYPE = "message/rfc822"
+MAX_FILE_NAME_CHARS = 255
+MAX_SECTION_BYTES = 80
+MAX_LOCATION_BYTES = 1500  # bytes; an index of PostgreSQL takes no more than 2,704
+MAX_PART_LOCATION_BYTES = 2400  # bytes, with the section
+STATE_BY_OUTCOME: dict[str, DocumentState] = {
+    "unreadable": "quarantined",
+    "not_invoice": "not_invoice",
+    "review": "review",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ImapUid:
+    """A mail on an IMAP server (RFC 9051 §2.3.1.1)."""
+
+    folder: str
+    uidvalidity: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something was seen: the source, what kind it is, and the location in it."""
+
+    source_name: str
+    source_kind: str
+    location: (
+        str  # of a mailbox: /<folder>;UIDVALIDITY=<n>/;UID=<n> (RFC 5092, below the account); of a folder: the path
+    )
+    received_at: dt.datetime | None = None
+    fingerprint: str | None = None
+    entity: str | None = None
+    cost_centre: str | None = None
+
+    def build_part_location(self, section: str) -> str:
+        """Return the location of a part."""
+        return (
+            truncate_with_hash(f"{self.location}/;SECTION={section}", MAX_PART_LOCATION_BYTES)
+            if section
+            else self.location
+        )
+
+
+def truncate_with_hash(text: str, max_bytes: int = MAX_LOCATION_BYTES) -> str:
+    """Return a text of at most so many bytes: of a longer one its beginning, and a hash of the whole."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    if len(encoded) <= max_bytes:
+        return text
+    digest = hashlib.sha256(encoded).hexdigest()
+    return f"{encoded[: max_bytes - len(digest) - 3].decode('utf-8', 'ignore')}…{digest}"
+
+
+def build_part_sightings(origin: Origin, container: OpenedContainer, message_key: str | None = None) -> list[Sighting]:
+    """Return a sighting for each part; ``message`` is the key of the mail that they were in."""
+    parts = zip(container.parts, container.part_hashes, container.byte_counts, strict=True)
+    return [_build_sighting(origin, container.header, part, sha256, size, message_key) for part, sha256, size in parts]
+
+
+def build_whole_sighting(
+    origin: Origin,
+    sha256: str,
+    size: int,
+    media_type: str,
+    initial_state: InitialState | None = None,
+    message_key: str | None = None,
+) -> Sighting:
+    """Return the sighting of a thing that is not opened, or that is kept beside what was in it."""
+    return _build_sighting(origin, None, ContainerPart("", media_type), sha256, size, message_key, initial_state)
+
+
+def build_initial_state(reason_code: str, reason: str | None = None) -> InitialState:
+    """Return where a document stands whose source knows what it is."""
+    outcome, meaning = REASON_CODES.get(reason_code) or ("not_invoice", NOT_INVOICE_REASONS[reason_code])
+    return InitialState(STATE_BY_OUTCOME[outcome], reason_code, sanitise_for_display(reason or meaning, 300))
+
+
+def count_skipped_parts(container: OpenedContainer) -> dict[str, int]:
+    """Return how many parts are no invoices by rule, by reason code; the texts of a mail count as ``body``."""
+    counts = Counter(part.skip_reason_code for part in container.parts if part.skip_reason_code)
+    return dict(sorted(counts.items())) | (
+        {"body": container.skipped_body_count} if container.skipped_body_count else {}
+    )
+
+
+def build_mail_arrival(
+    origin: Origin, content: bytes, container: OpenedContainer, authentication: str, uid: ImapUid | None = None
+) -> Arrival:
+    """Return the arrival of a mail that was fetched and opened: what it says of itself, and what was in it.
+
+    Of one that cannot be opened as a whole the caller keeps the bytes and adds ``whole`` (see ``keeping``).
+    """
+    key, header, skipped_counts = (
+        compute_message_key(origin.source_name, origin.location),
+        container.header,
+        count_skipped_parts(container),
+    )
+    sightings = build_part_sightings(origin, container, key)
+    if container.flags:  # what is odd about a mail is told of the documents that it brought
+        mail_flags = [*container.flags]
+        sightings = [
+            sighting if sighting.settled else replace(sighting, flags=[*mail_flags, *sighting.flags])
+            for sighting in sightings
+        ]
+    document_count = sum(sighting.settled is None for sighting in sightings)
+    outcome: MailOutcome = "quarantined" if container.reason_code else "collected" if document_count else "no_documents"
+    message = MailMessage(
+        message_key=key,
+        source_name=origin.source_name,
+        folder=uid.folder if uid else origin.location,
+        uidvalidity=uid.uidvalidity if uid else None,
+        uid=uid.number if uid else None,
+        outcome=outcome,
+        content_sha256=hashlib.sha256(content).hexdigest(),
+        message_id=header.message_id if header else None,
+        sender=header.sender if header else None,
+        reply_to=header.reply_to if header else None,
+        subject=header.subject if header else None,
+        received_at=origin.received_at,
+        byte_count=len(content),
+        authentication=authentication,
+        reason=container.reason,
+        document_count=document_count,
+        skipped_parts=json.dumps(skipped_counts) if skipped_counts else None,
+        fingerprint=origin.fingerprint,
+    )
+    return Arrival(sightings, message)
+
+
+def add_quarantined_mail(arrival: Arrival, origin: Origin, sha256: str, container: OpenedContainer) -> Arrival:
+    """Return the arrival of a mail that is set aside as a whole: the mail itself is the document."""
+    size = (arrival.mail.byte_count if arrival.mail else None) or 0
+    reason_code = container.reason_code or "damaged_mail"
+    key = arrival.mail.message_key if arrival.mail else None
+    mail_sighting = build_whole_sighting(
+        origin, sha256, size, MAIL_MEDIA_TYPE, build_initial_state(reason_code, container.reason), key
+    )
+    return replace(arrival, sightings=[*arrival.sightings, mail_sighting])
+
+
+def to_row(arrival: Arrival) -> dict[str, Any]:
+    """Return an arrival as plain values, as dlt takes them.
+
+    Field by field: ``dataclasses.asdict`` copies what is plain already, and costs more than all else we do to a mail.
+    """
+    message = arrival.mail
+    return {
+        "sightings": [_to_sighting_row(sighting) for sighting in arrival.sightings],
+        "message": {name: getattr(message, name) for name in MailMessage.__slots__} if message else None,
+    }
+
+
+def _to_sighting_row(sighting: Sighting) -> dict[str, Any]:
+    row = {name: getattr(sighting, name) for name in Sighting.__slots__}
+    row["settled"] = asdict(sighting.settled) if sighting.settled else None
+    row["flags"] = [asdict(flag) for flag in sighting.flags]
+    return row
+
+
+def from_row(row: Mapping[str, Any]) -> Arrival:
+    """Return the arrival that ``as_row`` was given."""
+    sightings = [
+        Sighting(**{
+            **sighting_row,
+            "settled": InitialState(**sighting_row["settled"]) if sighting_row["settled"] else None,
+            "flags": [Flag(**flag) for flag in sighting_row["flags"]],
+        })
+        for sighting_row in row["sightings"]
+    ]  # fmt: skip
+    return Arrival(sightings, MailMessage(**row["message"]) if row["message"] else None)
+
+
+def _build_sighting(
+    origin: Origin,
+    header: MailHeader | None,
+    part: ContainerPart,
+    sha256: str,
+    size: int,
+    message_key: str | None = None,
+    initial_state: InitialState | None = None,
+) -> Sighting:
+    location = origin.build_part_location(part.section)
+    if part.skip_reason_code and initial_state is None:
+        initial_state = build_initial_state(part.skip_reason_code)
+    return Sighting(
+        sighting_id=compute_sighting_id(origin.source_name, location, sha256),
+        document_sha256=sha256,
+        media_type=part.media_type,
+        byte_count=size,
+        source_name=origin.source_name,
+        source_kind=origin.source_kind,
+        location=location,
+        file_name=part.file_name[:MAX_FILE_NAME_CHARS] if part.file_name else None,
+        sender=header.sender if header else None,
+        subject=header.subject if header else None,
+        message_id=header.message_id if header else None,
+        received_at=origin.received_at,
+        fingerprint=origin.fingerprint,
+        message_key=message_key,
+        section=truncate_with_hash(part.section, MAX_SECTION_BYTES) or None,
+        declared_type=part.declared_type[:120] if part.declared_type else None,
+        original_sender=part.original_sender,
+        entity=origin.entity,
+        cost_centre=origin.cost_centre,
+        settled=initial_state,
+        flags=list(part.flags),
+    )

@@ -1,0 +1,186 @@
+"""What a file brings: itself, what is in it if it is a container, or the mails in it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from invoices.documents.containers.container_types import MAIL_TYPE, is_container_type
+from invoices.documents.containers.opened_container import OpenedContainer
+from invoices.documents.media_types import MAX_SNIFFED_BYTES, detect_media_type
+from invoices.documents.store_batch import StoreBatch
+from invoices.ledger.mails import Arrival
+from invoices.ledger.sightings import Sighting
+from invoices.model import Flag
+from invoices.settings.sources import FolderSettings
+from sources.arrivals import (
+    Origin,
+    add_quarantined_mail,
+    build_initial_state,
+    build_mail_arrival,
+    build_part_sightings,
+    build_whole_sighting,
+)
+from sources.folder.local_folder import MAX_NAME_CHARS, FileChangedError, FolderBackend, ListedFile, build_file_origin
+from sources.folder.mbox import MailSpan, is_mbox, split_mbox, unescape_from_lines
+
+MAX_CONTAINER_BYTES = 50 * 1024 * 1024  # bytes; a larger one is kept unopened
+UNKNOWN_AUTHENTICATION = "unknown"  # nobody of ours has checked where a mail in a file is from
+
+
+class ContainerOpener(Protocol):
+    """What opens containers, in processes of their own."""
+
+    def open_container(
+        self, container: bytes | Path, store_batch: StoreBatch, file_name: str | None = None, /
+    ) -> OpenedContainer:
+        """Return what is in a container; the parts are put into the landing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FetchContext:
+    """What taking needs at hand."""
+
+    settings: FolderSettings
+    backend: FolderBackend
+    store_batch: StoreBatch
+    container_opener: ContainerOpener
+
+
+def fetch_file_arrivals(
+    context: FetchContext, file: ListedFile, known_fingerprints: Collection[str]
+) -> Iterator[Arrival]:
+    """Yield the arrivals of one file: one, or those of the mails in an mbox that were not taken there before.
+
+    Raises:
+        Changed: it was written to meanwhile; what was yielded before counts, and is whole.
+        Unreadable: it cannot be read.
+    """
+    with context.backend.open_file(file) as stream:
+        head = stream.read(MAX_SNIFFED_BYTES)
+        stream.seek(0)
+        if is_mbox(head):
+            yield from _fetch_mbox_arrivals(context, file, stream, known_fingerprints)
+            return
+        arrival = _build_file_arrival(context, file, stream, detect_media_type(head))
+    yield arrival
+
+
+def _build_file_arrival(context: FetchContext, file: ListedFile, stream: BinaryIO, media_type: str) -> Arrival:
+    origin = build_file_origin(context.settings, context.backend, file)
+    if media_type == MAIL_TYPE and file.size <= MAX_CONTAINER_BYTES:
+        content = _read_whole_file(stream, file)
+        return _build_mail_file_arrival(context, origin, content, file.file_name)
+    sha256, size = context.store_batch.put_file(stream)
+    if size != file.size:
+        raise FileChangedError
+    if media_type == MAIL_TYPE:
+        return _build_oversized_mail_arrival(origin, sha256, size, file.file_name)
+    if not is_container_type(media_type) or size > MAX_CONTAINER_BYTES:
+        return Arrival([_set_file_name(build_whole_sighting(origin, sha256, size, media_type), file.file_name)])
+    stream.seek(0)
+    return _build_container_arrival(context, origin, file, (sha256, size, media_type), _read_whole_file(stream, file))
+
+
+def _build_container_arrival(
+    context: FetchContext, origin: Origin, file: ListedFile, stored_file: tuple[str, int, str], content: bytes
+) -> Arrival:
+    """Return a container with what was in it; one that stays closed is a document like any other, with a flag."""
+    container = context.container_opener.open_container(content, context.store_batch, file.file_name)
+    if container.reason_code:
+        flag = Flag("INTAKE-CONTAINER", f"{file.file_name!r} was not opened: {container.reason}")
+        flags = () if container.reason_code == "unsupported_type" else (*container.flags, flag)
+        closed_sighting = replace(
+            _set_file_name(build_whole_sighting(origin, *stored_file), file.file_name), flags=flags
+        )
+        return Arrival([closed_sighting, *build_part_sightings(origin, container)])
+    container_sighting = _set_file_name(
+        build_whole_sighting(origin, *stored_file, build_initial_state("container")), file.file_name
+    )
+    return Arrival([replace(container_sighting, flags=container.flags), *build_part_sightings(origin, container)])
+
+
+def _build_mail_file_arrival(
+    context: FetchContext, origin: Origin, content: bytes, file_name: str | None = None
+) -> Arrival:
+    container = context.container_opener.open_container(content, context.store_batch)
+    arrival = build_mail_arrival(origin, content, container, UNKNOWN_AUTHENTICATION)
+    if not container.reason_code:
+        return arrival
+    quarantined = add_quarantined_mail(arrival, origin, context.store_batch.put(content), container)
+    return replace(
+        quarantined, sightings=[*quarantined.sightings[:-1], _set_file_name(quarantined.sightings[-1], file_name)]
+    )
+
+
+def _build_oversized_mail_arrival(origin: Origin, sha256: str, size: int, file_name: str | None = None) -> Arrival:
+    container = OpenedContainer(reason_code="too_large", reason=f"a mail of {size} bytes")
+    arrival = build_mail_arrival(origin, b"", container, UNKNOWN_AUTHENTICATION)
+    assert arrival.mail is not None  # noqa: S101 - mail() gives one
+    arrival = replace(arrival, mail=replace(arrival.mail, content_sha256=sha256, byte_count=size))
+    quarantined = add_quarantined_mail(arrival, origin, sha256, container)
+    return replace(quarantined, sightings=[_set_file_name(sighting, file_name) for sighting in quarantined.sightings])
+
+
+def _fetch_mbox_arrivals(
+    context: FetchContext, file: ListedFile, stream: BinaryIO, known_fingerprints: Collection[str]
+) -> Iterator[Arrival]:
+    """Yield the mails of an mbox; the last one carries the fingerprint of the file, which so is known only at its end.
+
+    The others carry their own key, so that a file that has grown shows which of its mails are known.
+    """
+    origin = build_file_origin(context.settings, context.backend, file)
+    for span in split_mbox(stream):
+        if span.key in known_fingerprints and not span.is_last:
+            continue
+        arrival = _build_mbox_mail_arrival(context, origin, file, stream, span)
+        if not context.backend.is_unchanged(file, stream):
+            raise FileChangedError
+        yield arrival
+
+
+def _build_mbox_mail_arrival(
+    context: FetchContext, file_origin: Origin, file: ListedFile, stream: BinaryIO, span: MailSpan
+) -> Arrival:
+    mail_origin = replace(
+        file_origin,
+        location=f"{file_origin.location}/;MESSAGE={span.key}",
+        fingerprint=file.fingerprint if span.is_last else span.key,
+    )
+    stream.seek(span.start)
+    if span.length > MAX_CONTAINER_BYTES:
+        arrival = _build_oversized_mail_arrival(
+            mail_origin, *context.store_batch.put_file(_LimitedStream(stream, span.length))
+        )
+    else:
+        arrival = _build_mail_file_arrival(context, mail_origin, unescape_from_lines(stream.read(span.length)))
+    assert arrival.mail is not None  # noqa: S101 - a mail has one
+    return replace(arrival, mail=replace(arrival.mail, folder=file_origin.location))
+
+
+@dataclass(slots=True)
+class _LimitedStream:
+    """The next bytes of an open file, as a file."""
+
+    stream: BinaryIO
+    remaining: int
+
+    def read(self, size: int, /) -> bytes:
+        """Return that many bytes; fewer only before the end."""
+        block = self.stream.read(min(size, self.remaining))
+        self.remaining -= len(block)
+        return block
+
+
+def _read_whole_file(stream: BinaryIO, file: ListedFile) -> bytes:
+    content = stream.read(file.size + 1)
+    if len(content) != file.size:
+        raise FileChangedError
+    return content
+
+
+def _set_file_name(sighting: Sighting, file_name: str | None) -> Sighting:
+    return replace(sighting, file_name=file_name[:MAX_NAME_CHARS] if file_name else None)

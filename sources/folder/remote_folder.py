@@ -1,0 +1,330 @@
+"""A folder behind a server, through fsspec: listed, copied here to be taken, and moved there."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import posixpath
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import Any, BinaryIO, cast
+
+from invoices.errors import ConfigurationError, InvoicesError, TransientError
+from invoices.settings.sources import FolderSettings
+from sources.arrivals import truncate_with_hash
+from sources.folder.listing import build_name_matcher, is_ignored_directory, is_ignored_file
+from sources.folder.local_folder import FileChangedError, FileUnreadableError, ListedFile, parse_move_target
+from sources.folder.remote_filesystems import FolderConnection, connect_to_folder
+
+MAX_REQUEST_SECONDS = 300.0  # for one answer: a listing of one directory, or 8 MB of a file
+_BLOCK_BYTES = 1 << 20
+_RANGE_BYTES = 8 << 20
+_MAX_MEMORY_BYTES = 8 << 20  # of a file on its way; a larger one goes to a temporary file without a name
+_MAX_DEPTH = 100
+_MAX_FINGERPRINT_LENGTH = 80  # characters, as the ledger keeps it
+_OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # stores that show an object only once all of it is there
+_TAG_KEYS = ("ETag", "etag", "generation", "md5Hash", "version_id", "VersionId")
+_MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "modified", "updated")
+_CONNECTION_ERRORS = (ConnectionError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file as a listing of the server shows it."""
+
+    path: str  # in the filesystem
+    path_parts: Sequence[str]  # below the folder: directories, and the file's own
+    location: str
+    size: int
+    modified_ns: int
+    tag: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What stays the same as long as nobody writes to it, as far as the server tells."""
+        return truncate_with_hash(f"{self.size}-{self.modified_ns}-{self.tag}", _MAX_FINGERPRINT_LENGTH)
+
+    @property
+    def file_name(self) -> str:
+        """The name without the folders."""
+        return self.path_parts[-1]
+
+
+class RemoteFolder:
+    """A folder behind a server; names from there are never names here."""
+
+    def __init__(self, settings: FolderSettings) -> None:
+        self._settings = settings
+        self._is_wanted, self._is_excluded = build_name_matcher(settings.pattern), build_name_matcher(settings.exclude)
+        self._skipped_directory = tuple(parse_move_target(settings)[:1])
+        self._cached_connection: FolderConnection | None = None
+
+    @property
+    def may_list_partial_files(self) -> bool:
+        """Whether the server shows files that are not there as a whole yet."""
+        return not self._settings.url.startswith(_OBJECT_STORE_SCHEMES)
+
+    def check_listable(self) -> None:
+        """Raise ConfigurationError, or TransientError, unless the folder can be listed."""
+        try:
+            with self._translate_errors():
+                self._list_directory(())
+        except InvoicesError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave no connection; the next question makes a new one."""
+        connection, self._cached_connection = self._cached_connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):  # it may be broken already
+                connection.close()
+
+    def list_files(self) -> Iterator[RemoteFile | str]:
+        """Yield the files that are wanted, sorted by name in each directory."""
+        stack = [iter(self._list_wanted_entries(()))]
+        while stack:
+            item = next(stack[-1], None)
+            if item is None:
+                stack.pop()
+            elif isinstance(item, tuple):
+                stack.append(iter(self._list_wanted_entries(item)))
+            else:
+                yield item
+
+    def list_changed_files(self, files: Sequence[ListedFile]) -> list[ListedFile]:
+        """List again where these files are, and return those that are not as they were."""
+        remote_files = [_require_remote_file(file) for file in files]
+        current_fingerprints: set[tuple[str, str]] = set()
+        for directory in {tuple(remote_file.path_parts[:-1]) for remote_file in remote_files}:
+            listed_files = [item for item in self._list_wanted_entries(directory) if isinstance(item, RemoteFile)]
+            current_fingerprints |= {(remote_file.location, remote_file.fingerprint) for remote_file in listed_files}
+        return [
+            remote_file
+            for remote_file in remote_files
+            if (remote_file.location, remote_file.fingerprint) not in current_fingerprints
+        ]
+
+    @contextlib.contextmanager
+    def open_file(self, file: ListedFile) -> Iterator[BinaryIO]:
+        """Bring a file here, whole and unchanged, and give it."""
+        remote_file = _require_remote_file(file)
+        with tempfile.SpooledTemporaryFile(max_size=_MAX_MEMORY_BYTES) as local_copy:
+            with self._translate_errors(is_single_file=True):
+                self._download_file(remote_file, cast(BinaryIO, local_copy))
+            local_copy.seek(0)
+            yield cast(BinaryIO, local_copy)
+
+    def is_unchanged(self, file: ListedFile, stream: BinaryIO) -> bool:
+        """Return True: what was opened is a copy."""
+        return file.size >= 0 and not stream.closed
+
+    def get_parent_directories(self, file: ListedFile) -> Sequence[str]:
+        """Return the names of the directories between the folder and the file."""
+        return _require_remote_file(file).path_parts[:-1]
+
+    def move_file(self, file: ListedFile, target_directory: Sequence[str]) -> bool:
+        """Move a file on the server to a directory of the folder, never over another file. Raises OSError."""
+        remote_file, connection = _require_remote_file(file), self._connection
+        if not self._is_unchanged_on_server(remote_file):
+            return False
+        target_path = self._join_path(target_directory)
+        with self._translate_errors(is_single_file=True):
+            connection.filesystem.makedirs(target_path, exist_ok=True)
+            free_name = next(
+                name
+                for name in _generate_candidate_names(remote_file)
+                if not connection.filesystem.exists(posixpath.join(target_path, name))
+            )
+            self._move_on_server(remote_file, posixpath.join(target_path, free_name))
+        return True
+
+    @property
+    def _connection(self) -> FolderConnection:
+        if self._cached_connection is None:
+            self._cached_connection = connect_to_folder(self._settings)
+        return self._cached_connection
+
+    @property
+    def _timeout_options(self) -> Mapping[str, float]:
+        """How long an asynchronous filesystem is waited for; the others have the limits of their connections."""
+        return {"timeout": MAX_REQUEST_SECONDS} if self._connection.filesystem.async_impl else {}
+
+    def _join_path(self, path_parts: Sequence[str]) -> str:
+        return "/".join(part for part in (self._connection.root, *path_parts) if part) or self._connection.root
+
+    def _list_wanted_entries(self, directory: tuple[str, ...]) -> list[RemoteFile | tuple[str, ...] | str]:
+        """Return what is wanted in a directory: files, directories as the names that lead there, and reasons."""
+        try:
+            with self._translate_errors(is_single_file=bool(directory)):
+                entries = self._list_directory(directory)
+        except (FileChangedError, FileUnreadableError) as error:
+            return [f"{self._build_location(directory)!r} cannot be read: {error}"]
+        return [item for name, info in entries if (item := self._classify_entry((*directory, name), info)) is not None]
+
+    def _list_directory(self, directory: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return what a directory shows, by name; what claims to be elsewhere is not believed."""
+        path = self._join_path(directory)
+        info_by_name = {}
+        for info in self._fetch_listing(path):
+            parent, _, name = str(info["name"]).rstrip("/").rpartition("/")
+            if name not in ("", ".", "..") and parent.strip("/") == path.strip("/").removeprefix("./"):
+                info_by_name[name] = info
+        return sorted(info_by_name.items())
+
+    def _fetch_listing(self, path: str) -> Iterator[Mapping[str, Any]]:
+        filesystem = self._connection.filesystem
+        try:
+            yield from filesystem.ls(path or "/", detail=True, **self._timeout_options)
+        except FileNotFoundError:
+            if path != self._connection.root or self.may_list_partial_files or "/" not in path:
+                raise
+            filesystem.ls(path.partition("/")[0])  # a store of objects has no empty folders, but buckets
+
+    def _classify_entry(
+        self, path_parts: tuple[str, ...], info: Mapping[str, Any]
+    ) -> RemoteFile | tuple[str, ...] | str | None:
+        name, kind = path_parts[-1], info.get("type")
+        if kind == "directory":
+            is_skipped = (
+                is_ignored_directory(name) or path_parts == self._skipped_directory or len(path_parts) > _MAX_DEPTH
+            )
+            return None if is_skipped else path_parts
+        if is_ignored_file(name) or not self._is_wanted(name) or self._is_excluded(name):
+            return None
+        if kind != "file" or info.get("size") is None:
+            return f"{self._build_location(path_parts)!r} is not a regular file"
+        return self._build_remote_file(path_parts, info)
+
+    def _build_remote_file(self, path_parts: Sequence[str], info: Mapping[str, Any]) -> RemoteFile:
+        tag = next((str(info[key]).strip('"') for key in _TAG_KEYS if info.get(key)), "")
+        return RemoteFile(
+            self._join_path(path_parts),
+            path_parts,
+            self._build_location(path_parts),
+            int(info["size"]),
+            _parse_modified_ns(info),
+            tag[:128],
+        )
+
+    def _build_location(self, path_parts: Sequence[str]) -> str:
+        location = "/".join((self._connection.location, *path_parts))
+        return truncate_with_hash(location.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+    def _download_file(self, remote_file: RemoteFile, local_copy: BinaryIO) -> None:
+        remaining = remote_file.size
+        for block in self._download_blocks(remote_file):
+            remaining -= len(block)
+            if remaining < 0:
+                raise FileChangedError
+            local_copy.write(block)
+        if remaining or not self._is_unchanged_on_server(remote_file):
+            raise FileChangedError
+
+    def _download_blocks(self, remote_file: RemoteFile) -> Iterator[bytes]:
+        """Yield the content; each question has its own end of patience, so that a silent server holds nobody up."""
+        filesystem = self._connection.filesystem
+        if filesystem.async_impl:
+            for start in range(0, remote_file.size, _RANGE_BYTES):
+                end = min(start + _RANGE_BYTES, remote_file.size)
+                yield filesystem.cat_file(remote_file.path, start=start, end=end, timeout=MAX_REQUEST_SECONDS)
+        else:
+            with filesystem.open(remote_file.path, "rb") as remote_stream:
+                yield from iter(lambda: remote_stream.read(_BLOCK_BYTES), b"")
+
+    def _is_unchanged_on_server(self, remote_file: RemoteFile) -> bool:
+        """Return whether the server still shows the file as it was listed."""
+        with self._translate_errors(is_single_file=True):
+            current = self._build_remote_file(
+                remote_file.path_parts, self._connection.filesystem.info(remote_file.path, **self._timeout_options)
+            )
+        if remote_file.tag and current.tag:  # where there is one, it tells more than the time, which listings may round
+            return (current.size, current.tag) == (remote_file.size, remote_file.tag)
+        return (current.size, current.modified_ns) == (remote_file.size, remote_file.modified_ns)
+
+    def _move_on_server(self, remote_file: RemoteFile, target_path: str) -> None:
+        filesystem = self._connection.filesystem
+        if self._connection.scheme == "sftp":
+            filesystem.mv(remote_file.path, target_path)
+        elif self._connection.scheme.startswith("webdav"):
+            filesystem.client.move(remote_file.path, target_path, overwrite=False)
+        else:  # there is no moving in an object store
+            filesystem.cp_file(remote_file.path, target_path)
+            if filesystem.info(target_path)["size"] == remote_file.size and self._is_unchanged_on_server(remote_file):
+                filesystem.rm_file(remote_file.path)
+
+    @contextlib.contextmanager
+    def _translate_errors(self, is_single_file: bool = False) -> Iterator[None]:
+        """Turn whatever a filesystem raises into our errors, without its words: they may hold a credential."""
+        try:
+            yield
+        except (InvoicesError, FileChangedError, FileUnreadableError):
+            raise
+        except Exception as error:  # noqa: BLE001 - each filesystem has its own errors, and none is to be missed
+            raise _build_folder_error(error, self._settings.name, is_single_file) from None
+
+
+def _require_remote_file(file: ListedFile) -> RemoteFile:
+    assert isinstance(file, RemoteFile)  # noqa: S101 - a listing's own entries come back to it
+    return file
+
+
+def _build_folder_error(error: Exception, folder_name: str, is_single_file: bool) -> Exception:
+    error_name = type(error).__name__
+    is_file_error = (
+        isinstance(error, OSError) and not isinstance(error, _CONNECTION_ERRORS)
+    ) or error_name in _FILE_ERROR_NAMES
+    if is_single_file and isinstance(error, FileNotFoundError):
+        return FileChangedError()
+    if is_single_file and is_file_error:
+        return FileUnreadableError(f"the server says {error_name}")
+    if error_name == "HostKeyNotVerifiable":
+        return ConfigurationError(f"folder {folder_name!r}: the host's key is not among the known hosts")
+    if isinstance(error, FileNotFoundError):
+        return ConfigurationError(f"folder {folder_name!r}: there is no such folder on the server")
+    if (
+        isinstance(error, PermissionError)
+        or error_name in _ACCESS_ERROR_NAMES
+        or getattr(error, "status_code", None) in (401, 403)
+    ):
+        return ConfigurationError(
+            f"folder {folder_name!r}: the server lets nobody in with these settings ({error_name})"
+        )
+    return TransientError(f"folder {folder_name!r}: the server cannot be reached ({error_name})")
+
+
+_FILE_ERROR_NAMES = (
+    "SFTPPermissionDenied",
+    "SFTPFailure",
+    "SFTPNoSuchPath",
+    "SFTPInvalidFilename",
+    "ForbiddenOperation",
+)
+_ACCESS_ERROR_NAMES = (
+    "PermissionDenied",
+    "SFTPPermissionDenied",
+    "NoCredentialsError",
+    "ClientAuthenticationError",
+    "InvalidAccessKeyId",
+)
+
+
+def _parse_modified_ns(info: Mapping[str, Any]) -> int:
+    modified = next((info[key] for key in _MODIFIED_KEYS if info.get(key) is not None), None)
+    with contextlib.suppress(ValueError):
+        if isinstance(modified, str):
+            modified = dt.datetime.fromisoformat(modified)
+    if isinstance(modified, dt.datetime):
+        modified = modified.replace(tzinfo=modified.tzinfo or dt.UTC).timestamp()
+    return int(modified * 1_000_000) * 1000 if isinstance(modified, int | float) else 0
+
+
+def _generate_candidate_names(remote_file: RemoteFile) -> Iterator[str]:
+    """Yield the name, then names that differ with what is in it."""
+    stem, suffix = posixpath.splitext(remote_file.file_name)
+    distinct_stem = f"{stem}-{hashlib.sha256(remote_file.fingerprint.encode()).hexdigest()[:8]}"
+    numbered_names = (f"{distinct_stem}-{number}{suffix}" for number in count(2))
+    return chain([remote_file.file_name, distinct_stem + suffix], numbered_names)

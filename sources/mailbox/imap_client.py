@@ -1,0 +1,143 @@
+"""The line to an IMAP server: IMAPClient's, with a bound on what the server may send and a guard on what we send.
+
+``imaplib`` beneath it reads a literal of whatever size the server names, keeps every untagged response, and sends line
+breaks that stand in an argument. Sources: reliability F-10, S-17.
+"""
+
+from __future__ import annotations
+
+import base64
+import imaplib
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+
+from imapclient import IMAPClient, SocketTimeout  # type: ignore[import-untyped]  # the library ships no types
+
+from invoices.clients.connection_watchdog import ConnectionWatchdog
+from invoices.errors import ConfigurationError, ContractError
+from sources.mailbox.account import MEGABYTE, Account, ImapLimits
+
+MAX_LINE_BYTES = 8 * MEGABYTE  # the UIDs of a million messages, from a server without ESEARCH
+MAX_SMALL_RESPONSE_BYTES = 16 * MEGABYTE  # for the whole answer to a command that fetches no content
+_LINE_OVERHEAD_BYTES = 128  # in memory, beside its bytes: a million empty lines are not free
+_UNSOLICITED_RESPONSES = ("EXISTS", "RECENT", "EXPUNGE", "FETCH", "VANISHED", "ESEARCH", "SEARCH", "LIST")
+_STATUS_PATTERN = re.compile(rb"\S+ (OK|NO|BAD|BYE|PREAUTH)\b ?(?:\[([A-Za-z0-9/_-]+)[^\]]*\])? ?(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResponse:
+    """A status as the server gave it: ``NO``, its code such as ``AUTHENTICATIONFAILED``, and its words."""
+
+    status: str
+    code: str
+    text: str
+
+    @classmethod
+    def find_in_line(cls, line: bytes) -> StatusResponse | None:
+        """Return the status that a line of the server holds, or None if it holds none."""
+        match = _STATUS_PATTERN.match(line.strip())
+        if match is None:
+            return None
+        status, code, text = (part.decode("ascii", "replace") for part in match.groups(b""))
+        printable = "".join(character if character.isprintable() else "?" for character in text)
+        return cls(status, code.upper(), printable[:200])
+
+
+class BoundedImapClient(imaplib.IMAP4):
+    """A connection that refuses to send a line break in an argument, and to read more than was allowed.
+
+    ``last`` is the line that the server has sent last. ``begin`` must be called before each command.
+    """
+
+    def __init__(
+        self, account: Account, limits: ImapLimits, tls_context: ssl.SSLContext | None, watch: ConnectionWatchdog
+    ) -> None:
+        """Connect, and read the greeting; the whole of it is guarded by ``watch``."""
+        self._account, self._limits, self._tls_context, self._watch = account, limits, tls_context, watch
+        self._remaining_bytes = MAX_SMALL_RESPONSE_BYTES
+        self.last_line = b""
+        self._secrets: set[bytes] = set()
+        super().__init__(account.host, account.port, timeout=limits.connect_seconds)
+
+    def prepare_command(self, max_response_bytes: int) -> None:
+        """Allow the server so many bytes for its answer to the next command, and forget what it told unasked."""
+        self._remaining_bytes, self.last_line = max_response_bytes, b""
+        for name in _UNSOLICITED_RESPONSES:
+            self.untagged_responses.pop(name, None)
+
+    def register_secrets(self, *secrets: bytes) -> None:
+        """Have these left out of what the server says, also as base64: some repeat what they did not understand."""
+        self._secrets.update(secrets, (base64.b64encode(secret) for secret in secrets))
+
+    def redact_secrets(self, response: bytes) -> bytes:
+        """Return what the server says without what is to be hidden."""
+        for secret in sorted(self._secrets - {b""}, key=len, reverse=True):
+            response = response.replace(secret, b"(hidden)")
+        return response
+
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:
+        connection = socket.create_connection((self.host, self.port), timeout)
+        try:
+            self._watch.check_and_record_send(connection)
+            connection.settimeout(self._limits.read_seconds)
+            return (
+                connection
+                if self._tls_context is None
+                else self._tls_context.wrap_socket(connection, server_hostname=self.host)
+            )
+        except BaseException:
+            connection.close()
+            raise
+
+    def read(self, size: int) -> bytes:
+        """Return a literal of ``size`` bytes, complete."""
+        self._consume_response_allowance(size)
+        data = self.file.read(size)
+        if len(data) != size:
+            raise self.abort("socket error: EOF")
+        return bytes(data)  # type: ignore[arg-type]  # typeshed leaves open that the file could be a text
+
+    def readline(self) -> bytes:
+        """Return a line with its end."""
+        line: bytes = self.file.readline(min(MAX_LINE_BYTES, self._remaining_bytes) + 1)  # type: ignore[assignment]  # as above
+        self._consume_response_allowance(len(line) + _LINE_OVERHEAD_BYTES, MAX_LINE_BYTES)
+        self.last_line = line
+        return line
+
+    def send(self, data: bytes) -> None:  # type: ignore[override]  # neither library sends anything else
+        """Send one line; raises ConfigurationError, and sends nothing, if it would be more than one."""
+        if any(character in data.removesuffix(b"\r\n") for character in b"\r\n\0"):
+            raise ConfigurationError(f"{self._account}: a line break in what was to be sent; nothing was sent")
+        super().send(data)
+
+    def _consume_response_allowance(self, size: int, max_size: int | None = None) -> None:
+        if size > (self._remaining_bytes if max_size is None else min(self._remaining_bytes, max_size)):
+            raise ContractError(f"{self._account}: the server sends more than anybody asked for")
+        self._remaining_bytes -= size
+
+
+class ParsingImapClient(IMAPClient):  # type: ignore[misc]  # the library ships no types
+    """IMAPClient over a guarded line, with times as the server gives them, and no record of what is sent."""
+
+    def __init__(
+        self, account: Account, limits: ImapLimits, tls_context: ssl.SSLContext | None, watch: ConnectionWatchdog
+    ) -> None:
+        """Connect, and read the greeting."""
+        self._connection_arguments = (account, limits, tls_context, watch)
+        timeout = SocketTimeout(limits.connect_seconds, limits.read_seconds)
+        super().__init__(
+            account.host, account.port, ssl=tls_context is not None, ssl_context=tls_context, timeout=timeout
+        )
+        self.normalise_times = False
+        self._imap.debug = 0  # the library writes each line to a logger otherwise
+
+    def _create_IMAP4(self) -> BoundedImapClient:
+        return BoundedImapClient(*self._connection_arguments)
+
+    @property
+    def raw_client(self) -> BoundedImapClient:
+        """The connection beneath."""
+        raw_client: BoundedImapClient = self._imap
+        return raw_client

@@ -1,0 +1,232 @@
+"""A house whose documents come by mail: its invoices.toml, its command line, what its ledger says, and mails for it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sqlite3
+import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.command_line import CommandResult, build_environment
+from tests.e2e.kill_injection import AppCommand, ForkServer, KillPoint, compile_kill_shim
+from tests.run_environment import SAMPLES
+from tests.servers.dovecot_server import MailAccount
+
+PORT_ATTRIBUTES = {"tls": "tls_port", "starttls": "port", "none": "port"}
+CALENDAR = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n"
+Row = dict[str, Any]
+
+
+@contextmanager
+def start_fork_servers(directory: Path, count: int = 1) -> Iterator[list[ForkServer]]:
+    """Give processes from which command lines are forked, which spares each of these its imports."""
+    shim = compile_kill_shim(directory)
+    fork_servers = [ForkServer(shim, build_environment(directory)) for _ in range(count)]
+    try:
+        yield fork_servers
+    finally:
+        for fork_server in fork_servers:
+            fork_server.close()
+
+
+def build_mailbox_entry(account: MailAccount, name: str = "office", security: str = "none", **overrides: Any) -> Row:
+    """Return what invoices.toml says of a user's mailbox."""
+    port = getattr(account, PORT_ATTRIBUTES[security])
+    defaults: Row = {
+        "name": name,
+        "host": account.host,
+        "port": port,
+        "security": security,
+        "username": account.username,
+    }
+    tls_settings = {} if security == "none" else {"ca_file": str(account.server.ca_file)}
+    return {**defaults, **tls_settings, "password": account.password, **overrides}
+
+
+@dataclass(frozen=True, slots=True)
+class MailApp:
+    """A home, and beside it the invoices.toml with which commands run there."""
+
+    directory: Path
+    fork_server: ForkServer
+
+    @property
+    def home(self) -> Path:
+        """The home."""
+        return self.directory / "home"
+
+    def write_config(self, *mailboxes: Mapping[str, Any]) -> None:
+        """Write invoices.toml anew."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.joinpath("invoices.toml").write_text(
+            "\n".join(map(_render_mailbox_toml, mailboxes)), encoding="utf-8"
+        )
+
+    def build_command(self, *arguments: str, **environment_overrides: str) -> AppCommand:
+        """Return a command line in this house; it runs beside the home, with ``more`` in its environment."""
+        real_mode_settings = (
+            {} if arguments[0] == "run" else {"INVOICES_SMARTBILLS_COM__API_KEY": "unused"}
+        )  # a rehearsal changes no mail
+        return AppCommand(
+            (*arguments, "--json"), build_environment(self.home, **real_mode_settings, **environment_overrides)
+        )
+
+    def run_command(
+        self, *arguments: str, point: KillPoint | None = None, **environment_overrides: str
+    ) -> CommandResult:
+        """Run a command, killed at the point if there is one; its ``out`` has all that was printed since its start."""
+        command = self.build_command(*arguments, **environment_overrides)
+        size_before = command.output_path.stat().st_size if command.output_path.exists() else 0
+        status = self.fork_server.run_command(command, point)
+        output = command.output_path.read_bytes()[size_before:].decode("utf-8")
+        assert "Traceback" not in output, output
+        return CommandResult(status, output, "")
+
+    def run_collect(self) -> Row:
+        """Return what a collect told that had no problems."""
+        result = self.run_command("collect")
+        assert result.exit_status == 0, result.stdout
+        return result.json_output
+
+    def run_reconcile(self) -> Row:
+        """Return what reconcile told; nothing is missing, twice or unsafe."""
+        result = self.run_command("reconcile")
+        report = result.json_output
+        assert (result.exit_status, report["missing"], report["twice"], report["sound"]) == (0, 0, 0, True), (
+            result.stdout
+        )
+        return report
+
+    def is_stored(self, sha256: str) -> bool:
+        """Return whether the store has a document."""
+        return (self.home / "documents" / sha256[:2] / sha256).is_file()
+
+    def query_ledger(self, sql: str) -> list[Row]:
+        """Return what the ledger answers."""
+        with closing(sqlite3.connect(f"file:{self.home / 'ledger.sqlite'}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql)]
+
+    def read_ledger_tables(self, without: Collection[str] = ("source_visits", "counters")) -> dict[str, list[Row]]:
+        """Return all that stands in the ledger; when a source was visited, and what counts that, is left aside."""
+        names = [row["name"] for row in self.query_ledger("select name from sqlite_master where type = 'table'")]
+        return {name: self.query_ledger(f"select * from {name} order by 1, 2") for name in names if name not in without}
+
+    def list_documents(self) -> list[str]:
+        """Return every document of the ledger, in the order of their arrival; each is in the store."""
+        hashes = [
+            row["document_sha256"]
+            for row in self.query_ledger("select document_sha256 from documents order by sequence")
+        ]
+        assert all(map(self.is_stored, hashes))
+        return hashes
+
+
+def _render_mailbox_toml(mailbox: Mapping[str, Any]) -> str:
+    lines = (f"{name} = {_render_toml_value(value)}" for name, value in mailbox.items())
+    return "\n".join(["[[mailboxes]]", *lines, ""])
+
+
+def _render_toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_render_toml_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_render_toml_value(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value)
+
+
+def list_sample_paths(*kinds: str, state: str = "accepted") -> list[Path]:
+    """Return a sample document of each kind."""
+    manifest_rows = [json.loads(line) for line in (SAMPLES / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    path_by_kind = {
+        row["kind"]: SAMPLES / row["path"] for row in reversed(manifest_rows) if row["expected_state"] == state
+    }
+    return [path_by_kind[kind] for kind in kinds]
+
+
+def build_pdf(number: int) -> bytes:
+    """Return a PDF, in name at least, that is another one for each number."""
+    return b"%%PDF-1.4\n%% invoice %d\n%%%%EOF\n" % number
+
+
+def build_mail(number: int, *attached: tuple[str, bytes], sender: str = "shop@supplier.example") -> bytes:
+    """Return a mail, with CR LF; without attachments it has one PDF."""
+    message = _build_message(number, sender)
+    for name, content in attached or [(f"invoice-{number}.pdf", build_pdf(number))]:
+        message.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
+    return message.as_bytes()
+
+
+def build_varied_mails() -> list[bytes]:
+    """Return twelve mails: plain ones, and with a logo, a calendar, a mail within, a ZIP, a copy, and with nothing."""
+    with_logo = _build_message(20)
+    with_logo.add_alternative('<p>Hello</p><img src="cid:logo">', subtype="html")
+    html_part: Any = with_logo.get_payload()[1]  # type: ignore[index]  # it has two parts
+    html_part.add_related(_build_logo_png(), maintype="image", subtype="png", cid="<logo>", filename="logo.png")
+    with_logo.add_attachment(build_pdf(20), maintype="application", subtype="pdf", filename="invoice.pdf")
+    with_calendar = _build_message(21)
+    with_calendar.add_attachment(CALENDAR, subtype="calendar", filename="invite.ics")
+    forwarding_mail = _build_message(22)
+    forwarded_mail = _build_message(23)
+    forwarded_mail.add_attachment(build_pdf(23), maintype="application", subtype="pdf", filename="inner.pdf")
+    forwarding_mail.add_attachment(forwarded_mail)
+    two_attachments = build_mail(25, ("a.pdf", build_pdf(25)), ("b.pdf", build_pdf(26)))
+    copied_attachment = build_mail(27, ("copy.pdf", build_pdf(25)))
+    without_attachment = _build_message(28)
+    return [
+        *(build_mail(number) for number in range(1, 6)),
+        *(message.as_bytes() for message in (with_logo, with_calendar, forwarding_mail)),
+        build_mail(24, ("bills.zip", _build_zip({"one.pdf": build_pdf(29), "two.pdf": build_pdf(30)}))),
+        two_attachments, copied_attachment, without_attachment.as_bytes(),
+    ]  # fmt: skip
+
+
+def build_mail_without_document() -> bytes:
+    """Return a mail in which there is no document."""
+    return _build_message(99).as_bytes()
+
+
+def parse_message_ids(mails: Iterable[bytes]) -> list[str]:
+    """Return the Message-ID of each of our mails, sorted."""
+    header_blocks = (mail.partition(b"\r\n\r\n")[0].splitlines() for mail in mails)
+    return sorted(
+        line.split()[1].decode()
+        for header_block in header_blocks
+        for line in header_block
+        if line.startswith(b"Message-ID:")
+    )
+
+
+def _build_message(number: int, sender: str = "shop@supplier.example") -> EmailMessage:
+    message = EmailMessage(policy=SMTP)
+    message["From"], message["To"], message["Subject"] = sender, "office@firm.example", f"Invoice {number}"
+    message["Message-ID"], message["Date"] = f"<mail-{number}@supplier.example>", "Sat, 01 Aug 2026 10:00:00 +0000"
+    message.set_content("Please find it attached.\n")
+    return message
+
+
+def _build_logo_png() -> bytes:
+    header = b"IHDR" + (40).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    pixels = b"IDAT" + zlib.compress(bytes(40 * 121))
+    chunks = (
+        len(part[4:]).to_bytes(4, "big") + part + zlib.crc32(part).to_bytes(4, "big")
+        for part in (header, pixels, b"IEND")
+    )
+    return base64.b16decode("89504E470D0A1A0A") + b"".join(chunks)
+
+
+def _build_zip(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return buffer.getvalue()

@@ -1,0 +1,20 @@
+"""The benchmark of intake can be run; its figures are for people, and for a machine at rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bench import intake
+
+pytestmark = pytest.mark.unmeasured
+
+
+@pytest.mark.usefixtures("dovecot_program")
+def test_a_quick_benchmark_of_intake_has_every_figure() -> None:
+    figures = intake.run_benchmark(quick=True)
+    assert "beside a bare loop" in intake.render_table(figures)
+    assert [(measurement.case.messages, measurement.ratio > 0) for measurement in figures.beside] == [(20, True)]
+    assert [(measurement.known, measurement.first_seconds > 0) for measurement in figures.nothing_new] == [
+        (20, True),
+        (20, True),
+    ]

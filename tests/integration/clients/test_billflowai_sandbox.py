@@ -1,0 +1,105 @@
+"""The client of the one-call vendor against its stand-in: one document, its memory, its refusals, its lost answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+from invoices.clients.billflowai import BillflowAiClient, ExtractionFailed, ExtractionResponse
+from invoices.clients.http_client import make_session
+from invoices.clients.presigned_urls import build_presigned_url
+from invoices.errors import AccountError, DocumentError, InvoicesError, TransientError, UnknownOutcome
+from sandbox import get_samples_directory
+from sandbox.process import Sandbox, start_sandbox
+
+SCAN_CONTENT = (get_samples_directory() / "inbox" / "scans" / "scan0001.png").read_bytes()
+API_KEYS = (f"bf_live_sandbox_client_{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
+        yield running_sandbox
+
+
+class SandboxAccount:
+    """A client with a key, and thus a world, of its own."""
+
+    def __init__(self, sandbox: Sandbox, client: BillflowAiClient, api_key: str) -> None:
+        self.sandbox, self.client, self.api_key = sandbox, client, api_key
+
+    def update_sandbox_settings(self, **sandbox_settings: object) -> None:
+        self.sandbox.update_settings(
+            self.api_key, **{f"billflowai__{name}": value for name, value in sandbox_settings.items()}
+        )
+
+    def extract_scan(self) -> ExtractionResponse:
+        return self.client.extract_file(SCAN_CONTENT, "scan0001.png", "image/png")
+
+    def count_charges(self) -> int:
+        return len(self.sandbox.read_journal(self.api_key)["charges"])
+
+
+@pytest.fixture
+def account(sandbox: Sandbox) -> Iterator[SandboxAccount]:
+    api_key = next(API_KEYS)
+    with make_session() as session:
+        yield SandboxAccount(
+            sandbox, BillflowAiClient(sandbox.billflowai["base_url"], api_key, session, deadline=30), api_key
+        )
+
+
+def test_a_document_is_read_once_and_then_remembered(account: SandboxAccount) -> None:
+    first, second = account.extract_scan(), account.extract_scan()
+    assert (first.source, second.source, account.count_charges()) == ("extracted", "cache", 1)
+    assert isinstance(first.payload["total"], int | Decimal)
+    assert first.payload["items"]
+    assert [stored.id for stored in account.client.list_invoices()] == [first.invoice_id] == [second.invoice_id]
+
+
+def test_the_vendors_sample_and_its_gaps_are_read(account: SandboxAccount) -> None:
+    account.update_sandbox_settings(
+        vendor_sample=True, line_total_null=True, numbers_as_strings=True, drop_fields="tax,meta"
+    )
+    reading = account.extract_scan()
+    assert reading.source is None
+    assert reading.payload["total"] == "1200"
+    assert reading.payload["items"][0]["line_total"] is None
+    assert "tax" not in reading.payload
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("QUOTA_EXCEEDED", AccountError), ("EXTRACTION_FAILED", ExtractionFailed), ("INVALID_URL", DocumentError),
+     ("RATE_LIMITED", TransientError), ("502", UnknownOutcome), ("503", TransientError), ("504", UnknownOutcome),
+     ("INTERNAL", UnknownOutcome)],
+)  # fmt: skip
+def test_a_refusal_is_understood_and_costs_nothing(
+    account: SandboxAccount, code: str, kind: type[InvoicesError]
+) -> None:
+    account.update_sandbox_settings(fail_code=code)
+    with pytest.raises(kind):
+        account.extract_scan()
+    assert account.count_charges() == 0
+
+
+@pytest.mark.parametrize("knob", ["lost_response", "http_500_after_work"])
+def test_work_whose_answer_is_lost_is_unknown_and_was_charged(account: SandboxAccount, knob: str) -> None:
+    account.update_sandbox_settings(**{knob: 1})
+    with pytest.raises(UnknownOutcome):
+        account.extract_scan()
+    assert account.count_charges() == 1
+
+
+def test_an_address_the_vendor_cannot_fetch_concerns_the_document(account: SandboxAccount) -> None:
+    account.update_sandbox_settings(fail_code="FETCH_FAILED")
+    expires_at = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
+    with pytest.raises(DocumentError) as caught:
+        account.client.extract_url(
+            build_presigned_url("https://papers.example.com", "s" * 32, "ab" * 32, "pdf", expires_at)
+        )
+    assert caught.value.reason_code == "fetch_failed"

@@ -1,0 +1,136 @@
+"""A stand-in for the unwrapping child: limited as that one is, and it does whatever the container tells it to."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from invoices.documents.containers import container_opener_process
+from invoices.documents.containers.opened_container import ContainerPart, OpenedContainer
+from invoices.documents.document_reader_process import ChildResponse
+
+MEGABYTE = 1 << 20
+
+
+def build_response(*contents: bytes, **fields: Any) -> ChildResponse:
+    parts = [ContainerPart(str(number), "application/octet-stream") for number, _ in enumerate(contents, start=1)]
+    lengths = [len(content) for content in contents]
+    return ChildResponse({"found": OpenedContainer(parts=parts), "lengths": lengths, **fields}, contents)
+
+
+def send_partial_response(stop: Callable[[], object]) -> ChildResponse:
+    """Tell of three parts, and come to the middle of the second."""
+    line = json.dumps(
+        {**build_response(bytes(9), bytes(MEGABYTE), b"").header, "last": False}, default=to_dict
+    ).encode()
+    os.write(find_response_descriptor(), line + b"\n" + b"the first" + b"x" * 1000)
+    stop()
+    raise AssertionError
+
+
+def find_response_descriptor() -> int:
+    """Return the descriptor that answers go to: the only pipe beside the one for questions."""
+    return next(number for number in range(1, 64) if _is_pipe(number))
+
+
+def _is_pipe(number: int) -> bool:
+    with contextlib.suppress(OSError):
+        return stat.S_ISFIFO(os.fstat(number).st_mode)
+    return False
+
+
+def to_dict(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def build_attempt_response(attempt: Callable[[], object]) -> ChildResponse:
+    """Return as the only part what an attempt came to."""
+    try:
+        return build_response(f"done: {attempt()}".encode())
+    except OSError as error:
+        return build_response(f"refused: {type(error).__name__}".encode())
+
+
+def build_environment_response() -> ChildResponse:
+    """Return what the child knows of its surroundings."""
+    return build_response("\n".join(f"{name}={value}" for name, value in os.environ.items()).encode())
+
+
+def sleep_forever() -> None:
+    while True:
+        time.sleep(60)
+
+
+def kill_self(signal_number: int) -> None:
+    os.kill(os.getpid(), signal_number)
+
+
+def open_tcp_socket() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+        return repr(connection)
+
+
+def open_udp_socket() -> int:
+    """Go past Python, as code that took over the process would."""
+    return raise_for_error_code(ctypes.CDLL(None, use_errno=True).socket(socket.AF_INET, socket.SOCK_DGRAM, 0))
+
+
+def trace_process(pid: int) -> int:
+    return raise_for_error_code(ctypes.CDLL(None, use_errno=True).ptrace(0x4206, pid, None, None))  # PTRACE_SEIZE
+
+
+def raise_for_error_code(result: int) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    return result
+
+
+BEHAVIOURS: dict[bytes, Callable[[], ChildResponse]] = {
+    b"hang": lambda: build_response(repr(sleep_forever()).encode()),
+    b"crash": lambda: build_response(repr(kill_self(signal.SIGSEGV)).encode()),
+    b"bomb": lambda: build_response(bytes(2000 * MEGABYTE)),
+    b"hang in the middle": lambda: send_partial_response(sleep_forever),
+    b"crash in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGSEGV)),
+    b"die of memory in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGKILL)),
+    b"lie about lengths": lambda: build_response(b"one", b"two", lengths=[3]),
+    b"say more than asked": lambda: build_response(b"one", b"two", lengths=[3, 1]),
+    b"claim a terabyte": lambda: build_response(b"one", lengths=[1 << 40]),
+    b"claim less than nothing": lambda: build_response(b"one", lengths=[-1]),
+    b"tell rubbish": lambda: build_response(b"one", found="rubbish"),
+    b"tell hashes": lambda: build_response(
+        b"one", found=OpenedContainer(parts=[ContainerPart("1", "text/plain")], part_hashes=["0" * 64])
+    ),
+    b"leave out at will": lambda: build_response(
+        b"one", found=OpenedContainer(parts=[ContainerPart("1", "text/plain", skip_reason_code="whim")])
+    ),
+    b"set aside at will": lambda: build_response(found=OpenedContainer(reason_code="whim")),
+    b"call it something long": lambda: build_response(
+        b"one", found=OpenedContainer(parts=[ContainerPart("1", "t" * 121)])
+    ),
+    b"large": lambda: build_response(*[bytes([number]) * (20 * MEGABYTE) for number in range(4)]),
+    b"surroundings": build_environment_response,
+    b"tcp": lambda: build_attempt_response(open_tcp_socket),
+    b"udp by the C library": lambda: build_attempt_response(open_udp_socket),
+    b"run": lambda: build_attempt_response(lambda: os.execv(sys.executable, [sys.executable, "-c", "pass"])),  # noqa: S606 - refused
+    b"write": lambda: build_attempt_response(lambda: os.open(__file__, os.O_WRONLY)),
+    b"remove": lambda: build_attempt_response(lambda: os.unlink("there-is-no-such-file")),
+    b"look at the parent": lambda: build_attempt_response(lambda: trace_process(os.getppid())),
+}
+
+
+def respond_to_container(content: bytes, _: dict[str, Any]) -> ChildResponse:
+    """Return the answer to a container that is an order, or says what to say."""
+    return BEHAVIOURS[content]() if content in BEHAVIOURS else build_response(content.removeprefix(b"say "))
+
+
+if __name__ == "__main__":
+    container_opener_process.main(respond_to_container)

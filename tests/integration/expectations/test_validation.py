@@ -1,0 +1,243 @@
+"""Verdicts by Great Expectations over what the SQL decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+
+from expectations.rules import Rule
+from expectations.suites import create_ephemeral_context, run_suite
+from expectations.validation import CRITICAL_RULE_IDS, RULES, ValidationResult, validate_candidates
+from invoices.errors import ContractError
+from invoices.model import compute_invoice_id
+from tests.integration.extraction_payloads import (
+    build_billflowai_payload,
+    build_einvoice_payload,
+    build_einvoice_table,
+    build_extraction_table,
+    build_rows_payload,
+)
+from tests.run_environment import CHECKOUT
+from transforms.candidate_batch import KNOWN_KEYS_SCHEMA, CandidateBatch, build_candidate_batch
+
+SMARTBILLS_PAYLOAD = (
+    '{"invoice_number": "A", "date": "2026-02-01", "total_amount": 5, "currency": "EUR", "vendor": {"name": "K"}}'
+)
+SAMPLE_ROW = json.loads(build_rows_payload())["rows"][0]
+WRONG_SUM_CHANGES: dict[str, Any] = {"totals": {"payable": "1.00"}}
+
+
+def _shape_einvoices(*payloads: str) -> CandidateBatch:
+    return build_candidate_batch(
+        build_einvoice_table(*payloads), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS
+    )
+
+
+def _validate_answers(*answers: tuple[str, str]) -> ValidationResult:
+    """Return the judgement of answers (extractor, payload), each about a document of its own."""
+    documents = [(f"d{number}", *answer) for number, answer in enumerate(answers, start=1)]
+    return validate_candidates(
+        build_candidate_batch(build_extraction_table(documents), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS)
+    )
+
+
+def _list_verdicts(*payloads: str) -> list[str]:
+    return list(validate_candidates(_shape_einvoices(*payloads)).verdicts.column("verdict").to_pylist())
+
+
+def test_the_worst_broken_rule_decides() -> None:
+    no_country = build_einvoice_payload({"invoice_number": "1", "seller": {"country": None}})
+    no_name = build_einvoice_payload({"invoice_number": "2", "seller": {"name": None}})
+    wrong_sum = build_einvoice_payload({"invoice_number": "3", "seller": {"name": None}, **WRONG_SUM_CHANGES})
+    assert _list_verdicts(build_einvoice_payload(), no_country, no_name, wrong_sum) == [
+        "accepted",
+        "accepted",
+        "review",
+        "quarantined",
+    ]
+
+
+def test_what_came_twice_is_a_duplicate_unless_it_is_wrong_as_well() -> None:
+    wrong = build_einvoice_payload({"invoice_number": "2", **WRONG_SUM_CHANGES})
+    assert _list_verdicts(build_einvoice_payload(), build_einvoice_payload(), wrong, wrong) == [
+        "accepted",
+        "duplicate",
+        "quarantined",
+        "quarantined",
+    ]
+
+
+def test_a_sum_that_is_wrong_outweighs_having_come_before() -> None:
+    wrong = build_einvoice_table(build_einvoice_payload(WRONG_SUM_CHANGES))
+    approved = build_candidate_batch(wrong, KNOWN_KEYS_SCHEMA.empty_table(), []).candidate_keys.to_pylist()[0] | {
+        "invoice_id": "approved"
+    }
+    shaped = build_candidate_batch(
+        wrong, lambda *_: [{name: approved[name] for name in KNOWN_KEYS_SCHEMA.names}], [], CRITICAL_RULE_IDS
+    )
+    validated = validate_candidates(shaped)
+    assert validated.findings.column("rule_id").to_pylist() == ["BR-CO-16", "DUPLICATE-CONTENT"]
+    assert validated.verdicts.column("verdict").to_pylist() == ["quarantined"]
+
+
+def test_each_broken_rule_is_a_finding_with_its_document_severity_and_words() -> None:
+    validated = validate_candidates(
+        _shape_einvoices(
+            build_einvoice_payload(),
+            build_einvoice_payload({"invoice_number": "2", "seller": {"country": None}, **WRONG_SUM_CHANGES}),
+        )
+    )
+    assert validated.findings.to_pylist() == [
+        {
+            "invoice_id": compute_invoice_id("d2", 1),
+            "document_sha256": "d2",
+            "rule_id": "BR-CO-16",
+            "severity": "critical",
+            "message": "the amount due is 1.00, but total 113.05 − prepaid 13.05 + rounding 0.00 make 100.00",
+        },
+        {
+            "invoice_id": compute_invoice_id("d2", 1),
+            "document_sha256": "d2",
+            "rule_id": "BR-09",
+            "severity": "info",
+            "message": "the supplier's country is missing",
+        },
+    ]
+
+
+def test_a_vendors_answer_waits_for_a_person_to_add_the_tax() -> None:
+    validated = _validate_answers(("smartbills_com", SMARTBILLS_PAYLOAD))
+    assert validated.verdicts.column("verdict").to_pylist() == ["review"]
+    assert validated.findings.column("rule_id").to_pylist() == ["TAX-STATED"]
+
+
+EXTRACTOR = "invoicedataextraction_com"
+REVIEW_ITEM = {"message": "smudged", "affected_fields": ["Total amount"], "rows": [1]}
+
+
+@pytest.mark.parametrize(
+    ("extractor", "payload"),
+    [
+        (EXTRACTOR, build_rows_payload([{"Line quantity": "4.8", "Line net amount": "60"},
+                       {"Line quantity": "3,2", "Line net amount": 40}])),
+        (EXTRACTOR, build_rows_payload([{"Document type": "credit note", "Net amount": -100, "Tax amount": -19, "Total amount": -119,
+                        "Line net amount": -100}])),
+        (EXTRACTOR, build_rows_payload([{name: None for name in SAMPLE_ROW if name.startswith("Line")}], output_structure="per_invoice")),
+        ("billflowai", build_billflowai_payload({})),
+        ("billflowai", build_billflowai_payload({"items": [], "total": 1416, "tax": 216})),
+        ("billflowai", build_billflowai_payload({"meta": {"source": "cache"}})),
+    ],
+    ids=["lines", "a negative credit note", "no lines", "the vendor's sample", "net less discount", "a cached answer"],
+)  # fmt: skip
+def test_a_sound_answer_of_a_vendor_that_states_tax_is_accepted(extractor: str, payload: str) -> None:
+    validated = _validate_answers((extractor, payload))
+    assert (validated.verdicts.column("verdict").to_pylist(), validated.findings.to_pylist()) == (["accepted"], [])
+
+
+@pytest.mark.parametrize(
+    ("extractor", "payload", "verdict", "rules"),
+    [
+        (EXTRACTOR, build_rows_payload([{"Total amount": "119.01"}]), "quarantined", ["BR-CO-15"]),
+        (EXTRACTOR, build_rows_payload([{"Total amount": "1.250"}]), "quarantined", ["BR-14", "AMOUNT-EXACT"]),
+        (EXTRACTOR, build_rows_payload([{"Net amount": None}]), "review", ["BR-13"]),
+        (EXTRACTOR, build_rows_payload([{"Tax amount": None}]), "review", ["TAX-STATED"]),
+        (EXTRACTOR, build_rows_payload([{"Line net amount": "1"}]), "review", ["LINES-AGREE", "PEPPOL-R120"]),
+        (EXTRACTOR, build_rows_payload([{}], page_count=2), "review", ["PAGES-READ"]),
+        (EXTRACTOR, build_rows_payload([{}], review_needed=[REVIEW_ITEM]), "review", ["EXTRACTOR-SURE"]),
+        (EXTRACTOR, build_rows_payload([{"Review Needed": "which logo?"}]), "accepted", ["EXTRACTOR-NOTE"]),
+        (EXTRACTOR, build_rows_payload([{"Line net amount": "60"}, {"Total amount": 7, "Line net amount": "40"}]), "review",
+         ["SAME-HEADER", "PEPPOL-R120"]),
+        ("billflowai", build_billflowai_payload({"total": 1201}), "quarantined", ["TOTALS-AGREE", "BR-13"]),
+        ("billflowai", build_billflowai_payload({"meta": {"source": "duplicate"}}), "review", ["EXTRACTOR-DUPLICATE"]),
+        ("billflowai", build_billflowai_payload({"date": "03/05/2026"}), "quarantined", ["BR-03", "DATE-EXACT"]),
+        ("smartbills_com", SMARTBILLS_PAYLOAD.replace("5", "-5"), "review", ["NEGATIVE-TOTAL", "TAX-STATED"]),
+    ],
+)  # fmt: skip
+def test_a_success_that_is_none_is_a_finding(extractor: str, payload: str, verdict: str, rules: list[str]) -> None:
+    validated = _validate_answers((extractor, payload))
+    assert validated.findings.column("rule_id").to_pylist() == rules
+    assert validated.verdicts.column("verdict").to_pylist() == [verdict]
+
+
+def test_a_batch_without_any_invoice_has_no_verdict() -> None:
+    shaped = build_candidate_batch(
+        build_extraction_table([("d1", "smartbills_com", "{}")]), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS
+    )
+    validated = validate_candidates(shaped)
+    assert (validated.verdicts.num_rows, validated.findings.num_rows, shaped.empty_answers.num_rows) == (0, 0, 1)
+
+
+def test_a_batch_that_lost_its_candidates_is_not_validated() -> None:
+    shaped = _shape_einvoices(build_einvoice_payload())
+    with pytest.raises(ContractError, match="1 documents were handed in, 0 have candidates"):
+        validate_candidates(replace(shaped, candidates=shaped.candidates.slice(0, 0)))
+
+
+def test_a_rule_left_undecided_for_one_candidate_stops_the_batch() -> None:
+    shaped = _shape_einvoices(build_einvoice_payload(), build_einvoice_payload({"invoice_number": "2"}))
+    assert shaped.checks.num_rows == 2 * len(RULES)
+    with pytest.raises(ContractError, match="2 candidates and"):
+        validate_candidates(replace(shaped, checks=shaped.checks.slice(1)))
+
+
+def test_a_rule_with_no_column_is_a_stop_and_not_merely_a_failure() -> None:
+    outcomes = pd.DataFrame({"invoice_id": ["i1"], "A": ["holds"]})
+    with pytest.raises(ContractError, match="rule 'B' was not checked"):
+        run_suite(create_ephemeral_context(), "t", [Rule("A", "info", "a"), Rule("B", "info", "b")], outcomes)
+
+
+@pytest.mark.parametrize(("rules", "row_count"), [([], 1), ([Rule("A", "info", "a")], 0)])
+def test_nothing_to_check_is_a_stop_and_not_a_success(rules: list[Rule], row_count: int) -> None:
+    outcomes = pd.DataFrame({"invoice_id": ["i1"] * row_count, "A": ["holds"] * row_count})
+    with pytest.raises(ContractError, match="decide nothing"):
+        run_suite(create_ephemeral_context(), "t", rules, outcomes)
+
+
+def test_an_empty_outcome_is_a_stop_and_not_skipped() -> None:
+    outcomes = pd.DataFrame({"invoice_id": ["i1", "i2"], "A": ["holds", None]})
+    with pytest.raises(ContractError, match="1 empty"):
+        run_suite(create_ephemeral_context(), "t", [Rule("A", "info", "a")], outcomes)
+
+
+def test_verdicts_do_not_depend_on_how_the_documents_are_batched() -> None:
+    wrong, sound = build_einvoice_payload(WRONG_SUM_CHANGES), build_einvoice_payload()
+    together = _list_verdicts(wrong, sound, sound)
+    first = _shape_einvoices(wrong)
+    assert validate_candidates(first).verdicts.column("verdict").to_pylist() == ["quarantined"]
+    second = build_candidate_batch(
+        build_einvoice_table(wrong, sound, sound).slice(1), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS
+    )
+    assert ["quarantined", *validate_candidates(second).verdicts.column("verdict").to_pylist()] == together
+    assert together == ["quarantined", "accepted", "duplicate"]
+
+
+def test_no_rule_is_broken_by_the_sound_invoice() -> None:
+    checks = _shape_einvoices(build_einvoice_payload()).checks
+    assert checks.filter(pc.equal(checks.column("outcome"), "broken")).num_rows == 0
+
+
+def test_validating_writes_no_file_and_no_word(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "from tests.integration.extraction_payloads import build_einvoice_payload, build_einvoice_table\n"
+        "from expectations.validation import validate_candidates\n"
+        "assert not [m for m in sys.modules if m.startswith('great_expectations')]\n"
+        "from transforms.candidate_batch import KNOWN_KEYS_SCHEMA, build_candidate_batch\n"
+        "validate_candidates(build_candidate_batch(build_einvoice_table(build_einvoice_payload()), KNOWN_KEYS_SCHEMA.empty_table(), []))\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    completed = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(CHECKOUT)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "", "")
+    assert list(tmp_path.rglob("*")) == []

@@ -1,0 +1,275 @@
+"""Asking invoicedataextraction.com: a failed task is made again, parks the vendor, or costs a document its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from invoices.clients.invoicedataextraction_com import Extraction, FilesRefused, TaskRefused
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+
+ERROR_CHANNELS = ["as_task", "as_http"]
+
+
+@pytest.mark.parametrize("channel", ERROR_CHANNELS)
+@pytest.mark.parametrize("code", ["CONCURRENT_TASK_LIMIT", "SUBMISSION_STALLED"])
+def test_a_failure_of_the_moment_is_made_again_under_a_new_id(
+    batch_harness: BatchHarness, code: str, channel: str
+) -> None:
+    hashes = batch_harness.add_documents(2)
+    batch_harness.update_sandbox_settings(task_fail_code=f"{code}=2", task_errors=channel)
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    remote_extractions = batch_harness.list_remote_extractions()
+    assert [remote_extraction["status"] for remote_extraction in remote_extractions] == ["failed"] * (
+        2 if channel == "as_task" else 0
+    ) + ["completed"]
+    assert len({remote_extraction["submission_id"] for remote_extraction in remote_extractions}) == len(
+        remote_extractions
+    )
+    assert len(batch_harness.read_journal()["sessions"]) == 1  # the uploads serve every generation
+    batch_harness.assert_accounts_match(*hashes)
+
+
+def test_an_internal_error_of_a_task_is_made_again_under_a_new_id(batch_harness: BatchHarness) -> None:
+    hashes = batch_harness.add_documents(2)
+    batch_harness.update_sandbox_settings(task_fail_code="INTERNAL_ERROR=1")
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    assert len(batch_harness.list_remote_extractions()) == 2
+    batch_harness.assert_accounts_match(*hashes)
+
+
+@pytest.mark.parametrize("code", ["CONCURRENT_TASK_LIMIT", "SUBMISSION_STALLED", "INTERNAL_ERROR"])
+def test_a_failure_of_the_moment_that_does_not_end_waits_for_a_later_run(
+    batch_harness: BatchHarness, code: str
+) -> None:
+    hashes = batch_harness.add_documents(2)
+    batch_harness.update_sandbox_settings(task_fail_code=code)
+    report = batch_harness.run_extraction()
+    assert len(batch_harness.list_remote_extractions()) == 4  # the first, and three more
+    assert batch_harness.list_document_states(*hashes) == {("extract_remote", "vendor_unavailable")}
+    assert code in report.problems[0]
+    batch_harness.update_sandbox_settings(task_fail_code="")
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    batch_harness.assert_accounts_match(*hashes)
+
+
+def test_a_document_that_breaks_every_task_is_found_in_the_end_and_costs_the_others_nothing(
+    batch_harness: BatchHarness,
+) -> None:
+    hashes = batch_harness.add_documents(2)
+    batch_harness.update_sandbox_settings(task_fail_code="INTERNAL_ERROR")
+    for _ in range(3):
+        batch_harness.run_extraction()
+    assert batch_harness.list_batches()[0].generation > 8
+    assert batch_harness.list_document_states(*hashes) == {("extract_remote", "vendor_unavailable")}
+    assert len(batch_harness.list_batches()) == 3  # the whole, and each half
+    batch_harness.update_sandbox_settings(task_fail_code="")
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    batch_harness.assert_accounts_match(*hashes)
+
+
+@pytest.mark.parametrize("channel", ERROR_CHANNELS)
+def test_a_lack_of_credits_stops_new_submissions_and_keeps_all_documents(
+    batch_harness: BatchHarness, channel: str
+) -> None:
+    hashes = batch_harness.add_documents(4)
+    batch_harness.update_sandbox_settings(task_fail_code="INSUFFICIENT_CREDITS=1", task_errors=channel)
+    report = batch_harness.run_extraction(batch_documents=2)
+    assert batch_harness.stop_error is not None
+    assert (batch_harness.stop_error.reason_code, batch_harness.stop_error.is_problem) == ("account_stopped", True)
+    assert "INSUFFICIENT_CREDITS" in report.problems[0]
+    assert (
+        ("extract_remote", "account_stopped")
+        in batch_harness.list_document_states(*hashes)
+        <= {("extract_remote", "account_stopped"), *ANSWERED}
+    )
+    assert {batch_harness.get_extraction(sha)["status"] for sha in hashes if batch_harness.list_extractions(sha)} <= {
+        "refused",
+        "answered",
+    }
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    batch_harness.assert_accounts_match(*hashes)
+
+
+def test_a_lack_of_credits_at_the_session_keeps_all_documents(batch_harness: BatchHarness) -> None:
+    hashes = batch_harness.add_documents(3)
+
+    def fetch_overstated_balance(original_call: Any) -> Any:
+        balance = original_call()
+        return type(balance)(balance.credits_balance + 100, balance.credits_reserved)
+
+    batch_harness.update_sandbox_settings(credits=2)
+    batch_harness.call_overrides["fetch_balance"] = fetch_overstated_balance
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == {("extract_remote", "account_stopped")}
+    assert (batch_harness.count_charged_pages().total(), batch_harness.list_spent_pages()) == (0, {0})
+    batch_harness.update_sandbox_settings(credits=3)
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+
+
+def test_what_the_vendor_has_is_still_taken_when_credits_end(batch_harness: BatchHarness) -> None:
+    hashes = batch_harness.add_documents(4)
+    batch_harness.update_sandbox_settings(processing_seconds=0.5)
+    first: list[Any] = []
+
+    def submit_second_without_credits(original_call: Any, submission: Any) -> Any:
+        first.append(submission)
+        if len(first) == 2:
+            batch_harness.update_sandbox_settings(task_fail_code="INSUFFICIENT_CREDITS", task_errors="as_http")
+        return original_call(submission)
+
+    batch_harness.call_overrides["submit_extraction"] = submit_second_without_credits
+    report = batch_harness.run_extraction(batch_documents=2)
+    assert report.answered == 2
+    assert batch_harness.list_document_states(*hashes) == {("extract_remote", "account_stopped"), *ANSWERED}
+    batch_harness.assert_accounts_match(*[sha for sha in hashes if batch_harness.list_document_states(sha) == ANSWERED])
+
+
+@pytest.mark.parametrize("channel", ERROR_CHANNELS)
+@pytest.mark.parametrize("code", ["ENCRYPTED_FILE", "FILE_PAGE_LIMIT_EXCEEDED"])
+def test_only_the_files_that_are_named_go_and_the_others_are_asked_again(
+    batch_harness: BatchHarness, code: str, channel: str
+) -> None:
+    bad, *good = batch_harness.add_documents(4)
+    batch_harness.update_sandbox_settings(task_errors=channel)
+    if code == "ENCRYPTED_FILE":
+        batch_harness.update_sandbox_settings(encrypted_files=bad)
+    else:  # this stand-in would blame all of them
+        batch_harness.update_sandbox_settings(task_fail_code=f"{code}=1")
+        batch_harness.call_overrides["poll_extraction"] = batch_harness.call_overrides["submit_extraction"] = (
+            _build_blaming_call(bad)
+        )
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*good) == ANSWERED
+    assert batch_harness.list_document_states(bad) == {
+        ("done", "encrypted" if code == "ENCRYPTED_FILE" else "too_many_pages")
+    }
+    assert batch_harness.get_extraction(bad)["status"] == "failed"
+    batch_harness.assert_charged_once()
+
+
+def _build_blaming_call(sha256: str) -> Any:
+    """Return a call in whose failure only this file is blamed."""
+
+    def run_and_blame_file(original_call: Any, *args: Any) -> Any:
+        try:
+            result = original_call(*args)
+        except TaskRefused as error:
+            error.error = replace(error.error, file_names=(f"{sha256}.pdf",))
+            raise
+        is_failed = isinstance(result, Extraction) and result.error is not None
+        return replace(result, error=replace(result.error, file_names=(f"{sha256}.pdf",))) if is_failed else result
+
+    return run_and_blame_file
+
+
+@pytest.mark.parametrize("channel", ERROR_CHANNELS)
+def test_a_batch_in_which_no_culprit_is_named_is_halved_until_it_is_alone(
+    batch_harness: BatchHarness, channel: str
+) -> None:
+    hashes = batch_harness.add_documents(5)
+    bad = hashes[3]
+    batch_harness.call_overrides["submit_extraction"] = _build_failing_submission(bad, channel, batch_harness)
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*[sha for sha in hashes if sha != bad]) == ANSWERED
+    assert batch_harness.list_document_states(bad) == {("done", "no_pages")}
+    batch_harness.assert_charged_once()
+
+
+def _build_failing_submission(sha256: str, channel: str, batch_harness: BatchHarness) -> Any:
+    """Return a submission that fails for a blank document, without saying which one that is."""
+
+    def submit_with_failure(original_call: Any, submission: Any) -> Any:
+        has_blank_document = sha256 in submission.file_ids
+        batch_harness.update_sandbox_settings(
+            task_fail_code="NO_PAGES_FOUND=1" if has_blank_document else "", task_errors=channel
+        )
+        return original_call(submission)
+
+    return submit_with_failure
+
+
+def test_a_single_document_without_pages_goes_to_the_next_extractor_where_there_is_one(
+    batch_harness: BatchHarness,
+) -> None:
+    (only,) = batch_harness.add_documents(1)
+    batch_harness.has_next_extractor = lambda _: True
+    batch_harness.update_sandbox_settings(task_fail_code="NO_PAGES_FOUND")
+    report = batch_harness.run_extraction()
+    assert report.passed_to_next == 1
+    assert batch_harness.list_document_states(only) == {("extract_remote", "next_extractor")}
+    assert batch_harness.sum_recorded_charges(only) == 0
+
+
+@pytest.mark.parametrize("channel", ERROR_CHANNELS)
+@pytest.mark.parametrize("code", ["PROMPT_REJECTED", "PROMPT_UNCLEAR"])
+def test_a_prompt_that_is_not_taken_stops_everything_and_costs_no_document_its_place(
+    batch_harness: BatchHarness, code: str, channel: str
+) -> None:
+    hashes = batch_harness.add_documents(4)
+    batch_harness.update_sandbox_settings(task_fail_code=code, task_errors=channel)
+    report = batch_harness.run_extraction(batch_documents=2, connections=1)
+    assert batch_harness.list_document_states(*hashes) == {("extract_remote", "contract_changed")}
+    assert len(batch_harness.list_remote_extractions()) <= 2  # those that were submitted before the first was looked at
+    assert code in report.problems[0]
+    batch_harness.update_sandbox_settings(task_fail_code="")
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    batch_harness.assert_accounts_match(*hashes)
+
+
+def test_a_file_that_the_session_refuses_goes_and_the_others_are_asked(batch_harness: BatchHarness) -> None:
+    bad, *good = batch_harness.add_documents(3)
+
+    def refuse_bad_file(original_call: Any, session_id: str, files: Any) -> Any:
+        if any(file.file_id == bad for file in files):
+            error = FilesRefused("400 FILE_TOO_LARGE", reason_code="document_too_large")
+            error.file_ids = (bad,)
+            raise error
+        return original_call(session_id, files)
+
+    batch_harness.call_overrides["open_session"] = refuse_bad_file
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*good) == ANSWERED
+    assert batch_harness.list_document_states(bad) == {("done", "document_too_large")}
+
+
+def test_a_pause_of_submissions_parks_what_is_not_submitted_and_a_later_run_goes_on(
+    batch_harness: BatchHarness,
+) -> None:
+    hashes = batch_harness.add_documents(3)
+    batch_harness.update_sandbox_settings(paused_until="further notice")
+    report = batch_harness.run_extraction()
+    assert batch_harness.stop_error is not None
+    assert (batch_harness.stop_error.reason_code, report.problems) == ("vendor_unavailable", [])
+    assert batch_harness.client.call_counts["submit_extraction"] == 1
+    assert "takes no submissions now" in batch_harness.get_reason(hashes[0])
+    batch_harness.update_sandbox_settings(paused_until="")
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    assert len(batch_harness.read_journal()["sessions"]) == 1
+    batch_harness.assert_accounts_match(*hashes)
+
+
+def test_the_vendor_is_asked_to_run_no_more_at_once_than_it_has_slots_for(batch_harness: BatchHarness) -> None:
+    hashes = batch_harness.add_documents(8)
+    batch_harness.update_sandbox_settings(concurrency_limit=2, processing_seconds=0.6)
+    batch_harness.run_extraction(batch_documents=1, connections=3)
+    assert batch_harness.list_document_states(*hashes) == ANSWERED
+    batch_harness.assert_accounts_match(*hashes)
+
+
+def test_an_unknown_failure_costs_the_document_its_place_and_not_the_run(batch_harness: BatchHarness) -> None:
+    (only,) = batch_harness.add_documents(1)
+    batch_harness.update_sandbox_settings(task_fail_code="VALIDATION_FAILED")
+    batch_harness.run_extraction()
+    assert batch_harness.list_document_states(only) == {("done", "extraction_failed")}
+    assert "VALIDATION_FAILED" in batch_harness.get_reason(only)

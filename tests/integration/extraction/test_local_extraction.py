@@ -1,0 +1,141 @@
+"""Reading locally: what each kind of document becomes in the ledger, written once."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pypdfium2
+import pytest
+from PIL import Image
+
+from invoices.documents.document_reader_pool import DocumentReaderPool
+from invoices.documents.malware_scanner import MalwareScanner
+from invoices.documents.store import DocumentStore
+from invoices.extraction.local_extraction import DOCUMENTS_PER_TRANSACTION, extract_documents_locally
+from invoices.ledger import Ledger
+from invoices.ledger.changes import get_latest_revision
+from invoices.ledger.documents import find_document_row, list_pending_documents
+from invoices.ledger.extractions import list_extraction_rows
+from invoices.ledger.sightings import Sighting, record_sighting
+from invoices.settings import Settings
+
+UBL_CONTENT = b"""<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"
+ xmlns:b="urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2"
+ xmlns:a="urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2">
+ <b:ID>R-7</b:ID><b:IssueDate>2026-03-04</b:IssueDate><b:DocumentCurrencyCode>EUR</b:DocumentCurrencyCode>
+ <a:LegalMonetaryTotal><b:PayableAmount currencyID="EUR">119.10</b:PayableAmount></a:LegalMonetaryTotal></Invoice>"""
+
+
+def build_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise((1000, 1400), 80).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def build_blank_pdf() -> bytes:
+    document, buffer = pypdfium2.PdfDocument.new(), io.BytesIO()
+    document.new_page(200, 200)
+    document.save(buffer)
+    document.close()
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def store(app_settings: Settings) -> DocumentStore:
+    """An empty store."""
+    return DocumentStore(app_settings.documents_directory)
+
+
+@pytest.fixture
+def add_documents(ledger: Ledger, store: DocumentStore) -> Callable[..., list[str]]:
+    """Puts contents into store and ledger, and tells their hashes."""
+
+    def store_contents(*contents: bytes) -> list[str]:
+        hashes = [store.put(content) for content in contents]
+        with ledger.begin_transaction() as tx:
+            for sha256 in hashes:
+                record_sighting(
+                    tx, Sighting(sha256[:32], sha256, "application/octet-stream", 1, "inbox", "folder", sha256)
+                )
+        return hashes
+
+    return store_contents
+
+
+def extract_all(ledger: Ledger, store: DocumentStore, progress: list[int] | None = None) -> dict[str, int]:
+    with ledger.open_snapshot() as connection:
+        pending_documents = list_pending_documents(connection, "extract_local", 1_000)
+    with DocumentReaderPool(worker_count=1, use_title_ocr=False) as readers:
+        return dict(
+            extract_documents_locally(
+                ledger, store, readers, pending_documents, (progress if progress is not None else []).append
+            )
+        )
+
+
+def test_each_kind_of_document_goes_where_it_belongs(
+    ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
+) -> None:
+    einvoice, image, order, junk = add_documents(
+        UBL_CONTENT, build_png(), b"<order><id>1</id></order>", b"\0\1\2 no file" * 9
+    )
+    outcomes = extract_all(ledger, store)
+    assert sum(outcomes.values()) == 4
+    with ledger.open_snapshot() as connection:
+        rows = [find_document_row(connection, sha) for sha in (einvoice, image, order, junk)]
+        (answer,) = list_extraction_rows(connection, einvoice)
+    states = [(row["stage"], row["state"]) for row in rows if row]
+    assert states[:2] == [("validate", "waiting"), ("extract_remote", "waiting")]
+    assert {stage for stage, _ in states[2:]} == {"done"}
+    assert [state for _, state in states[2:]] == ["not_invoice", "review"]
+    assert all(row and row["reason"] and row["reason_code"] for row in rows)
+    assert (answer["extracted_by"], answer["pages_charged"]) == ("einvoice", 0)
+    assert "119.10" in answer["payload"]
+    assert isinstance(json.loads(answer["payload"]), dict)
+
+
+def test_a_document_missing_from_the_store_harms_no_other(
+    ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
+) -> None:
+    lost, sound = add_documents(b"lost", UBL_CONTENT)
+    Path(store.get_path(lost)).unlink()
+    extract_all(ledger, store)
+    with ledger.open_snapshot() as connection:
+        rows = [find_document_row(connection, sha) for sha in (lost, sound)]
+    assert [row["stage"] for row in rows if row] == ["done", "validate"]
+
+
+def test_a_batch_is_written_in_pieces_and_read_once(
+    ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
+) -> None:
+    add_documents(*(b"text %d" % number for number in range(DOCUMENTS_PER_TRANSACTION + 5)), build_blank_pdf())
+    progress: list[int] = []
+    extract_all(ledger, store, progress)
+    assert [count for count in progress if count] == [DOCUMENTS_PER_TRANSACTION, 6]
+    with ledger.open_snapshot() as connection:
+        before = get_latest_revision(connection)
+        assert list_pending_documents(connection, "extract_local", 10) == []
+    extract_all(ledger, store)
+    with ledger.open_snapshot() as connection:
+        assert get_latest_revision(connection) == before
+
+
+def test_what_a_scanner_finds_is_set_aside_unopened_and_the_others_are_read(
+    ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    program = tmp_path / "scanner.py"
+    program.write_text("import sys; sys.exit(b'evil' in open(sys.argv[1], 'rb').read())")
+    hashes = add_documents(UBL_CONTENT, b"%PDF-1.7 evil", b"<order><id>1</id></order>")
+    with ledger.open_snapshot() as connection:
+        still_waiting = list_pending_documents(connection, "extract_local", 10)
+    with DocumentReaderPool(worker_count=1, use_title_ocr=False) as readers:
+        scanner = MalwareScanner((sys.executable, "-I", str(program)))
+        extract_documents_locally(ledger, store, readers, still_waiting, scanner=scanner)
+    with ledger.open_snapshot() as connection:
+        rows = [find_document_row(connection, sha) or {} for sha in hashes]
+    assert [row["reason_code"] for row in rows] == ["read", "malware", "other_xml"]
+    assert rows[1]["state"] == "quarantined"

@@ -1,0 +1,205 @@
+"""Asking smartbills.com: what is answered, what is refused, and what each costs in the journal of the sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from invoices.documents.store import DocumentStore
+from invoices.extraction.smartbills_com import MAX_BYTES
+from invoices.ledger import Ledger
+from invoices.settings import Settings
+from sandbox.process import Sandbox, start_sandbox
+from tests.integration.extraction.extraction_fixtures import (
+    ANSWERED,
+    ONE_PAGE_PDFS,
+    PNG_IMAGES,
+    TWO_PAGE_PDF,
+    VENDOR_MINUTE_SECONDS,
+    AlterBody,
+    ExtractionHarness,
+    VendorProxy,
+    build_unknown_pdfs,
+    get_totals,
+)
+from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
+from tests.servers.scripted_http_server import ReceivedRequest, Response, ScriptedServer
+
+pytestmark = pytest.mark.unmeasured
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
+        yield running_sandbox
+
+
+@pytest.fixture
+def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
+    """Someone with an account of their own and no document yet."""
+    with ScriptedServer() as server:
+        yield SmartBillsRunner(
+            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
+            VendorProxy(server, sandbox),
+        )
+
+
+def test_each_document_is_charged_once_and_its_answer_waits_to_be_validated(runner: SmartBillsRunner) -> None:
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
+    report = runner.run_extraction()
+    assert runner.list_charged_documents() == hashes  # in the order of arrival
+    assert runner.harness.list_document_states(hashes) == {ANSWERED}
+    assert (get_totals(report), report.problems, runner.harness.concluded_count) == ((3, 3, 3), [], 3)
+    assert {runner.harness.get_extraction(sha)["status"] for sha in hashes} == {"answered"}
+
+
+def test_pages_and_images_are_counted_as_the_vendor_charges_them(runner: SmartBillsRunner) -> None:
+    runner.harness.add_documents(TWO_PAGE_PDF, page_count=2)
+    runner.harness.add_documents(PNG_IMAGES[0], media_type="image/png")
+    report = runner.run_extraction()
+    assert (
+        (report.submissions, report.pages_charged)
+        == (len(runner.list_charged_documents()), runner.sum_charged_pages())
+        == (2, 3)
+    )
+
+
+def test_the_intent_is_in_the_ledger_before_the_request_leaves(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    seen: list[tuple[str, list[str]]] = []
+
+    def record_poll_state(_request: ReceivedRequest) -> None:  # while the vendor has not been reached
+        seen.append((runner.harness.get_extraction(sha)["status"], runner.list_charged_documents()))
+
+    runner.proxy.set_event_rule("submit", record_poll_state)
+    runner.run_extraction()
+    assert (seen, runner.list_charged_documents()) == ([("intended", [])], [sha])
+
+
+@pytest.mark.parametrize("envelope", ["bare", "wrapped"])
+def test_decimals_in_an_answer_stay_exact_text(runner: SmartBillsRunner, envelope: str) -> None:
+    runner.update_sandbox_settings(envelope=envelope)
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.run_extraction()
+    payload = json.loads(runner.harness.get_extraction(sha)["payload"])
+    assert "." in payload["total_amount"]
+    assert payload["total_amount"].replace(".", "").isdigit()
+
+
+def test_half_a_character_in_an_answer_does_not_stop_the_run(runner: SmartBillsRunner) -> None:
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
+    runner.proxy.plan_events(
+        "look", AlterBody(lambda body: body.replace(b'"currency":"', b'"half":"Caf\\u00e9 \\ud83e","c":"'))
+    )
+    runner.run_extraction()
+    assert runner.harness.list_document_states(hashes) == {ANSWERED}
+    assert "Caf\u00e9 \ufffd" in [
+        json.loads(runner.harness.get_extraction(sha)["payload"]).get("half") for sha in hashes
+    ]
+
+
+@pytest.mark.parametrize("data", [b"null", b"{}"])
+def test_a_completed_job_without_data_is_an_empty_answer(runner: SmartBillsRunner, data: bytes) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events(
+        "look", AlterBody(lambda body: body.partition(b'"extracted_data":')[0] + b'"extracted_data":%b}' % data)
+    )
+    runner.run_extraction()
+    assert (runner.harness.get_document_state(sha), runner.harness.get_extraction(sha)["payload"]) == (ANSWERED, "{}")
+
+
+@pytest.mark.parametrize("word", ["processing", "QUEUED", "\u5b8c\u4e86", "Completed "])
+def test_words_that_nobody_knows_mean_not_yet(runner: SmartBillsRunner, word: str) -> None:
+    runner.update_sandbox_settings(processing_polls=2, unknown_status=word)
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ANSWERED
+    assert (runner.proxy.count_calls("look"), len(runner.list_charged_documents())) == (3, 1)
+
+
+def test_nothing_is_asked_where_nothing_waits(runner: SmartBillsRunner) -> None:
+    assert get_totals(runner.run_extraction()) == (0, 0, 0)
+    assert runner.harness.sandbox.read_journal(runner.api_key)["requests"] == {}
+
+
+def test_several_connections_side_by_side_leave_an_exact_journal(runner: SmartBillsRunner) -> None:
+    runner.update_sandbox_settings(processing_seconds=0.2)
+    runner.options = {"connections": 4}
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:12])
+    report = runner.run_extraction()
+    assert sorted(runner.list_charged_documents()) == sorted(hashes)
+    assert (get_totals(report), runner.harness.concluded_count) == ((12, 12, 12), 12)
+
+
+# What the vendor does not take
+
+
+def test_a_kind_of_file_that_the_vendor_does_not_read_costs_nothing(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(b"<xml/>", media_type="application/xml")
+    report = runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ("done", "review", "extractor_cannot_read")
+    assert (runner.list_charged_documents(), report.quarantined, runner.harness.concluded_count) == ([], 1, 1)
+    assert runner.harness.list_extractions(sha) == []
+
+
+def test_a_file_beyond_the_limit_is_not_even_submitted(runner: SmartBillsRunner) -> None:
+    (large,) = runner.harness.add_documents(b"%PDF-" + b"x" * MAX_BYTES)
+    runner.run_extraction()
+    assert runner.harness.get_document_state(large) == ("done", "review", "extractor_cannot_read")
+    assert runner.proxy.count_calls("submit") == 0
+
+
+def test_a_document_that_the_store_lost_or_that_was_altered_harms_no_other(runner: SmartBillsRunner) -> None:
+    lost, altered, sound = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
+    runner.harness.store.get_path(lost).unlink()
+    runner.harness.store.get_path(altered).write_bytes(b"something else")
+    runner.run_extraction()
+    assert runner.harness.get_document_state(lost) == ("done", "quarantined", "missing")
+    assert runner.harness.get_document_state(altered) == ("done", "quarantined", "altered")
+    assert (runner.harness.get_document_state(sound), runner.list_charged_documents()) == (ANSWERED, [sound])
+
+
+@pytest.mark.parametrize("envelope", ["bare", "wrapped"])
+def test_a_refused_document_is_set_aside_uncharged_and_the_next_one_asked(
+    runner: SmartBillsRunner, envelope: str
+) -> None:
+    runner.update_sandbox_settings(envelope=envelope)
+    bad, good = runner.harness.add_documents(b"no PDF at all", ONE_PAGE_PDFS[0])
+    report = runner.run_extraction()
+    assert runner.harness.get_document_state(bad) == ("done", "quarantined", "request_refused")
+    assert (runner.harness.get_document_state(good), runner.list_charged_documents()) == (ANSWERED, [good])
+    assert (get_totals(report), report.quarantined, runner.harness.get_extraction(bad)["pages_charged"]) == (
+        (1, 1, 1),
+        1,
+        0,
+    )
+
+
+def test_a_false_success_is_a_refusal(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    body = {"success": False, "data": None, "error": {"code": "TOO_BLURRED", "message": "Cannot be read."}}
+    runner.proxy.plan_events("submit", Response.from_json(body))
+    runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ("done", "quarantined", "request_refused")
+    assert "TOO_BLURRED" in runner.harness.get_document_row(sha)["reason"]
+    assert runner.list_charged_documents() == []
+
+
+def test_a_failed_job_is_set_aside_with_the_vendors_words_and_its_cost(runner: SmartBillsRunner) -> None:
+    first, second = runner.harness.add_documents(*build_unknown_pdfs(1), ONE_PAGE_PDFS[0])
+    runner.update_sandbox_settings(fail_ids=second)
+    report = runner.run_extraction()
+    assert runner.harness.list_document_states([first, second]) == {("done", "quarantined", "extraction_failed")}
+    assert "rehearsal" in runner.harness.get_document_row(first)["reason"]
+    assert (get_totals(report), report.quarantined, len(runner.list_charged_documents())) == ((2, 2, 0), 2, 2)
+
+
+def test_a_second_run_with_nothing_new_writes_and_asks_nothing(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.run_extraction()
+    before = runner.harness.get_document_row(sha)
+    runner.run_extraction()
+    assert runner.harness.get_document_row(sha) == before
+    assert runner.proxy.count_calls("submit") == 1

@@ -1,0 +1,265 @@
+"""Answers of smartbills.com that are none: each harms its own job at most, none is looped for, none paid for twice."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from invoices.documents.store import DocumentStore
+from invoices.ledger import Ledger
+from invoices.settings import Settings
+from sandbox.process import Sandbox, start_sandbox
+from tests.integration.extraction.extraction_fixtures import (
+    ANSWERED,
+    ONE_PAGE_PDFS,
+    VENDOR_MINUTE_SECONDS,
+    CallEvent,
+    ExtractionHarness,
+    ReplaceResponse,
+    VendorProxy,
+    get_totals,
+)
+from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
+from tests.servers.scripted_http_server import ReceivedRequest, Response, ScriptedServer
+
+pytestmark = pytest.mark.unmeasured
+JSON_HEADERS = {"Content-Type": "application/json"}
+WAITING_STATE = ("extract_remote", "waiting", "contract_changed")
+LOST_STATE = ("done", "quarantined", "extraction_lost")
+OVERDUE_OPTIONS = {"deadline_minutes": 1e-6}
+
+
+def _compress_with_padding(body: bytes) -> bytes:
+    return gzip.compress(body + b" " * 20_000_000, 1)
+
+
+UNEXPECTED_RESPONSES: dict[str, Callable[[bytes], Response]] = {
+    "a number that is none": lambda body: Response(200, body.replace(b'"id"', b'"x":NaN,"id"'), JSON_HEADERS),
+    "a number beyond all": lambda body: Response(200, body.replace(b'"id"', b'"x":1e400,"id"'), JSON_HEADERS),
+    "a key twice": lambda body: Response(200, body.replace(b'"id"', b'"status":"completed","id"'), JSON_HEADERS),
+    "a byte order mark": lambda body: Response(200, b"\xef\xbb\xbf" + body, JSON_HEADERS),
+    "another encoding": lambda body: Response(200, body.decode().encode("utf-16"), JSON_HEADERS),
+    "a login page": lambda _: Response(200, b"<html>log in</html>", {"Content-Type": "text/html"}),
+    "a page that says it is JSON": lambda _: Response(200, b"<html>log in</html>", JSON_HEADERS),
+    "a bomb": lambda body: Response(200, _compress_with_padding(body), {**JSON_HEADERS, "Content-Encoding": "gzip"}),
+    "half of it": lambda body: Response(200, body[: len(body) // 2], JSON_HEADERS),
+    "a deep hole": lambda _: Response(200, b"[" * 100_000, JSON_HEADERS),
+    "nothing": lambda _: Response(200, b"", JSON_HEADERS),
+    "about another job": lambda body: Response(200, body.replace(b"inv_", b"inv_9"), JSON_HEADERS),
+    "no status": lambda body: Response(200, body.replace(b'"status"', b'"state"'), JSON_HEADERS),
+    "a list": lambda body: Response(200, b"[%b]" % body, JSON_HEADERS),
+    "data that is no object": lambda body: Response(
+        200, body.replace(b'"extracted_data":', b'"extracted_data":[],"d":'), JSON_HEADERS
+    ),
+    "a false success": lambda _: Response.from_json(
+        {"success": False, "data": None, "error": {"code": "X", "message": "no"}}
+    ),
+    "a job nobody knows": lambda _: Response.from_json({"error": {"code": "NOT_FOUND", "message": "no"}}, 404),
+}
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
+        yield running_sandbox
+
+
+@pytest.fixture
+def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
+    """Someone with an account of their own and no document yet."""
+    with ScriptedServer() as server:
+        yield SmartBillsRunner(
+            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
+            VendorProxy(server, sandbox),
+        )
+
+
+class PollSpoiler:
+    """Spoils every look at the job of one document, or the first ones alone."""
+
+    def __init__(
+        self, runner: SmartBillsRunner, sha256: str, build_response: Callable[[bytes], Response], times: int = 1_000
+    ) -> None:
+        self._runner, self._sha256, self._build_response, self.remaining = runner, sha256, build_response, times
+        self.poll_count = 0
+        runner.proxy.set_event_rule("look", self)
+
+    def __call__(self, request: ReceivedRequest) -> CallEvent:
+        remote_id = self._runner.harness.get_extraction(self._sha256)["remote_id"]
+        if not request.path.endswith(remote_id) or self.remaining == 0:
+            return None
+        self.remaining, self.poll_count = self.remaining - 1, self.poll_count + 1
+        body = {"id": remote_id, "status": "completed", "extracted_data": {"total_amount": 1}}
+        return self._build_response(json.dumps(body).encode())
+
+
+def _submit_documents(runner: SmartBillsRunner, *contents: bytes) -> list[str]:
+    """Let a run submit papers and be turned away once it looks at the last of them; return their hashes."""
+    hashes, polled_paths = runner.harness.add_documents(*contents), set[str]()
+
+    def refuse_last_poll(request: ReceivedRequest) -> CallEvent:
+        polled_paths.add(request.path)
+        return Response(401) if len(polled_paths) == len(contents) else None
+
+    runner.update_sandbox_settings(processing_seconds=3_600)
+    runner.proxy.set_event_rule("look", refuse_last_poll)
+    runner.run_extraction()
+    runner.update_sandbox_settings(processing_seconds=0)
+    return hashes
+
+
+@pytest.mark.parametrize("answer", UNEXPECTED_RESPONSES.values(), ids=UNEXPECTED_RESPONSES.keys())
+def test_an_odd_answer_is_asked_for_again_and_nothing_is_paid_twice(
+    runner: SmartBillsRunner, answer: Callable[[bytes], Response]
+) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    poison = PollSpoiler(runner, sha, answer, times=2)
+    report = runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ANSWERED
+    assert (poison.poll_count, runner.list_charged_documents(), get_totals(report), report.problems) == (
+        2,
+        [sha],
+        (1, 1, 1),
+        [],
+    )
+
+
+def test_one_answer_that_stays_odd_goes_to_a_person_with_its_question_left_open(runner: SmartBillsRunner) -> None:
+    runner.update_sandbox_settings(processing_polls=1)
+    odd, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
+    poison = PollSpoiler(runner, odd, UNEXPECTED_RESPONSES["a number that is none"])
+    report = runner.run_extraction()
+    assert runner.harness.get_document_state(odd) == LOST_STATE
+    assert (poison.poll_count, runner.harness.get_extraction(odd)["status"]) == (5, "submitted")
+    assert runner.harness.list_document_states(others) == {ANSWERED}
+    assert (get_totals(report), report.quarantined, len(report.problems)) == ((8, 8, 7), 1, 1)
+    assert odd[:12] in report.problems[0]
+
+
+def test_one_job_that_the_vendor_forgot_fails_and_is_not_asked_about_again(runner: SmartBillsRunner) -> None:
+    runner.update_sandbox_settings(processing_polls=1)
+    forgotten, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
+    PollSpoiler(runner, forgotten, UNEXPECTED_RESPONSES["a job nobody knows"])
+    report = runner.run_extraction()
+    assert (runner.harness.get_document_state(forgotten), runner.harness.get_extraction(forgotten)["status"]) == (
+        LOST_STATE,
+        "failed",
+    )
+    assert runner.harness.get_extraction(forgotten)["pages_charged"] == 1
+    assert runner.harness.list_document_states(others) == {ANSWERED}
+    assert (get_totals(report), len(runner.list_charged_documents())) == ((4, 4, 3), 4)
+
+
+def test_a_vendor_that_is_not_understood_at_all_is_left_alone_and_nothing_is_thrown_away(
+    runner: SmartBillsRunner,
+) -> None:
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
+    runner.proxy.set_event_rule("look", lambda _: UNEXPECTED_RESPONSES["a login page"](b""))
+    report = runner.run_extraction()
+    assert runner.harness.list_document_states(hashes) == {WAITING_STATE}
+    assert (runner.proxy.count_calls("look"), len(report.problems)) == (5, 1)
+    runner.proxy.event_rules.clear()
+    runner.run_extraction()
+    assert (runner.harness.list_document_states(hashes), runner.list_charged_documents()) == ({ANSWERED}, hashes)
+
+
+def test_old_jobs_that_stay_odd_stop_no_vendor_and_no_new_document(runner: SmartBillsRunner) -> None:
+    old = _submit_documents(runner, *ONE_PAGE_PDFS[:6])
+    looks = runner.proxy.count_calls("look")
+    ids = [runner.harness.get_extraction(sha)["remote_id"] for sha in old]
+    runner.proxy.set_event_rule(
+        "look", lambda request: UNEXPECTED_RESPONSES["nothing"](b"") if request.path.endswith(tuple(ids)) else None
+    )
+    (new,) = runner.harness.add_documents(ONE_PAGE_PDFS[6])
+    runner.options = OVERDUE_OPTIONS
+    runner.run_extraction()
+    assert runner.stop_error is None
+    assert runner.harness.list_document_states(old) == {LOST_STATE}
+    assert runner.proxy.count_calls("look") == looks + 6 * 5 + 1
+    assert (runner.harness.get_document_state(new), len(runner.list_charged_documents())) == (ANSWERED, 7)
+
+
+def test_an_old_job_is_not_given_up_for_a_single_odd_answer(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.options = OVERDUE_OPTIONS
+    PollSpoiler(runner, sha, UNEXPECTED_RESPONSES["a login page"], times=4)
+    runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ANSWERED
+
+
+@pytest.mark.parametrize("word", ["processing", "paused"])
+def test_a_job_that_never_ends_is_given_up_at_the_deadline(runner: SmartBillsRunner, word: str) -> None:
+    runner.update_sandbox_settings(processing_seconds=3_600, unknown_status=word)
+    runner.options = {"deadline_minutes": 1}
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ("done", "quarantined", "extraction_stuck")
+    assert repr(word) in runner.harness.get_document_row(sha)["reason"]
+    assert (runner.list_charged_documents(), runner.harness.get_extraction(sha)["pages_charged"]) == ([sha], 1)
+
+
+# Jobs that cannot be looked at
+
+
+@pytest.mark.parametrize("silence", [Response(500), Response(200, b'{"id"', JSON_HEADERS, framing="close")])
+def test_a_job_that_makes_the_vendor_fail_waits_and_harms_no_other(runner: SmartBillsRunner, silence: Response) -> None:
+    failing, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
+    PollSpoiler(runner, failing, lambda _: silence)
+    report = runner.run_extraction()
+    assert runner.stop_error is None
+    assert runner.harness.get_document_state(failing) == ("extract_remote", "waiting", "vendor_unavailable")
+    assert (runner.harness.list_document_states(others), len(report.problems)) == ({ANSWERED}, 1)
+    runner.proxy.event_rules.clear()
+    runner.run_extraction()
+    assert (runner.harness.get_document_state(failing), len(runner.list_charged_documents())) == (ANSWERED, 4)
+
+
+def test_a_job_that_makes_the_vendor_fail_goes_to_a_person_when_its_time_is_over(runner: SmartBillsRunner) -> None:
+    failing, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
+    PollSpoiler(runner, failing, lambda _: Response(500))
+    runner.options = OVERDUE_OPTIONS
+    runner.run_extraction()
+    assert (runner.harness.get_document_state(failing), runner.harness.get_extraction(failing)["status"]) == (
+        LOST_STATE,
+        "submitted",
+    )
+    assert runner.harness.list_document_states(others) == {ANSWERED}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_vendor_that_is_down_puts_no_old_job_before_a_person(runner: SmartBillsRunner, count: int) -> None:
+    hashes = _submit_documents(runner, *ONE_PAGE_PDFS[:count])
+    runner.proxy.set_event_rule("look", lambda _: Response(500))
+    runner.options = OVERDUE_OPTIONS
+    runner.run_extraction()
+    assert runner.harness.list_document_states(hashes) == {("extract_remote", "waiting", "vendor_unavailable")}
+
+
+def test_an_answer_that_drips_is_cut_and_asked_for_again(runner: SmartBillsRunner) -> None:
+    runner.call_deadline_seconds = 0.5
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    PollSpoiler(runner, sha, lambda body: Response(200, body, JSON_HEADERS, seconds_per_byte=0.1), times=1)
+    runner.run_extraction()
+    assert (runner.harness.get_document_state(sha), runner.list_charged_documents()) == (ANSWERED, [sha])
+
+
+def test_a_submission_whose_answer_drips_is_looked_up(runner: SmartBillsRunner) -> None:
+    runner.call_deadline_seconds = 0.5
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events(
+        "submit", ReplaceResponse(Response(200, b" " * 100, JSON_HEADERS, seconds_per_byte=0.1, are_headers_slow=True))
+    )
+    runner.run_extraction()
+    assert (runner.harness.get_document_state(sha), runner.list_charged_documents()) == (ANSWERED, [sha])
+
+
+@pytest.mark.parametrize("body", [b"{}", b"null", b'{"id":""}', b'{"id":5}', b'{"id":"a/b"}', b"<html>"])
+def test_a_submission_whose_answer_is_odd_is_looked_up(runner: SmartBillsRunner, body: bytes) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", ReplaceResponse(Response(200, body, JSON_HEADERS)))
+    runner.run_extraction()
+    assert (runner.harness.get_document_state(sha), runner.list_charged_documents()) == (ANSWERED, [sha])
+    assert not runner.harness.get_extraction(sha)["possible_double_charge"]

@@ -1,0 +1,315 @@
+"""Asking smartbills.com after a lost answer or a kill: what arrived is found by its bytes, what may have is flagged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from invoices.clients.http_client import make_session
+from invoices.clients.smartbills_com import SmartBillsComClient, SubmittedJob
+from invoices.documents.store import DocumentStore
+from invoices.extraction.resilience.rate_limit import RateWindow
+from invoices.ledger import Ledger
+from invoices.settings import Settings
+from sandbox.process import Sandbox, start_sandbox
+from tests.integration.extraction.extraction_fixtures import (
+    ANSWERED,
+    LOST_RESPONSE,
+    ONE_PAGE_PDFS,
+    VENDOR_MINUTE_SECONDS,
+    AlterBody,
+    ExtractionHarness,
+    SharedRateLimit,
+    SimulatedKill,
+    VendorProxy,
+    get_totals,
+    hash_content,
+)
+from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
+from tests.servers.scripted_http_server import Disconnect, Response, ScriptedServer
+
+pytestmark = pytest.mark.unmeasured
+UNUSABLE_LIST_RESPONSE = Response(200, b"<html>", {"Content-Type": "text/html"})
+NO_CREDIT_RESPONSE = Response.from_json({"error": {"code": "NO_CREDIT", "message": "pay"}}, 402)
+
+
+class DyingClient(SmartBillsComClient):
+    """A client whose process dies, as often as ``deaths`` says, right before or right after a submission."""
+
+    remaining_deaths: int = 0
+    dies_before_submission: bool = False
+
+    def submit_document(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
+        if type(self).remaining_deaths and self.dies_before_submission:
+            type(self).remaining_deaths -= 1
+            raise SimulatedKill
+        submitted = super().submit_document(content, file_name, media_type)
+        if type(self).remaining_deaths:
+            type(self).remaining_deaths -= 1
+            raise SimulatedKill
+        return submitted
+
+
+def build_client_dying_once(*, before: bool) -> type[SmartBillsComClient]:
+    """Return a client that dies once."""
+    return type("DyingOnce", (DyingClient,), {"deaths": 1, "before": before})
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
+        yield running_sandbox
+
+
+@pytest.fixture
+def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
+    """Someone with an account of their own and no document yet."""
+    with ScriptedServer() as server:
+        yield SmartBillsRunner(
+            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
+            VendorProxy(server, sandbox),
+        )
+
+
+def build_other_client(runner: SmartBillsRunner) -> SmartBillsComClient:
+    """Return a client of another program with the same account."""
+    return SmartBillsComClient(runner.harness.sandbox.smartbills_com["base_url"], runner.api_key, make_session())
+
+
+def _sort_oldest_first(body: bytes) -> bytes:
+    return json.dumps({"data": json.loads(body)["data"][::-1]}).encode()
+
+
+def list_double_charge_flags(runner: SmartBillsRunner, *hashes: str) -> list[bool]:
+    """Return which of the documents may have been charged twice."""
+    return [bool(runner.harness.get_extraction(sha256)["possible_double_charge"]) for sha256 in hashes]
+
+
+@pytest.mark.parametrize("knob", ["post_lost_response", "http_500_after_work"])
+@pytest.mark.parametrize("envelope", ["bare", "wrapped"])
+def test_a_submission_that_arrived_is_found_by_its_bytes_and_not_charged_again(
+    runner: SmartBillsRunner, knob: str, envelope: str
+) -> None:
+    runner.update_sandbox_settings(envelope=envelope, **{knob: 2})
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
+    report = runner.run_extraction()
+    assert runner.list_charged_documents() == hashes
+    assert (runner.harness.list_document_states(hashes), list_double_charge_flags(runner, *hashes)) == (
+        {ANSWERED},
+        [False] * 3,
+    )
+    assert (get_totals(report), report.problems) == ((3, 3, 3), [])
+
+
+def test_a_job_of_other_bytes_or_of_long_ago_is_not_taken_for_ours(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    stranger = build_other_client(runner)
+    stranger.submit_document(ONE_PAGE_PDFS[1], "other.pdf", "application/pdf")
+    old = stranger.submit_document(ONE_PAGE_PDFS[0], "old.pdf", "application/pdf")
+    creation_date = str(old.created_at)[:10].encode()
+    runner.proxy.plan_events("list", AlterBody(lambda body: body.replace(creation_date, b"2020-01-01")))
+    runner.proxy.plan_events("submit", Disconnect())
+    runner.run_extraction()
+    assert runner.list_charged_documents() == [hash_content(ONE_PAGE_PDFS[1]), sha, sha]
+    assert runner.harness.get_extraction(sha)["remote_id"] != old.id
+    assert list_double_charge_flags(runner, sha) == [True]
+
+
+def test_a_job_that_another_document_holds_already_is_not_looked_into(runner: SmartBillsRunner) -> None:
+    runner.update_sandbox_settings(processing_polls=1)
+    runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
+    runner.proxy.plan_events("submit", None, LOST_RESPONSE)
+    runner.proxy.plan_events("list", AlterBody(_sort_oldest_first))
+    runner.run_extraction()
+    assert (runner.proxy.count_calls("file"), len(runner.list_charged_documents())) == (1, 2)
+
+
+def test_a_job_that_cannot_be_looked_into_does_not_hide_the_one_that_arrived(runner: SmartBillsRunner) -> None:
+    stranger = build_other_client(runner)
+    for content in ONE_PAGE_PDFS[1:3]:
+        stranger.submit_document(content, "other.pdf", "application/pdf")
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE)
+    runner.proxy.plan_events("file", None, Response(404))  # of those before it, the newest is listed first
+    runner.proxy.plan_events("list", AlterBody(_sort_oldest_first))
+    runner.run_extraction()
+    assert (runner.list_charged_documents().count(sha), list_double_charge_flags(runner, sha)) == (1, [False])
+
+
+@pytest.mark.parametrize("unusable", [UNUSABLE_LIST_RESPONSE, Response(404), Response.from_json({"data": {"page": 1}})])
+def test_with_an_unusable_list_the_submission_is_repeated_once_and_flagged(
+    runner: SmartBillsRunner, unusable: Response
+) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE)
+    runner.proxy.plan_events("list", unusable)
+    report = runner.run_extraction()
+    assert runner.list_charged_documents() == [sha, sha]
+    assert (list_double_charge_flags(runner, sha), runner.harness.get_document_state(sha)) == ([True], ANSWERED)
+    assert get_totals(report) == (1, 1, 1)  # the other one is the possible double charge
+
+
+def test_after_a_second_unknown_outcome_a_person_decides(runner: SmartBillsRunner) -> None:
+    sha, other = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
+    runner.proxy.plan_events("submit", Disconnect(), Disconnect())
+    report = runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ("done", "quarantined", "outcome_unknown")
+    assert (runner.harness.get_document_state(other), runner.list_charged_documents()) == (ANSWERED, [other])
+    assert any(sha[:12] in problem for problem in report.problems)
+    runner.run_extraction()
+    assert runner.proxy.count_calls("submit") == 3
+
+
+def test_no_submission_is_repeated_where_the_settings_say_so(runner: SmartBillsRunner) -> None:
+    runner.options = {"repeat_after_unknown": False}
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", Disconnect())
+    runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ("done", "quarantined", "outcome_unknown")
+    assert runner.proxy.count_calls("submit") == 1
+
+
+def test_a_list_that_is_overloaded_is_asked_again_before_anything_is_repeated(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE)
+    runner.proxy.plan_events("list", Response(503), repeat=2)
+    runner.proxy.plan_events("file", Response(200, b"%PDF", framing="close"))
+    runner.run_extraction()
+    assert (runner.list_charged_documents(), runner.harness.get_document_state(sha)) == ([sha], ANSWERED)
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "vendor_unavailable"), (401, "account_stopped")])
+def test_a_list_that_stays_away_leaves_the_document_waiting(runner: SmartBillsRunner, status: int, code: str) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE)
+    runner.proxy.plan_events("list", Response(status), repeat=50)
+    runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ("extract_remote", "waiting", code)
+    assert (runner.list_charged_documents(), runner.harness.get_extraction(sha)["status"]) == ([sha], "unknown")
+    runner.proxy.plan_events("list")
+    runner.run_extraction()
+    assert (runner.list_charged_documents(), runner.harness.get_document_state(sha)) == ([sha], ANSWERED)
+
+
+def test_after_a_repeat_that_was_refused_it_is_as_unknown_as_before(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE)
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
+    runner.run_extraction()
+    job = runner.harness.get_extraction(sha)
+    assert (job["status"], job["possible_double_charge"], job["pages_reserved"]) == ("unknown", False, 1)
+    runner.run_extraction()  # the list is back
+    assert (
+        runner.list_charged_documents(),
+        runner.harness.get_document_state(sha),
+        list_double_charge_flags(runner, sha),
+    ) == ([sha], ANSWERED, [False])
+
+
+def test_no_more_than_one_repeat_ever_arrives(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE, LOST_RESPONSE)
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=9)
+    runner.run_extraction()
+    runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ("done", "quarantined", "outcome_unknown")
+    assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha)) == ([sha, sha], [True])
+
+
+def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE, Response(422))
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
+    runner.run_extraction()
+    job = runner.harness.get_extraction(sha)
+    assert (job["status"], job["pages_charged"], job["possible_double_charge"]) == ("failed", 1, False)
+    assert runner.list_charged_documents() == [sha]
+
+
+def test_a_document_that_the_store_lost_before_its_repeat_counts_what_may_have_been_charged(
+    runner: SmartBillsRunner,
+) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE)
+    runner.proxy.plan_events("list", Response(401))
+    runner.run_extraction()
+    runner.harness.store.get_path(sha).unlink()
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
+    runner.run_extraction()
+    job = runner.harness.get_extraction(sha)
+    assert runner.harness.get_document_state(sha) == ("done", "quarantined", "missing")
+    assert (job["status"], job["pages_charged"], runner.list_charged_documents()) == ("failed", 1, [sha])
+
+
+# Killed and started again
+
+
+def test_a_run_killed_before_the_vendor_was_reached_asks_once_more_and_flags_it(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.client_class = build_client_dying_once(before=True)
+    with pytest.raises(SimulatedKill):
+        runner.run_extraction()
+    assert runner.harness.get_extraction(sha)["status"] == "intended"
+    runner.run_extraction()
+    assert runner.list_charged_documents() == [sha]
+    assert list_double_charge_flags(runner, sha) == [True]  # the list is undocumented: it may lack the job
+
+
+def test_a_run_killed_after_the_vendor_was_reached_finds_its_job(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.client_class = build_client_dying_once(before=False)
+    with pytest.raises(SimulatedKill):
+        runner.run_extraction()
+    report = runner.run_extraction()
+    assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha), get_totals(report)) == (
+        [sha],
+        [False],
+        (1, 1, 1),
+    )
+
+
+def test_a_submitted_job_is_looked_at_again_and_not_submitted_again(runner: SmartBillsRunner) -> None:
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
+    runner.proxy.plan_events("look", Response(401))
+    runner.run_extraction()
+    assert {runner.harness.get_extraction(sha)["status"] for sha in hashes} == {"submitted"}
+    report = runner.run_extraction()
+    assert (get_totals(report), runner.list_charged_documents()) == ((0, 0, 2), hashes)
+    assert runner.harness.list_document_states(hashes) == {ANSWERED}
+
+
+def test_a_run_killed_while_the_vendor_wanted_a_pause_has_nothing_to_recover(runner: SmartBillsRunner) -> None:
+    def raise_simulated_kill(_seconds: float) -> None:
+        raise SimulatedKill
+
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", Response(429))
+    runner.options = {"sleep": raise_simulated_kill}
+    with pytest.raises(SimulatedKill):
+        runner.run_extraction()
+    assert runner.harness.get_extraction(sha)["status"] == "refused"
+    runner.options = {}
+    runner.run_extraction()
+    assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha)) == ([sha], [False])
+
+
+def test_a_run_killed_while_it_waits_for_its_turn_has_written_no_intent(runner: SmartBillsRunner) -> None:
+    def raise_simulated_kill(_seconds: float) -> None:
+        raise SimulatedKill
+
+    first, second = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
+    runner.shared_rate_limit, runner.options = (
+        SharedRateLimit([RateWindow(1, 50)], scale=1),
+        {"sleep": raise_simulated_kill},
+    )
+    with pytest.raises(SimulatedKill):
+        runner.run_extraction()
+    assert (runner.list_charged_documents(), runner.harness.list_extractions(second)) == ([first], [])
+    runner.shared_rate_limit, runner.options = SharedRateLimit(), {}
+    runner.run_extraction()
+    assert (runner.list_charged_documents(), list_double_charge_flags(runner, first, second)) == (
+        [first, second],
+        [False, False],
+    )

@@ -1,0 +1,124 @@
+"""The plan: what a run would do, found out without doing it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from flows.bootstrap import get_sample_inbox
+from flows.reports.plan import format_plan, plan_run
+from invoices.app import App
+from invoices.extraction.extraction_recorder import ExtractionRecorder
+from invoices.ledger.documents import list_pending_documents, set_document_state
+from invoices.ledger.extractions import ExtractionTerms
+from invoices.ledger.sightings import Sighting, record_sighting
+from invoices.settings import InboxSettings, Settings
+from sandbox.process import start_sandbox
+
+
+def open_app(home: Path, **values: object) -> App:
+    settings = Settings(home=home / "home", inbox=InboxSettings(path=get_sample_inbox(), settle_seconds=0))
+    settings = settings.model_copy(update=values)
+    return App(settings, prepare_vendor_settings=lambda _closing: settings)
+
+
+def hash_files_below(directory: Path) -> dict[str, str]:
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file() and "workers" not in path.parts)
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_samples_are_read_and_the_rest_would_go_to_the_first_in_order(tmp_path: Path) -> None:
+    with open_app(tmp_path) as app:
+        planned = plan_run(app)
+    assert planned["rehearsal"] is True
+    assert planned["read"] == {"einvoice": 33, "needs_extraction": 12, "not_invoice": 4, "review": 6, "unreadable": 1}
+    (ask,) = planned["extract_remote"]
+    assert (ask["extractor"], ask["documents"], ask["owed"], ask["minutes"]) == ("invoicedataextraction_com", 12, 0, 1)
+    assert ask["pages"] >= 12
+    assert planned["nobody"] == 0
+
+
+def test_looking_twice_tells_the_same_and_writes_nothing(tmp_path: Path) -> None:
+    with open_app(tmp_path) as app:
+        first = plan_run(app)
+        before = hash_files_below(tmp_path)
+        assert plan_run(app) == first
+        assert hash_files_below(tmp_path) == before
+
+
+def test_without_any_extractor_the_documents_would_wait(tmp_path: Path) -> None:
+    with open_app(tmp_path, extractors=("einvoice",)) as app:
+        planned = plan_run(app)
+    assert (planned["extract_remote"], planned["nobody"]) == ([], 12)
+    assert "12  wait: no extractor" in format_plan(planned)
+
+
+def test_credits_are_asked_for_and_nothing_is_charged(tmp_path: Path) -> None:
+    with start_sandbox(tmp_path / "sandbox", settings={"invoicedataextraction_com.credits": 7}) as served:
+        part = Settings().invoicedataextraction_com.model_copy(
+            update={
+                "base_url": served.invoicedataextraction_com["base_url"],
+                "api_key": SecretStr(served.invoicedataextraction_com["api_key"]),
+                "pages_per_day": 5,
+            }
+        )
+        with open_app(tmp_path, invoicedataextraction_com=part) as app:
+            (ask,) = plan_run(app)["extract_remote"]
+        assert (ask["credits_left"], ask["pages_left_under_caps"]) == (7, 5)
+        assert ask["waits_for_cap"] >= 7
+        journal = served.read_journal()
+    assert journal["charges"] == []
+    assert set(journal["requests"]) == {"GET /invoicedataextraction_com/v1/credits/balance"}
+
+
+def test_the_cap_of_a_run_counts_as_well(tmp_path: Path) -> None:
+    part = Settings().invoicedataextraction_com.model_copy(update={"pages_per_run": 2, "pages_per_day": 9})
+    with open_app(tmp_path, invoicedataextraction_com=part) as app:
+        planned = plan_run(app)
+    (ask,) = planned["extract_remote"]
+    assert (ask["pages_left_under_caps"], ask["waits_for_cap"]) == (2, 10)
+    assert "10  of them wait: the caps leave 2 pages" in format_plan(planned)
+
+
+def test_an_account_that_does_not_answer_is_told_and_stops_no_plan(tmp_path: Path) -> None:
+    part = Settings().invoicedataextraction_com.model_copy(
+        update={"base_url": "http://127.0.0.1:9/v1", "api_key": SecretStr("sk_test_plan")}
+    )
+    with open_app(tmp_path, invoicedataextraction_com=part) as app:
+        (ask,) = plan_run(app)["extract_remote"]
+    assert str(ask["credits_left"]).startswith("not known: ")
+
+
+@pytest.fixture
+def app_with_intended_extraction(tmp_path: Path) -> App:
+    app = open_app(tmp_path, inbox=InboxSettings(path=tmp_path / "none", settle_seconds=0))
+    sha256 = hashlib.sha256(b"%PDF-").hexdigest()
+    with app.ledger.begin_transaction() as tx:
+        record_sighting(tx, Sighting("s", sha256, "application/pdf", 5, "inbox", "folder", "/a.pdf"))
+        set_document_state(
+            tx,
+            sha256,
+            stage="extract_remote",
+            state="waiting",
+            reason_code="submitted",
+            reason="Submitted.",
+            page_count=3,
+        )
+    (document,) = app.claim_documents("extract_remote", 10, 0)
+    ExtractionRecorder(
+        app.ledger, app.store, app.worker.name, ExtractionTerms("smartbills_com"), "V", "1"
+    ).record_intent(document)
+    with app.ledger.open_snapshot() as connection:
+        assert list_pending_documents(connection, "extract_remote", 10)
+    return app
+
+
+def test_what_was_asked_before_is_owed_by_whoever_was_asked_and_costs_nothing_more(
+    app_with_intended_extraction: App,
+) -> None:
+    with app_with_intended_extraction:
+        (ask,) = plan_run(app_with_intended_extraction)["extract_remote"]
+    assert (ask["extractor"], ask["documents"], ask["pages"], ask["owed"]) == ("smartbills_com", 0, 0, 1)

@@ -1,0 +1,65 @@
+"""The reading stage: the malware scanner comes before anything opens a document, and a mail's text is told as one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from flows.bootstrap import open_app
+from flows.stages import collect, extract_local
+from invoices.ledger.documents import count_documents_by_state
+from invoices.run_report import RunReport
+from invoices.settings import Settings
+
+SCANNER_SCRIPT = "import sys; sys.exit(1 if b'bad' in open(sys.argv[1], 'rb').read() else 0)"
+
+
+def test_what_the_scanner_finds_is_quarantined_and_the_rest_is_read(app_settings: Settings) -> None:
+    command = (sys.executable, "-c", SCANNER_SCRIPT)
+    settings = app_settings.model_copy(
+        update={"reading": app_settings.reading.model_copy(update={"scanner_command": command})}
+    )
+    states = count_states_after_extraction(settings, {"a.txt": b"bad words", "b.txt": b"good words"})
+    assert states == {("quarantined", "malware"): 1, ("review", "unsupported_type"): 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("plain", "Invoice 17\nTotal 119.00 EUR\n"),
+        ("html", "<html><body>Invoice 17, total 119.00 EUR</body></html>"),
+        ("html", "<div>Invoice 17, total&nbsp;119.00 EUR</div>"),
+        ("html", "<div>Invoice 17, total 119.00 EUR</div>"),
+    ],
+)
+def test_a_text_of_a_mail_that_reads_like_an_invoice_is_told_as_one(
+    app_settings: Settings, kind: str, text: str
+) -> None:
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "shop@example.org", "Your invoice"
+    mail.set_content(text, subtype=kind)
+    assert count_states_after_extraction(app_settings, {"a.eml": mail.as_bytes()}) == {("review", "mail_body"): 1}
+
+
+def test_a_text_file_is_no_text_of_a_mail(app_settings: Settings) -> None:
+    states = count_states_after_extraction(app_settings, {"a.txt": b"Invoice 17\nTotal 119.00 EUR\n"})
+    assert states == {("review", "unsupported_type"): 1}
+
+
+def count_states_after_extraction(settings: Settings, files: Mapping[str, bytes]) -> dict[tuple[str, str], int]:
+    """Return how many documents stand where once these files are collected and read."""
+    inbox = Path(settings.inbox_directory)
+    inbox.mkdir(parents=True)
+    for name, content in files.items():
+        (inbox / name).write_bytes(content)
+    report = RunReport()
+    with open_app(settings) as app:
+        for stage in (collect, extract_local):
+            for batch in stage.pending(app, report):
+                stage.work(app, batch, report)
+        with app.ledger.open_snapshot() as connection:
+            return count_documents_by_state(connection)

@@ -1,0 +1,53 @@
+"""The judging stage: what cannot be judged is set aside alone, and the rest of its batch is judged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from flows.stages import validate
+from invoices.app import App
+from invoices.ledger.documents import count_documents_by_state, find_document_row, set_document_state
+from invoices.ledger.extractions import record_free_answer
+from invoices.ledger.sightings import Sighting, record_sighting
+from invoices.run_report import RunReport
+
+INVALID_PAYLOAD = "not JSON at all"
+VALID_PAYLOAD = json.dumps(
+    {"syntax": "ubl", "profile": "peppol", "source": "xml", "invoices": [{"invoice_number": "1"}]}
+)
+
+
+def add_answered_document(app: App, payload: str, name: str) -> str:
+    """Record a document with an answer that waits to be judged; return its hash."""
+    document = hashlib.sha256(name.encode()).hexdigest()
+    with app.ledger.begin_transaction() as tx:
+        record_sighting(tx, Sighting(name, document, "application/xml", 1, "inbox", "folder", f"/{name}"))
+        record_free_answer(tx, name, document, "einvoice", payload)
+        set_document_state(tx, document, stage="validate", state="waiting", reason_code="read", reason="")
+    return document
+
+
+def run_validate_stage(app: App) -> RunReport:
+    report = RunReport()
+    for batch in validate.iter_batches(app, report):
+        validate.process_batch(app, batch, report)
+    return report
+
+
+def test_an_answer_that_is_no_answer_is_set_aside_and_the_others_are_validated(app: App) -> None:
+    sound = [
+        add_answered_document(app, VALID_PAYLOAD.replace('"1"', f'"{number}"'), f"sound-{number}")
+        for number in range(5)
+    ]
+    poison = add_answered_document(app, INVALID_PAYLOAD, "poison")
+    more = add_answered_document(app, VALID_PAYLOAD.replace('"1"', '"9"'), "sound-9")
+    report = run_validate_stage(app)
+    assert report.verdicts.total() == len(sound) + 1
+    with app.ledger.open_snapshot() as connection:
+        row = find_document_row(connection, poison)
+        states = count_documents_by_state(connection)
+        assert (find_document_row(connection, more) or {})["stage"] == "done"
+    assert row is not None
+    assert (row["state"], row["stage"]) == ("quarantined", "done")
+    assert not [state for state, _ in states if state == "waiting"]

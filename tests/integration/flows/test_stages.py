@@ -1,0 +1,126 @@
+"""Stages over more than one batch: what stops a vendor stops it for the whole run, and only what must."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+import typer
+from pydantic import SecretStr
+
+from flows.cli.command_runner import exit_on_known_errors
+from flows.reports.doctor import CheckResult, run_health_checks
+from flows.stages import extract_remote
+from invoices.app import App
+from invoices.errors import UnknownOutcome
+from invoices.ledger.documents import set_document_state
+from invoices.run_report import RunReport
+from invoices.settings import Settings, SmartBillsComSettings
+from tests.integration.populated_app import (
+    hash_name,
+    load_warehouse,
+    record_document_sighting,
+    record_document_validation,
+)
+from transforms.loading.release import get_published_database_path
+from transforms.loading.working_warehouse import get_working_database_path
+
+
+def test_a_vendor_that_is_down_is_left_alone_for_all_batches(tmp_path: Path) -> None:
+    down = SmartBillsComSettings(base_url="http://127.0.0.1:9", api_key=SecretStr("sk_test_down"))
+    settings = Settings(home=tmp_path, smartbills_com=down, vendor_minute_seconds=0.01, batch_size=1)
+    report = RunReport()
+    with App(settings, prepare_vendor_settings=lambda _closing: settings) as app:
+        with app.ledger.begin_transaction() as tx:
+            for name in ("a", "b", "c"):
+                document = record_document_sighting(tx, name)
+                app.store.put(name.encode())
+                set_document_state(
+                    tx,
+                    document,
+                    stage="extract_remote",
+                    state="waiting",
+                    reason_code="needs_extraction",
+                    reason="It is.",
+                )
+        for batch in extract_remote.iter_batches(app, report):
+            extract_remote.process_batch(app, batch, report)
+    assert ["is not available" in problem for problem in report.problems].count(True) == 1
+    assert len(report.problems) <= 3  # and of the documents that it was tried with
+
+
+@pytest.mark.parametrize("loaded_before", [True, False])
+def test_a_warehouse_ahead_of_a_restored_ledger_is_made_anew(app_settings: Settings, loaded_before: bool) -> None:
+    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+        with app.ledger.begin_transaction() as tx:
+            record_document_sighting(tx, "kept")
+        if loaded_before:
+            load_warehouse(app)
+        with (
+            closing(sqlite3.connect(app_settings.home / "ledger.sqlite")) as source,
+            closing(sqlite3.connect(app_settings.home / "backup.sqlite")) as backup,
+        ):
+            source.backup(backup)
+        with app.ledger.begin_transaction() as tx:
+            record_document_sighting(tx, "after the backup")
+            record_document_validation(tx, "after the backup", "accepted")
+        load_warehouse(app)
+    for leftover in app_settings.home.glob("ledger.sqlite*"):
+        leftover.unlink()
+    (app_settings.home / "backup.sqlite").rename(app_settings.home / "ledger.sqlite")
+    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+        with app.ledger.begin_transaction() as tx:
+            record_document_sighting(tx, "new")
+        report = load_warehouse(app)
+    with duckdb.connect(get_published_database_path(app_settings.warehouse_directory), read_only=True) as connection:
+        hashes = connection.execute("select document_sha256 from core.documents order by all").fetchall()
+        assert hashes == [(document,) for document in sorted((hash_name("kept"), hash_name("new")))]
+        assert connection.execute("select count(*) from core.candidates").fetchone() == (0,)
+    assert len(report.remarks) == 1
+
+
+def test_the_doctor_does_not_open_the_warehouse_while_a_run_works_in_it(app_settings: Settings) -> None:
+    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+        with app.ledger.begin_transaction() as tx:
+            record_document_sighting(tx, "kept")
+        load_warehouse(app)
+        work = get_working_database_path(app_settings.warehouse_directory)
+        with app.acquire_run_lock():
+            work.rename(work.with_name("moved"))
+            busy = run_warehouse_check(app_settings)
+            work.with_name("moved").rename(work)
+        assert busy == {"name": "warehouse", "ok": True, "detail": "not looked at: a run is at work in it"}
+        assert run_warehouse_check(app_settings) == {
+            "name": "warehouse",
+            "ok": True,
+            "detail": str(app_settings.warehouse_directory),
+        }
+        with app.acquire_run_lock():
+            pass
+
+
+def run_warehouse_check(settings: Settings) -> CheckResult:
+    return next(check for check in run_health_checks(settings) if check["name"] == "warehouse")
+
+
+def test_a_ledger_that_cannot_grow_is_told_in_a_sentence(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as left, exit_on_known_errors():
+        fail_write_after_vendor_error(app)
+    assert left.value.exit_code == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("invoices: the ledger: database or disk is full\n")
+    assert "Traceback" not in stderr
+
+
+def fail_write_after_vendor_error(app: App) -> None:
+    """Fail to write into the ledger what a vendor's failure was."""
+    try:
+        raise UnknownOutcome("POST somewhere answered 500")
+    except UnknownOutcome:
+        with app.ledger.begin_transaction() as tx:
+            tx.connection.exec_driver_sql("pragma max_page_count = 1")
+            for number in range(1_000):
+                record_document_sighting(tx, f"document {number}")

@@ -1,0 +1,113 @@
+"""Workers: a living one is not taken for dead, and one that was killed is seen to be, whatever it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from invoices.app import App
+from invoices.ledger.claims import list_claim_holders
+from invoices.ledger.sightings import Sighting, record_sighting
+from invoices.ledger.workers import Worker
+from invoices.model import compute_sighting_id
+from invoices.settings import Settings
+
+WORK_SCRIPT = """
+import subprocess, sys
+from pathlib import Path
+from invoices.ledger.workers import Worker
+
+worker = Worker(Path(sys.argv[1]))
+child = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
+print(worker.name, child.pid, flush=True)
+sys.stdin.read()
+"""
+
+CLAIM_SCRIPT = """
+import sys
+from pathlib import Path
+from invoices.app import House
+from invoices.settings import Settings
+
+with House(Settings(home=Path(sys.argv[1])), vendors=lambda closing: None) as house:
+    print(len(house.claim_documents("extract_local", 10, 0)), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    """This process as a worker."""
+    new_worker = Worker(tmp_path / "workers")
+    yield new_worker
+    new_worker.close()
+
+
+def start_worker(program: str, directory: Path) -> tuple[subprocess.Popen[str], list[str]]:
+    """Return a process that works at a place, and the words it has printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().split()
+
+
+def kill_process(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+def test_a_killed_worker_is_seen_to_be_dead_and_a_living_one_to_live(tmp_path: Path, worker: Worker) -> None:
+    process, (name, child) = start_worker(WORK_SCRIPT, tmp_path / "workers")
+    assert worker.filter_dead_workers([name]) == []
+    kill_process(process)
+    assert worker.filter_dead_workers([name, worker.name]) == [name]
+    os.kill(int(child), signal.SIGKILL)
+    worker.delete_lock_files([name])
+    assert worker.filter_dead_workers([name]) == []
+    assert len(list((tmp_path / "workers").iterdir())) == 1
+
+
+def test_a_worker_that_ended_as_it_should_leaves_no_file(tmp_path: Path) -> None:
+    Worker(tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_is_not_seen_here_is_not_called_dead(worker: Worker) -> None:
+    assert worker.filter_dead_workers(["elsewhere-1-ab", "../../etc/passwd", ""]) == []
+
+
+def test_two_workers_of_one_process_do_not_take_each_other_for_dead(tmp_path: Path, worker: Worker) -> None:
+    other = Worker(tmp_path / "workers")
+    assert worker.filter_dead_workers([other.name]) == other.filter_dead_workers([worker.name]) == []
+    assert other.name != worker.name
+    other.close()
+
+
+def test_a_folder_that_cannot_be_is_an_error_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        Worker(tmp_path / "file" / "workers")
+
+
+def test_what_a_killed_worker_had_in_hand_is_taken_over_at_once(app_settings: Settings, app: App) -> None:
+    for number in range(3):
+        with app.ledger.begin_transaction() as tx:
+            place, document = f"/in/{number}", f"{number}" * 64
+            record_sighting(
+                tx, Sighting(compute_sighting_id("inbox", place, document), document, "t", 1, "inbox", "folder", place)
+            )
+    process, (claimed,) = start_worker(CLAIM_SCRIPT, app_settings.home)
+    assert claimed == "3"
+    assert app.claim_documents("extract_local", 10, 0) == []
+    kill_process(process)
+    assert len(app.claim_documents("extract_local", 10, 0)) == 3
+    with app.ledger.open_snapshot() as connection:
+        assert list_claim_holders(connection) == [app.worker.name]
+    assert len(list((app_settings.home / "workers").iterdir())) == 1

@@ -1,0 +1,289 @@
+"""Publishing through the outbox, judged by the journal of the other side: each receipt is created at most once."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyrate_limiter import InMemoryBucket
+
+from invoices.clients.http_client import make_session
+from invoices.clients.smartbills_io import RemoteReceipt, SmartBillsIoClient
+from invoices.errors import UnknownOutcome
+from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
+from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
+from invoices.ledger import Ledger
+from invoices.ledger.outbox import list_unpublished_receipts
+from invoices.ledger.validations import Candidate, list_receipt_rows, record_validation
+from invoices.model import Invoice, Line, Party, Tax, format_receipt_id
+from invoices.receipts.mapping import Customer
+from invoices.receipts.publisher import PUBLISHER, PublishResult, ReceiptPublisher
+from sandbox.process import Sandbox, start_sandbox
+
+pytestmark = pytest.mark.unmeasured
+CUSTOMER_WITH_EMAIL = Customer(email="books@example.org")
+WRITE_ONLY_SCOPES, READ_WRITE_SCOPES = (
+    ["receipts.write"],
+    ["receipts.read", "receipts.write"],
+)  # looking needs receipts.read
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A running sandbox; each test has a key, and so a journal, of its own."""
+    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=1) as running_sandbox:
+        yield running_sandbox
+
+
+def build_unlimited_rate_limiter() -> RateLimiter:
+    """Return a budget that never runs out."""
+    limit = RateWindow(10_000, 60)
+    return RateLimiter((limit,), InMemoryBucket([limit.to_rate(0.001)]), time_scale=0.001)
+
+
+class PublishingHarness:
+    """A ledger with accepted invoices, and everything needed to publish their receipts in a new process."""
+
+    def __init__(self, ledger: Ledger, sandbox: Sandbox) -> None:
+        self.ledger, self.sandbox = ledger, sandbox
+        self.api_key = f"sk_test_publishing_{next(numbers)}"
+        self.published = PublishResult()
+
+    def accept_invoices(self, *invoices: Invoice) -> None:
+        candidates = [
+            Candidate(i.invoice_id, i.document_sha256, i.ordinal, "accepted", None, None, i.invoice_number, "{}")
+            for i in invoices
+        ]
+        with self.ledger.begin_transaction() as tx:
+            record_validation(tx, candidates, [], "rules", (PUBLISHER,))
+
+    def publish_receipts(
+        self,
+        *invoices: Invoice,
+        default_customer: Customer | None = CUSTOMER_WITH_EMAIL,
+        port: int | None = None,
+        failing_invoices: tuple[Invoice, ...] = (),
+    ) -> bool:
+        base_url = f"http://127.0.0.1:{port or self.sandbox.port}/smartbills_io/v1"
+        client = FailingClient(SmartBillsIoClient(base_url, self.api_key, "1", make_session()), *failing_invoices)
+        publisher = ReceiptPublisher(
+            self.ledger, client, {}, default_customer, build_unlimited_rate_limiter(), sleep=lambda _: None
+        )
+        with self.ledger.open_snapshot() as connection:
+            outgoing_receipts = list_unpublished_receipts(connection, PUBLISHER, 100)
+        self.published = PublishResult()
+        return publisher.publish_receipts(outgoing_receipts, {i.invoice_id: i for i in invoices}, self.published)
+
+    def list_created_receipts(self) -> list[str]:
+        return [receipt["receiptId"] for receipt in self.sandbox.read_journal(self.api_key)["receipts"]]
+
+    def update_sandbox_settings(self, **sandbox_settings: object) -> None:
+        self.sandbox.update_settings(self.api_key, **sandbox_settings)
+
+    def get_receipt_status(self, invoice: Invoice) -> tuple[str, str | None]:
+        with self.ledger.open_snapshot() as connection:
+            (row,) = list_receipt_rows(connection, invoice.invoice_id)
+        return row["status"], row["reason_code"]
+
+
+@pytest.fixture
+def harness(ledger: Ledger, sandbox: Sandbox) -> PublishingHarness:
+    """An office with nothing accepted yet."""
+    return PublishingHarness(ledger, sandbox)
+
+
+def build_invoice(name: str, total: str = "119.00", **values: object) -> Invoice:
+    net = Decimal(total) - Decimal("19.00")
+    overridable_values = {"kind": "invoice", "tax_amount": Decimal("19.00")} | values
+    return Invoice(
+        invoice_id=name.rjust(32, "0"), document_sha256=name.rjust(64, "0"), ordinal=1, direction="expense",
+        invoice_number=f"R-{name}", issued_on=dt.date(2026, 3, 1), currency="EUR", total_amount=Decimal(total),
+        net_amount=net, customer=Party("Us"),
+        lines=(Line(1, "Work", Decimal(1), "C62", net, net, Decimal(19)),),
+        taxes=(Tax("S", Decimal(19), net, Decimal("19.00")),), **overridable_values,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_each_accepted_invoice_becomes_one_receipt_and_no_second_one(harness: PublishingHarness) -> None:
+    first_invoice, second_invoice = build_invoice("1"), build_invoice("2")
+    harness.accept_invoices(first_invoice, second_invoice)
+    assert harness.publish_receipts(first_invoice, second_invoice)
+    assert harness.publish_receipts(first_invoice, second_invoice)
+    assert harness.list_created_receipts() == [
+        format_receipt_id(first_invoice.invoice_id),
+        format_receipt_id(second_invoice.invoice_id),
+    ]
+    assert harness.get_receipt_status(first_invoice) == ("published", None)
+
+
+@pytest.mark.parametrize("fault", ["lost_response", "http_500_after_work"])
+def test_a_receipt_that_was_created_behind_a_lost_answer_is_found_and_not_created_again(
+    harness: PublishingHarness, fault: str
+) -> None:
+    first_invoice = build_invoice("1")
+    harness.accept_invoices(first_invoice)
+    harness.update_sandbox_settings(**{f"smartbills_io__{fault}": 1})
+    assert harness.publish_receipts(first_invoice)
+    assert harness.list_created_receipts() == [format_receipt_id(first_invoice.invoice_id)]
+    assert harness.get_receipt_status(first_invoice) == ("published", None)
+
+
+def test_while_nobody_can_look_nothing_is_sent_again(harness: PublishingHarness) -> None:
+    first_invoice = build_invoice("1")
+    harness.accept_invoices(first_invoice)
+    harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
+    assert not harness.publish_receipts(first_invoice)
+    assert harness.published.problems
+    assert harness.get_receipt_status(first_invoice)[0] == "sending"
+    harness.update_sandbox_settings(smartbills_io__scopes=READ_WRITE_SCOPES)
+    assert harness.publish_receipts(first_invoice)
+    assert harness.list_created_receipts() == [format_receipt_id(first_invoice.invoice_id)]
+
+
+def test_a_run_killed_before_the_answer_looks_first(harness: PublishingHarness) -> None:
+    first_invoice = build_invoice("1")
+    harness.accept_invoices(first_invoice)
+    harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
+    harness.publish_receipts(first_invoice)
+    harness.update_sandbox_settings(smartbills_io__scopes=READ_WRITE_SCOPES)
+    before = harness.sandbox.read_journal(harness.api_key)["requests"].get("POST /v1/receipts", 0)
+    assert harness.publish_receipts(first_invoice)
+    assert harness.sandbox.read_journal(harness.api_key)["requests"].get("POST /v1/receipts", 0) == before
+
+
+def test_a_receipt_with_our_id_and_another_total_is_not_taken_for_ours(harness: PublishingHarness) -> None:
+    first_invoice = build_invoice("1")
+    harness.accept_invoices(first_invoice)
+    harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
+    harness.publish_receipts(first_invoice)
+    harness.update_sandbox_settings(smartbills_io__scopes=READ_WRITE_SCOPES)
+    changed = build_invoice("1", total="219.00")
+    assert harness.publish_receipts(changed)
+    assert harness.get_receipt_status(first_invoice) == ("failed", "receipt_differs")
+    assert len(harness.list_created_receipts()) == 1
+
+
+def test_without_a_customer_the_receipt_waits_and_says_what_to_set(harness: PublishingHarness) -> None:
+    first_invoice = build_invoice("1")
+    harness.accept_invoices(first_invoice)
+    assert harness.publish_receipts(first_invoice, default_customer=None)
+    with harness.ledger.open_snapshot() as connection:
+        (row,) = list_receipt_rows(connection, first_invoice.invoice_id)
+    assert (row["status"], row["reason_code"]) == ("waiting", "no_customer")
+    assert "INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL" in row["reason"]
+    assert harness.list_created_receipts() == []
+    assert harness.publish_receipts(first_invoice)
+    assert harness.get_receipt_status(first_invoice) == ("published", None)
+
+
+def test_waiting_again_for_the_same_reason_writes_nothing(harness: PublishingHarness) -> None:
+    first_invoice = build_invoice("1")
+    harness.accept_invoices(first_invoice)
+    harness.publish_receipts(first_invoice, default_customer=None)
+    with harness.ledger.open_snapshot() as connection:
+        (before,) = list_receipt_rows(connection, first_invoice.invoice_id)
+    harness.publish_receipts(first_invoice, default_customer=None)
+    with harness.ledger.open_snapshot() as connection:
+        assert list_receipt_rows(connection, first_invoice.invoice_id) == [before]
+
+
+def test_a_credit_note_is_held_and_not_tried_again(harness: PublishingHarness) -> None:
+    note = build_invoice("1", kind="credit_note")
+    harness.accept_invoices(note)
+    assert harness.publish_receipts(note)
+    assert harness.get_receipt_status(note) == ("held", "credit_note_not_published")
+    with harness.ledger.open_snapshot() as connection:
+        assert list_unpublished_receipts(connection, PUBLISHER, 100) == []
+
+
+def test_one_receipt_that_is_refused_does_not_stop_the_others(harness: PublishingHarness) -> None:
+    odd, sound = build_invoice("1", tax_amount=None), build_invoice("2")
+    harness.accept_invoices(odd, sound)
+    assert harness.publish_receipts(odd, sound)
+    assert harness.get_receipt_status(odd) == ("failed", "receipt_incomplete")
+    assert harness.list_created_receipts() == [format_receipt_id(sound.invoice_id)]
+
+
+class FailingClient:
+    """The API over a server that fails at some receipts, whenever they come."""
+
+    def __init__(self, client: SmartBillsIoClient, *failing_invoices: Invoice) -> None:
+        self._client, self._failing_receipt_ids = client, {format_receipt_id(i.invoice_id) for i in failing_invoices}
+        self.find_receipts = client.find_receipts
+
+    def create_receipt(self, body: Mapping[str, Any], idempotency_key: str) -> RemoteReceipt:
+        if body["receiptId"] in self._failing_receipt_ids:
+            raise UnknownOutcome("POST receipts answered 500")
+        return self._client.create_receipt(body, idempotency_key)
+
+
+def test_one_receipt_at_which_the_server_fails_does_not_stop_the_others(harness: PublishingHarness) -> None:
+    poison, sound = build_invoice("1"), build_invoice("2")
+    harness.accept_invoices(poison, sound)
+    assert harness.publish_receipts(poison, sound, failing_invoices=(poison,))
+    assert harness.get_receipt_status(poison) == ("sending", None)
+    assert harness.list_created_receipts() == [format_receipt_id(sound.invoice_id)]
+    assert len(harness.published.problems) == 1
+
+
+def test_a_server_that_fails_at_every_receipt_is_left_alone_after_a_few(harness: PublishingHarness) -> None:
+    invoices = [build_invoice(str(number)) for number in range(1, 10)]
+    harness.accept_invoices(*invoices)
+    assert not harness.publish_receipts(*invoices, failing_invoices=tuple(invoices))
+    assert len(harness.published.problems) == CONSECUTIVE_FAILURES_TO_OPEN
+    assert harness.get_receipt_status(invoices[-1]) == ("pending", None)
+
+
+def test_a_refused_key_stops_at_once_and_everything_waits(harness: PublishingHarness) -> None:
+    first_invoice, second_invoice = build_invoice("1"), build_invoice("2")
+    harness.accept_invoices(first_invoice, second_invoice)
+    harness.api_key = "sk_live_unknown_there"
+    assert not harness.publish_receipts(first_invoice, second_invoice)
+    assert len(harness.published.problems) == 1
+    assert "sk_live" not in harness.published.problems[0]
+    assert harness.get_receipt_status(second_invoice)[0] == "pending"
+
+
+def test_a_server_that_is_down_leaves_the_receipts_to_a_later_run(harness: PublishingHarness) -> None:
+    invoices = [build_invoice(str(number)) for number in range(1, 10)]
+    harness.accept_invoices(*invoices)
+    assert not harness.publish_receipts(*invoices, port=9)
+    assert harness.published.problems
+    assert harness.get_receipt_status(invoices[-1]) == ("pending", None)
+    assert harness.publish_receipts(*invoices)
+    assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
+
+
+def test_a_limit_is_waited_for(harness: PublishingHarness) -> None:
+    invoices = [build_invoice(str(number)) for number in range(1, 8)]
+    harness.accept_invoices(*invoices)
+    harness.update_sandbox_settings(smartbills_io__http_500_every=3)
+    harness.publish_receipts(*invoices)
+    harness.update_sandbox_settings(smartbills_io__http_500_every=0)
+    harness.publish_receipts(*invoices)
+    assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
+
+
+def test_the_invoice_is_not_in_the_warehouse_yet(harness: PublishingHarness, tmp_path: Path) -> None:
+    first_invoice = build_invoice("1")
+    harness.accept_invoices(first_invoice)
+    assert harness.publish_receipts()
+    assert harness.get_receipt_status(first_invoice) == ("waiting", "not_loaded")
+
+
+def test_receipts_found_and_receipts_sent_are_all_written(harness: PublishingHarness) -> None:
+    invoices = [build_invoice(str(number)) for number in range(1, 5)]
+    harness.accept_invoices(*invoices)
+    harness.update_sandbox_settings(smartbills_io__lost_response=2, smartbills_io__scopes=WRITE_ONLY_SCOPES)
+    harness.publish_receipts(*invoices)
+    harness.update_sandbox_settings(smartbills_io__scopes=READ_WRITE_SCOPES)
+    assert harness.publish_receipts(*invoices)
+    assert {harness.get_receipt_status(i) for i in invoices} == {("published", None)}
+    assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
+    assert harness.published.status_counts["published"] == len(invoices)

@@ -1,0 +1,71 @@
+"""What a house has in hand: leases that are renewed while it works, and nothing left behind."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import threading
+import time
+
+from sqlalchemy import select, update
+
+from invoices.app import App
+from invoices.ledger.claims import list_claim_holders
+from invoices.ledger.sightings import Sighting, record_sighting
+from invoices.ledger.tables import claims
+from invoices.settings import Settings
+
+
+def add_documents(app: App, count: int) -> None:
+    with app.ledger.begin_transaction() as tx:
+        for number in range(count):
+            sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+            path = f"/{number}.pdf"
+            record_sighting(tx, Sighting(sha256[:32], sha256, "application/pdf", 1, "inbox", "folder", path))
+
+
+def get_lease_end(app: App) -> dt.datetime:
+    with app.ledger.open_snapshot() as connection:
+        until = connection.scalar(select(claims.c.expires_at))
+    assert until is not None
+    return until
+
+
+def test_a_lease_is_renewed_for_as_long_as_the_work_takes(app: App) -> None:
+    add_documents(app, 1)
+    with app.renew_leases(interval_seconds=0.01):
+        assert len(app.claim_documents("extract_local", 10, 0)) == 1
+        soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
+        with app.ledger.begin_transaction() as tx:
+            tx.connection.execute(update(claims).values(expires_at=soon))
+        patience = time.monotonic() + 30
+        while get_lease_end(app) <= soon and time.monotonic() < patience:
+            time.sleep(0.01)
+        assert get_lease_end(app) > soon
+
+
+def test_nothing_is_in_hand_after_the_work(app: App) -> None:
+    add_documents(app, 2)
+    with app.renew_leases():
+        assert len(app.claim_documents("extract_local", 10, 0)) == 2
+    with app.ledger.open_snapshot() as connection:
+        assert list_claim_holders(connection) == []
+    assert "leases" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_two_apps_on_one_ledger_share_the_documents(app: App, app_settings: Settings) -> None:
+    add_documents(app, 3)
+    with (
+        App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as other,
+        app.renew_leases(),
+        other.renew_leases(),
+    ):
+        claimed = {document.document_sha256 for document in app.claim_documents("extract_local", 2, 0)}
+        theirs = {document.document_sha256 for document in other.claim_documents("extract_local", 10, 0)}
+    assert (len(claimed), len(theirs), claimed & theirs) == (2, 1, set())
+
+
+def test_where_nothing_waits_nothing_is_written(app: App, app_settings: Settings) -> None:
+    with app.renew_leases():
+        assert app.claim_documents("extract_remote", 10, 0) == []
+    assert not (app_settings.home / "workers").exists()

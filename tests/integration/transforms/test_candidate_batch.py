@@ -1,0 +1,315 @@
+"""Shaping: nothing lost, nothing rounded, and no text that a document can hold stops the batch."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from expectations.validation import RULES
+from invoices.errors import ContractError
+from invoices.model import compute_invoice_id
+from tests.integration.extraction_payloads import (
+    build_billflowai_payload,
+    build_einvoice_payload,
+    build_einvoice_table,
+    build_extraction_table,
+    build_rows_payload,
+)
+from transforms.candidate_batch import EXTRACTIONS_SCHEMA, KNOWN_KEYS_SCHEMA, CandidateBatch, build_candidate_batch
+from transforms.loading.warehouse_tables import CANDIDATES_SCHEMA, LINES_SCHEMA, TAXES_SCHEMA, WAREHOUSE_TABLES
+from transforms.mart_builder import build_marts, build_views
+from transforms.sql_runner import build_tables, open_in_memory_database, read_sql_models, sort_by_dependency
+
+SCALES = {"line_total": "line_total_amount", "tax_exclusive": "net_amount", "tax_inclusive": "total_amount"}
+EXTRACTOR = "invoicedataextraction_com"
+SAMPLE_ROW_KEYS = sorted(json.loads(build_rows_payload())["rows"][0])
+PLAIN_NUMBER_PATTERN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+
+few_examples = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+amounts = st.one_of(
+    st.decimals(allow_nan=True, allow_infinity=True).map(str),
+    st.decimals(min_value=-(10**15), max_value=10**15, places=4).map(lambda value: format(value, "f")),
+    st.decimals(min_value=-(10**6), max_value=10**6, places=6).map(lambda value: format(value, "f")),
+    st.sampled_from(["1,250.00", "1.250,00", "99999999999999.9999", "-99999999999999.9999", "", "-", "true", "1e40"]),
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _shape_extractions(extractions: pa.Table) -> CandidateBatch:
+    return build_candidate_batch(extractions, KNOWN_KEYS_SCHEMA.empty_table(), [])
+
+
+def _parse_exact_decimal(text: str) -> Decimal | None:
+    """Return what DECIMAL(18,4) holds of a text without rounding, by Python's own arithmetic."""
+    if not PLAIN_NUMBER_PATTERN.fullmatch(text):
+        return None
+    value = Decimal(text)
+    return value if abs(value) < 10**14 and value == round(value, 4) else None
+
+
+@few_examples
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(SCALES, amounts)), min_size=1, max_size=20))
+def test_an_amount_is_exactly_what_was_stated_or_absent_and_told(totals: list[dict[str, str]]) -> None:
+    shaped = _shape_extractions(build_einvoice_table(*(build_einvoice_payload({"totals": some}) for some in totals)))
+    broken = {
+        row["invoice_id"]: row["message"] or ""
+        for row in shaped.checks.to_pylist()
+        if row["rule_id"] == "AMOUNT-EXACT" and row["outcome"] == "broken"
+    }
+    for some, row in zip(totals, shaped.candidates.to_pylist(), strict=True):
+        for key, column in SCALES.items():
+            assert row[column] == _parse_exact_decimal(some[key])
+            is_reported = row[column] is None and some[key].strip() != ""
+            assert (f" {column} '" in broken.get(row["invoice_id"], "")) == is_reported
+
+
+@few_examples
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(sorted(json.loads(build_einvoice_payload())["invoices"][0])), anything),
+        max_size=5,
+    )
+)
+def test_no_value_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[dict[str, Any]]) -> None:
+    shaped = _shape_extractions(
+        build_einvoice_table(build_einvoice_payload(), *(build_einvoice_payload(change) for change in changes))
+    )
+    with_invoice = set(shaped.candidates.column("document_sha256").to_pylist())
+    without = set(shaped.empty_answers.column("document_sha256").to_pylist())
+    assert with_invoice | without == {f"d{number}" for number in range(1, len(changes) + 2)}
+    assert not with_invoice & without
+    assert shaped.checks.num_rows == shaped.candidates.num_rows * len(RULES)
+
+
+@few_examples
+@given(st.lists(st.text(max_size=30) | anything.map(json.dumps), min_size=1, max_size=5))
+def test_no_vendors_answer_stops_the_batch_or_loses_a_document(payloads: list[str]) -> None:
+    payloads = [payload.encode("utf-8", "replace").decode() for payload in payloads]
+    answers = [(f"d{number}", "smartbills_com", payload) for number, payload in enumerate(payloads)]
+    shaped = _shape_extractions(build_extraction_table(answers))
+    assert shaped.candidates.num_rows + shaped.empty_answers.num_rows == len(payloads)
+
+
+@few_examples
+@given(
+    st.lists(st.tuples(st.sampled_from([*SAMPLE_ROW_KEYS, "Review Needed"]), anything), max_size=30), anything, anything
+)
+def test_no_row_of_any_shape_stops_the_batch_or_loses_a_document(
+    changes: list[tuple[str, Any]], notes: Any, items: Any
+) -> None:
+    answers = [
+        ("d1", EXTRACTOR, build_rows_payload()),
+        ("d2", EXTRACTOR, build_rows_payload([{name: value} for name, value in changes])),
+    ]
+    answers += [
+        (
+            "d3",
+            EXTRACTOR,
+            build_rows_payload(uncertainty_notes=notes, review_needed=items, pages=notes, page_count=items),
+        )
+    ]
+    answers += [
+        ("d4", EXTRACTOR, json.dumps({"rows": notes})),
+        ("d5", EXTRACTOR, build_rows_payload(review_needed=[{"rows": notes}, items])),
+    ]
+    _assert_no_document_lost(answers)
+
+
+@few_examples
+@given(st.lists(st.tuples(st.sampled_from(["total", "tax", "discount", "items", "date", "meta"]), anything | amounts)))
+def test_no_body_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[tuple[str, Any]]) -> None:
+    bodies = [build_billflowai_payload({name: value}) for name, value in changes]
+    bodies += [
+        build_billflowai_payload({"items": [{key: value} for _, value in changes]})
+        for key in ("quantity", "line_total")
+    ]
+    _assert_no_document_lost([(f"d{number}", "billflowai", body) for number, body in enumerate(bodies)])
+
+
+def _assert_no_document_lost(answers: list[tuple[str, str, str]]) -> None:
+    shaped = _shape_extractions(
+        build_extraction_table(
+            [(name, extractor, payload.encode("utf-8", "replace").decode()) for name, extractor, payload in answers]
+        )
+    )
+    with_invoice = set(shaped.candidates.column("document_sha256").to_pylist())
+    without = set(shaped.empty_answers.column("document_sha256").to_pylist())
+    assert with_invoice | without == {name for name, _, _ in answers}
+    assert not with_invoice & without
+    assert shaped.checks.num_rows == shaped.candidates.num_rows * len(RULES)
+
+
+def test_every_extractor_that_staging_reads_is_known_and_no_other() -> None:
+    read = {
+        name.removeprefix("stg_").removesuffix("__invoices")
+        for name in read_sql_models("staging")
+        if "__invoices" in name
+    }
+    with open_in_memory_database() as connection:
+        connection.execute(f"CREATE TABLE extractors AS {read_sql_models('staging')['extractors']}")
+        known = {name for (name,) in connection.execute("FROM extractors").fetchall()}
+    assert known == read
+
+
+@pytest.mark.parametrize(
+    "payload", ["[" * 100_000, '{"a":' * 5_000 + "1" + "}" * 5_000, '{"a": "\\ud800"}', "\x00", ""]
+)
+def test_an_answer_that_is_no_json_is_set_aside_alone(payload: str) -> None:
+    shaped = _shape_extractions(
+        build_extraction_table([("d1", "smartbills_com", payload), ("d2", "einvoice", build_einvoice_payload())])
+    )
+    assert shaped.candidates.column("document_sha256").to_pylist() == ["d2"]
+    assert shaped.empty_answers.column("document_sha256").to_pylist() == ["d1"]
+
+
+@pytest.mark.parametrize("number", ["-Infinity", "NaN", "Infinity", "-inf", "1E400", "-0", "1.0e-2"])
+def test_a_number_that_is_none_is_told_and_leaves_the_rest_as_it_is(number: str) -> None:
+    payload = f'{{"total_amount": {number}, "invoice_number": "5 \\" -7, 8", "currency": "EUR"}}'
+    shaped = _shape_extractions(build_extraction_table([("d1", "smartbills_com", payload)]))
+    row = shaped.candidates.to_pylist()[0]
+    assert (row["invoice_number"], row["currency"]) == ('5 " -7, 8', "EUR")
+    assert row["total_amount"] == (0 if number == "-0" else None)
+
+
+def test_ids_are_those_of_the_model() -> None:
+    document = "ab" * 32
+    shaped = _shape_extractions(
+        build_extraction_table([(document, "einvoice", build_einvoice_payload({}, {"invoice_number": "2"}))])
+    )
+    assert shaped.candidates.column("invoice_id").to_pylist() == [
+        compute_invoice_id(document, 1),
+        compute_invoice_id(document, 2),
+    ]
+
+
+def test_candidates_come_in_the_order_of_their_answers() -> None:
+    answers = build_extraction_table(
+        [(f"d{number}", "einvoice", build_einvoice_payload({"invoice_number": f"{number}"})) for number in (9, 1, 5)]
+    )
+    assert _shape_extractions(answers.take([2, 0, 1])).candidates.column("document_sha256").to_pylist() == [
+        "d9",
+        "d1",
+        "d5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "loaded"), [("candidates", CANDIDATES_SCHEMA), ("lines", LINES_SCHEMA), ("taxes", TAXES_SCHEMA)]
+)
+def test_what_is_shaped_has_the_types_that_are_loaded(name: str, loaded: pa.Schema) -> None:
+    shaped: pa.Table = getattr(_shape_extractions(build_einvoice_table(build_einvoice_payload())), name)
+    validation_columns = {"verdict", "validated_at", "decided_by"}
+    numbers = {"ordinal", "line_number", "tax_number"}  # counted in 32 bits here
+    for field in loaded:
+        if field.name not in validation_columns | numbers:
+            assert shaped.schema.field(field.name).type == field.type, field.name
+
+
+def test_known_keys_may_be_asked_for_with_those_of_the_batch() -> None:
+    first = _shape_extractions(build_einvoice_table(build_einvoice_payload())).candidate_keys.to_pylist()
+    requested: list[tuple[list[str], list[str]]] = []
+
+    def query_known_keys(number_keys: list[str], content_keys: list[str]) -> list[dict[str, str | None]]:
+        requested.append((number_keys, content_keys))
+        return [{name: row[name] for name in KNOWN_KEYS_SCHEMA.names} for row in first]
+
+    again = build_candidate_batch(
+        build_extraction_table([("d7", "einvoice", build_einvoice_payload())]), query_known_keys, []
+    )
+    broken = [row["rule_id"] for row in again.checks.to_pylist() if row["outcome"] == "broken"]
+    assert broken == ["DUPLICATE-CONTENT"]
+    assert requested == [(sorted([first[0]["number_key"], first[0]["name_key"]]), [first[0]["content_key"]])]
+
+
+def test_an_invoice_paid_as_a_page_is_recognised_when_its_e_invoice_comes_later() -> None:
+    page = '{"invoice_number": "R-2026-001", "total_amount": 113.05, "vendor": {"name": "PAPIERHAUS  Nord GmbH"}}'
+    earlier = _shape_extractions(build_extraction_table([("page", "smartbills_com", page)])).candidate_keys.select(
+        KNOWN_KEYS_SCHEMA.names
+    )
+    shaped = build_candidate_batch(
+        build_einvoice_table(build_einvoice_payload(), build_einvoice_payload({"invoice_number": "2"})),
+        lambda *_: earlier.to_pylist(),
+        [],
+    )
+    broken = [row for row in shaped.checks.to_pylist() if row["outcome"] == "broken"]
+    assert [(row["invoice_id"], row["rule_id"]) for row in broken] == [
+        (compute_invoice_id("d1", 1), "DUPLICATE-NUMBER")
+    ]
+
+
+def test_the_content_key_does_not_depend_on_how_numbers_are_written() -> None:
+    keys = _shape_extractions(
+        build_einvoice_table(
+            build_einvoice_payload(),
+            build_einvoice_payload({"totals": {"payable": "100"}}),
+            build_einvoice_payload({"iban": "X"}),
+        )
+    ).candidate_keys.to_pylist()
+    assert keys[0]["content_key"] == keys[1]["content_key"] != keys[2]["content_key"]
+    assert len({key["number_key"] for key in keys}) == 1
+
+
+def test_two_values_that_cannot_be_read_are_not_the_same_content() -> None:
+    two = [build_einvoice_payload({"totals": {"rounding": said}}) for said in ("1,00", "2,00")]
+    keys = _shape_extractions(build_einvoice_table(*two)).candidate_keys.column("content_key").to_pylist()
+    assert keys[0] != keys[1]
+
+
+def test_a_missing_column_is_a_broken_contract() -> None:
+    with pytest.raises(ContractError, match="extractions cannot be shaped"):
+        _shape_extractions(EXTRACTIONS_SCHEMA.empty_table().drop_columns(["payload"]))
+
+
+def test_an_empty_batch_gives_empty_tables() -> None:
+    shaped = _shape_extractions(EXTRACTIONS_SCHEMA.empty_table())
+    assert (shaped.candidates.num_rows, shaped.checks.num_rows, shaped.document_count) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT * FROM read_text('/etc/hostname')", "SET enable_external_access = true", "INSTALL httpfs"]
+)
+def test_the_database_in_memory_reaches_nothing(statement: str) -> None:
+    with open_in_memory_database() as connection, pytest.raises(duckdb.Error):
+        connection.execute(statement)
+
+
+def test_a_circle_of_models_is_named() -> None:
+    with pytest.raises(ContractError, match="circle"):
+        sort_by_dependency({"a": "select * from b", "b": "select * from a -- from c"})
+
+
+def test_a_model_that_does_not_run_is_named() -> None:
+    with open_in_memory_database() as connection, pytest.raises(ContractError, match="'answers' does not run"):
+        build_tables(connection, "staging")
+
+
+def test_building_the_marts_again_changes_no_row() -> None:
+    with duckdb.connect(":memory:") as connection:
+        for table in WAREHOUSE_TABLES:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
+            connection.register("empty", table.schema.empty_table())
+            connection.execute(f"CREATE TABLE {table.layer}.{table.name} AS SELECT * FROM empty")
+        connection.execute(
+            "INSERT INTO core.candidates (invoice_id, verdict, kind, direction, due_on, total_amount) "
+            "SELECT 'i' || n, 'accepted', 'invoice', 'expense', DATE '2026-01-01' + n::INTEGER, n FROM range(50) r (n)"
+        )
+        build_views(connection)
+        snapshots = []
+        for _ in range(2):
+            build_marts(connection, dt.date(2026, 1, 31))
+            snapshots.append(connection.execute("FROM marts.payables_aging").fetchall())
+        assert snapshots[0] == snapshots[1]
+        assert len(snapshots[0]) == 49

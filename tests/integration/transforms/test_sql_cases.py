@@ -1,0 +1,132 @@
+"""Each ``tests/sql/<model>/<sentence>.yaml``: given answers or rows, the rows of that model are as expected.
+
+``given.documents`` lists one answer per document (d1, d2, …): ``einvoice`` (changes to the sound invoice of
+``tests/sql/sound_invoice.yaml``, deeply merged; null takes a key away; a list of changes makes several invoices) with
+``profile`` and ``syntax``, or ``smartbills_com`` (JSON text as the vendor sends it), or ``rows`` (changes to the sound
+row of invoicedataextraction.com, one each, and what else its payload has), or ``billflowai`` (changes to its sound
+body), or ``extracted_by`` and ``payload``. ``known``, ``company_tax_ids`` and ``stopping_rules`` are what ``shape``
+gets. For the views and marts, ``given.tables`` has rows of warehouse tables instead. ``expect`` has rows with the
+columns that matter, values as text; ``where`` picks the rows to look at; their order does not matter. ``$d1.1`` is the
+id of the first invoice in d1.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+import yaml
+
+from invoices.model import compute_invoice_id
+from tests.integration.extraction_payloads import (
+    build_billflowai_payload,
+    build_einvoice_payload,
+    build_extraction_table,
+    build_rows_payload,
+)
+from tests.run_environment import CHECKOUT
+from transforms.candidate_batch import KNOWN_KEYS_SCHEMA
+from transforms.loading.warehouse_tables import WAREHOUSE_TABLES
+from transforms.mart_builder import build_marts, build_views
+from transforms.sql_runner import build_tables, open_in_memory_database, read_sql_models
+
+CASE_DIRECTORY = CHECKOUT / "tests" / "sql"
+CASE_FILES = sorted(CASE_DIRECTORY.glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_model_gives_the_expected_rows(path: Path) -> None:
+    case = _resolve_invoice_ids(yaml.safe_load(path.read_text(encoding="utf-8")))
+    with open_in_memory_database() as connection:
+        _prepare_tables(connection, case["given"])
+        actual = _query_model(connection, path.parent.name, case.get("where", {}), case["expect"])
+    expected = [{name: _format_value(value) for name, value in row.items()} for row in case["expect"]]
+    assert sorted(actual, key=repr) == sorted(expected, key=repr)
+
+
+def test_every_model_with_a_rule_in_it_has_a_case() -> None:
+    named = {path.parent.name for path in CASE_FILES}
+    decides = {name for name in read_sql_models("core") if name.startswith("checks_")} - {"checks_per_candidate"}
+    decides |= (
+        set(read_sql_models("core/duplicates"))
+        | set(read_sql_models("core/views"))
+        | set(read_sql_models("marts")) - {"clock"}
+    )
+    assert decides - {"candidate_checks", "candidate_duplicates"} <= named
+    folders = ("staging", "core", "core/duplicates", "core/views", "marts")
+    assert named <= {name for folder in folders for name in read_sql_models(folder)}
+
+
+def _prepare_tables(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> None:
+    if "tables" in given:
+        _fill_warehouse(connection, given["tables"])
+        build_views(connection)
+        build_marts(connection, given.get("as_of"))
+        return
+    answers = [_build_answer(number, document) for number, document in enumerate(given["documents"], start=1)]
+    connection.register("extractions", build_extraction_table(answers))
+    connection.register("known", pa.Table.from_pylist(given.get("known", []), schema=KNOWN_KEYS_SCHEMA))
+    for name, column in (("company_tax_ids", "tax_id"), ("stopping_rules", "rule_id")):
+        connection.register(name, pa.table({column: pa.array(given.get(name, []), pa.string())}))
+    build_tables(connection, "staging", "core")
+    build_tables(connection, "core/duplicates")
+
+
+def _fill_warehouse(connection: duckdb.DuckDBPyConnection, tables: dict[str, list[dict[str, Any]]]) -> None:
+    for table in WAREHOUSE_TABLES:
+        name = f"{table.layer}.{table.name}"
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.layer}")
+        connection.register("empty", table.schema.empty_table())
+        connection.execute(f"CREATE TABLE {name} AS SELECT * FROM empty")
+        for row in tables.get(name, []):
+            placeholders = ", ".join("?" for _ in row)
+            connection.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({placeholders})", list(row.values()))
+
+
+def _build_answer(number: int, document: dict[str, Any]) -> tuple[str, str, str]:
+    name = document.get("document", f"d{number}")
+    if "einvoice" in document:
+        changes = document["einvoice"] if isinstance(document["einvoice"], list) else [document["einvoice"]]
+        extra_fields = {key: document[key] for key in ("profile", "syntax") if key in document}
+        return name, "einvoice", build_einvoice_payload(*changes, **extra_fields)
+    if "smartbills_com" in document:
+        return name, "smartbills_com", document["smartbills_com"]
+    if "rows" in document:
+        extra_fields = {key: value for key, value in document.items() if key not in ("document", "rows")}
+        return name, "invoicedataextraction_com", build_rows_payload(document["rows"], **extra_fields)
+    if "billflowai" in document:
+        return name, "billflowai", build_billflowai_payload(document["billflowai"])
+    return name, document["extracted_by"], document["payload"]
+
+
+def _query_model(
+    connection: duckdb.DuckDBPyConnection, model: str, where: dict[str, str], expected: list[dict[str, Any]]
+) -> list[dict[str, str | None]]:
+    columns = list(expected[0]) if expected else ["1"]
+    schema = {"core/views": "core.", "marts": "marts."}
+    schema_prefix = next((prefix for folder, prefix in schema.items() if model in read_sql_models(folder)), "")
+    conditions = " AND ".join(f"{name}::VARCHAR = ?" for name in where) or "true"
+    cursor = connection.execute(
+        f"SELECT {', '.join(f'{name}::VARCHAR' for name in columns)} FROM {schema_prefix}{model} WHERE {conditions}",
+        [str(value) for value in where.values()],
+    )
+    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _resolve_invoice_ids(value: Any) -> Any:
+    """Return the case with each ``$d1.1`` replaced by the id of that invoice."""
+    if isinstance(value, dict):
+        return {key: _resolve_invoice_ids(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve_invoice_ids(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"\$(d\d+)\.(\d)", lambda match: compute_invoice_id(match[1], int(match[2])), value)
+    return value
+
+
+def _format_value(value: Any) -> str | None:
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,169 @@
+"""Addresses for a vendor to fetch a document at: only we make them, and no change to one survives the check."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime as dt
+import hashlib
+import hmac
+import string
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from invoices.clients.presigned_urls import PresignedUrl, build_presigned_url, is_valid_presigned_request
+from invoices.errors import ConfigurationError
+
+SECRET = "a secret of more than 32 characters"
+BASE_URL = "https://papers.example.com"
+NOW = dt.datetime(2026, 1, 15, 10, 30, tzinfo=dt.UTC)
+EXPIRES_AT = NOW + dt.timedelta(minutes=10)
+SHA256 = "0123456789abcdef" * 4
+
+hashes = st.binary(max_size=9).map(lambda content: hashlib.sha256(content).hexdigest())
+suffixes = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
+moments = st.floats(0, 2**34).map(lambda seconds: dt.datetime.fromtimestamp(seconds, dt.UTC))
+secrets = st.text(string.printable, min_size=32, max_size=60)
+
+
+def split_url(url: PresignedUrl) -> tuple[str, str]:
+    url_parts = urlsplit(url.signed_url)
+    return url_parts.path, url_parts.query
+
+
+def test_an_address_says_until_when_which_document_and_who_says_so() -> None:
+    signed = f"1768473600/{SHA256}.pdf"
+    signature = hmac.new(SECRET.encode(), signed.encode(), "sha256").hexdigest()
+    assert (
+        build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT).signed_url
+        == f"{BASE_URL}/{signed}?signature={signature}"
+    )
+
+
+@given(hashes, suffixes, moments, secrets)
+def test_what_was_minted_is_genuine_until_its_last_second(
+    sha256: str, suffix: str, expires_at: dt.datetime, secret: str
+) -> None:
+    path, query = split_url(build_presigned_url(BASE_URL, secret, sha256, suffix, expires_at))
+    last = expires_at.replace(microsecond=0)
+    assert is_valid_presigned_request(path, query, secret, last)
+    assert not is_valid_presigned_request(path, query, secret, last + dt.timedelta(seconds=1))
+
+
+@given(st.integers(0), st.sampled_from(string.printable), st.sampled_from(["change", "insert", "cut"]))
+def test_no_change_to_a_path_or_signature_survives(position: int, character: str, how: str) -> None:
+    path, query = split_url(build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT))
+    whole = f"{path}?{query}"
+    at = position % len(whole)
+    rest = whole[at:] if how == "insert" else whole[at + 1 :]
+    tampered = whole[:at] + ("" if how == "cut" else character) + rest
+    assume(tampered != whole)
+    path, _, query = tampered.partition("?")
+    assert not is_valid_presigned_request(path, query, SECRET, NOW)
+
+
+@given(hashes, suffixes, moments, hashes, suffixes, moments)
+def test_another_document_or_instant_has_another_signature(
+    one: str, suffix: str, when: dt.datetime, other: str, other_suffix: str, other_when: dt.datetime
+) -> None:
+    assume((one, suffix, int(when.timestamp())) != (other, other_suffix, int(other_when.timestamp())))
+    first, second = (
+        build_presigned_url(BASE_URL, SECRET, one, suffix, when),
+        build_presigned_url(BASE_URL, SECRET, other, other_suffix, other_when),
+    )
+    assert first.signature != second.signature
+    assert not is_valid_presigned_request(
+        split_url(second)[0], split_url(first)[1], SECRET, dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    )
+
+
+@given(secrets, secrets)
+def test_another_secret_makes_another_signature(one: str, other: str) -> None:
+    assume(one != other)
+    path, query = split_url(build_presigned_url(BASE_URL, one, SHA256, "pdf", EXPIRES_AT))
+    assert not is_valid_presigned_request(path, query, other, NOW)
+
+
+@given(st.text(), st.text())
+def test_nothing_that_was_not_minted_is_genuine(path: str, query: str) -> None:
+    assert not is_valid_presigned_request(path, query, SECRET, NOW)
+
+
+def test_the_signature_is_not_shown() -> None:
+    url = build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT)
+    assert SHA256 in repr(url)
+    assert url.signature not in f"{url!r} {url}"
+
+
+@pytest.mark.parametrize("seal", [None, object(), "mint"])
+def test_nobody_else_makes_an_address(seal: Any) -> None:
+    with pytest.raises(TypeError):
+        PresignedUrl("https://evil.example.com/a.pdf", "00" * 32, seal)
+
+
+def test_an_address_cannot_be_turned_into_another() -> None:
+    url = build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        url.unsigned_url = "https://evil.example.com/a.pdf"  # type: ignore[misc]
+    with pytest.raises((TypeError, ValueError)):
+        dataclasses.replace(url, place="https://evil.example.com/a.pdf")
+    assert copy.copy(url) == url
+
+
+PUBLIC_BASE_URLS = [
+    "https://papers.example.com/",
+    "https://PAPERS.example.com",
+    "https://papers.example.com:8443",
+    "https://a.co",
+]
+
+
+@pytest.mark.parametrize("base_url", PUBLIC_BASE_URLS)
+def test_a_public_place_will_do(base_url: str) -> None:
+    assert build_presigned_url(base_url, SECRET, SHA256, "pdf", EXPIRES_AT).unsigned_url.startswith(
+        base_url.lower().rstrip("/") + "/1768473600/"
+    )
+
+
+REFUSED_BASE_URLS = [
+    "http://papers.example.com", "papers.example.com", "//papers.example.com", "ftp://papers.example.com", "",
+    "https://localhost", "https://papers.localhost", "https://papers.local", "https://papers", "https://host.internal",
+    "https://router.home.arpa", "https://papers.lan", "https://127.0.0.1", "https://10.0.0.1", "https://192.168.1.1",
+    "https://169.254.169.254", "https://8.8.8.8", "https://2130706433", "https://0x7f.0.0.1", "https://127.1",
+    "https://[::1]", "https://[fe80::1]", "https://[::ffff:10.0.0.1]", "https://user@papers.example.com",
+    "https://user:p4ss@papers.example.com", "https://papers.example.com/path", "https://papers.example.com?a=b",
+    "https://papers.example.com#a", "https://papers.example.com.", "https://pap\ners.example.com", "https://[::1",
+    "https://papers.example.com:0", "https://papers.example.com:99999", "https://papers..example.com",
+    "https://päpers.example.com", "https://papers.example.com\\@evil.example.org", "https://papers.example.com/..",
+    " https://papers.example.com", "https://-papers.example.com", "https://papers.local:443",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("base_url", REFUSED_BASE_URLS)
+def test_no_other_place_shows_documents(base_url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build_presigned_url(base_url, SECRET, SHA256, "pdf", EXPIRES_AT)
+    assert "p4ss" not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["", "x" * 31])
+def test_a_secret_that_can_be_guessed_is_a_setting_to_fix(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match="32"):
+        build_presigned_url(BASE_URL, secret, SHA256, "pdf", EXPIRES_AT)
+
+
+@pytest.mark.parametrize(
+    ("sha256", "suffix", "expires_at"),
+    [
+        (SHA256.upper(), "pdf", EXPIRES_AT), (SHA256[1:], "pdf", EXPIRES_AT), ("../" + SHA256[3:], "pdf", EXPIRES_AT), (SHA256, "", EXPIRES_AT),
+        (SHA256, ".pdf", EXPIRES_AT), (SHA256, "p/f", EXPIRES_AT), (SHA256, "pdf?", EXPIRES_AT), (SHA256 + "\n", "pdf", EXPIRES_AT),
+        (SHA256, "pdf", EXPIRES_AT.replace(tzinfo=None)), (SHA256, "pdf", dt.datetime(1969, 1, 1, tzinfo=dt.UTC)),
+    ],
+)  # fmt: skip
+def test_what_is_no_document_or_instant_is_a_mistake_of_ours(sha256: str, suffix: str, expires_at: dt.datetime) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        build_presigned_url(BASE_URL, SECRET, sha256, suffix, expires_at)

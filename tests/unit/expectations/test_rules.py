@@ -1,0 +1,36 @@
+"""The declared rules: one id, one severity, words; and each is decided by exactly one SQL model."""
+
+from __future__ import annotations
+
+import re
+
+from expectations.validation import CRITICAL_RULE_IDS, RULE_MODULES, RULES
+from transforms.sql_runner import read_sql_models
+
+RULE_PREFIXES = (
+    "BR|PEPPOL|DUPLICATE|TAX|TAXABLE|CURRENCY|ISSUED|DUE|TOTALS|LINES|NEGATIVE|PAGES|EXTRACTOR|SAME|XML|HIDDEN|BROKEN"
+)
+RULE_ID_PATTERN = re.compile(rf"'((?:{RULE_PREFIXES})-[A-Z0-9-]+)'")
+
+
+def test_no_rule_is_declared_twice() -> None:
+    declared = [rule.rule_id for table in RULE_MODULES for rule in table.RULES]
+    assert len(declared) == len(RULES) == len(set(declared))
+
+
+def test_each_table_has_rules_and_each_rule_has_words() -> None:
+    assert all(table.RULES for table in RULE_MODULES)
+    assert all(rule.wording and rule.severity in {"critical", "warning", "info"} for rule in RULES.values())
+
+
+def test_each_rule_is_decided_in_sql_and_no_other_is() -> None:
+    checks = {**read_sql_models("core"), **read_sql_models("core/duplicates")}
+    decided = {
+        rule for name, text in checks.items() if name.startswith("checks_") for rule in RULE_ID_PATTERN.findall(text)
+    }
+    assert decided | {"AMOUNT-EXACT", "DATE-EXACT", "QUANTITY-EXACT"} == set(RULES)
+
+
+def test_the_sums_and_what_books_cannot_do_without_stop_a_candidate() -> None:
+    sums = {f"BR-CO-{number}" for number in range(10, 18)}
+    assert sums | {"BR-02", "BR-03", "BR-05", "BR-14", "CURRENCY-KNOWN", "TOTALS-AGREE"} == CRITICAL_RULE_IDS

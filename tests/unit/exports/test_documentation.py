@@ -1,0 +1,25 @@
+"""The page about exports names every column and every key."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pytest
+
+from invoices.exports import BatchHeader, render_batch_files
+from invoices.exports.tables import BILL_COLUMNS, LINE_COLUMNS, TAX_COLUMNS
+from tests.run_environment import CHECKOUT
+
+PAGE = CHECKOUT.joinpath("docs", "exports.md").read_text()
+MANIFEST = json.loads(render_batch_files(BatchHeader("b", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)), [])["manifest.json"])
+
+
+@pytest.mark.parametrize("name", sorted({column.name for column in (*BILL_COLUMNS, *LINE_COLUMNS, *TAX_COLUMNS)}))
+def test_every_column_is_described(name: str) -> None:
+    assert f"`{name}`" in PAGE
+
+
+@pytest.mark.parametrize("key", sorted({*MANIFEST, *MANIFEST["counts"], *MANIFEST["notices"], *MANIFEST["files"]}))
+def test_every_key_of_the_manifest_is_described(key: str) -> None:
+    assert f"`{key}`" in PAGE

@@ -1,0 +1,93 @@
+"""The circuit breaker: when failures are too many, who may try, and when to give up."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invoices.extraction.resilience.circuit_breaker import (
+    CONSECUTIVE_FAILURES_TO_OPEN,
+    REMEMBERED_CALLS,
+    SUCCESSES_TO_RECOVER,
+    BreakerState,
+    CircuitBreaker,
+)
+
+
+def record_outcomes(breaker: CircuitBreaker, *outcomes: bool) -> list[BreakerState]:
+    """Tell of calls one after the other; return where the failures left the breaker."""
+    states: list[BreakerState] = []
+    for is_success in outcomes:
+        if is_success:
+            breaker.record_success(breaker.openings)
+        else:
+            states.append(breaker.record_failure(breaker.openings))
+    return states
+
+
+def build_open_breaker() -> CircuitBreaker:
+    breaker = CircuitBreaker()
+    assert record_outcomes(breaker, *[False] * CONSECUTIVE_FAILURES_TO_OPEN)[-1] == "open"
+    return breaker
+
+
+def test_five_failures_in_a_row_open_it_and_four_do_not() -> None:
+    breaker = CircuitBreaker()
+    assert record_outcomes(breaker, *[False] * 4, True, *[False] * 4) == ["closed"] * 8
+    assert record_outcomes(CircuitBreaker(), *[False] * 5) == [*["closed"] * 4, "open"]
+
+
+def test_half_of_the_last_ten_calls_open_it_although_no_five_failed_in_a_row() -> None:
+    states = record_outcomes(CircuitBreaker(), *[True, False] * 5)
+    assert states == [*["closed"] * 4, "open"]
+    assert set(record_outcomes(CircuitBreaker(), *[True, True, False] * 30)) == {"closed"}
+
+
+def test_a_probe_that_goes_well_closes_it_and_what_was_before_is_forgotten() -> None:
+    breaker = build_open_breaker()
+    assert breaker.is_half_open
+    record_outcomes(breaker, True)
+    assert not breaker.is_half_open
+    assert record_outcomes(breaker, *[False] * 4) == ["closed"] * 4
+
+
+def test_a_probe_that_fails_is_the_end() -> None:
+    assert record_outcomes(build_open_breaker(), False) == ["broken"]
+
+
+def test_a_second_opening_is_the_end_unless_much_went_well_in_between() -> None:
+    soon, late = build_open_breaker(), build_open_breaker()
+    assert record_outcomes(soon, *[True] * (SUCCESSES_TO_RECOVER - 1), *[False] * 5)[-1] == "broken"
+    assert record_outcomes(late, *[True] * SUCCESSES_TO_RECOVER, *[False] * 5)[-1] == "open"
+
+
+def test_what_was_under_way_when_it_opened_neither_breaks_nor_closes_it() -> None:
+    breaker = CircuitBreaker()
+    began = breaker.openings
+    record_outcomes(breaker, *[False] * CONSECUTIVE_FAILURES_TO_OPEN)
+    assert [breaker.record_failure(began) for _ in range(10)] == ["closed"] * 10
+    breaker.record_success(began)
+    assert breaker.is_half_open
+
+
+@given(st.lists(st.booleans(), max_size=80))
+def test_it_opens_exactly_when_too_many_failed(outcomes: list[bool]) -> None:
+    breaker, so_far = CircuitBreaker(), []
+    for went_well in outcomes:
+        so_far.append(went_well)
+        states = record_outcomes(breaker, went_well)
+        recent = so_far[-REMEMBERED_CALLS:]
+        is_flapping = len(recent) == REMEMBERED_CALLS and recent.count(False) >= REMEMBERED_CALLS / 2
+        is_too_much = is_flapping or so_far[-CONSECUTIVE_FAILURES_TO_OPEN:] == [False] * CONSECUTIVE_FAILURES_TO_OPEN
+        if states:
+            assert (states == ["open"]) == is_too_much
+        if breaker.is_half_open:
+            return
+
+
+@pytest.mark.parametrize("share", [2, 3, 10])
+def test_a_vendor_that_fails_every_so_often_is_left_alone_or_not(share: int) -> None:
+    breaker = CircuitBreaker()
+    states = [state for call in range(1000) for state in record_outcomes(breaker, call % share != 0)]
+    assert ("open" in states) == (share == 2)

@@ -1,0 +1,192 @@
+"""The rate budget: a vendor's limits are never exceeded, whatever the calls and waits look like."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
+
+from invoices.errors import ConfigurationError
+from invoices.extraction.resilience.rate_limit import CALLS_BETWEEN_CLEANUPS, MAX_WAIT_SECONDS, RateLimiter, RateWindow
+
+
+class ManualClock:
+    """A clock that only moves when told to, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000
+
+    def seconds(self) -> float:
+        return self.now / 1000
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(1, round(seconds * 1000))
+
+
+class ClockedBucket(InMemoryBucket):
+    """A bucket that goes by such a clock."""
+
+    def __init__(self, rates: list[Rate], clock: ManualClock) -> None:
+        super().__init__(rates)
+        self._clock = clock
+
+    def now(self) -> int:
+        return self._clock.now
+
+
+def build_rate_limiter(clock: ManualClock, *windows: RateWindow, scale: float = 1.0) -> RateLimiter:
+    rates = [window.to_rate(scale) for window in windows]
+    return RateLimiter(windows, ClockedBucket(rates, clock), scale, clock=clock.seconds)
+
+
+def take_call(rate_limiter: RateLimiter, clock: ManualClock) -> int:
+    """Take one call, waiting as told; return when, in milliseconds."""
+    while (pause := rate_limiter.acquire_call_or_wait_seconds()) > 0:
+        clock.sleep(pause)
+    return clock.now
+
+
+def count_fullest_interval(calls: list[int], milliseconds: int) -> int:
+    """Return the most calls that any stretch of this length holds; the fullest stretch begins with a call."""
+    return max((sum(start <= call <= start + milliseconds for call in calls) for start in calls), default=0)
+
+
+windows = st.one_of(
+    st.builds(RateWindow, st.integers(1, 6), st.integers(1, 40)).map(lambda one: (one,)),
+    st.sampled_from(
+        [
+            (RateWindow(2, 1), RateWindow(6, 10)),
+            (RateWindow(10, 60), RateWindow(100, 3600)),
+            (RateWindow(1, 1), RateWindow(3, 60)),
+        ]
+    ),
+)
+pauses = st.lists(st.integers(0, 20_000), max_size=40)
+
+
+@given(windows, pauses, st.sampled_from([1.0, 0.05]))
+def test_no_stretch_of_a_windows_length_ever_holds_more_than_its_calls(
+    limits: tuple[RateWindow, ...], idle: list[int], scale: float
+) -> None:
+    clock, calls = ManualClock(), []
+    shared = build_rate_limiter(clock, *limits, scale=scale)
+    for pause in idle:
+        clock.now += pause
+        calls.append(take_call(shared, clock))
+    for limit in limits:
+        assert count_fullest_interval(calls, round(limit.seconds * scale * 1000)) <= limit.calls
+
+
+@given(windows, pauses)
+def test_a_call_waits_only_where_it_would_be_one_too_many(limits: tuple[RateWindow, ...], idle: list[int]) -> None:
+    clock, calls = ManualClock(), []
+    shared = build_rate_limiter(clock, *limits)
+    for pause in idle:
+        clock.now += pause
+        if shared.acquire_call_or_wait_seconds() == 0:
+            calls.append(clock.now)
+            continue
+        assert any(
+            count_fullest_interval([*calls, clock.now], window.to_rate(1.0).interval) > window.calls
+            for window in limits
+        )
+        calls.append(take_call(shared, clock))
+
+
+def test_a_full_window_frees_a_call_when_its_oldest_is_past_and_a_little_longer() -> None:
+    clock = ManualClock()
+    shared = build_rate_limiter(clock, RateWindow(2, 60))
+    assert shared.acquire_call_or_wait_seconds() == 0
+    clock.sleep(10)
+    assert shared.acquire_call_or_wait_seconds() == 0
+    assert shared.acquire_call_or_wait_seconds() == pytest.approx(50.9, abs=0.01)
+    clock.sleep(51)
+    assert shared.acquire_call_or_wait_seconds() == 0
+    assert shared.acquire_call_or_wait_seconds() == pytest.approx(9.9, abs=0.01)
+
+
+def test_both_windows_apply_at_once() -> None:
+    clock = ManualClock()
+    shared = build_rate_limiter(clock, RateWindow(2, 1), RateWindow(3, 100))
+    for _ in range(3):
+        take_call(shared, clock)
+    assert 98 < shared.acquire_call_or_wait_seconds() < 101
+
+
+def test_what_is_refused_is_not_counted() -> None:
+    clock = ManualClock()
+    shared = build_rate_limiter(clock, RateWindow(1, 60))
+    assert shared.acquire_call_or_wait_seconds() == 0
+    assert len({shared.acquire_call_or_wait_seconds() for _ in range(5)}) == 1
+    clock.sleep(61)
+    assert shared.acquire_call_or_wait_seconds() == 0
+
+
+def test_a_vendor_that_asks_for_a_pause_gets_it_and_the_longer_of_two_counts() -> None:
+    clock = ManualClock()
+    shared = build_rate_limiter(clock, RateWindow(10, 60))
+    shared.block_for_seconds(30)
+    shared.block_for_seconds(5)
+    assert shared.acquire_call_or_wait_seconds() == 30
+    clock.sleep(31)
+    assert shared.acquire_call_or_wait_seconds() == 0
+    shared.block_for_seconds(-7)  # a reset that is past
+    assert shared.acquire_call_or_wait_seconds() == 0
+
+
+def test_a_rehearsal_shortens_the_windows_and_the_patience_alike() -> None:
+    clock = ManualClock()
+    shared = build_rate_limiter(clock, RateWindow(1, 60), scale=0.5)
+    assert shared.acquire_call_or_wait_seconds() == 0
+    assert 30 < shared.acquire_call_or_wait_seconds() < 31
+    assert shared.max_wait_seconds == MAX_WAIT_SECONDS / 2
+
+
+def test_a_call_is_worth_its_part_of_the_window_that_allows_the_fewest() -> None:
+    assert build_rate_limiter(ManualClock(), RateWindow(100, 60), RateWindow(600, 3600)).seconds_per_call == 6
+    assert build_rate_limiter(ManualClock(), RateWindow(10, 60), scale=0.5).seconds_per_call == 3
+
+
+def test_a_clock_that_is_set_back_costs_one_window_and_not_the_time_it_was_ahead() -> None:
+    clock = ManualClock()
+    shared = build_rate_limiter(clock, RateWindow(2, 60), RateWindow(10, 3600))
+    shared.acquire_call_or_wait_seconds()
+    shared.acquire_call_or_wait_seconds()
+    clock.now -= 3_600_000
+    began = clock.now
+    assert 60 < shared.acquire_call_or_wait_seconds() < 62
+    assert take_call(shared, clock) - began < 62_000
+    assert shared.acquire_call_or_wait_seconds() == 0
+    assert shared.acquire_call_or_wait_seconds() > 0
+
+
+def test_old_calls_are_forgotten_now_and_then() -> None:
+    clock = ManualClock()
+    limits = (RateWindow(1, 1),)
+    bucket = ClockedBucket([limits[0].to_rate(1.0)], clock)
+    shared = RateLimiter(limits, bucket, clock=clock.seconds)
+    for _ in range(CALLS_BETWEEN_CLEANUPS):
+        clock.sleep(2)
+        assert shared.acquire_call_or_wait_seconds() == 0
+    assert bucket.count() == 1
+
+
+class BrokenBucket(InMemoryBucket):
+    """A bucket whose database fails."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__([Rate(1, 1000)])
+        self._error = error
+
+    def put(self, item: RateItem) -> bool:  # noqa: ARG002  the library's signature
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [sqlite3.DatabaseError("torn"), psycopg.OperationalError("gone"), OSError("full")])
+def test_calls_that_cannot_be_counted_are_not_made(error: Exception) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be counted"):
+        RateLimiter((RateWindow(1, 1),), BrokenBucket(error)).acquire_call_or_wait_seconds()

@@ -1,0 +1,307 @@
+"""Pacing: the one place that waits and tries again, as the vendor asks, within bounds, and not for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, cycle, repeat
+
+import pytest
+from pyrate_limiter import InMemoryBucket, Rate
+
+from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError, UnknownOutcome
+from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
+from invoices.extraction.resilience.rate_limit import MAX_WAIT_SECONDS, RateLimiter, RateWindow
+from invoices.extraction.resilience.retry import (
+    ALL_ROUTES,
+    ATTEMPTS_COUNTED_BY_BREAKER,
+    COOL_DOWN_SECONDS,
+    MAX_ATTEMPTS,
+    RetryingCaller,
+    VendorSuspended,
+)
+
+BUSY_ERROR = TransientError("busy")
+
+
+class ManualClock:
+    """A clock that sleeping moves; several threads may sleep."""
+
+    def __init__(self) -> None:
+        self.now, self.sleeps, self._lock = 1000.0, [0.0], threading.Lock()
+
+    def seconds(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.now += seconds
+            self.sleeps.append(seconds)
+
+
+class ClockedBucket(InMemoryBucket):
+    """A bucket that goes by such a clock."""
+
+    def __init__(self, rates: list[Rate], clock: ManualClock) -> None:
+        super().__init__(rates)
+        self._clock = clock
+
+    def now(self) -> int:
+        return int(self._clock.now * 1000)
+
+
+class FakeVendor:
+    """Answers in the order it was told; counts how often it was called, and how many called at the same time."""
+
+    def __init__(
+        self, *scripted_answers: InvoicesError | str, default_answers: Iterator[InvoicesError | str] | None = None
+    ) -> None:
+        self._scripted_answers = iter(scripted_answers)
+        self._default_answers = default_answers or repeat("fine")
+        self._lock = threading.Lock()
+        self.calls = 0
+
+    def __call__(self) -> str:
+        with self._lock:
+            self.calls += 1
+            answer = next(self._scripted_answers, None) or next(self._default_answers)
+        if isinstance(answer, InvoicesError):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The time that waiting takes."""
+    return ManualClock()
+
+
+@pytest.fixture
+def retrying_caller(clock: ManualClock) -> RetryingCaller:
+    """Pacing within a budget that hardly ever runs out."""
+    return build_retrying_caller(clock, RateWindow(10_000, 60))
+
+
+def build_retrying_caller(clock: ManualClock, window: RateWindow, scale: float = 1.0) -> RetryingCaller:
+    bucket = ClockedBucket([window.to_rate(scale)], clock)
+    return RetryingCaller(
+        "vendor.example", {ALL_ROUTES: RateLimiter((window,), bucket, scale, clock.seconds)}, clock.sleep
+    )
+
+
+def submit_documents(
+    retrying_caller: RetryingCaller, vendor: Callable[[], str], documents: int
+) -> tuple[int, str | None]:
+    """Ask about documents one after the other; return how many were answered, and why it was stopped."""
+    answered = 0
+    for _ in range(documents):
+        try:
+            answered += retrying_caller.send_with_retries(vendor) == "fine"
+        except VendorSuspended as stop_error:
+            return answered, stop_error.reason_code
+        except (TransientError, UnknownOutcome):
+            continue
+    return answered, None
+
+
+def test_what_was_asked_for_comes_back_without_a_wait(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
+    assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
+    assert sum(clock.sleeps) == 0
+
+
+@pytest.mark.parametrize("asked", [0.0, 7.0, 40.0])
+def test_a_wait_that_the_vendor_asks_for_is_kept(
+    retrying_caller: RetryingCaller, clock: ManualClock, asked: float
+) -> None:
+    assert retrying_caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=asked))) == "fine"
+    assert sum(clock.sleeps) == pytest.approx(asked)
+
+
+def test_a_wait_longer_than_patience_ends_the_run_and_is_no_problem(
+    retrying_caller: RetryingCaller, clock: ManualClock
+) -> None:
+    vendor = FakeVendor(TransientError("wait", retry_after=36_000))
+    with pytest.raises(VendorSuspended) as caught:
+        retrying_caller.send_with_retries(vendor)
+    assert (caught.value.reason_code, caught.value.is_problem) == ("rate_limited", False)
+    assert (vendor.calls, sum(clock.sleeps)) == (1, 0)
+
+
+def test_a_full_budget_is_waited_for_and_one_that_is_full_for_long_is_left(clock: ManualClock) -> None:
+    minute = build_retrying_caller(clock, RateWindow(1, 60))
+    assert submit_documents(minute, FakeVendor(), 3) == (3, None)
+    assert 120 < sum(clock.sleeps) < 125
+    hour = build_retrying_caller(clock, RateWindow(2, 3600))
+    assert submit_documents(hour, FakeVendor(), 3) == (2, "rate_limited")
+
+
+def test_backoff_is_full_jitter_that_doubles(clock: ManualClock) -> None:
+    slept: list[list[float]] = [[] for _ in range(MAX_ATTEMPTS)]
+    for _ in range(200):
+        before = len(clock.sleeps)
+        build_retrying_caller(clock, RateWindow(10_000, 60)).send_with_retries(
+            FakeVendor(BUSY_ERROR, BUSY_ERROR, BUSY_ERROR, BUSY_ERROR)
+        )
+        for number, seconds in enumerate(clock.sleeps[before:]):
+            slept[number].append(seconds)
+    for number, waits in enumerate(slept[: MAX_ATTEMPTS - 1], start=1):
+        assert 0 <= min(waits) < 0.2 * 2**number
+        assert 0.8 * 2**number < max(waits) <= 2**number
+
+
+def test_a_call_is_tried_five_times_and_then_given_up_alone(clock: ManualClock) -> None:
+    pacing = build_retrying_caller(clock, RateWindow(10_000, 60), scale=0.5)
+    vendor = FakeVendor(default_answers=repeat(BUSY_ERROR))
+    with pytest.raises(TransientError, match="busy"):
+        pacing.send_with_retries(vendor)
+    assert vendor.calls == MAX_ATTEMPTS
+    assert sum(clock.sleeps) <= 0.5 * (2 + 4 + 8 + 16)
+    assert pacing.send_with_retries(FakeVendor()) == "fine"
+
+
+@pytest.mark.parametrize(
+    "error", [DocumentError("torn", reason_code="x"), ContractError("odd"), UnknownOutcome("lost")]
+)
+def test_other_errors_pass_through_at_once(retrying_caller: RetryingCaller, error: InvoicesError) -> None:
+    vendor = FakeVendor(error)
+    with pytest.raises(type(error)):
+        retrying_caller.send_with_retries(vendor)
+    assert vendor.calls == 1
+    assert retrying_caller.send_with_retries(vendor) == "fine"
+
+
+def test_a_refused_account_stops_everything_and_everybody_hears_the_first_reason(
+    retrying_caller: RetryingCaller,
+) -> None:
+    vendor = FakeVendor(AccountError("402"))
+    for _ in range(2):
+        with pytest.raises(VendorSuspended, match="refuses the account: 402") as caught:
+            retrying_caller.send_with_retries(vendor)
+        assert caught.value.is_problem
+    with pytest.raises(VendorSuspended, match="402"):
+        retrying_caller.suspend_vendor("contract_changed", "Something else.", is_problem=True)
+    assert vendor.calls == 1
+
+
+@pytest.mark.parametrize("error", [BUSY_ERROR, UnknownOutcome("lost")])
+def test_a_storm_over_a_thousand_documents_costs_a_handful_of_calls(
+    retrying_caller: RetryingCaller, error: InvoicesError
+) -> None:
+    vendor = FakeVendor(default_answers=repeat(error))
+    assert submit_documents(retrying_caller, vendor, 1000) == (0, "vendor_unavailable")
+    assert vendor.calls <= MAX_ATTEMPTS * CONSECUTIVE_FAILURES_TO_OPEN / ATTEMPTS_COUNTED_BY_BREAKER + 2
+
+
+def open_breaker(retrying_caller: RetryingCaller) -> None:
+    """Make failures of several calls open the breaker."""
+    for _ in range(CONSECUTIVE_FAILURES_TO_OPEN):
+        with pytest.raises(UnknownOutcome):
+            retrying_caller.send_with_retries(FakeVendor(UnknownOutcome("lost")))
+
+
+def test_documents_at_which_a_vendor_always_fails_do_not_keep_the_others_from_it(
+    retrying_caller: RetryingCaller,
+) -> None:
+    for _ in range(10):
+        with pytest.raises(TransientError):
+            retrying_caller.send_with_retries(FakeVendor(default_answers=repeat(BUSY_ERROR)))
+        assert submit_documents(retrying_caller, FakeVendor(), 3) == (3, None)
+
+
+def test_a_vendor_that_fails_every_second_call_is_not_asked_much_more_often_than_there_are_documents(
+    retrying_caller: RetryingCaller,
+) -> None:
+    vendor = FakeVendor(default_answers=cycle([BUSY_ERROR, "fine"]))
+    answered, stopped = submit_documents(retrying_caller, vendor, 100)
+    assert stopped == "vendor_unavailable"
+    assert answered <= vendor.calls <= 1.2 * 100
+
+
+def test_an_open_breaker_lets_nobody_pass_for_a_while_and_a_good_probe_goes_on(
+    retrying_caller: RetryingCaller, clock: ManualClock
+) -> None:
+    open_breaker(retrying_caller)
+    before = clock.now
+    assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
+    assert clock.now - before > COOL_DOWN_SECONDS - 0.01
+    assert submit_documents(retrying_caller, FakeVendor(), 100) == (100, None)
+
+
+def test_a_vendor_that_answers_about_a_document_is_there(retrying_caller: RetryingCaller) -> None:
+    vendor = FakeVendor(
+        *[BUSY_ERROR] * CONSECUTIVE_FAILURES_TO_OPEN, DocumentError("torn", reason_code="x"), BUSY_ERROR
+    )
+    with pytest.raises(TransientError):
+        retrying_caller.send_with_retries(vendor)
+    with pytest.raises(DocumentError):
+        retrying_caller.send_with_retries(vendor)
+    assert retrying_caller.send_with_retries(vendor) == "fine"
+
+
+def test_while_the_breaker_is_half_open_one_thread_tries_for_all(retrying_caller: RetryingCaller) -> None:
+    open_breaker(retrying_caller)
+    calls, concurrent_calls = count(1), list[int]()
+
+    def call_vendor() -> str:
+        if next(calls) == 1:
+            threading.Event().wait(0.1)  # time for the others to come in, if they could
+            concurrent_calls.append(next(calls))
+        return "fine"
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: retrying_caller.send_with_retries(call_vendor), range(8))) == ["fine"] * 8
+    assert concurrent_calls == [2]
+
+
+def test_the_failures_of_calls_that_were_under_way_do_not_make_an_opening_final(
+    retrying_caller: RetryingCaller,
+) -> None:
+    together, numbers = threading.Barrier(8, timeout=30), count()
+
+    def call_vendor() -> str:
+        if next(numbers) >= 8:
+            return "fine"
+        together.wait()
+        raise UnknownOutcome("lost")
+
+    with ThreadPoolExecutor(8) as threads:
+        lost = [threads.submit(retrying_caller.send_with_retries, call_vendor) for _ in range(8)]
+        assert {type(future.exception(30)) for future in lost} == {UnknownOutcome}
+    assert retrying_caller.send_with_retries(call_vendor) == "fine"
+
+
+def test_a_storm_that_hits_many_threads_costs_a_handful_of_calls_too(clock: ManualClock) -> None:
+    pacing, vendor = (
+        build_retrying_caller(clock, RateWindow(10_000, 60)),
+        FakeVendor(default_answers=repeat(BUSY_ERROR)),
+    )
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda _: submit_documents(pacing, vendor, 125), range(8)))
+    assert {reason for _, reason in results} == {"vendor_unavailable"}
+    assert vendor.calls <= 8 + CONSECUTIVE_FAILURES_TO_OPEN + 1
+
+
+def test_halting_wakes_whoever_sleeps() -> None:
+    window = RateWindow(1, 60)
+    pacing = RetryingCaller(
+        "vendor.example", {ALL_ROUTES: RateLimiter((window,), InMemoryBucket([window.to_rate(1.0)]))}
+    )
+    pacing.send_with_retries(FakeVendor())
+    with ThreadPoolExecutor(3) as threads:
+        asleep = [threads.submit(pacing.send_with_retries, FakeVendor()) for _ in range(3)]
+        pacing.stop_all_calls()
+        reasons = [error.reason_code for future in asleep if isinstance(error := future.exception(30), VendorSuspended)]
+    assert reasons == ["interrupted"] * 3
+
+
+def test_a_group_of_routes_without_a_budget_rests_within_patience(clock: ManualClock) -> None:
+    pacing = build_retrying_caller(clock, RateWindow(10_000, 60))
+    assert pacing.send_with_retries(FakeVendor(TransientError("wait", retry_after=36_000)), "storage") == "fine"
+    assert sum(clock.sleeps) == MAX_WAIT_SECONDS
+
+
+def test_the_vendor_may_ask_for_quiet_at_any_time(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
+    retrying_caller.block_route_group(12)
+    retrying_caller.send_with_retries(FakeVendor())
+    assert sum(clock.sleeps) == pytest.approx(12)

@@ -1,0 +1,34 @@
+"""How long the limits of a plan make a run take, at least."""
+
+from __future__ import annotations
+
+import pytest
+
+from invoices.extraction.estimate import estimate_minutes
+from invoices.settings import (
+    BillflowAiSettings,
+    InvoiceDataExtractionComSettings,
+    PaidExtractorSettings,
+    SmartBillsComSettings,
+)
+
+
+@pytest.mark.parametrize(
+    ("part", "documents", "expected"),
+    [
+        (SmartBillsComSettings(plan="free"), 0, 0),
+        (SmartBillsComSettings(plan="free"), 5, 1),  # ten calls: one minute's
+        (SmartBillsComSettings(plan="free"), 6, 2),
+        (SmartBillsComSettings(plan="free"), 50, 10),  # a hundred calls: one hour's
+        (SmartBillsComSettings(plan="free"), 51, 61),  # the next call is in the next hour
+        (SmartBillsComSettings(plan="enterprise"), 500, 1),
+        (SmartBillsComSettings(plan="enterprise"), 5_001, 61),
+        (InvoiceDataExtractionComSettings(), 299, 1),  # two calls each, and two sessions
+        (InvoiceDataExtractionComSettings(), 300, 2),
+        (BillflowAiSettings(requests_per_minute=60), 61, 2),
+    ],
+)
+def test_the_last_call_is_made_in_the_minute_that_the_limits_allow(
+    part: PaidExtractorSettings, documents: int, expected: int
+) -> None:
+    assert estimate_minutes(part, documents) == expected

@@ -1,0 +1,33 @@
+"""Settings by themselves: what they show, and that they stay as they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from invoices.settings import Settings
+
+SECRET = "sk-live-0123456789"
+
+
+def test_neither_repr_nor_str_shows_a_secret() -> None:
+    settings = Settings(
+        smartbills_com={"api_key": SECRET}, smartbills_io={"api_key": SECRET}, ledger_url=f"postgresql://me:{SECRET}@db/x"
+    )  # fmt: skip
+    displayed = f"{settings!r} {settings} {settings.smartbills_com!r} {settings.smartbills_io} {settings.model_dump()}"
+    assert SECRET not in displayed
+    assert SECRET not in settings.model_dump_json()
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().batch_size = 2
+
+
+@pytest.mark.parametrize("home", ["/in/a?b=c", "/in/100%", "/in/year=2026", "/in/O'Brien", "/in/a\nb", "/in/\udcff"])
+def test_a_home_that_a_database_would_take_for_something_else_is_refused(app_settings: str) -> None:
+    with pytest.raises(ValueError, match="home"):
+        Settings(home=app_settings)
+
+
+def test_a_home_may_have_spaces_accents_and_signs() -> None:
+    assert str(Settings(home='/in/Büro #1 & "Söhne" [x] {y}').home).startswith("/in/Büro #1")

@@ -1,0 +1,113 @@
+"""Turns a batch of stored answers into canonical candidates, with every check decided in exact decimals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from invoices.errors import ContractError
+from transforms.sql_runner import build_tables, open_in_memory_database
+
+EXTRACTIONS_SCHEMA = pa.schema([
+    ("extraction_id", pa.string()),
+    ("document_sha256", pa.string()),
+    ("extracted_by", pa.string()),
+    ("payload", pa.string()),
+    ("received_at", pa.timestamp("us", tz="UTC")),
+    ("sequence", pa.int64()),
+])  # fmt: skip
+KNOWN_KEYS_SCHEMA = pa.schema([
+    ("number_key", pa.string()),
+    ("content_key", pa.string()),
+    ("invoice_id", pa.string()),
+    ("invoice_number", pa.string()),
+])  # fmt: skip
+
+KnownKeysLookup = Callable[[list[str], list[str]], Sequence[Mapping[str, str | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateBatch:
+    """The candidates of one batch; each field but the last is an Arrow table.
+
+    Of each document handed in, either ``candidates`` has rows or ``empty`` has one.
+
+    - ``candidates``, ``lines``, ``taxes``: columns as ``core.candidates``, ``core.candidate_lines``,
+      ``core.candidate_taxes``, not judged yet
+    - ``checks``: ``invoice_id``, ``rule_id``, ``outcome`` (``holds``, ``broken``, ``not_applicable``), ``message``
+    - ``keys``: ``invoice_id``, ``document_sha256``, ``invoice_number``, ``number_key``, ``content_key``: what to hand
+      in as ``known`` later, for those candidates that count; ``name_key`` is the ``number_key`` that the candidate
+      would have without a tax id, and may be looked for among the number keys
+    - ``empty``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``, ``unreadable_answer``,
+      ``unknown_extractor``), ``reason``
+    - ``document_count``: how many documents were handed in
+    """
+
+    candidates: pa.Table
+    lines: pa.Table
+    taxes: pa.Table
+    checks: pa.Table
+    candidate_keys: pa.Table
+    empty_answers: pa.Table
+    document_count: int
+
+
+def build_candidate_batch(
+    extractions: pa.Table,
+    known_keys: pa.Table | KnownKeysLookup,
+    company_tax_ids: Sequence[str],
+    critical_rule_ids: Collection[str] = (),
+) -> CandidateBatch:
+    """Return the candidates of a batch of answers, in the order in which they came.
+
+    ``extractions`` has the columns of ``EXTRACTIONS``; of several answers about one document the last counts.
+    ``known`` has the columns of ``KNOWN``: the keys of earlier candidates that were not quarantined; or it is asked for
+    them with the number keys and content keys of this batch, so that nobody has to hold them all. ``stopping_rules``
+    are the rules that quarantine a candidate: such a one is no original for those after it in the batch, as if it had
+    come in a batch of its own. Raises ContractError when a column is missing or of another type, or a model fails.
+    """
+    with open_in_memory_database() as connection:
+        connection.register("extractions", _convert_to_schema("extractions", extractions, EXTRACTIONS_SCHEMA))
+        connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
+        connection.register("stopping_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
+        build_tables(connection, "staging", "core")
+        candidate_keys = _read_table(connection, "candidate_keys")
+        connection.register("known", _resolve_known_keys(known_keys, candidate_keys))
+        build_tables(connection, "core/duplicates")
+        return CandidateBatch(
+            candidates=_read_table(connection, "candidates"),
+            lines=_read_table(connection, "candidate_lines"),
+            taxes=_read_table(connection, "candidate_taxes"),
+            checks=_read_table(connection, "candidate_checks"),
+            candidate_keys=candidate_keys,
+            empty_answers=_read_table(connection, "empty_answers"),
+            document_count=len(set(extractions.column("document_sha256").to_pylist())),
+        )
+
+
+def _resolve_known_keys(known_keys: pa.Table | KnownKeysLookup, candidate_keys: pa.Table) -> pa.Table:
+    if callable(known_keys):
+        rows = known_keys(
+            _list_distinct_keys(candidate_keys, "number_key", "name_key"),
+            _list_distinct_keys(candidate_keys, "content_key"),
+        )
+        known_keys = pa.Table.from_pylist([dict(row) for row in rows], schema=KNOWN_KEYS_SCHEMA)
+    return _convert_to_schema("known", known_keys, KNOWN_KEYS_SCHEMA)
+
+
+def _list_distinct_keys(candidate_keys: pa.Table, *columns: str) -> list[str]:
+    return sorted({key for column in columns for key in candidate_keys.column(column).to_pylist() if key is not None})
+
+
+def _convert_to_schema(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ContractError(f"{name} cannot be shaped, its columns are {table.schema.names!r}: {error}") from error
+
+
+def _read_table(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
+    return connection.table(name).to_arrow_table()

@@ -1,0 +1,25 @@
+-- Grain: one per candidate and rule about dates, currencies and type codes that make sense.
+WITH c AS (
+    SELECT c.*, k.currency IS NOT NULL AND coalesce(c.issued_on < k.withdrawn_on, true) AS is_currency_known,
+           (c.received_at AT TIME ZONE 'UTC')::DATE + 1 AS latest_on,
+           t.type_code IS NOT NULL AS is_type_known,
+           parse_date(s.period_started_on) AS period_started_on, parse_date(s.period_ended_on) AS period_ended_on
+    FROM candidates AS c
+    JOIN stated_candidates AS s USING (invoice_id)
+    LEFT JOIN currencies AS k ON k.currency = c.currency
+    LEFT JOIN type_codes AS t ON t.type_code = c.type_code
+)
+SELECT invoice_id, unnest([
+    {rule_id: 'BR-CL-01', outcome: decide_outcome(extracted_by = 'einvoice', coalesce(is_type_known, false)),
+     message: format('{} is no type of an invoice or credit note', coalesce(type_code, 'nothing'))},
+    {rule_id: 'CURRENCY-KNOWN', outcome: decide_outcome(currency IS NOT NULL, is_currency_known),
+     message: format('{} was no ISO 4217 currency on {}', currency, issued_on)},
+    {rule_id: 'ISSUED-IN-TIME', outcome: decide_outcome(issued_on IS NOT NULL, issued_on BETWEEN DATE '2000-01-01' AND latest_on),
+     message: format('issued on {}, which is not between 2000-01-01 and the day after it was received', issued_on)},
+    {rule_id: 'DUE-AFTER-ISSUED', outcome: decide_outcome(due_on IS NOT NULL AND issued_on IS NOT NULL, due_on >= issued_on),
+     message: format('due on {}, before it was issued on {}', due_on, issued_on)},
+    {rule_id: 'BR-29', outcome: decide_outcome(period_started_on IS NOT NULL AND period_ended_on IS NOT NULL,
+        period_ended_on >= period_started_on),
+     message: format('the period ends on {}, before it begins on {}', period_ended_on, period_started_on)}
+], recursive := true)
+FROM c

@@ -1,9 +1,0 @@
--- Grain: one per candidate and rule; the message says what is wrong and is there only where the rule is broken.
-WITH checks AS (
-    SELECT * FROM checks_alone
-    UNION ALL
-    SELECT * FROM checks_duplicates
-)
-SELECT invoice_id, rule_id, outcome, CASE WHEN outcome = 'broken' THEN coalesce(message, 'does not hold') END AS message
-FROM checks
-ORDER BY invoice_id, rule_id

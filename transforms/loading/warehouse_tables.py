@@ -1,0 +1,184 @@
+"""The warehouse's tables as Arrow schemas, and the ledger's rows brought into them, exactly."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+TEXT, INTEGER, BOOLEAN, DATE = pa.string(), pa.int64(), pa.bool_(), pa.date32()
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+AMOUNT, PRECISE_DECIMAL = (
+    pa.decimal128(18, 4),
+    pa.decimal128(18, 6),
+)  # FINE: line amounts, quantities, unit prices, rates
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTable:
+    """One table: where it goes, by which columns its rows are replaced, and how a ledger row becomes its rows."""
+
+    layer: str
+    name: str
+    ledger_table: str
+    merge_key: tuple[str, ...]
+    schema: pa.Schema
+    convert_row: Callable[[Row], Sequence[Row]]
+
+    def to_arrow(self, ledger_rows: Sequence[Row]) -> pa.Table:
+        """Return the rows of this table for some rows of the ledger, typed; a value that does not fit raises."""
+        rows = [
+            {name: row.get(name) for name in self.schema.names}
+            for ledger_row in ledger_rows
+            for row in self.convert_row(ledger_row)
+        ]
+        return pa.Table.from_pylist(rows, schema=self.schema)
+
+
+def _build_schema(**columns: pa.DataType) -> pa.Schema:
+    """Return a schema; the key, its first column (and a publisher), is never null."""
+    first_column = next(iter(columns))
+    return pa.schema(
+        [
+            pa.field(name, data_type, nullable=name not in (first_column, "publisher"))
+            for name, data_type in columns.items()
+        ]
+    )
+
+
+def _keep_row_unchanged(row: Row) -> Sequence[Row]:
+    return (row,)
+
+
+def _convert_finished_extraction(row: Row) -> Sequence[Row]:
+    """Return the question once it is answered or has failed, its price exact; an open one has no row yet."""
+    if row["status"] not in ("answered", "failed"):
+        return ()
+    return (dict(row) | {"page_price_amount": _parse_value(row.get("page_price_amount"), PRECISE_DECIMAL)},)
+
+
+CANDIDATES_SCHEMA = _build_schema(
+    invoice_id=TEXT, document_sha256=TEXT, ordinal=INTEGER, verdict=TEXT, extracted_by=TEXT, kind=TEXT, direction=TEXT,
+    type_code=TEXT, profile=TEXT, invoice_number=TEXT, issued_on=DATE, due_on=DATE, payment_terms=TEXT,
+    order_number=TEXT, supplier_name=TEXT, supplier_tax_id=TEXT, supplier_country=TEXT, supplier_iban=TEXT,
+    customer_name=TEXT, customer_tax_id=TEXT, customer_country=TEXT, currency=TEXT, line_total_amount=AMOUNT,
+    net_amount=AMOUNT, discount_amount=AMOUNT, charge_amount=AMOUNT, tax_amount=AMOUNT, total_amount=AMOUNT,
+    prepaid_amount=AMOUNT, rounding_amount=AMOUNT, payable_amount=AMOUNT, received_at=TIMESTAMP, validated_at=TIMESTAMP,
+    decided_by=TEXT,
+)  # fmt: skip
+LINES_SCHEMA = _build_schema(
+    invoice_id=TEXT, line_number=INTEGER, line_id=TEXT, parent_line_id=TEXT, line_kind=TEXT, description=TEXT,
+    quantity=PRECISE_DECIMAL, unit=TEXT, unit_price_amount=PRECISE_DECIMAL, price_base_quantity=PRECISE_DECIMAL, net_amount=PRECISE_DECIMAL, tax_category=TEXT,
+    tax_rate=PRECISE_DECIMAL, tax_amount=PRECISE_DECIMAL,
+)  # fmt: skip
+TAXES_SCHEMA = _build_schema(
+    invoice_id=TEXT, tax_number=INTEGER, tax_category=TEXT, tax_rate=PRECISE_DECIMAL, taxable_amount=AMOUNT, tax_amount=AMOUNT,
+    exemption_reason=TEXT,
+)  # fmt: skip
+
+
+def serialise_candidate(candidate: Row, lines: Sequence[Row], taxes: Sequence[Row]) -> str:
+    """Return a judged candidate as the JSON text that the ledger keeps; decimals, dates and instants as their text."""
+    return json.dumps({"candidate": candidate, "lines": lines, "taxes": taxes}, ensure_ascii=False, default=str)
+
+
+def _convert_candidate(row: Row) -> Sequence[Row]:
+    candidate = _convert_values_to_schema(json.loads(row["body"])["candidate"], CANDIDATES_SCHEMA)
+    return (candidate | {name: row[name] for name in ("invoice_id", "verdict", "validated_at", "decided_by")},)
+
+
+def _convert_lines(row: Row) -> Sequence[Row]:
+    return [
+        _convert_values_to_schema(line, LINES_SCHEMA) | {"invoice_id": row["invoice_id"]}
+        for line in json.loads(row["body"])["lines"]
+    ]
+
+
+def _convert_taxes(row: Row) -> Sequence[Row]:
+    taxes = json.loads(row["body"])["taxes"]
+    return [_convert_values_to_schema(tax, TAXES_SCHEMA) | {"invoice_id": row["invoice_id"]} for tax in taxes]
+
+
+def _convert_values_to_schema(values: Row, schema: pa.Schema) -> dict[str, Any]:
+    return {
+        name: _parse_value(value, schema.field(name).type) for name, value in values.items() if name in schema.names
+    }
+
+
+def _parse_value(value: Any, data_type: pa.DataType) -> Any:
+    if value is None or not isinstance(value, str):
+        return value
+    if pa.types.is_decimal(data_type):
+        return Decimal(value)
+    if pa.types.is_date(data_type):
+        return dt.date.fromisoformat(value)
+    if pa.types.is_timestamp(data_type):
+        return dt.datetime.fromisoformat(value)
+    return value
+
+
+WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
+    LoadTable(
+        "raw", "documents", "documents", ("document_sha256",),
+        _build_schema(
+            document_sha256=TEXT, media_type=TEXT, byte_count=INTEGER, page_count=INTEGER, first_seen_at=TIMESTAMP
+        ), _keep_row_unchanged,
+    ),
+    LoadTable(
+        "raw", "sightings", "sightings", ("sighting_id",),
+        _build_schema(
+            sighting_id=TEXT, document_sha256=TEXT, source_name=TEXT, source_kind=TEXT, location=TEXT, file_name=TEXT,
+            sender=TEXT, subject=TEXT, message_id=TEXT, received_at=TIMESTAMP, seen_at=TIMESTAMP, message_key=TEXT,
+            section=TEXT, declared_type=TEXT, original_sender=TEXT, skip_reason_code=TEXT, entity=TEXT, cost_centre=TEXT,
+        ), _keep_row_unchanged,
+    ),
+    LoadTable(
+        "raw", "messages", "messages", ("message_key",),
+        _build_schema(
+            message_key=TEXT, source_name=TEXT, folder=TEXT, uidvalidity=INTEGER, uid=INTEGER, content_sha256=TEXT,
+            message_id=TEXT, sender=TEXT, reply_to=TEXT, subject=TEXT, received_at=TIMESTAMP, byte_count=INTEGER,
+            authentication=TEXT, outcome=TEXT, reason=TEXT, document_count=INTEGER, skipped_parts=TEXT, action=TEXT,
+            acted_at=TIMESTAMP, seen_at=TIMESTAMP,
+        ), _keep_row_unchanged,
+    ),
+    LoadTable(
+        "raw", "extractions", "extractions", ("extraction_id",),
+        _build_schema(
+            extraction_id=TEXT, document_sha256=TEXT, extracted_by=TEXT, status=TEXT, payload=TEXT, message=TEXT,
+            run_id=TEXT, batch_id=TEXT, pages_reserved=INTEGER, pages_charged=INTEGER, page_price_amount=PRECISE_DECIMAL,
+            page_price_currency=TEXT, possible_double_charge=BOOLEAN, requested_at=TIMESTAMP, answered_at=TIMESTAMP,
+        ), _convert_finished_extraction,
+    ),
+    LoadTable(
+        "core", "documents", "documents", ("document_sha256",),
+        _build_schema(document_sha256=TEXT, state=TEXT, reason_code=TEXT, reason=TEXT, changed_at=TIMESTAMP), _keep_row_unchanged,
+    ),
+    LoadTable("core", "candidates", "candidates", ("invoice_id",), CANDIDATES_SCHEMA, _convert_candidate),
+    LoadTable("core", "candidate_lines", "candidates", ("invoice_id",), LINES_SCHEMA, _convert_lines),
+    LoadTable("core", "candidate_taxes", "candidates", ("invoice_id",), TAXES_SCHEMA, _convert_taxes),
+    LoadTable(
+        "core", "findings", "findings", ("finding_id",),
+        _build_schema(
+            finding_id=TEXT, invoice_id=TEXT, document_sha256=TEXT, rule_id=TEXT, severity=TEXT, message=TEXT,
+            checked_at=TIMESTAMP,
+        ), _keep_row_unchanged,
+    ),
+    LoadTable(
+        "core", "receipts", "receipts", ("invoice_id", "publisher"),
+        _build_schema(
+            invoice_id=TEXT, publisher=TEXT, receipt_id=TEXT, remote_id=TEXT, status=TEXT, reason_code=TEXT,
+            reason=TEXT, published_at=TIMESTAMP,
+        ), _keep_row_unchanged,
+    ),
+    LoadTable(
+        "core", "exported_invoices", "exported_invoices", ("invoice_id",), _build_schema(invoice_id=TEXT, batch_id=TEXT),
+        _keep_row_unchanged,
+    ),
+)  # fmt: skip

@@ -1,0 +1,8 @@
+-- What a document says as text: without control characters (a NUL would be lost later in silence), trimmed; empty is NULL.
+CREATE MACRO clean_text(value) AS
+    nullif(
+        regexp_replace(
+            regexp_replace(value::VARCHAR, '[\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}\x{7F}]', '', 'g'),
+            '^[\s\x{A0}\x{FEFF}]+|[\s\x{A0}\x{FEFF}]+$', '', 'g'
+        ), ''
+    )

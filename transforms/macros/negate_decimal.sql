@@ -1,0 +1,6 @@
+-- A plain decimal with its sign turned; any other text as it is.
+CREATE MACRO negate_decimal(value) AS CASE
+    WHEN parse_quantity(value) IS NULL AND parse_amount(value) IS NULL THEN value
+    WHEN value ^@ '-' THEN value[2:]
+    ELSE '-' || ltrim(value, '+')
+END

@@ -1,4 +1,0 @@
--- A vendor's rate in percent as a plain decimal, or the text if it is none. No rate has thousands, so "7,700" is 7.7.
-CREATE MACRO stated_rate(said) AS
-    list_transform([regexp_replace(stated(said), '[\s\x{A0}]*%$', '')], lambda text:
-        CASE WHEN regexp_full_match(text, '[0-9]{1,3},[0-9]+') THEN replace(text, ',', '.') ELSE text END)[1]
