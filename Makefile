@@ -1,13 +1,13 @@
-# The front door. `make` alone lists what there is.
+# `make` alone lists the targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint bench samples wheel clean
+.PHONY: help run test soak check lint bench samples wheel clean
 
-help: ## List the doors
+help: ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 run: $(VENV)/.for-running ## Set up, then run the main job offline on the sample documents
@@ -16,10 +16,13 @@ run: $(VENV)/.for-running ## Set up, then run the main job offline on the sample
 test: $(VENV)/.for-working ## Set up, then run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-check: lint ## Lint, types, floor plan and the fast tests
+soak: $(VENV)/.for-working ## Set up, then run the exhaustive sweeps whole; a figure per sweep; about an hour
+	TEST_SOAK=1 $(BIN)/python -m pytest -m sweep --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
+
+check: lint ## Lint, types, import rules and the fast tests
 	$(BIN)/python -m pytest tests/unit --quiet
 
-lint: $(VENV)/.for-working ## Lint, types and floor plan
+lint: $(VENV)/.for-working ## Lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
@@ -36,14 +39,16 @@ wheel: $(VENV)/.for-working ## Build the wheel and try it in an environment of i
 clean: ## Remove the environment and everything that can be made again; data/ stays
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*
 
-$(VENV)/bin/python:
+$(VENV)/bin/uv:
 	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 
-$(VENV)/.for-running: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Setting up $(VENV): a minute or two, the first time only"
-	@$(PIP) --editable .
+$(VENV)/.for-running: $(VENV)/bin/uv pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): about a minute, the first time only"
+	@$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.for-working: $(VENV)/.for-running
-	@$(PIP) --editable '.[dev]'
-	@touch $@
+$(VENV)/.for-working: $(VENV)/bin/uv pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) with the tools for tests: about a minute, the first time only"
+	@$(INSTALL) --editable '.[dev]'
+	@touch $(VENV)/.for-running $@

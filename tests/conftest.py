@@ -18,6 +18,7 @@ from tests.run_environment import CORPUS_DIRECTORY
 from tests.servers import dovecot_server, postgres_server
 from tests.servers.dovecot_server import DovecotServer
 from tests.servers.postgres_server import PostgresServer
+from tests.sweep_size import IS_SOAK
 
 CORPUS_VARIABLE = "INVOICES_CORPUS"
 
@@ -107,3 +108,23 @@ def dovecot(dovecot_program: Path) -> Iterator[DovecotServer]:
     """A running IMAP server; for one with another configuration, ``dovecot_server.running(dovecot_program, extra)``."""
     with dovecot_server.run_server(dovecot_program) as server:
         yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print a line for each exhaustive sweep: its cases, its seconds, and the figures that it recorded."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call" and "sweep" in report.keywords
+    ]
+    if not reports:
+        return
+    terminalreporter.section("sweeps: " + ("whole" if IS_SOAK else "a spread of their cases"))
+    for name in sorted({report.nodeid.partition("[")[0] for report in reports}):
+        cases = [report for report in reports if report.nodeid.partition("[")[0] == name]
+        failed, seconds = sum(case.failed for case in cases), sum(case.duration for case in cases)
+        terminalreporter.write_line(f"{name}: {len(cases)} cases, {failed} failed, {seconds:.0f} s")
+        for case in cases:
+            for key, value in case.user_properties:
+                terminalreporter.write_line(f"    {key}: {value}")

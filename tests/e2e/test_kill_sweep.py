@@ -1,7 +1,7 @@
 """Killed at any file change of any stage, a second run ends like an undisturbed one: nothing lost, nothing twice.
 
 A command line is killed (SIGKILL) before, after or in the middle of its Nth call that changes a file below its home;
-then ``invoices run`` goes on to the end. KILL_POINTS=500 sweeps more points than the default.
+then ``invoices run`` goes on to the end. KILL_POINTS=500 sweeps that many points.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,19 +29,20 @@ from tests.e2e.kill_injection import (
     read_exports,
     read_warehouse_tables,
     run_command_with_kill,
-    select_kill_points,
 )
+from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
 from tests.run_environment import SAMPLES
+from tests.sweep_size import choose_point_count
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.sweep,
     pytest.mark.unmeasured,
     pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
 ]
 
 STAGES = ("collect", "extract", "validate", "load", "publish", "export")
 WHOLE_RUN = "run"
-POINTS_BY_SCOPE = {
+WEIGHT_BY_SCOPE = {
     SweepScope("collect"): 4,
     SweepScope("extract"): 5,
     SweepScope("validate"): 3,
@@ -94,7 +94,7 @@ class SweepEnvironment:
 
     def build_command(self, name: str, *arguments: str) -> AppCommand:
         """Return a command in the house ``name``, which has an account of its own at the vendors."""
-        home = self.directory / "houses" / name / "home"
+        home = self.directory / "homes" / name / "home"
         home.mkdir(parents=True, exist_ok=True)
         extraction_api, receipts_api, api_key = (
             self.sandbox.smartbills_com,
@@ -127,37 +127,22 @@ class SweepEnvironment:
             self.idle_fork_servers.put(fork_server)
 
 
-def test_killed_anywhere_a_second_run_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
-    point_count = int(os.environ.get("KILL_POINTS", sum(POINTS_BY_SCOPE.values())))
-    shares = {
-        reach: max(1, round(share * point_count / sum(POINTS_BY_SCOPE.values())))
-        for reach, share in POINTS_BY_SCOPE.items()
-    }
+def test_killed_anywhere_a_second_run_ends_like_an_undisturbed_one(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     shim = compile_kill_shim(tmp_path)
     with start_sandbox(tmp_path / "sandbox", minute_seconds=1.0, plan="enterprise") as sandbox:
         environment = SweepEnvironment(tmp_path, sandbox, shim)
         try:
             expected = run_undisturbed(environment)
-            with ThreadPoolExecutor(PARALLEL_FORKS) as threads:
-                calls = dict(
-                    zip(
-                        POINTS_BY_SCOPE,
-                        threads.map(lambda reach: count_calls(environment, expected, reach), POINTS_BY_SCOPE),
-                        strict=True,
-                    )
-                )
-                points = [
-                    p for reach in POINTS_BY_SCOPE for p in select_kill_points(reach, calls[reach], shares[reach])
-                ]
-                outcomes = list(threads.map(lambda point: run_kill_point(environment, expected, point), points))
+            result = run_kill_sweep(
+                WEIGHT_BY_SCOPE, choose_point_count(8, 60), lambda scope: count_calls(environment, expected, scope),
+                lambda _number, point: run_kill_point(environment, expected, point), parallel=PARALLEL_FORKS,
+            )  # fmt: skip
         finally:
             environment.close()
-    report = Counter(outcome for outcome in outcomes if outcome in ("killed", "not reached"))
-    failures = [outcome for outcome in outcomes if outcome not in report]
-    counts = ", ".join(f"{reach} {count}" for reach, count in calls.items())
-    print(f"\ncalls: {counts}; points: {dict(report)}, failed {len(failures)}")  # noqa: T201  figures for a person
-    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures[:10])
-    assert report["killed"] >= min(60, point_count * 9 // 10), report
+    record_property("figures", result.format_figures())
+    result.assert_repaired(min_killed_share=0.9)
 
 
 def run_undisturbed(environment: SweepEnvironment) -> Outcome:
@@ -218,7 +203,7 @@ def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: Kill
     )
     next_run = environment.build_command(name, WHOLE_RUN, "--json")
     if environment.run_command(next_run) != 0:
-        return f"{point}: the run after it failed: {next_run.output_path.read_text()[-1500:]}"
+        return f"{FAILURE_MARK}{point}: the run after it failed: {next_run.output_path.read_text()[-1500:]}"
     try:
         differences = list(list_differences(expected, read_outcome(environment, name), stage))
     except AssertionError as error:
@@ -226,7 +211,7 @@ def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: Kill
     if status not in (0, -9):
         differences.append(f"it ended with {status}, not by the kill")
     if differences:
-        return f"{point}: " + "; ".join(differences)
+        return f"{FAILURE_MARK}{point}: " + "; ".join(differences)
     shutil.rmtree(killed_command.working_directory)
     return "killed" if status == -9 else "not reached"
 

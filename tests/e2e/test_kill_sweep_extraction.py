@@ -12,8 +12,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -29,17 +28,18 @@ from tests.e2e.kill_injection import (
     SweepScope,
     compile_kill_shim,
     read_warehouse_tables,
-    select_kill_points,
 )
+from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
+from tests.sweep_size import choose_point_count
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.sweep,
     pytest.mark.unmeasured,
     pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
 ]
 
 EXTRACT, WHOLE_RUN = "extract", "run"
-POINTS_BY_SCOPE = {
+WEIGHT_BY_SCOPE = {
     SweepScope(EXTRACT, counts_sockets=True): 4,
     SweepScope(EXTRACT, "ledger.sqlite"): 2,
     SweepScope(EXTRACT, "budgets.sqlite"): 1,
@@ -82,7 +82,7 @@ class SweepEnvironment:
 
     def build_command(self, name: str, *arguments: str) -> AppCommand:
         """Return a command in the house ``name``, which has an account of its own at the vendor."""
-        home = self.directory / "houses" / name / "home"
+        home = self.directory / "homes" / name / "home"
         if not home.exists():
             shutil.copytree(self.home_before, home)
         extra_settings = EXTRA_SETTINGS | {"INBOX__PATH": str(self.directory / "inbox")}
@@ -124,37 +124,24 @@ def fork_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleQue
 
 @pytest.mark.parametrize("vendor", extraction_app.VENDORS)
 def test_killed_anywhere_in_an_extraction_a_second_run_ends_like_an_undisturbed_one(
-    tmp_path: Path, vendor: str, fork_servers: SimpleQueue[ForkServer]
+    tmp_path: Path, vendor: str, fork_servers: SimpleQueue[ForkServer], record_property: Callable[[str, object], None]
 ) -> None:
-    point_count = int(os.environ.get("KILL_POINTS", sum(POINTS_BY_SCOPE.values())))
-    shares = {
-        reach: max(1, round(share * point_count / sum(POINTS_BY_SCOPE.values())))
-        for reach, share in POINTS_BY_SCOPE.items()
-    }
     with start_sandbox(
         tmp_path / "sandbox", minute_seconds=VENDOR_MINUTE_SECONDS, plan="enterprise", settings=SANDBOX_SETTINGS
     ) as sandbox:
         environment = SweepEnvironment(tmp_path, sandbox, vendor, fork_servers)
-        with ThreadPoolExecutor(PARALLEL_FORKS) as threads:
-            truths = run_undisturbed(environment)
-            calls = dict(
-                zip(
-                    POINTS_BY_SCOPE,
-                    threads.map(lambda reach: count_calls(environment, reach), POINTS_BY_SCOPE),
-                    strict=True,
-                )
-            )
-            points = [p for reach in POINTS_BY_SCOPE for p in select_kill_points(reach, calls[reach], shares[reach])]
-            after = [(WHOLE_RUN, EXTRACT, EXTRACT)[number % 3] for number in range(len(points))]
-            outcomes = list(
-                threads.map(lambda point, then: run_kill_point(environment, truths[then], point, then), points, after)
-            )
-    report = Counter(outcome for outcome in outcomes if not outcome.startswith("!"))
-    failures = [outcome for outcome in outcomes if outcome.startswith("!")]
-    counts = ", ".join(f"{reach} {count}" for reach, count in calls.items())
-    print(f"\n{vendor}: calls: {counts}; points: {dict(report)}, failed {len(failures)}")  # noqa: T201  figures
-    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures[:10])
-    assert sum(n for outcome, n in report.items() if outcome.startswith("killed")) >= len(points) * 3 // 4, report
+        expected_by_stage = run_undisturbed(environment)
+
+        def run_numbered_kill_point(number: int, point: KillPoint) -> str:
+            next_stage = (WHOLE_RUN, EXTRACT, EXTRACT)[number % 3]
+            return run_kill_point(environment, expected_by_stage[next_stage], point, next_stage)
+
+        result = run_kill_sweep(
+            WEIGHT_BY_SCOPE, choose_point_count(4, 60), lambda scope: count_calls(environment, scope),
+            run_numbered_kill_point, parallel=PARALLEL_FORKS,
+        )  # fmt: skip
+    record_property(vendor, result.format_figures())
+    result.assert_repaired(min_killed_share=0.75)
 
 
 def run_undisturbed(environment: SweepEnvironment) -> dict[str, Outcome]:
@@ -172,8 +159,8 @@ def run_undisturbed(environment: SweepEnvironment) -> dict[str, Outcome]:
     charged_documents = (
         readable | unreadable if environment.vendor == "smartbills_com" else readable
     )  # which charges for trying
-    assert (set(outcome.accounts.payloads), outcome.charged) == (readable, Counter(charged_documents))
-    assert outcome.disagreements == ()
+    assert (set(outcome.ledger.payloads), outcome.charged) == (readable, Counter(charged_documents))
+    assert outcome.mismatches == ()
     assert len(outcome.tables["core.candidates"]) == len(readable)
     return outcomes_by_stage
 
@@ -186,18 +173,18 @@ def count_calls(environment: SweepEnvironment, scope: SweepScope) -> int:
 
 
 def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: KillPoint, next_stage: str) -> str:
-    """Return what became of the kill when the house ended like an undisturbed one, else, after a "!", what is wrong."""
+    """Return what became of the kill when the house ended like an undisturbed one, else, after a mark, what is wrong."""
     name = str(point)
     status = environment.run_command(environment.build_command(name, EXTRACT, "--json"), point)
     next_run = environment.build_command(name, next_stage, "--json")
     if (next_status := environment.run_command(next_run)) != 0:
-        return f"!{point}: the run after it ended with {next_status}: {next_run.output_path.read_text()[-1500:]}"
+        return f"{FAILURE_MARK}{point}: the run after it ended with {next_status}: {next_run.output_path.read_text()[-1500:]}"
     actual = environment.read_outcome(name)
     differences = list(list_differences(environment.vendor, expected, actual))
     if status not in (0, -9):
         differences.append(f"it ended with {status}, not by the kill")
     if differences:
-        return f"!{point}: " + "; ".join(differences)
+        return f"{FAILURE_MARK}{point}: " + "; ".join(differences)
     shutil.rmtree(next_run.working_directory)
     repeated_charges = sum(count - 1 for count in actual.charged.values())
     return (

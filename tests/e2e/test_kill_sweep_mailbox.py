@@ -8,14 +8,12 @@ many points.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +21,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from tests.e2e.kill_injection import ForkServer, KillPoint, SweepScope, select_kill_points
+from tests.e2e.kill_injection import ForkServer, KillPoint, SweepScope
+from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
 from tests.e2e.mail_app import (
     MailApp,
     Row,
@@ -33,15 +32,16 @@ from tests.e2e.mail_app import (
     start_fork_servers,
 )
 from tests.servers.dovecot_server import DovecotServer, MailAccount
+from tests.sweep_size import choose_point_count
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.sweep,
     pytest.mark.unmeasured,
     pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
 ]
 
 COLLECT = "collect"
-POINTS_BY_SCOPE = {
+WEIGHT_BY_SCOPE = {
     SweepScope(COLLECT, counts_sockets=True): 6,
     SweepScope(COLLECT, "ledger.sqlite"): 4,
     SweepScope(COLLECT): 2,
@@ -77,34 +77,20 @@ class SweepEnvironment:
             self.fork_servers.put(fork_server)
 
 
-def test_killed_anywhere_a_second_collect_ends_like_an_undisturbed_one(tmp_path: Path, dovecot: DovecotServer) -> None:
-    point_count = int(os.environ.get("KILL_POINTS", sum(POINTS_BY_SCOPE.values())))
-    shares = {
-        reach: max(1, round(share * point_count / sum(POINTS_BY_SCOPE.values())))
-        for reach, share in POINTS_BY_SCOPE.items()
-    }
-    with start_fork_servers(tmp_path, PARALLEL_FORKS) as fork_servers, ThreadPoolExecutor(PARALLEL_FORKS) as threads:
+def test_killed_anywhere_a_second_collect_ends_like_an_undisturbed_one(
+    tmp_path: Path, dovecot: DovecotServer, record_property: Callable[[str, object], None]
+) -> None:
+    with start_fork_servers(tmp_path, PARALLEL_FORKS) as fork_servers:
         environment = SweepEnvironment(tmp_path, dovecot, fill_mailbox(dovecot), SimpleQueue())
         for fork_server in fork_servers:
             environment.fork_servers.put(fork_server)
         expected = run_undisturbed(environment)
-        calls = dict(
-            zip(
-                POINTS_BY_SCOPE,
-                threads.map(lambda reach: count_calls(environment, reach), POINTS_BY_SCOPE),
-                strict=True,
-            )
-        )
-        points = [
-            point for reach in POINTS_BY_SCOPE for point in select_kill_points(reach, calls[reach], shares[reach])
-        ]
-        outcomes = list(threads.map(lambda point: run_kill_point(environment, expected, point), points))
-    report = Counter(outcome for outcome in outcomes if outcome in ("killed", "not reached"))
-    failures = [outcome for outcome in outcomes if outcome not in report]
-    counts = ", ".join(f"{reach} {count}" for reach, count in calls.items())
-    print(f"\ncalls: {counts}; points: {dict(report)}, failed {len(failures)}")  # noqa: T201  figures for a person
-    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures[:10])
-    assert report["killed"] >= len(points) * 9 // 10, report
+        result = run_kill_sweep(
+            WEIGHT_BY_SCOPE, choose_point_count(4, 60), lambda scope: count_calls(environment, scope),
+            lambda _number, point: run_kill_point(environment, expected, point), parallel=PARALLEL_FORKS,
+        )  # fmt: skip
+    record_property("figures", result.format_figures())
+    result.assert_repaired(min_killed_share=0.9)
 
 
 def fill_mailbox(server: DovecotServer) -> MailAccount:
@@ -164,7 +150,7 @@ def run_kill_point(environment: SweepEnvironment, expected: dict[str, list[Row]]
             assert_each_mail_once_on_server(account)
             assert parse_message_ids(account.list_messages("Done")) == list_moved_message_ids(expected)
         except AssertionError as error:
-            return f"{point}: {error}"
+            return f"{FAILURE_MARK}{point}: {error}"
     shutil.rmtree(mail_app.directory)
     return "killed" if result.exit_status == -9 else "not reached"
 
