@@ -43,12 +43,6 @@ PRESIGNED_URL = build_presigned_url("https://papers.example.com", "s" * 32, "ab"
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[BillflowAiClient]:
     with make_session() as session:
         yield BillflowAiClient(server.url, API_KEY, session, deadline=2)
@@ -92,14 +86,14 @@ def test_an_address_is_sent_as_json_and_as_the_contract_wants_it(
     assert json.loads(request.body) == {"file_url": PRESIGNED_URL.signed_url, "invoice_kind": "expense"}
 
 
-@pytest.mark.parametrize("extract_remote", [extract_file, extract_url])
+@pytest.mark.parametrize("extract_document", [extract_file, extract_url])
 def test_the_answer_is_kept_as_it_came_with_exact_numbers(
-    server: ScriptedServer, client: BillflowAiClient, ask: Callable[[BillflowAiClient], ExtractionResponse]
+    server: ScriptedServer, client: BillflowAiClient, extract_document: Callable[[BillflowAiClient], ExtractionResponse]
 ) -> None:
     body = b'{"total": 1200.10, "tax": "180.00", "discount": null, "new": {"a": 1}, "meta": {"source": "cache"}}'
     limits = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "59"}
     server.set_replies(Response(200, body, {"Content-Type": "application/json", **limits}))
-    reading = ask(client)
+    reading = extract_document(client)
     assert (reading.source, reading.invoice_id, reading.rate_limit) == ("cache", None, RateLimit(60, 59, None))
     assert reading.payload["total"] == Decimal("1200.10")
     assert str(reading.payload["total"]) == "1200.10"

@@ -19,12 +19,6 @@ PRESIGNED_URL = build_presigned_url("https://papers.example.com", "s" * 32, "ab"
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[BillflowAiClient]:
     with make_session() as session:
         yield BillflowAiClient(server.url, API_KEY, session, deadline=2)
@@ -60,12 +54,12 @@ ERROR_RESPONSES: list[tuple[int, str, type[InvoicesError], str | None]] = [
 ]
 
 
-@pytest.mark.parametrize("extract_remote", [extract_file, extract_url])
+@pytest.mark.parametrize("extract_document", [extract_file, extract_url])
 @pytest.mark.parametrize(("status", "code", "kind", "reason"), ERROR_RESPONSES)
 def test_each_refusal_says_what_to_do_next(
     server: ScriptedServer,
     client: BillflowAiClient,
-    ask: Callable[[BillflowAiClient], ExtractionResponse],
+    extract_document: Callable[[BillflowAiClient], ExtractionResponse],
     status: int,
     code: str,
     kind: type[InvoicesError],
@@ -73,7 +67,7 @@ def test_each_refusal_says_what_to_do_next(
 ) -> None:
     server.set_replies(Response.from_json({"error": {"code": code, "message": "no"}}, status, X_Request_ID="req-1"))
     with pytest.raises(kind, match=code) as caught:
-        ask(client)
+        extract_document(client)
     assert (type(caught.value) is kind) or (status == 404)
     assert getattr(caught.value, "reason_code", None) == reason
     assert caught.value.request_id == "req-1"

@@ -38,12 +38,6 @@ SHORT_TIMEOUTS = Timeouts(connect=1, read=5, total=0.6)
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def session() -> Iterator[requests.Session]:
     with make_session() as session:
         yield session

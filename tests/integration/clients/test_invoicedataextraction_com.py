@@ -44,12 +44,6 @@ from tests.servers.scripted_http_server import Disconnect, ReceivedRequest, Resp
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
     with make_session() as session:
         yield InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=2)

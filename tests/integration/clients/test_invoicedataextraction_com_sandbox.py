@@ -31,7 +31,7 @@ from tests.integration.sandbox.invoicedataextraction_com_api_client import API_K
 
 TEXT_PDF = get_samples_directory() / "inbox/eu/AT/PR-2026-19.pdf"
 FILE_NAMES = {SCAN_PATH: f"{SCAN_PATH.stem}.png", TEXT_PDF: "PR-2026-19.pdf"}
-Result = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 @pytest.fixture(scope="module")

@@ -32,12 +32,6 @@ COMPLETED_RESPONSE = {
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[SmartBillsComClient]:
     with make_session() as session:
         yield SmartBillsComClient(server.url, API_KEY, session, deadline=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,12 +27,6 @@ RESET_HEADERS = {
     "ISO 8601 elsewhere": "2026-01-15T11:30:40.000+01:00",
     "HTTP date": "Thu, 15 Jan 2026 10:30:40 GMT",
 }
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
 
 
 def submit_document(url: str, **options: Any) -> RateLimit | None:
@@ -92,13 +86,15 @@ def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer) -> Non
 
 
 @pytest.mark.parametrize("encoding", RESET_HEADERS)
-@pytest.mark.parametrize("extract_remote", [submit_document, fetch_rate_limit])
-def test_a_window_is_read_by_the_vendors_own_clock(server: ScriptedServer, ask: Any, encoding: str) -> None:
+@pytest.mark.parametrize("call", [submit_document, fetch_rate_limit])
+def test_a_window_is_read_by_the_vendors_own_clock(
+    server: ScriptedServer, call: Callable[[str], RateLimit | None], encoding: str
+) -> None:
     headers = {"X_RateLimit_Limit": "10", "X_RateLimit_Remaining": "0", "X_RateLimit_Reset": RESET_HEADERS[encoding]}
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE, Date=RESPONSE_DATE, **headers))
-    limits = ask(server.url)
+    limits = call(server.url)
     assert limits == RateLimit(10, 0, RESETS_AT)
-    assert limits.resets_in == 40
+    assert limits.seconds_until_reset == 40
 
 
 def test_a_refusal_says_how_long_by_the_vendors_own_clock(server: ScriptedServer) -> None:

@@ -31,12 +31,6 @@ NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[SmartBillsIoClient]:
     with make_session() as session:
         yield SmartBillsIoClient(f"{server.url}/v1", API_KEY, "biz-7", session, deadline=2)

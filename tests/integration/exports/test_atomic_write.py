@@ -24,17 +24,17 @@ BATCH = BatchHeader("batch-000001", dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.U
 
 RENDER_AND_PRINT = """
 import hashlib
-from tests_of_exports import BATCH, some_invoices
-from invoices.exports import render
-for name, content in render(BATCH, some_invoices()).items():
+from test_module import BATCH, build_invoices
+from invoices.exports import render_batch_files
+for name, content in render_batch_files(BATCH, build_invoices()).items():
     print(name, hashlib.sha256(content).hexdigest())
 """
 
 WRITE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from tests_of_exports import BATCH, some_invoices
-from invoices.exports import render, write
+from test_module import BATCH, build_invoices
+from invoices.exports import render_batch_files, write_batch_folder
 
 class Dying(dict):
     '''Files of which only so many are handed out before the process is killed.'''
@@ -45,7 +45,7 @@ class Dying(dict):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield item
 
-write(Path(sys.argv[1]), BATCH, Dying(render(BATCH, some_invoices())))
+write_batch_folder(Path(sys.argv[1]), BATCH, Dying(render_batch_files(BATCH, build_invoices())))
 """
 
 
@@ -73,7 +73,7 @@ def build_invoices() -> list[Invoice]:
 
 
 def run_in_other_process(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    script = script.replace("tests_of_exports", Path(__file__).stem)
+    script = script.replace("test_module", Path(__file__).stem)
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},

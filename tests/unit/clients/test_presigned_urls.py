@@ -110,7 +110,7 @@ def test_an_address_cannot_be_turned_into_another() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         url.unsigned_url = "https://evil.example.com/a.pdf"  # type: ignore[misc]
     with pytest.raises((TypeError, ValueError)):
-        dataclasses.replace(url, place="https://evil.example.com/a.pdf")
+        dataclasses.replace(url, unsigned_url="https://evil.example.com/a.pdf")
     assert copy.copy(url) == url
 
 
