@@ -1,7 +1,7 @@
-"""From this vendor's JSON objects to values: what is missing is None or empty, what would be lost in silence is kept.
+"""Parsing this vendor's JSON objects: a missing field is None or empty, and no warning is lost.
 
-Source: contract sheet 02 §2.6 and §4.2. A note or a review item in a shape we do not know is still a warning, so it
-comes out as text.
+Source: contract sheet 02 §2.6 and §4.2. A note or a review item of an unknown shape is still a warning, so it is kept
+as text.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from invoices.clients.json_fields import find_text, find_timestamp, find_whole_n
 from invoices.clients.strict_json import render_json
 
 JsonObject = Mapping[str, Any]
-MAX_WARNING_CHARS = 5_000  # characters
+MAX_WARNING_CHARS = 5_000
 
 
 class InvalidPageError(ValueError):
-    """A page that is of no file or has no number; the client turns it into one of our errors."""
+    """A page without file name or number; the client turns it into one of our errors."""
 
 
 def parse_extraction(extraction_id: str, status: str, fields: JsonObject, secrets: Sequence[str] = ()) -> Extraction:
-    """Return an extraction's state; raises UnknownPage."""
+    """Return an extraction's state; raises InvalidPageError."""
     return Extraction(
         id=extraction_id,
         status=status,
@@ -53,7 +53,7 @@ def parse_extraction(extraction_id: str, status: str, fields: JsonObject, secret
 
 
 def parse_extraction_details(extraction: Extraction, fields: JsonObject) -> ExtractionDetails:
-    """Return the record around an extraction's state."""
+    """Return the vendor's record of an extraction, with ``extraction`` as its state."""
     prompt, options = fields.get("prompt"), fields.get("options")
     return ExtractionDetails(
         extraction=extraction,
@@ -67,7 +67,7 @@ def parse_extraction_details(extraction: Extraction, fields: JsonObject) -> Extr
 
 
 def parse_task_error(value: Any, secrets: Sequence[str] = ()) -> TaskError | None:
-    """Return why a task failed, or None where nothing is told."""
+    """Return why a task failed, or None if ``value`` is not an error object."""
     if not isinstance(value, dict):
         return None
     details = value.get("details")
@@ -84,7 +84,7 @@ def parse_task_error(value: Any, secrets: Sequence[str] = ()) -> TaskError | Non
 
 
 def parse_page_outcomes(value: Any) -> PageOutcomes | None:
-    """Return the pages with the reasons of failed ones, from ``failed`` and ``failure_reasons`` alike."""
+    """Return the pages, with the reasons of failed ones from both ``failed`` and ``failure_reasons``."""
     if not isinstance(value, dict):
         return None
     successful = tuple(SuccessfulPage(*_parse_file_and_page(entry)) for entry in _as_list(value.get("successful")))
@@ -108,21 +108,24 @@ def parse_page_outcomes(value: Any) -> PageOutcomes | None:
 
 
 def parse_uncertainty_notes(value: Any) -> tuple[UncertaintyNote, ...]:
-    """Return what the vendor was not sure about; text in any other shape is a note without a topic."""
+    """Return the notes; one of an unknown shape becomes a note without a topic."""
     return tuple(_parse_uncertainty_note(entry) for entry in _as_entries(value))
 
 
 def parse_review_items(value: Any) -> tuple[ReviewItem, ...]:
-    """Return what a person should look at; where more is counted than listed, one item says so."""
+    """Return the items to be checked by a person; if more are counted than listed, one item says so."""
     if isinstance(value, dict) and ("items" in value or "count" in value):
         items = tuple(_parse_review_item(entry) for entry in _as_entries(value.get("items")))
         missing = (find_whole_number(value, "count") or 0) - len(items)
-        return items if missing <= 0 else (*items, ReviewItem(f"{missing} more, of which the vendor tells nothing"))
+        if missing <= 0:
+            return items
+        missing_items = "1 more review item" if missing == 1 else f"{missing} more review items"
+        return (*items, ReviewItem(f"The vendor counts {missing_items}, but lists no details."))
     return tuple(_parse_review_item(entry) for entry in _as_entries(value))
 
 
 def find_integer(fields: JsonObject, name: str) -> int | None:
-    """Return a whole number, also one below zero."""
+    """Return a whole number, which may be negative."""
     value = fields.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -191,7 +194,7 @@ def _render_as_text(value: Any) -> str:
 
 
 def _as_entries(value: Any) -> list[Any]:
-    """Return a list as it is, and anything else that says something as the one entry of a list."""
+    """Return a list as it is, and any other value that is not empty as a list of one entry."""
     return value if isinstance(value, list) else [value] if value else []
 
 

@@ -164,16 +164,16 @@ def test_a_status_decides_even_when_its_body_is_cut(server: ScriptedServer, http
 
 BROKEN_JSON = {
     "html": (b"<html>log in</html>", "text/html", "text/html"),
-    "html called json": (b"<html>", "application/json", "not JSON"),
-    "bom": (b"\xef\xbb\xbf{}", "application/json", "not JSON"),
+    "html called json": (b"<html>", "application/json", "not valid JSON"),
+    "bom": (b"\xef\xbb\xbf{}", "application/json", "not valid JSON"),
     "utf-16": ("{}".encode("utf-16"), "application/json", "not UTF-8"),
     "nan": (b'{"a": NaN}', "application/json", "NaN"),
     "infinity": (b'{"a": -Infinity}', "application/json", "Infinity"),
     "huge": (b'{"a": 1e400}', "application/json", "exponent"),
-    "twice": (b'{"a": 1, "a": 2}', "application/json", "twice"),
+    "twice": (b'{"a": 1, "a": 2}', "application/json", "duplicate key"),
     "deep": (b"[" * 65 + b"]" * 65, "application/json", "deeper"),
     "very deep": (b"[" * 100_000 + b"]" * 100_000, "application/json", "deeper"),
-    "unoffered packing": (b"xx", "application/json", "packed"),
+    "unoffered compression": (b"xx", "application/json", "compressed"),
 }
 
 
@@ -183,7 +183,7 @@ def test_a_success_that_cannot_be_read_says_why(
     server: ScriptedServer, http_client: HttpClient, name: str, method: str, error: type
 ) -> None:
     body, media_type, why = BROKEN_JSON[name]
-    headers = {"Content-Type": media_type, **({"Content-Encoding": "br"} if "packing" in name else {})}
+    headers = {"Content-Type": media_type, **({"Content-Encoding": "br"} if "compression" in name else {})}
     server.set_replies(Response(200, body, headers))
     with pytest.raises(error, match=why):
         http_client.send_request(method, "x", data=b"{}").parse_json()
@@ -200,7 +200,7 @@ def test_a_gzip_bomb_is_refused_in_little_memory(server: ScriptedServer, http_cl
     bomb = gzip.compress(b" " * 300_000_000, 9)
     server.set_replies(Response(200, bomb, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
     tracemalloc.start()
-    with pytest.raises(ContractError, match="unpacks to more than"):
+    with pytest.raises(ContractError, match="decompresses to more than"):
         http_client.send_request("GET", "x")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -212,7 +212,7 @@ def test_a_gzip_bomb_is_refused_in_little_memory(server: ScriptedServer, http_cl
 )
 def test_a_broken_packing_is_refused(server: ScriptedServer, http_client: HttpClient, packed: bytes) -> None:
     server.set_replies(Response(200, packed, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
-    with pytest.raises(ContractError, match="packing"):
+    with pytest.raises(ContractError, match="compression"):
         http_client.send_request("GET", "x")
 
 

@@ -138,7 +138,7 @@ FORBIDDEN_URLS = [
 def test_no_other_place_is_asked(server: ScriptedServer, client: InvoiceDataExtractionClient, url: str) -> None:
     target_url = url.replace("{port}", server.url.rpartition(":")[2])
     for ask in (lambda: client.download_output(target_url), lambda: client.upload_part(target_url, b"x")):
-        with pytest.raises(ContractError, match="the storage is said to be at"):
+        with pytest.raises(ContractError, match="the storage URL is not"):
             ask()
     assert server.connection_count == 0
 

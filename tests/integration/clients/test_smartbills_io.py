@@ -313,7 +313,7 @@ def test_a_list_that_ignores_pages_is_no_proof_of_absence(server: ScriptedServer
     server.set_replies(
         Response.from_json({"data": data, "metadata": {"page": 1, "pageSize": 100, "totalPages": 9, "count": 900}})
     )
-    with pytest.raises(ContractError, match="only what earlier pages showed"):
+    with pytest.raises(ContractError, match="only receipts of earlier pages"):
         client.find_receipts("absent")
 
 

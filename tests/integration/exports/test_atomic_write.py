@@ -113,7 +113,7 @@ def test_writing_the_same_batch_again_touches_nothing(written_batch: Path) -> No
 
 def test_a_finished_batch_with_other_bytes_is_refused_by_name_and_left_alone(written_batch: Path) -> None:
     before = (written_batch / "bills.csv").read_bytes()
-    with pytest.raises(ConfigurationError, match=r"'batch-000001' is already in .* differs in \['bill_lines.csv'"):
+    with pytest.raises(ConfigurationError, match=r"'batch-000001' already exists in .* differs in \['bill_lines.csv'"):
         write_batch_folder(written_batch.parent, BATCH, render_batch_files(BATCH, build_invoices()[1:]))
     assert (written_batch / "bills.csv").read_bytes() == before
     assert verify_batch_folder(written_batch) == []
@@ -181,8 +181,8 @@ def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
 def test_a_changed_amount_is_found_by_hash_and_by_control_total(written_batch: Path) -> None:
     replace_bytes(written_batch / "bills.csv", b"119.00", b"118.00")
     findings = verify_batch_folder(written_batch)
-    assert any(finding.startswith("'bills.csv': sha256") for finding in findings)
-    assert any(finding.startswith("'manifest.json': totals") for finding in findings)
+    assert any(finding.startswith("'bills.csv': the manifest states sha256") for finding in findings)
+    assert any(finding.startswith("'manifest.json': the manifest states totals") for finding in findings)
 
 
 def test_a_changed_total_in_the_manifest_is_found(written_batch: Path) -> None:
@@ -190,9 +190,9 @@ def test_a_changed_total_in_the_manifest_is_found(written_batch: Path) -> None:
     document["tax_totals"][0]["tax_amount"] = "1.00"
     document["counts"]["lines"] = 7
     (written_batch / "manifest.json").write_text(json.dumps(document))
-    assert [finding.split(" is stated")[0] for finding in verify_batch_folder(written_batch)] == [
-        "'manifest.json': counts",
-        "'manifest.json': tax_totals",
+    assert [finding.split(" as ")[0] for finding in verify_batch_folder(written_batch)] == [
+        "'manifest.json': the manifest states counts",
+        "'manifest.json': the manifest states tax_totals",
     ]
 
 
@@ -203,9 +203,7 @@ def test_a_lost_row_is_found_even_where_the_manifest_was_given_the_new_hash(writ
     entry = document["files"]["tax_lines.csv"]
     entry["sha256"], entry["bytes"] = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
     (written_batch / "manifest.json").write_text(json.dumps(document))
-    assert any(
-        finding == "'tax_lines.csv': rows is stated as 12, found 11" for finding in verify_batch_folder(written_batch)
-    )
+    assert "'tax_lines.csv': the manifest states rows as 12, but it is 11" in verify_batch_folder(written_batch)
 
 
 def test_missing_and_foreign_files_are_found(written_batch: Path) -> None:
@@ -214,7 +212,7 @@ def test_missing_and_foreign_files_are_found(written_batch: Path) -> None:
     (written_batch / "folder").mkdir()
     assert sorted(verify_batch_folder(written_batch)) == [
         "'bills.xlsx' is missing",
-        "'folder' is no file",
+        "'folder' is not a file",
         "'notes.txt' is not in the manifest",
     ]
 
@@ -235,14 +233,15 @@ def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(written_batch: Path
 @pytest.mark.parametrize("amount", [b"NaN", b"1e999999999", b"twelve", b"Infinity"])
 def test_an_amount_that_is_no_number_is_a_finding_not_a_crash(written_batch: Path, amount: bytes) -> None:
     replace_bytes(written_batch / "bills.csv", b"119.00", amount)
-    assert any(
-        "control totals" in finding or "totals is stated" in finding for finding in verify_batch_folder(written_batch)
-    )
+    findings = verify_batch_folder(written_batch)
+    assert any("control totals" in finding or "states totals" in finding for finding in findings)
 
 
 def test_a_missing_manifest_and_a_renamed_folder_are_found(written_batch: Path) -> None:
     moved = written_batch.rename(written_batch.with_name("batch-000009"))
-    assert verify_batch_folder(moved) == ["manifest.json is of batch 'batch-000001', its folder is 'batch-000009'"]
+    assert verify_batch_folder(moved) == [
+        "manifest.json belongs to batch 'batch-000001', but its folder is 'batch-000009'"
+    ]
     (moved / "manifest.json").unlink()
     assert "is missing" in verify_batch_folder(moved)[0]
 

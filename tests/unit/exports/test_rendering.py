@@ -276,7 +276,7 @@ def test_rows_are_ordered_by_date_supplier_number_and_id() -> None:
 
 
 def test_an_invoice_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(DocumentError, match="'i1' is 2 times in batch 'batch-000007'"):
+    with pytest.raises(DocumentError, match="batch 'batch-000007' has the invoice 'i1' 2 times"):
         render_batch_files(BATCH, [build_bill(), build_bill()])
 
 
