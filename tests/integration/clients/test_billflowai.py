@@ -75,7 +75,7 @@ def test_an_upload_is_one_post_with_the_kind_the_file_and_the_key(
     )
 
 
-def test_an_address_is_sent_as_json_and_as_the_contract_wants_it(
+def test_a_url_is_sent_as_json(
     server: ScriptedServer, client: BillflowAiClient
 ) -> None:
     server.set_replies(Response.from_json(SAMPLE_RESPONSE))
@@ -87,7 +87,7 @@ def test_an_address_is_sent_as_json_and_as_the_contract_wants_it(
 
 
 @pytest.mark.parametrize("extract_document", [extract_file, extract_url])
-def test_the_answer_is_kept_as_it_came_with_exact_numbers(
+def test_the_payload_is_unchanged_and_has_exact_numbers(
     server: ScriptedServer, client: BillflowAiClient, extract_document: Callable[[BillflowAiClient], ExtractionResponse]
 ) -> None:
     body = b'{"total": 1200.10, "tax": "180.00", "discount": null, "new": {"a": 1}, "meta": {"source": "cache"}}'
@@ -110,7 +110,7 @@ def test_the_answer_is_kept_as_it_came_with_exact_numbers(
         ({"source": "cache", "duplicate": True}, "cache"),
     ],
 )  # fmt: skip
-def test_where_the_answer_comes_from_is_told(
+def test_the_source_of_the_result_is_known(
     server: ScriptedServer, client: BillflowAiClient, meta: Any, source: str | None
 ) -> None:
     server.set_replies(Response.from_json({**SAMPLE_RESPONSE, "meta": meta}))
@@ -124,7 +124,7 @@ SPARSE_RESPONSES = [
 
 
 @pytest.mark.parametrize("answer", SPARSE_RESPONSES)
-def test_what_the_vendor_could_not_see_may_be_missing(
+def test_fields_that_the_vendor_could_not_read_may_be_missing(
     server: ScriptedServer, client: BillflowAiClient, answer: dict[str, Any]
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -141,7 +141,7 @@ STRANGE_RESPONSES = [
 
 
 @pytest.mark.parametrize("answer", STRANGE_RESPONSES)
-def test_a_success_that_is_no_invoice_did_its_work_all_the_same(
+def test_a_success_without_an_invoice_is_an_unknown_outcome(
     server: ScriptedServer, client: BillflowAiClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -153,7 +153,7 @@ def test_a_success_that_is_no_invoice_did_its_work_all_the_same(
 @pytest.mark.parametrize(
     "url", ["https://papers.example.com/a.pdf", PRESIGNED_URL.signed_url, None, ("https://x", "y")]
 )
-def test_no_address_from_elsewhere_is_given_to_the_vendor(
+def test_only_a_presigned_url_is_sent_to_the_vendor(
     server: ScriptedServer, client: BillflowAiClient, url: Any
 ) -> None:
     with pytest.raises(TypeError):
@@ -162,7 +162,7 @@ def test_no_address_from_elsewhere_is_given_to_the_vendor(
 
 
 @pytest.mark.parametrize("kind", ["", "EXPENSE", "income", "expense\r\n"])
-def test_another_kind_of_invoice_is_not_sent(server: ScriptedServer, client: BillflowAiClient, kind: str) -> None:
+def test_an_unknown_invoice_kind_is_a_configuration_error(server: ScriptedServer, client: BillflowAiClient, kind: str) -> None:
     for ask in (
         lambda: client.extract_file(b"x", "a.pdf", "application/pdf", kind),
         lambda: client.extract_url(PRESIGNED_URL, kind),
@@ -175,7 +175,7 @@ def test_another_kind_of_invoice_is_not_sent(server: ScriptedServer, client: Bil
 @pytest.mark.parametrize(
     "wrap", [lambda rows: rows, lambda rows: {"invoices": rows}, lambda rows: {"data": rows, "total": 2}]
 )
-def test_stored_invoices_are_listed_in_any_known_wrapping(
+def test_stored_invoices_are_listed_from_any_known_envelope(
     server: ScriptedServer, client: BillflowAiClient, wrap: Callable[[Any], Any]
 ) -> None:
     rows = [
@@ -193,7 +193,7 @@ def test_stored_invoices_are_listed_in_any_known_wrapping(
     [{}, {"data": {}}, [1], [{"invoice_number": "x"}], [{"id": "../x"}], "x", None, {"data": [{"id": "1"}], "total": 2},
      {"invoices": [{"id": "1"}], "pagination": {"hasNext": True}}, {"invoices": [], "meta": {"totalPages": 2}}],
 )  # fmt: skip
-def test_a_list_that_may_not_be_whole_is_unusable(
+def test_a_list_that_may_be_incomplete_is_a_contract_error(
     server: ScriptedServer, client: BillflowAiClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -220,7 +220,7 @@ def load_contract() -> Any:
     return pytest.importorskip("yaml").safe_load(path.read_text("utf-8"))
 
 
-def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer, client: BillflowAiClient) -> None:
+def test_requests_match_the_contract(server: ScriptedServer, client: BillflowAiClient) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     document = load_contract()
     server.set_replies(Response.from_json(SAMPLE_RESPONSE))
@@ -233,7 +233,7 @@ def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer, client
     assert set(form["schema"]["required"]) <= set(sent) <= set(form["schema"]["properties"])
 
 
-def test_the_contracts_own_examples_are_read(server: ScriptedServer, client: BillflowAiClient) -> None:
+def test_the_examples_of_the_contract_are_parsed(server: ScriptedServer, client: BillflowAiClient) -> None:
     responses = load_contract()["components"]["responses"]
     server.set_replies(Response.from_json(responses["Extracted"]["content"]["application/json"]["example"]))
     assert extract_file(client).source == "extracted"

@@ -56,7 +56,7 @@ ERROR_RESPONSES: list[tuple[int, str, type[InvoicesError], str | None]] = [
 
 @pytest.mark.parametrize("extract_document", [extract_file, extract_url])
 @pytest.mark.parametrize(("status", "code", "kind", "reason"), ERROR_RESPONSES)
-def test_each_refusal_says_what_to_do_next(
+def test_each_refusal_becomes_the_error_for_what_the_caller_does_next(
     server: ScriptedServer,
     client: BillflowAiClient,
     extract_document: Callable[[BillflowAiClient], ExtractionResponse],
@@ -75,7 +75,7 @@ def test_each_refusal_says_what_to_do_next(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_the_vendor_asks_for_is_passed_on(server: ScriptedServer, client: BillflowAiClient, status: int) -> None:
+def test_the_wait_requested_by_the_vendor_is_passed_on(server: ScriptedServer, client: BillflowAiClient, status: int) -> None:
     server.set_replies(Response(status, headers={"Retry-After": "7"}), Response(status))
     waits = []
     for _ in range(2):
@@ -95,7 +95,7 @@ def test_a_wait_the_vendor_asks_for_is_passed_on(server: ScriptedServer, client:
         Response(504, b""),
     ],
 )
-def test_work_that_may_be_done_is_unknown_and_never_sent_twice(
+def test_an_unclear_outcome_is_unknown_and_never_sent_twice(
     server: ScriptedServer, client: BillflowAiClient, step: Response | Disconnect
 ) -> None:
     server.set_replies(step)
@@ -104,26 +104,26 @@ def test_work_that_may_be_done_is_unknown_and_never_sent_twice(
     assert len(server.requests) == 1
 
 
-def test_an_answer_that_never_comes_is_unknown(server: ScriptedServer) -> None:
+def test_a_response_that_never_arrives_is_an_unknown_outcome(server: ScriptedServer) -> None:
     server.set_replies(Disconnect(delay_seconds=60))
     with make_session() as session, pytest.raises(UnknownOutcome):
         extract_file(BillflowAiClient(server.url, API_KEY, session, deadline=0.3))
 
 
-def test_what_never_left_may_be_sent_again() -> None:
+def test_a_request_that_was_not_sent_is_a_transient_error() -> None:
     with ScriptedServer() as gone:
         url = gone.url
     with make_session() as session, pytest.raises(TransientError, match="was not sent"):
         extract_file(BillflowAiClient(url, API_KEY, session, deadline=2))
 
 
-def test_the_vendor_may_be_silent_for_as_long_as_it_reads() -> None:
+def test_the_read_timeout_is_as_long_as_the_deadline() -> None:
     with make_session() as session:
         patience = BillflowAiClient("https://billflow.example.com", API_KEY, session)._http_client._timeouts
     assert (patience.connect, patience.read, patience.total) == (5, 150, 150)
 
 
-def test_a_redirect_is_followed_by_nobody(server: ScriptedServer, client: BillflowAiClient) -> None:
+def test_a_redirect_is_not_followed(server: ScriptedServer, client: BillflowAiClient) -> None:
     server.set_replies(Response(307, headers={"Location": "http://169.254.169.254/"}))
     with pytest.raises(ContractError, match=r"169\.254\.169\.254"):
         extract_file(client)
@@ -151,7 +151,7 @@ def test_neither_key_nor_signature_is_repeated_in_a_message(
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, AccountError), (404, ContractError), (422, ContractError), (503, TransientError)]
 )
-def test_a_list_that_is_refused_blames_no_document(
+def test_a_refused_list_is_never_a_document_error(
     server: ScriptedServer, client: BillflowAiClient, status: int, kind: type[InvoicesError]
 ) -> None:
     server.set_replies(Response.from_json({"error": {"code": "EXTRACTION_FAILED", "message": "no"}}, status))

@@ -53,7 +53,7 @@ def account(sandbox: Sandbox) -> Iterator[SandboxAccount]:
         )
 
 
-def test_a_document_is_read_once_and_then_remembered(account: SandboxAccount) -> None:
+def test_a_document_is_extracted_once_and_then_cached(account: SandboxAccount) -> None:
     first, second = account.extract_scan(), account.extract_scan()
     assert (first.source, second.source, account.count_charges()) == ("extracted", "cache", 1)
     assert isinstance(first.payload["total"], int | Decimal)
@@ -61,7 +61,7 @@ def test_a_document_is_read_once_and_then_remembered(account: SandboxAccount) ->
     assert [stored.id for stored in account.client.list_invoices()] == [first.invoice_id] == [second.invoice_id]
 
 
-def test_the_vendors_sample_and_its_gaps_are_read(account: SandboxAccount) -> None:
+def test_the_vendors_sample_with_missing_fields_is_parsed(account: SandboxAccount) -> None:
     account.update_sandbox_settings(
         vendor_sample=True, line_total_null=True, numbers_as_strings=True, drop_fields="tax,meta"
     )
@@ -78,7 +78,7 @@ def test_the_vendors_sample_and_its_gaps_are_read(account: SandboxAccount) -> No
      ("RATE_LIMITED", TransientError), ("502", UnknownOutcome), ("503", TransientError), ("504", UnknownOutcome),
      ("INTERNAL", UnknownOutcome)],
 )  # fmt: skip
-def test_a_refusal_is_understood_and_costs_nothing(
+def test_a_refusal_is_mapped_and_costs_nothing(
     account: SandboxAccount, code: str, kind: type[InvoicesError]
 ) -> None:
     account.update_sandbox_settings(fail_code=code)
@@ -88,14 +88,14 @@ def test_a_refusal_is_understood_and_costs_nothing(
 
 
 @pytest.mark.parametrize("knob", ["lost_response", "http_500_after_work"])
-def test_work_whose_answer_is_lost_is_unknown_and_was_charged(account: SandboxAccount, knob: str) -> None:
+def test_work_with_a_lost_response_is_unknown_and_charged(account: SandboxAccount, knob: str) -> None:
     account.update_sandbox_settings(**{knob: 1})
     with pytest.raises(UnknownOutcome):
         account.extract_scan()
     assert account.count_charges() == 1
 
 
-def test_an_address_the_vendor_cannot_fetch_concerns_the_document(account: SandboxAccount) -> None:
+def test_a_url_that_the_vendor_cannot_fetch_is_a_document_error(account: SandboxAccount) -> None:
     account.update_sandbox_settings(fail_code="FETCH_FAILED")
     expires_at = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
     with pytest.raises(DocumentError) as caught:

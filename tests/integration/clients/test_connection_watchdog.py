@@ -23,7 +23,7 @@ def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield our_socket, peer_socket
 
 
-def test_a_watch_whose_time_is_up_ends_the_line(connection: tuple[socket.socket, socket.socket]) -> None:
+def test_an_expired_watchdog_shuts_down_the_connection(connection: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = connection
     with ConnectionWatchdog(0.01) as watch:
         watch.check_and_record_send(ours)
@@ -31,7 +31,7 @@ def test_a_watch_whose_time_is_up_ends_the_line(connection: tuple[socket.socket,
     assert watch.has_expired
 
 
-def test_a_short_watch_does_not_wait_for_a_long_one_that_began_before(
+def test_a_short_deadline_does_not_wait_for_an_earlier_long_one(
     connection: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = connection
@@ -42,7 +42,7 @@ def test_a_short_watch_does_not_wait_for_a_long_one_that_began_before(
     assert not long.has_expired
 
 
-def test_a_watch_that_has_ended_cuts_nothing_any_more(connection: tuple[socket.socket, socket.socket]) -> None:
+def test_a_finished_watchdog_shuts_down_nothing(connection: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = connection
     with ConnectionWatchdog(0.05) as over:
         over.check_and_record_send(ours)
@@ -57,7 +57,7 @@ def test_a_watch_that_has_ended_cuts_nothing_any_more(connection: tuple[socket.s
     assert theirs.recv(1) == b"x"
 
 
-def test_any_number_of_watches_share_one_thread() -> None:
+def test_all_watchdogs_share_one_thread() -> None:
     with ConnectionWatchdog(LONG_SECONDS):
         before = threading.active_count()
         with ExitStack() as stack:
@@ -67,7 +67,7 @@ def test_any_number_of_watches_share_one_thread() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # Python 3.12 and later warn of any such fork
-def test_a_forked_child_has_a_clock_of_its_own(connection: tuple[socket.socket, socket.socket]) -> None:
+def test_deadlines_work_in_a_forked_child(connection: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = connection
     with ConnectionWatchdog(LONG_SECONDS):
         child = os.fork()

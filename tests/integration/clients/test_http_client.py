@@ -60,13 +60,13 @@ def find_closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_an_answer_comes_back_with_exact_numbers(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_a_response_has_exact_numbers(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(200, b'{"total": 0.30}', JSON_HEADERS))
     assert str(http_client.send_request("GET", "x").parse_json()["total"]) == "0.30"
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_every_framing_of_a_whole_answer_is_read(server: ScriptedServer, http_client: HttpClient, framing: str) -> None:
+def test_a_complete_response_is_read_with_any_framing(server: ScriptedServer, http_client: HttpClient, framing: str) -> None:
     server.set_replies(Response(200, b'{"a": 1}', JSON_HEADERS, framing=framing))
     reply = http_client.send_request("GET", "x")
     assert reply.parse_json() == {"a": 1}
@@ -74,7 +74,7 @@ def test_every_framing_of_a_whole_answer_is_read(server: ScriptedServer, http_cl
 
 
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", TransientError)])
-def test_a_call_that_never_left_may_be_made_again(session: requests.Session, method: str, error: type) -> None:
+def test_a_call_that_was_not_sent_is_a_transient_error(session: requests.Session, method: str, error: type) -> None:
     origin = HttpClient(f"http://127.0.0.1:{find_closed_port()}", session)
     with pytest.raises(error, match="was not sent"):
         origin.send_request(method, "x", data=b"{}")
@@ -82,7 +82,7 @@ def test_a_call_that_never_left_may_be_made_again(session: requests.Session, met
 
 @pytest.mark.parametrize("drop", [Disconnect(), Disconnect(is_reset=True), Disconnect(delay_seconds=3)])
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
-def test_a_line_that_breaks_after_sending_leaves_a_post_unknown(
+def test_a_connection_that_breaks_after_sending_makes_a_post_unknown(
     server: ScriptedServer, impatient_http_client: HttpClient, drop: Disconnect, method: str, error: type
 ) -> None:
     server.set_replies(drop)
@@ -92,7 +92,7 @@ def test_a_line_that_breaks_after_sending_leaves_a_post_unknown(
 
 
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
-def test_a_stale_kept_line_is_not_mistaken_for_a_call_that_never_left(
+def test_a_stale_connection_does_not_count_as_a_call_that_was_not_sent(
     server: ScriptedServer, http_client: HttpClient, method: str, error: type
 ) -> None:
     server.set_replies(Response(200, b"{}", JSON_HEADERS), Disconnect(is_reset=True))
@@ -105,7 +105,7 @@ def test_a_stale_kept_line_is_not_mistaken_for_a_call_that_never_left(
 @pytest.mark.parametrize("drips_headers", [False, True])
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
-def test_a_slow_drip_ends_at_the_deadline(
+def test_a_slow_response_ends_at_the_deadline(
     server: ScriptedServer,
     impatient_http_client: HttpClient,
     drips_headers: bool,
@@ -129,7 +129,7 @@ def test_a_slow_drip_ends_at_the_deadline(
     assert time.monotonic() - started < 1.6
 
 
-def test_a_read_timeout_is_no_longer_than_told(server: ScriptedServer, session: requests.Session) -> None:
+def test_the_read_timeout_is_respected(server: ScriptedServer, session: requests.Session) -> None:
     server.set_replies(Disconnect(delay_seconds=3))
     started = time.monotonic()
     with pytest.raises(TransientError):
@@ -138,7 +138,7 @@ def test_a_read_timeout_is_no_longer_than_told(server: ScriptedServer, session: 
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_an_answer_cut_anywhere_is_never_taken_for_whole(
+def test_a_truncated_response_is_never_accepted(
     server: ScriptedServer, http_client: HttpClient, framing: str
 ) -> None:
     body = json.dumps({"id": "inv_1", "items": [{"amount": 12.5}, None, True], "text": 'a"b\\'}).encode()
@@ -149,13 +149,13 @@ def test_an_answer_cut_anywhere_is_never_taken_for_whole(
             http_client.send_request("GET", "x").parse_json()
 
 
-def test_a_cut_success_of_a_post_is_unknown(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_a_truncated_success_of_a_post_is_unknown(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(200, b'{"id": "inv_1"}', JSON_HEADERS, close_after_bytes=5))
     with pytest.raises(UnknownOutcome):
         http_client.send_request("POST", "x", data=b"{}")
 
 
-def test_a_status_decides_even_when_its_body_is_cut(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_the_status_decides_even_if_its_body_is_truncated(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(422, b'{"message": "no"}', JSON_HEADERS, close_after_bytes=5))
     with pytest.raises(DocumentError) as caught:
         http_client.send_request("POST", "x", data=b"{}")
@@ -179,7 +179,7 @@ BROKEN_JSON = {
 
 @pytest.mark.parametrize("name", BROKEN_JSON)
 @pytest.mark.parametrize(("method", "error"), [("GET", ContractError), ("POST", UnknownOutcome)])
-def test_a_success_that_cannot_be_read_says_why(
+def test_the_error_for_an_unreadable_success_says_why(
     server: ScriptedServer, http_client: HttpClient, name: str, method: str, error: type
 ) -> None:
     body, media_type, why = BROKEN_JSON[name]
@@ -190,7 +190,7 @@ def test_a_success_that_cannot_be_read_says_why(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_packed_answer_is_unpacked(server: ScriptedServer, http_client: HttpClient, encoding: str) -> None:
+def test_a_compressed_response_is_decompressed(server: ScriptedServer, http_client: HttpClient, encoding: str) -> None:
     packed = gzip.compress(b'{"a": 1}') if encoding == "gzip" else zlib.compress(b'{"a": 1}')
     server.set_replies(Response(200, packed, {**JSON_HEADERS, "Content-Encoding": encoding}))
     assert http_client.send_request("GET", "x").parse_json() == {"a": 1}
@@ -210,14 +210,14 @@ def test_a_gzip_bomb_is_refused_in_little_memory(server: ScriptedServer, http_cl
 @pytest.mark.parametrize(
     "packed", [gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8bxx"]
 )
-def test_a_broken_packing_is_refused(server: ScriptedServer, http_client: HttpClient, packed: bytes) -> None:
+def test_broken_compression_is_refused(server: ScriptedServer, http_client: HttpClient, packed: bytes) -> None:
     server.set_replies(Response(200, packed, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
     with pytest.raises(ContractError, match="compression"):
         http_client.send_request("GET", "x")
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_an_answer_may_be_as_large_as_the_limit_and_no_larger(
+def test_a_response_may_be_as_large_as_the_limit_and_no_larger(
     server: ScriptedServer, http_client: HttpClient, framing: str
 ) -> None:
     server.set_replies(
@@ -244,7 +244,7 @@ def test_no_redirect_is_followed_and_the_target_is_named(
     assert len(server.requests) == 1
 
 
-def test_a_redirect_with_a_bomb_for_a_body_is_not_even_read(
+def test_the_body_of_a_redirect_is_not_read(
     server: ScriptedServer, impatient_http_client: HttpClient
 ) -> None:
     server.set_replies(Response(302, b"x" * 1000, {"Location": "http://[bad"}, seconds_per_byte=0.05))
@@ -265,7 +265,7 @@ STATUSES = [
 
 
 @pytest.mark.parametrize(("status", "method", "error"), STATUSES)
-def test_a_status_means_what_the_caller_does_next(
+def test_each_status_becomes_the_error_for_what_the_caller_does_next(
     server: ScriptedServer, http_client: HttpClient, status: int, method: str, error: type
 ) -> None:
     server.set_replies(
@@ -279,7 +279,7 @@ def test_a_status_means_what_the_caller_does_next(
     assert len(server.requests) == 1
 
 
-def test_a_throttled_call_tells_how_long_to_wait(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_the_error_for_a_throttled_call_has_the_wait(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response.from_json({"error": {"details": {"retry_after": 9}}}, 429, Retry_After="7"))
     with pytest.raises(TransientError) as caught:
         http_client.send_request("POST", "x", data=b"{}")
@@ -309,7 +309,7 @@ def test_no_error_repeats_the_key(server: ScriptedServer, http_client: HttpClien
     assert len(str(caught.value)) < 700
 
 
-def test_the_session_knows_no_environment_cookie_or_retry(
+def test_the_session_uses_no_environment_and_no_cookies(
     server: ScriptedServer, http_client: HttpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{find_closed_port()}")
@@ -324,7 +324,7 @@ def test_the_session_knows_no_environment_cookie_or_retry(
     assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {API_KEY}"}
 
 
-def test_a_line_is_kept_for_the_next_call(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_a_connection_is_reused_for_the_next_call(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(200, b"{}", JSON_HEADERS))
     for _ in range(3):
         http_client.send_request("GET", "x")
@@ -337,7 +337,7 @@ def test_a_foreign_session_is_refused_before_anything_is_sent(server: ScriptedSe
     assert server.connection_count == 0
 
 
-def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing(session: requests.Session, tmp_path: Path) -> None:
+def test_nothing_is_sent_to_a_server_without_a_valid_certificate(session: requests.Session, tmp_path: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("openssl is not at hand to make a certificate")
@@ -365,7 +365,7 @@ def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing(session: requests.
     assert not any(received)
 
 
-def test_an_upload_that_nobody_takes_ends_at_the_deadline(session: requests.Session) -> None:
+def test_an_upload_that_nobody_reads_ends_at_the_deadline(session: requests.Session) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         started = time.monotonic()
         with pytest.raises(UnknownOutcome, match="no complete answer"):

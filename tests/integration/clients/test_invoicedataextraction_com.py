@@ -50,7 +50,7 @@ def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_each_call_is_one_request_with_the_key_and_a_body_only_where_it_has_one(
+def test_each_call_is_one_request_with_the_key_and_the_expected_body(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
     ask, answer, target, _, body = ROUTES[route]
@@ -65,7 +65,7 @@ def test_each_call_is_one_request_with_the_key_and_a_body_only_where_it_has_one(
 
 
 @pytest.mark.parametrize("route", [name for name, row in ROUTES.items() if row[3]])
-def test_each_body_is_what_the_vendors_contract_allows(
+def test_each_body_matches_the_vendors_contract(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
     ask, answer, _, schema, _ = ROUTES[route]
@@ -83,7 +83,7 @@ def test_each_body_is_what_the_vendors_contract_allows(
      Response(200, b'{"success": true}', declared_length=99, close_after_bytes=17), Response.from_json([])],
     ids=str,
 )  # fmt: skip
-def test_work_under_an_id_of_ours_may_be_asked_for_again_whatever_became_of_the_answer(
+def test_a_call_with_an_id_of_ours_may_be_repeated_after_any_failure(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, step: Response | Disconnect
 ) -> None:
     server.set_replies(step)
@@ -104,7 +104,7 @@ def test_answers_to_questions_have_no_id_and_are_never_sent_twice(
 
 
 @pytest.mark.parametrize("route", [name for name in ROUTES if name not in (*IDEMPOTENT_ROUTES, "answers")])
-def test_a_page_for_people_in_place_of_an_answer_stops_the_source(
+def test_an_html_page_instead_of_json_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
     server.set_replies(Response(200, b"<html>Please sign in</html>", {"Content-Type": "text/html"}))
@@ -113,7 +113,7 @@ def test_a_page_for_people_in_place_of_an_answer_stops_the_source(
 
 
 @pytest.mark.parametrize("route", [name for name in ROUTES if "status" not in name])
-def test_a_success_that_says_it_failed_is_an_error_by_its_envelope(
+def test_a_2xx_without_success_is_mapped_by_its_envelope(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
     refusal = {"code": "RATE_LIMITED", "message": "slow", "retryable": True, "details": {"retry_after": 7}}
@@ -123,7 +123,7 @@ def test_a_success_that_says_it_failed_is_an_error_by_its_envelope(
     assert caught.value.retry_after == 7
 
 
-def test_a_status_without_a_status_is_an_error_by_its_envelope(
+def test_a_poll_without_a_status_is_mapped_by_its_envelope(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(
@@ -149,7 +149,7 @@ WRONG_RESPONSES = {
 
 
 @pytest.mark.parametrize(("route", "answer"), [(name, one) for name, many in WRONG_RESPONSES.items() for one in many])
-def test_an_answer_about_something_else_is_never_attached(
+def test_a_response_for_something_else_is_refused(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -168,7 +168,7 @@ INCOMPLETE_RESPONSES = {
 
 
 @pytest.mark.parametrize(("route", "answer"), [(n, one) for n, many in INCOMPLETE_RESPONSES.items() for one in many])
-def test_a_success_that_lacks_what_was_asked_for_is_asked_for_again(
+def test_an_incomplete_success_is_a_transient_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -176,26 +176,26 @@ def test_a_success_that_lacks_what_was_asked_for_is_asked_for_again(
         ROUTES[route][0](client)
 
 
-def test_the_spendable_credits_are_those_that_nobody_holds(
+def test_reserved_credits_are_not_available(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(Response.from_json({"success": True, "credits_balance": 50, "credits_reserved": 53}))
     assert client.fetch_balance().credits_available == -3
 
 
-def test_a_session_tells_how_each_file_is_cut(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_a_session_has_the_part_size_of_each_file(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response.from_json({**SESSION_RESPONSE, "new_field": [1]}))
     assert client.open_session("sess:1", FILES).part_sizes == {"f1": 8, "f:2": 8}
 
 
-def test_a_file_that_was_complete_before_is_complete(
+def test_completing_a_complete_file_succeeds(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(Response.from_json({"success": True, "file_id": "f1"}))
     client.finish_file_upload("sess:1", "f1", {1: '"a"'})
 
 
-def test_an_extraction_under_a_known_submission_id_is_the_one_there_was(
+def test_the_same_submission_id_gives_the_same_extraction(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(Response.from_json(SUBMITTED_RESPONSE, 202))
@@ -203,7 +203,7 @@ def test_an_extraction_under_a_known_submission_id_is_the_one_there_was(
     assert server.requests[0].body == server.requests[1].body
 
 
-def test_a_completed_extraction_tells_all_and_keeps_no_address(
+def test_a_completed_extraction_has_all_fields_and_no_url(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(Response.from_json(COMPLETED_RESPONSE))
@@ -222,7 +222,7 @@ def test_a_completed_extraction_tells_all_and_keeps_no_address(
     assert "very-secret" not in repr(current_extraction)
 
 
-def test_a_failed_task_is_a_state_though_it_says_no_success(
+def test_a_failed_task_is_a_state_and_not_an_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(Response.from_json(FAILED_RESPONSE))
@@ -235,7 +235,7 @@ def test_a_failed_task_is_a_state_though_it_says_no_success(
     ("status", "is_over"),
     [("processing", False), ("input_required", False), ("cancelled", True), ("queued_for_review", False)],
 )
-def test_only_three_words_are_the_end(
+def test_only_three_statuses_are_final(
     server: ScriptedServer, client: InvoiceDataExtractionClient, status: str, is_over: bool
 ) -> None:
     server.set_replies(
@@ -251,7 +251,7 @@ def test_only_three_words_are_the_end(
     )
 
 
-def test_a_held_call_is_given_the_time_it_is_held(server: ScriptedServer) -> None:
+def test_a_long_poll_extends_the_deadline(server: ScriptedServer) -> None:
     slow = Response(
         200, json.dumps(PROCESSING_RESPONSE).encode(), {"Content-Type": "application/json"}, seconds_per_byte=0.006
     )
@@ -264,13 +264,13 @@ def test_a_held_call_is_given_the_time_it_is_held(server: ScriptedServer) -> Non
 
 
 @pytest.mark.parametrize("wait", [0, 46, -1])
-def test_no_other_wait_is_asked_for(server: ScriptedServer, client: InvoiceDataExtractionClient, wait: int) -> None:
+def test_a_long_poll_outside_the_limits_is_refused(server: ScriptedServer, client: InvoiceDataExtractionClient, wait: int) -> None:
     with pytest.raises(ContractError):
         client.poll_extraction(EXTRACTION_ID, hold_seconds=wait)
     assert server.requests == []
 
 
-def test_cancelling_is_noted_or_was_done_before(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_cancelling_returns_a_pending_cancellation_or_the_cancelled_state(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     noted = {**PROCESSING_RESPONSE, "cancellation_requested": True, "cancel_requested_at": "2026-01-05T10:00:00Z"}
     done = {"success": True, "status": "cancelled", "extraction_id": EXTRACTION_ID, "cancellation_reason": "user"}
     server.set_replies(Response.from_json(noted), Response.from_json(done))
@@ -282,7 +282,7 @@ def test_cancelling_is_noted_or_was_done_before(server: ScriptedServer, client: 
     assert "content-type" not in server.requests[0].headers
 
 
-def test_details_tell_how_it_was_asked_for(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_details_have_the_submission(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     record = {
         **COMPLETED_RESPONSE, "submission_id": "sub:1", "task_name": "batch", "created_at": "2026-01-05T10:00:00+02:00",
         "file_names": ["a.pdf"], "prompt": FIELDS, "options": {"json_typed_values": True},
@@ -295,7 +295,7 @@ def test_details_tell_how_it_was_asked_for(server: ScriptedServer, client: Invoi
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_server_that_drips_is_left_in_time(server: ScriptedServer, route: str) -> None:
+def test_a_slow_server_is_abandoned_at_the_deadline(server: ScriptedServer, route: str) -> None:
     server.set_replies(Response(200, b" " * 5000, {"Content-Type": "application/json"}, seconds_per_byte=0.05))
     with make_session() as session:
         hasty = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
@@ -327,7 +327,7 @@ def test_a_key_is_not_sent_to_an_unsafe_address(url: str) -> None:
         InvoiceDataExtractionClient(url, API_KEY, session)
 
 
-def test_the_states_these_tests_play_are_the_contracts() -> None:
+def test_the_responses_of_these_tests_match_the_contract() -> None:
     for state in (PROCESSING_RESPONSE, COMPLETED_RESPONSE, FAILED_RESPONSE):
         build_schema_validator("StatusResponse").validate(state)
     build_schema_validator("Session").validate(SESSION_RESPONSE)
@@ -336,7 +336,7 @@ def test_the_states_these_tests_play_are_the_contracts() -> None:
     build_schema_validator("Results").validate(RESULTS_PAGE)
 
 
-def test_money_stays_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_amounts_stay_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     body = json.dumps({**RESULTS_PAGE, "rows": "ROWS"}).replace('"ROWS"', '[{"Total": 1250.10, "No": "", "Due": null}]')
     server.set_replies(Response(200, body.encode(), {"Content-Type": "application/json"}))
     [row] = client.fetch_results(EXTRACTION_ID).rows

@@ -28,7 +28,7 @@ def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
         yield InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=2)
 
 
-def test_a_part_is_put_with_nothing_but_its_bytes(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_an_upload_sends_nothing_but_the_bytes(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response(200, headers={"ETag": '"d41d8cd98f"'}))
     assert client.upload_part(f"{server.url}/s/p1?X-Amz-Signature=s%2F1", b"%PDF\x00\r\n") == '"d41d8cd98f"'
     [request] = server.requests
@@ -37,7 +37,7 @@ def test_a_part_is_put_with_nothing_but_its_bytes(server: ScriptedServer, client
     assert API_KEY not in str(request)
 
 
-def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_storage(server: ScriptedServer) -> None:
+def test_credentials_of_the_session_are_not_sent_to_the_storage(server: ScriptedServer) -> None:
     server.set_replies(Response(200, b"x", {"ETag": '"a"'}))
     with make_session() as session:
         session.headers["X-API-Key"] = API_KEY
@@ -65,7 +65,7 @@ def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_storag
         (Response(307, headers={"Location": "http://169.254.169.254/"}), ContractError),
     ],
 )  # fmt: skip
-def test_nothing_but_a_quoted_e_tag_proves_a_part(
+def test_only_a_quoted_etag_proves_an_upload(
     server: ScriptedServer, client: InvoiceDataExtractionClient, step: Response | Disconnect, kind: type[InvoicesError]
 ) -> None:
     server.set_replies(step)
@@ -86,7 +86,7 @@ def test_nothing_but_a_quoted_e_tag_proves_a_part(
         (Response(302, headers={"Location": "http://127.0.0.1:1/"}), ContractError),
     ],
 )  # fmt: skip
-def test_an_output_is_whole_or_an_error(
+def test_an_output_is_complete_or_an_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, step: Response | Disconnect, kind: type[InvoicesError]
 ) -> None:
     server.set_replies(step)
@@ -96,7 +96,7 @@ def test_an_output_is_whole_or_an_error(
     assert "very-secret" not in str(caught.value)
 
 
-def test_an_output_cut_anywhere_is_never_taken_for_whole(
+def test_a_truncated_output_is_never_accepted(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     body = b'[{"No":"A"},{"No":"B"}]'
@@ -106,14 +106,14 @@ def test_an_output_cut_anywhere_is_never_taken_for_whole(
             client.download_output(f"{server.url}/d")
 
 
-def test_an_output_is_bounded(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_the_size_of_an_output_is_limited(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response(200, b"x" * 101))
     assert len(client.download_output(f"{server.url}/d", max_bytes=101)) == 101
     with pytest.raises(ContractError, match="larger than allowed"):
         client.download_output(f"{server.url}/d", max_bytes=100)
 
 
-def test_a_dripping_storage_is_left_in_time(server: ScriptedServer) -> None:
+def test_a_slow_storage_is_abandoned_at_the_deadline(server: ScriptedServer) -> None:
     server.set_replies(Response(200, b" " * 5000, {"ETag": '"a"'}, seconds_per_byte=0.05))
     with make_session() as session:
         hasty = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
@@ -135,7 +135,7 @@ FORBIDDEN_URLS = [
 
 
 @pytest.mark.parametrize("url", FORBIDDEN_URLS)
-def test_no_other_place_is_asked(server: ScriptedServer, client: InvoiceDataExtractionClient, url: str) -> None:
+def test_forbidden_urls_are_never_requested(server: ScriptedServer, client: InvoiceDataExtractionClient, url: str) -> None:
     target_url = url.replace("{port}", server.url.rpartition(":")[2])
     for ask in (lambda: client.download_output(target_url), lambda: client.upload_part(target_url, b"x")):
         with pytest.raises(ContractError, match="the storage URL is not"):
@@ -145,7 +145,7 @@ def test_no_other_place_is_asked(server: ScriptedServer, client: InvoiceDataExtr
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1", "2130706433"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_vendor_itself_never_sends_us_to_this_machine(server: ScriptedServer, scheme: str, host: str) -> None:
+def test_the_real_vendor_cannot_point_to_this_machine(server: ScriptedServer, scheme: str, host: str) -> None:
     with make_session() as session:
         client = InvoiceDataExtractionClient("https://api.invoicedataextraction.com/v1", API_KEY, session, deadline=2)
         with pytest.raises(InvoicesError):
@@ -153,7 +153,7 @@ def test_the_vendor_itself_never_sends_us_to_this_machine(server: ScriptedServer
     assert server.requests == []
 
 
-def test_a_name_that_leads_to_a_forbidden_address_is_sent_nothing(server: ScriptedServer) -> None:
+def test_nothing_is_sent_to_a_host_with_a_forbidden_address(server: ScriptedServer) -> None:
     requested: list[str] = []
     request = requests.Request("GET", server.url.replace("127.0.0.1", "localhost"))
     with make_session() as session, pytest.raises(ContractError, match="not a public address"):
@@ -164,7 +164,7 @@ def test_a_name_that_leads_to_a_forbidden_address_is_sent_nothing(server: Script
     assert server.requests == []
 
 
-def test_the_rows_of_a_file_are_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_the_rows_of_an_output_file_are_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     address = Response.from_json({"download_url": f"{server.url}/d?sig=1", "format": "json", "expires_in_seconds": 300})
     body = '[{"Total": 1250.10, "Paid": true, "Source File": "ä.pdf (Page 1)"}, {}]'.encode()
     server.set_replies(address, Response(200, body, {"Content-Type": "binary/octet-stream"}))
@@ -181,7 +181,7 @@ def test_the_rows_of_a_file_are_exact(server: ScriptedServer, client: InvoiceDat
     [b"", b"{}", b"null", b"[1]", b'[{"a": [1]}]', b'[{"a": {}}]', b"<html>", b"\xef\xbb\xbf[]", b'[{"a": NaN}]',
      b'[{"a": 1, "a": 2}]', b'[{"a": 1e400}]', "[]".encode("utf-16"), b"[" * 100_000],
 )  # fmt: skip
-def test_a_file_of_anything_but_flat_rows_is_unusable(
+def test_an_output_file_without_flat_rows_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, body: bytes
 ) -> None:
     server.set_replies(Response.from_json({"download_url": f"{server.url}/d", "format": "json"}), Response(200, body))
@@ -198,7 +198,7 @@ def build_results_page(numbers: range, total: int | None, **overrides: Any) -> d
     }  # fmt: skip
 
 
-def test_results_are_turned_to_their_end(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_all_pages_of_the_results_are_read(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     extra = {"columns": ["No", "Late"], "review_needed": {"count": 1, "items": [{"message": "Look"}]}}
     server.set_replies(
         Response.from_json(build_results_page(range(2), 3, **extra)),
@@ -224,7 +224,7 @@ def test_an_output_without_rows_has_none(server: ScriptedServer, client: Invoice
         build_results_page(range(2, 2), 3, has_more=False),
     ],
 )
-def test_rows_that_are_not_as_many_as_told_are_asked_for_again(
+def test_a_wrong_number_of_rows_is_a_transient_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, last: Any
 ) -> None:
     server.set_replies(Response.from_json(build_results_page(range(2), 3)), Response.from_json(last))
@@ -238,7 +238,7 @@ def test_rows_that_are_not_as_many_as_told_are_asked_for_again(
      {"has_more": None}, {"has_more": "yes"}, {"rows": None}, {"rows": [[1]]}, {"rows": [{"a": {}}], "row_count": 1},
      {"row_count": 3}, {"offset": 5}, {"pages": {"failed": [{"page": 1}]}}],
 )  # fmt: skip
-def test_pages_that_do_not_go_on_where_they_end_are_unusable(
+def test_a_results_page_without_a_valid_continuation_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, more: dict[str, Any]
 ) -> None:
     server.set_replies(Response.from_json(build_results_page(range(2), 3, **more)))
@@ -247,7 +247,7 @@ def test_pages_that_do_not_go_on_where_they_end_are_unusable(
     assert len(server.requests) == 1
 
 
-def test_results_without_an_end_are_left(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_results_without_an_end_are_a_contract_error(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     def build_next_page(request: Any) -> Response:
         start = int(request.query["offset"])
         return Response.from_json(build_results_page(range(start, start + 1), None))
@@ -258,7 +258,7 @@ def test_results_without_an_end_are_left(server: ScriptedServer, client: Invoice
     assert len(server.requests) == 1000
 
 
-def test_a_page_of_rows_may_be_larger_than_other_answers(
+def test_a_page_of_rows_may_be_larger_than_other_responses(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     row = json.dumps({**RESULTS_PAGE, "rows": [{"No": "x" * 11_000_000}]}).encode()

@@ -32,7 +32,7 @@ def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
         yield InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=2)
 
 
-def test_the_list_is_turned_to_its_end(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_all_pages_of_the_list_are_read(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     entry = {
         "extraction_id": EXTRACTION_ID,
         "submission_id": "sub:1",
@@ -66,7 +66,7 @@ ENDLESS_LISTS = [
 
 
 @pytest.mark.parametrize("more", [*ENDLESS_LISTS, {"extractions": [{}]}, {"extractions": None}, {"extractions": ["x"]}])
-def test_a_list_that_may_not_be_whole_is_unusable(
+def test_a_list_that_may_be_incomplete_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, more: Any
 ) -> None:
     server.set_replies(Response.from_json({"success": True, "extractions": [], **more}))
@@ -75,7 +75,7 @@ def test_a_list_that_may_not_be_whole_is_unusable(
     assert len(server.requests) <= 2
 
 
-def test_an_instant_without_a_zone_is_not_guessed(client: InvoiceDataExtractionClient) -> None:
+def test_a_timestamp_without_a_zone_is_refused(client: InvoiceDataExtractionClient) -> None:
     with pytest.raises(ValueError, match="no time zone"):
         client.list_extractions(created_after=dt.datetime(2026, 1, 1))  # noqa: DTZ001  the point of the test
 
@@ -103,7 +103,7 @@ def test_an_id_of_ours_that_the_vendor_would_refuse_is_not_sent(
     assert server.requests == []
 
 
-def test_what_the_vendor_would_refuse_or_misread_is_not_sent(
+def test_a_request_that_the_vendor_would_refuse_or_misread_is_not_sent(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     asks: list[CallClient] = [

@@ -102,7 +102,7 @@ def retry_until_success(call: Callable[[], Result], tries: int = 2) -> Result:
     return call()
 
 
-def test_the_whole_way_with_files_in_several_parts(account: SandboxAccount) -> None:
+def test_files_in_several_parts_are_uploaded_extracted_and_downloaded(account: SandboxAccount) -> None:
     account.update_sandbox_settings(part_size=1000)
     before = account.client.fetch_balance()
     assert len(account.contents[FILE_NAMES[TEXT_PDF]]) > 3 * 1000
@@ -119,7 +119,7 @@ def test_the_whole_way_with_files_in_several_parts(account: SandboxAccount) -> N
     assert account.client.download_output(account.client.fetch_output_url(extraction_id, "xlsx")).startswith(b"PK")
 
 
-def test_money_comes_exact(account: SandboxAccount) -> None:
+def test_amounts_are_exact(account: SandboxAccount) -> None:
     account.upload_all_files("sess:money")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:money", "sub:money"))
     account.wait_until_over(extraction_id)
@@ -150,7 +150,7 @@ def test_every_answer_may_be_lost_and_nothing_is_paid_twice(account: SandboxAcco
     assert account.wait_until_over(extraction_id).credits_deducted == 1
 
 
-def test_what_was_uploaded_before_is_told_and_completing_it_again_does_no_harm(account: SandboxAccount) -> None:
+def test_uploading_again_is_refused_and_completing_again_does_no_harm(account: SandboxAccount) -> None:
     account.upload_all_files("sess:twice")
     session = account.open_session("sess:twice")
     for name in account.contents:
@@ -159,7 +159,7 @@ def test_what_was_uploaded_before_is_told_and_completing_it_again_does_no_harm(a
         account.client.finish_file_upload("sess:twice", f"id:{name}", {1: '"any"'})
 
 
-def test_an_aborted_file_wants_a_new_session(account: SandboxAccount) -> None:
+def test_an_aborted_file_needs_a_new_session(account: SandboxAccount) -> None:
     name = FILE_NAMES[TEXT_PDF]
     session = account.open_session("sess:aborted")
     e_tags = account.upload_parts(session, name)
@@ -170,7 +170,7 @@ def test_an_aborted_file_wants_a_new_session(account: SandboxAccount) -> None:
         account.client.request_part_urls("sess:aborted", "id:unknown", [1])
 
 
-def test_addresses_that_expired_are_asked_for_again(account: SandboxAccount) -> None:
+def test_an_expired_url_is_reported_as_expired(account: SandboxAccount) -> None:
     account.update_sandbox_settings(put_expiry=0)
     session, name = account.open_session("sess:expired"), FILE_NAMES[TEXT_PDF]
     with pytest.raises(ExpiredUrl):
@@ -193,14 +193,14 @@ def test_a_submission_id_belongs_to_one_request(account: SandboxAccount) -> None
     assert (caught.value.extraction_id, caught.value.differing_fields) == (first, ("prompt",))
 
 
-def test_a_file_that_is_not_complete_is_not_in_its_session(account: SandboxAccount) -> None:
+def test_an_incomplete_file_is_not_in_its_session(account: SandboxAccount) -> None:
     account.open_session("sess:half")
     with pytest.raises(SessionGone, match="file_ids"):
         account.client.submit_extraction(account.build_submission("sess:half", "sub:half"))
 
 
 @pytest.mark.parametrize("channel", ["as_task", "as_http"])
-def test_a_locked_file_is_named_by_either_channel(account: SandboxAccount, channel: str) -> None:
+def test_an_encrypted_file_is_named_in_the_state_and_in_the_error(account: SandboxAccount, channel: str) -> None:
     account.update_sandbox_settings(encrypted_files=FILE_NAMES[TEXT_PDF], task_errors=channel)
     account.upload_all_files(f"sess:{channel}")
     submission = account.build_submission(f"sess:{channel}", f"sub:{channel}")
@@ -213,7 +213,7 @@ def test_a_locked_file_is_named_by_either_channel(account: SandboxAccount, chann
     assert (error.code, error.retryable, error.file_names) == ("ENCRYPTED_FILE", False, (FILE_NAMES[TEXT_PDF],))
 
 
-def test_a_pause_is_told(account: SandboxAccount) -> None:
+def test_a_pause_has_a_wait(account: SandboxAccount) -> None:
     account.upload_all_files("sess:pause")
     account.update_sandbox_settings(paused_until="further notice")
     with pytest.raises(SubmissionsPaused) as caught:
@@ -228,7 +228,7 @@ def test_an_account_without_credits_opens_no_session(account: SandboxAccount) ->
     assert (caught.value.balance, caught.value.required) == (1, 2)
 
 
-def test_a_running_extraction_is_cancelled_and_told_of(account: SandboxAccount) -> None:
+def test_a_running_extraction_can_be_cancelled_and_deleted(account: SandboxAccount) -> None:
     account.update_sandbox_settings(stall=1)
     account.upload_all_files("sess:cancel")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:cancel", "sub:cancel"))
@@ -242,7 +242,7 @@ def test_a_running_extraction_is_cancelled_and_told_of(account: SandboxAccount) 
     assert extraction_id not in {item.id for item in account.client.list_extractions()}
 
 
-def test_a_held_call_ends_on_a_change(account: SandboxAccount) -> None:
+def test_a_long_poll_ends_when_the_state_changes(account: SandboxAccount) -> None:
     account.update_sandbox_settings(processing_seconds=0.5)
     account.upload_all_files("sess:held")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:held", "sub:held"))

@@ -74,7 +74,7 @@ HOSTILE_NAMES = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_no_file_name_leaves_its_place(server: ScriptedServer, client: SmartBillsComClient, name: str) -> None:
+def test_file_names_are_made_safe(server: ScriptedServer, client: SmartBillsComClient, name: str) -> None:
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
     client.submit_document(b"x", name, "application/pdf")
     head = server.requests[0].body.partition(b"\r\n\r\n")[0].decode()
@@ -82,13 +82,13 @@ def test_no_file_name_leaves_its_place(server: ScriptedServer, client: SmartBill
     assert len(head.split("\r\n")) == 3
 
 
-def test_a_wrapped_answer_is_unwrapped(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_an_envelope_is_removed(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response.from_json({"success": True, "data": ACCEPTED_RESPONSE, "error": None}, 201))
     assert client.submit_document(b"x", "a.pdf", "application/pdf").id == "inv_00000001"
 
 
 @pytest.mark.parametrize("answer", [{}, {"id": ""}, {"id": "../x"}, {"id": 7}, [], {"success": True, "data": None}])
-def test_a_success_without_a_job_id_is_unknown(
+def test_a_success_without_a_job_id_is_an_unknown_outcome(
     server: ScriptedServer, client: SmartBillsComClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -97,7 +97,7 @@ def test_a_success_without_a_job_id_is_unknown(
 
 
 @pytest.mark.parametrize("step", [Disconnect(), Disconnect(is_reset=True), Response(503), Response(200, b"<html>")])
-def test_work_that_may_be_done_is_unknown_and_never_sent_twice(
+def test_an_unclear_outcome_is_unknown_and_never_sent_twice(
     server: ScriptedServer, client: SmartBillsComClient, step: Response | Disconnect
 ) -> None:
     server.set_replies(step)
@@ -118,7 +118,7 @@ def test_work_that_may_be_done_is_unknown_and_never_sent_twice(
         Response.from_json({"error": "INVALID_FILE_FORMAT"}, 400),
     ],
 )
-def test_a_refused_document_is_set_aside_with_the_vendors_word(
+def test_a_refused_document_is_a_document_error_with_the_vendors_code(
     server: ScriptedServer, client: SmartBillsComClient, answer: Response
 ) -> None:
     server.set_replies(answer)
@@ -127,7 +127,7 @@ def test_a_refused_document_is_set_aside_with_the_vendors_word(
     assert caught.value.reason_code == "request_refused"
 
 
-def test_a_completed_job_keeps_its_data_exact(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_the_data_of_a_completed_job_are_exact(server: ScriptedServer, client: SmartBillsComClient) -> None:
     body = b'{"id": "inv_1", "status": "completed", "extracted_data": {"total_amount": 1250.10, "due": null}}'
     server.set_replies(Response(200, body, {"Content-Type": "application/json; charset=utf-8"}))
     job = client.poll_job("inv_1")
@@ -137,7 +137,7 @@ def test_a_completed_job_keeps_its_data_exact(server: ScriptedServer, client: Sm
     assert server.requests[0].target == "/v1/invoices/inv_1"
 
 
-def test_a_failed_job_tells_why(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_failed_job_has_a_reason(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(
         Response.from_json(
             {"id": "inv_1", "status": "failed", "error": {"code": "EXTRACTION_FAILED", "message": "Blurred"}}
@@ -159,7 +159,7 @@ def test_an_unknown_status_is_passed_on(server: ScriptedServer, client: SmartBil
     [{**COMPLETED_RESPONSE, "id": "inv_2"}, {"id": "inv_1"}, {**COMPLETED_RESPONSE, "extracted_data": [1]}, [], None,
      {"success": False, "error": {"code": "X"}}],
 )  # fmt: skip
-def test_an_answer_about_something_else_is_never_attached(
+def test_a_response_for_something_else_is_refused(
     server: ScriptedServer, client: SmartBillsComClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -167,14 +167,14 @@ def test_an_answer_about_something_else_is_never_attached(
         client.poll_job("inv_1")
 
 
-def test_a_job_the_vendor_lost_is_not_found(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_job_that_the_vendor_does_not_know_is_not_found(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(404))
     with pytest.raises(NotFound):
         client.poll_job("inv_1")
 
 
 @pytest.mark.parametrize("job_id", ["", "..", "a/b", "a?b", "a b", "inv_1#"])
-def test_an_id_that_would_change_the_path_is_not_asked_for(
+def test_an_id_that_would_change_the_path_is_not_sent(
     server: ScriptedServer, client: SmartBillsComClient, job_id: str
 ) -> None:
     with pytest.raises(ContractError):
@@ -185,7 +185,7 @@ def test_an_id_that_would_change_the_path_is_not_asked_for(
 @pytest.mark.parametrize(
     "wrap", [lambda jobs: jobs, lambda jobs: {"data": jobs}, lambda jobs: {"success": True, "data": jobs}]
 )
-def test_jobs_are_listed_in_any_known_wrapping(server: ScriptedServer, client: SmartBillsComClient, wrap: Any) -> None:
+def test_jobs_are_listed_from_any_known_envelope(server: ScriptedServer, client: SmartBillsComClient, wrap: Any) -> None:
     server.set_replies(Response.from_json(wrap([ACCEPTED_RESPONSE, {"id": "inv_2"}])))
     listed = client.list_jobs()
     assert [job.id for job in listed] == ["inv_00000001", "inv_2"]
@@ -197,7 +197,7 @@ def test_jobs_are_listed_in_any_known_wrapping(server: ScriptedServer, client: S
     [{}, {"data": {}}, {"invoices": []}, [1], [{"status": "x"}], "x", None, {"data": [ACCEPTED_RESPONSE], "has_more": True},
      {"data": [ACCEPTED_RESPONSE], "metadata": {"totalPages": 2}}, {"data": [], "pagination": {"hasNext": True}}],
 )  # fmt: skip
-def test_a_list_that_may_not_be_whole_is_unusable(
+def test_a_list_that_may_be_incomplete_is_a_contract_error(
     server: ScriptedServer, client: SmartBillsComClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -205,13 +205,13 @@ def test_a_list_that_may_not_be_whole_is_unusable(
         client.list_jobs()
 
 
-def test_a_missing_list_is_unusable(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_missing_list_is_a_contract_error(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(404))
     with pytest.raises(ContractError):
         client.list_jobs()
 
 
-def test_the_original_is_fetched_without_any_credential(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_the_document_is_downloaded_without_credentials(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(200, b"%PDF", {"Content-Type": "application/pdf"}))
     assert client.fetch_job_file(f"{server.url}/files/inv_1.pdf?sig=1") == b"%PDF"
     [request] = server.requests
@@ -220,7 +220,7 @@ def test_the_original_is_fetched_without_any_credential(server: ScriptedServer, 
     assert API_KEY not in str(request)
 
 
-def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_files(server: ScriptedServer) -> None:
+def test_credentials_of_the_session_are_not_sent_with_a_download(server: ScriptedServer) -> None:
     server.set_replies(Response(200, b"%PDF"))
     with make_session() as session:
         session.headers["X-API-Key"] = API_KEY
@@ -240,19 +240,19 @@ FOREIGN_URLS = [
 
 
 @pytest.mark.parametrize("url", FOREIGN_URLS)
-def test_no_other_place_is_asked_for_a_file(server: ScriptedServer, client: SmartBillsComClient, url: str) -> None:
+def test_files_are_downloaded_from_the_vendors_hosts_only(server: ScriptedServer, client: SmartBillsComClient, url: str) -> None:
     with pytest.raises(ContractError, match="from which this API serves no files"):
         client.fetch_job_file(url.replace("{port}", server.url.rpartition(":")[2]))
     assert server.connection_count == 0
 
 
-def test_a_file_that_is_not_given_out_blames_no_account(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_refused_download_is_never_an_account_error(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(403))
     with pytest.raises(ContractError, match="access to the file of a job is refused"):
         client.fetch_job_file(f"{server.url}/a.pdf")
 
 
-def test_a_file_that_may_be_cut_proves_nothing(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_file_that_may_be_truncated_is_a_transient_error(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(
         Response(200, b"%PDF", framing="close"), Response(200, b"%PDF", declared_length=9, close_after_bytes=4)
     )
@@ -261,7 +261,7 @@ def test_a_file_that_may_be_cut_proves_nothing(server: ScriptedServer, client: S
             client.fetch_job_file(f"{server.url}/a.pdf")
 
 
-def test_a_file_that_moved_is_not_followed(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_redirect_of_a_download_is_not_followed(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(302, headers={"Location": "http://169.254.169.254/"}))
     with pytest.raises(ContractError, match=r"169\.254\.169\.254"):
         client.fetch_job_file(f"{server.url}/a.pdf")
@@ -273,7 +273,7 @@ def test_the_client_does_not_show_its_key(client: SmartBillsComClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "schlüssel", "a\x00"])
-def test_a_key_that_cannot_be_sent_is_a_setting_to_fix(key: str) -> None:
+def test_an_invalid_key_is_a_configuration_error(key: str) -> None:
     with make_session() as session, pytest.raises(ConfigurationError) as caught:
         SmartBillsComClient("https://api.smartbills.com", key, session)
     assert not key.strip() or key not in str(caught.value)
@@ -299,7 +299,7 @@ def build_schema_validator(name: str) -> Any:
     return jsonschema.Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"}), document
 
 
-def test_the_contracts_own_examples_are_read(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_the_examples_of_the_contract_are_parsed(server: ScriptedServer, client: SmartBillsComClient) -> None:
     validator, document = build_schema_validator("InvoiceProcessing")
     validator.validate(ACCEPTED_RESPONSE)
     routes = document["paths"]

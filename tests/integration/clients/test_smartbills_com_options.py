@@ -44,7 +44,7 @@ def fetch_rate_limit(url: str) -> RateLimit | None:
 
 
 @pytest.mark.parametrize(("wish", "sent"), [(None, None), (True, "true"), (False, "false")])
-def test_lines_are_asked_for_only_where_somebody_says_so(
+def test_line_items_are_requested_only_if_configured(
     server: ScriptedServer, wish: bool | None, sent: str | None
 ) -> None:
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
@@ -67,12 +67,12 @@ def test_a_version_is_pinned_on_every_call_or_on_none(server: ScriptedServer, ve
 
 
 @pytest.mark.parametrize("version", ["", " ", "1.2\r\nX: 1"])
-def test_a_version_that_cannot_be_sent_is_a_setting_to_fix(version: str) -> None:
+def test_an_invalid_version_is_a_configuration_error(version: str) -> None:
     with make_session() as session, pytest.raises(ConfigurationError, match="SmartBills-Version"):
         SmartBillsComClient("https://api.smartbills.com", API_KEY, session, version=version)
 
 
-def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer) -> None:
+def test_requests_match_the_contract(server: ScriptedServer) -> None:
     path = CONTRACT_DIRECTORY / "01-smartbills-extraction.yaml"
     if not path.exists():
         pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
@@ -87,7 +87,7 @@ def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer) -> Non
 
 @pytest.mark.parametrize("encoding", RESET_HEADERS)
 @pytest.mark.parametrize("call", [submit_document, fetch_rate_limit])
-def test_a_window_is_read_by_the_vendors_own_clock(
+def test_a_rate_limit_is_measured_by_the_vendors_clock(
     server: ScriptedServer, call: Callable[[str], RateLimit | None], encoding: str
 ) -> None:
     headers = {"X_RateLimit_Limit": "10", "X_RateLimit_Remaining": "0", "X_RateLimit_Reset": RESET_HEADERS[encoding]}
@@ -97,7 +97,7 @@ def test_a_window_is_read_by_the_vendors_own_clock(
     assert limits.seconds_until_reset == 40
 
 
-def test_a_refusal_says_how_long_by_the_vendors_own_clock(server: ScriptedServer) -> None:
+def test_the_wait_after_a_refusal_is_measured_by_the_vendors_clock(server: ScriptedServer) -> None:
     for reset in RESET_HEADERS.values():
         server.set_replies(
             Response.from_json({"error": "RATE_LIMITED"}, 429, Date=RESPONSE_DATE, X_RateLimit_Reset=reset)
@@ -124,21 +124,21 @@ ERROR_BODIES = [
         (200, ERROR_BODIES[1]),
     ],
 )
-def test_each_shape_of_error_names_the_vendors_word(server: ScriptedServer, status: int, body: dict[str, Any]) -> None:
+def test_every_error_shape_shows_the_vendors_code(server: ScriptedServer, status: int, body: dict[str, Any]) -> None:
     server.set_replies(Response.from_json(body, status))
     with pytest.raises(DocumentError, match="INVALID_FILE"):
         submit_document(server.url)
 
 
 @pytest.mark.parametrize("body", [{"error": "INVALID_FILE"}, {"success": True, "data": {}}, {"success": "false"}])
-def test_a_success_with_an_error_in_it_may_have_made_a_job(server: ScriptedServer, body: dict[str, Any]) -> None:
+def test_a_success_without_a_job_is_an_unknown_outcome(server: ScriptedServer, body: dict[str, Any]) -> None:
     server.set_replies(Response.from_json(body))
     with pytest.raises(UnknownOutcome):
         submit_document(server.url)
 
 
 @pytest.mark.parametrize("body", ERROR_BODIES)
-def test_a_poll_that_is_refused_blames_no_document(server: ScriptedServer, body: dict[str, Any]) -> None:
+def test_a_refused_poll_is_never_a_document_error(server: ScriptedServer, body: dict[str, Any]) -> None:
     server.set_replies(Response.from_json(body, 400))
     with pytest.raises(ContractError, match="INVALID_FILE"):
         fetch_rate_limit(server.url)

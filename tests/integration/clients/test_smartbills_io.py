@@ -87,7 +87,7 @@ RECEIPT_BODY = {
 }
 
 
-def test_a_receipt_is_created_with_one_post_spelled_and_counted_as_given(
+def test_a_receipt_is_created_with_one_post_and_an_unchanged_body(
     server: ScriptedServer, client: SmartBillsIoClient
 ) -> None:
     server.set_replies(
@@ -111,7 +111,7 @@ def test_a_receipt_is_created_with_one_post_spelled_and_counted_as_given(
     )
 
 
-def test_a_200_is_as_good_as_a_201_and_a_bare_total_as_money(
+def test_a_200_counts_as_created_and_a_plain_total_as_money(
     server: ScriptedServer, client: SmartBillsIoClient
 ) -> None:
     server.set_replies(
@@ -136,7 +136,7 @@ def test_an_unclear_creation_is_to_be_looked_up_and_never_repeated(
     assert len(server.requests) == 1
 
 
-def test_a_creation_without_an_answer_says_so(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_an_empty_response_to_a_creation_is_named_as_such(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     server.set_replies(Response(201))
     with pytest.raises(UnknownOutcome, match="its body is empty"):
         client.create_receipt(RECEIPT_BODY, "abc-v1")
@@ -145,7 +145,7 @@ def test_a_creation_without_an_answer_says_so(server: ScriptedServer, client: Sm
 @pytest.mark.parametrize(
     ("status", "code"), [(409, "DUPLICATE_RECEIPT"), (409, None), (422, "IdempotencyMismatch"), (409, "CONFLICT")]
 )
-def test_a_duplicate_is_to_be_looked_up(
+def test_a_duplicate_raises_its_own_error(
     server: ScriptedServer, client: SmartBillsIoClient, status: int, code: str | None
 ) -> None:
     server.set_replies(Response.from_json({"error": {"code": code, "message": "There is one"}}, status))
@@ -169,14 +169,14 @@ ERROR_SHAPES = [
 
 
 @pytest.mark.parametrize("shape", ERROR_SHAPES)
-def test_a_refusal_is_understood_in_every_shape(server: ScriptedServer, client: SmartBillsIoClient, shape: Any) -> None:
+def test_a_refusal_of_every_shape_is_parsed(server: ScriptedServer, client: SmartBillsIoClient, shape: Any) -> None:
     server.set_replies(Response.from_json(shape, 400))
     with pytest.raises(DocumentError, match="INVALID_AMOUNT 'Bad'") as caught:
         client.create_receipt(RECEIPT_BODY, "abc-v1")
     assert caught.value.request_id == "q-1"
 
 
-def test_the_vendors_page_that_echoes_the_key_shows_nothing(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_an_error_page_that_echoes_the_key_is_not_quoted(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     page = f"<html>AmbiguousMatchException HEADERS Authorization: Bearer {API_KEY}</html>"
     server.set_replies(Response(500, page.encode(), {"Content-Type": "text/html"}))
     with pytest.raises(UnknownOutcome) as caught:
@@ -184,7 +184,7 @@ def test_the_vendors_page_that_echoes_the_key_shows_nothing(server: ScriptedServ
     assert str(caught.value) == "POST 127.0.0.1/v1/receipts answered 500"
 
 
-def test_a_creation_that_never_left_may_be_repeated(server: ScriptedServer) -> None:
+def test_a_creation_that_was_not_sent_is_a_transient_error(server: ScriptedServer) -> None:
     with ScriptedServer() as gone:
         url = gone.url
     with make_session() as session, pytest.raises(TransientError, match="not sent"):
@@ -197,7 +197,7 @@ def test_a_float_never_reaches_the_wire(server: ScriptedServer, client: SmartBil
     assert server.requests == []
 
 
-def test_a_receipt_is_read_by_the_vendors_id(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_a_receipt_is_fetched_by_the_vendors_id(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     server.set_replies(Response.from_json(build_receipt(12)), Response.from_json(build_receipt(13)), Response(404))
     assert client.fetch_receipt(12).created_at == NOON
     assert server.requests[0].target == "/v1/receipts/12"
@@ -211,7 +211,7 @@ def test_a_receipt_is_read_by_the_vendors_id(server: ScriptedServer, client: Sma
     ("answer", "was_there"),
     [(Response.from_json(build_receipt(1)), True), (Response(204), True), (Response(404), False)],
 )
-def test_deleting_twice_is_deleting_once(
+def test_deleting_returns_whether_the_receipt_was_there(
     server: ScriptedServer, client: SmartBillsIoClient, answer: Response, was_there: bool
 ) -> None:
     server.set_replies(answer)
@@ -241,7 +241,7 @@ def test_receipts_that_arrive_while_listing_are_listed_too(server: ScriptedServe
     assert [r.id for r in client.list_receipts()] == list(range(1, 12))
 
 
-def test_receipts_since_an_instant_leave_out_older_ones(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_receipts_older_than_since_are_not_listed(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     day = dt.timedelta(days=1)
     server.set_handler(
         FakeReceiptsApi(
@@ -253,7 +253,7 @@ def test_receipts_since_an_instant_leave_out_older_ones(server: ScriptedServer, 
 
 @pytest.mark.parametrize("meta", ["metadata", "pagination", "flat", None])
 @pytest.mark.parametrize("position", [1, 5, 6, 11, 12])
-def test_a_receipt_is_found_wherever_it_lies(
+def test_a_receipt_is_found_on_any_page(
     server: ScriptedServer, client: SmartBillsIoClient, meta: str | None, position: int
 ) -> None:
     stored = [build_receipt(n, "wanted" if n == position else None) for n in range(1, 13)]
@@ -262,12 +262,12 @@ def test_a_receipt_is_found_wherever_it_lies(
     assert client.find_receipts("unwanted") == []
 
 
-def test_two_receipts_under_one_key_are_both_told(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_two_receipts_with_one_key_are_both_returned(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     server.set_handler(FakeReceiptsApi(build_receipt(1, "wanted"), build_receipt(2), build_receipt(3, "wanted")))
     assert [r.id for r in client.find_receipts("wanted")] == [3, 1]
 
 
-def test_looking_ends_a_day_before_the_sending(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_a_lookup_ends_one_day_before_the_creation(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     hours = [build_receipt(n, created=NOON - dt.timedelta(hours=n)) for n in range(1, 1001)]
     server.set_handler(FakeReceiptsApi(*hours))
     assert client.find_receipts("absent", NOON) == []
@@ -284,14 +284,14 @@ def test_an_unsorted_list_is_read_to_its_end(server: ScriptedServer, client: Sma
     assert [r.id for r in client.find_receipts("wanted", NOON)] == [500]
 
 
-def test_a_receipt_that_appears_while_looking_is_found(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_a_receipt_created_during_the_lookup_is_found(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     shelf = FakeReceiptsApi(*(build_receipt(n) for n in range(1, 21)), max_page_size=5)
     shelf.actions_before_request = {3: lambda: shelf.receipts.append(build_receipt(99, "wanted"))}
     server.set_handler(shelf)
     assert [r.id for r in client.find_receipts("wanted")] == [99]
 
 
-def test_a_receipt_that_slips_onto_a_page_already_read_is_found(
+def test_a_receipt_that_moves_to_a_page_already_read_is_found(
     server: ScriptedServer, client: SmartBillsIoClient
 ) -> None:
     shelf = FakeReceiptsApi(*(build_receipt(n, "wanted" if n == 5 else None) for n in range(1, 16)), max_page_size=5)
@@ -300,7 +300,7 @@ def test_a_receipt_that_slips_onto_a_page_already_read_is_found(
     assert [r.id for r in client.find_receipts("wanted")] == [5]
 
 
-def test_a_list_that_never_stops_shrinking_proves_nothing(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_a_list_that_keeps_shrinking_is_an_unknown_outcome(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     shelf = FakeReceiptsApi(*(build_receipt(n) for n in range(1, 40)))
     shelf.actions_before_request = dict.fromkeys(range(2, 20), lambda: shelf.receipts.pop())
     server.set_handler(shelf)
@@ -335,19 +335,19 @@ def test_a_page_count_that_is_too_low_does_not_hide_receipts(
 @pytest.mark.parametrize(
     "answer", [[], {}, {"data": None}, {"data": [1]}, {"data": [{"id": True}]}, {"data": [{"id": "x"}]}]
 )
-def test_a_list_of_another_shape_is_no_list(server: ScriptedServer, client: SmartBillsIoClient, answer: Any) -> None:
+def test_a_list_of_another_shape_is_a_contract_error(server: ScriptedServer, client: SmartBillsIoClient, answer: Any) -> None:
     server.set_replies(Response.from_json(answer))
     with pytest.raises(ContractError):
         client.fetch_receipt_page()
 
 
-def test_an_account_that_may_not_read_stops(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_an_account_without_read_permission_is_an_account_error(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     server.set_replies(Response(403))
     with pytest.raises(AccountError):
         client.find_receipts("x")
 
 
-def test_the_route_can_be_the_one_of_a_business(server: ScriptedServer) -> None:
+def test_the_route_can_be_that_of_a_business(server: ScriptedServer) -> None:
     server.set_replies(Response.from_json(build_receipt(1)))
     with make_session() as session:
         SmartBillsIoClient(f"{server.url}/v1/", API_KEY, None, session, path="/businesses/7/receipts").fetch_receipt(1)
@@ -356,7 +356,7 @@ def test_the_route_can_be_the_one_of_a_business(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "a//b", "../x", "receipts?x=1", "receipts#a"])
-def test_a_route_that_is_none_is_a_setting_to_fix(path: str) -> None:
+def test_an_invalid_route_is_a_configuration_error(path: str) -> None:
     with make_session() as session, pytest.raises(ConfigurationError):
         SmartBillsIoClient("https://api.smartbills.io/v1", API_KEY, None, session, path=path)
 
@@ -384,7 +384,7 @@ def load_contract() -> Any:
 
 
 @pytest.mark.parametrize("customer", [Customer(7), Customer(email="a@example.org"), Customer(phone="+1 555")])
-def test_what_is_sent_is_what_the_contract_asks_for(
+def test_a_receipt_matches_the_contract(
     server: ScriptedServer, client: SmartBillsIoClient, customer: Customer
 ) -> None:
     jsonschema = pytest.importorskip("jsonschema")
@@ -398,7 +398,7 @@ def test_what_is_sent_is_what_the_contract_asks_for(
     assert b'"refferingSite":' in server.requests[0].body
 
 
-def test_the_contracts_own_examples_are_read(server: ScriptedServer, client: SmartBillsIoClient) -> None:
+def test_the_examples_of_the_contract_are_parsed(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     create = load_contract()["paths"]["/v1/receipts"]["post"]["requestBody"]["content"]["application/json"]["example"]
     server.set_replies(Response.from_json({**create, "id": 3, "createdAt": "2026-01-15T10:00:00.1234567Z"}, 201))
     created = client.create_receipt({"receiptId": create["receiptId"]}, create["receiptId"])

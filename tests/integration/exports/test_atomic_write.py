@@ -88,7 +88,7 @@ def written_batch(tmp_path: Path) -> Path:
     return write_batch_folder(tmp_path / "exports", BATCH, render_batch_files(BATCH, build_invoices()))
 
 
-def test_a_written_batch_has_its_name_its_files_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_written_batch_is_one_folder_with_exactly_its_files(tmp_path: Path) -> None:
     files = render_batch_files(BATCH, build_invoices())
     folder = write_batch_folder(tmp_path / "deep" / "exports", BATCH, files)
     assert folder == tmp_path / "deep" / "exports" / "batch-000001"
@@ -111,7 +111,7 @@ def test_writing_the_same_batch_again_touches_nothing(written_batch: Path) -> No
     assert read_inodes_and_times() == before
 
 
-def test_a_finished_batch_with_other_bytes_is_refused_by_name_and_left_alone(written_batch: Path) -> None:
+def test_a_finished_batch_is_never_overwritten_with_other_bytes(written_batch: Path) -> None:
     before = (written_batch / "bills.csv").read_bytes()
     with pytest.raises(ConfigurationError, match=r"'batch-000001' already exists in .* differs in \['bill_lines.csv'"):
         write_batch_folder(written_batch.parent, BATCH, render_batch_files(BATCH, build_invoices()[1:]))
@@ -120,7 +120,7 @@ def test_a_finished_batch_with_other_bytes_is_refused_by_name_and_left_alone(wri
 
 
 @pytest.mark.parametrize("obstacle", [Path.mkdir, Path.touch])
-def test_something_else_under_the_name_of_the_batch_is_refused(
+def test_another_file_or_folder_with_the_name_of_the_batch_is_refused(
     tmp_path: Path, obstacle: Callable[[Path], None]
 ) -> None:
     obstacle(tmp_path / "batch-000001")
@@ -128,7 +128,7 @@ def test_something_else_under_the_name_of_the_batch_is_refused(
         write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, build_invoices()))
 
 
-def test_a_root_that_is_no_folder_is_a_configuration_error(tmp_path: Path) -> None:
+def test_a_root_that_is_not_a_folder_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "exports").touch()
     with pytest.raises(ConfigurationError, match="cannot be written"):
         write_batch_folder(tmp_path / "exports", BATCH, {})
@@ -144,7 +144,7 @@ def test_a_killed_run_leaves_no_batch_and_the_next_run_removes_what_it_left(tmp_
     assert os.listdir(tmp_path) == ["batch-000002"]
 
 
-def test_many_writers_of_one_batch_agree(tmp_path: Path) -> None:
+def test_concurrent_writers_of_one_batch_all_succeed(tmp_path: Path) -> None:
     files = render_batch_files(BATCH, build_invoices())
     folders: list[Path] = []
     writers = [
@@ -196,7 +196,7 @@ def test_a_changed_total_in_the_manifest_is_found(written_batch: Path) -> None:
     ]
 
 
-def test_a_lost_row_is_found_even_where_the_manifest_was_given_the_new_hash(written_batch: Path) -> None:
+def test_a_lost_row_is_found_even_if_the_manifest_has_the_new_hash(written_batch: Path) -> None:
     path = written_batch / "tax_lines.csv"
     path.write_bytes(path.read_bytes().rstrip().rpartition(b"\r\n")[0] + b"\r\n")
     document = json.loads((written_batch / "manifest.json").read_bytes())
@@ -246,6 +246,6 @@ def test_a_missing_manifest_and_a_renamed_folder_are_found(written_batch: Path) 
     assert "is missing" in verify_batch_folder(moved)[0]
 
 
-def test_a_text_as_long_as_a_page_is_verified_too(tmp_path: Path) -> None:
+def test_a_very_long_text_is_verified(tmp_path: Path) -> None:
     long = Invoice("i", "d" * 64, 1, "invoice", "expense", "x" * 200_000, dt.date(2026, 1, 1), "EUR", Decimal(1))
     assert verify_batch_folder(write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, [long]))) == []

@@ -110,7 +110,7 @@ def build_invoice(name: str, total: str = "119.00", **values: object) -> Invoice
     )  # fmt: skip
 
 
-def test_each_accepted_invoice_becomes_one_receipt_and_no_second_one(harness: PublishingHarness) -> None:
+def test_each_accepted_invoice_becomes_exactly_one_receipt(harness: PublishingHarness) -> None:
     first_invoice, second_invoice = build_invoice("1"), build_invoice("2")
     harness.accept_invoices(first_invoice, second_invoice)
     assert harness.publish_receipts(first_invoice, second_invoice)
@@ -123,7 +123,7 @@ def test_each_accepted_invoice_becomes_one_receipt_and_no_second_one(harness: Pu
 
 
 @pytest.mark.parametrize("fault", ["lost_response", "http_500_after_work"])
-def test_a_receipt_that_was_created_behind_a_lost_answer_is_found_and_not_created_again(
+def test_a_receipt_created_before_a_lost_response_is_found_and_not_created_again(
     harness: PublishingHarness, fault: str
 ) -> None:
     first_invoice = build_invoice("1")
@@ -134,7 +134,7 @@ def test_a_receipt_that_was_created_behind_a_lost_answer_is_found_and_not_create
     assert harness.get_receipt_status(first_invoice) == ("published", None)
 
 
-def test_while_nobody_can_look_nothing_is_sent_again(harness: PublishingHarness) -> None:
+def test_nothing_is_sent_again_while_lookups_fail(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
@@ -146,7 +146,7 @@ def test_while_nobody_can_look_nothing_is_sent_again(harness: PublishingHarness)
     assert harness.list_created_receipts() == [format_receipt_id(first_invoice.invoice_id)]
 
 
-def test_a_run_killed_before_the_answer_looks_first(harness: PublishingHarness) -> None:
+def test_after_a_lost_response_the_next_run_looks_up_before_it_sends(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
@@ -157,7 +157,7 @@ def test_a_run_killed_before_the_answer_looks_first(harness: PublishingHarness) 
     assert harness.sandbox.read_journal(harness.api_key)["requests"].get("POST /v1/receipts", 0) == before
 
 
-def test_a_receipt_with_our_id_and_another_total_is_not_taken_for_ours(harness: PublishingHarness) -> None:
+def test_a_receipt_with_our_id_and_another_total_fails(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
@@ -169,7 +169,7 @@ def test_a_receipt_with_our_id_and_another_total_is_not_taken_for_ours(harness: 
     assert len(harness.list_created_receipts()) == 1
 
 
-def test_without_a_customer_the_receipt_waits_and_says_what_to_set(harness: PublishingHarness) -> None:
+def test_without_a_customer_the_receipt_waits_and_names_the_setting(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     assert harness.publish_receipts(first_invoice, default_customer=None)
@@ -223,7 +223,7 @@ class FailingClient:
         return self._client.create_receipt(body, idempotency_key)
 
 
-def test_one_receipt_at_which_the_server_fails_does_not_stop_the_others(harness: PublishingHarness) -> None:
+def test_one_receipt_that_the_server_fails_on_does_not_stop_the_others(harness: PublishingHarness) -> None:
     poison, sound = build_invoice("1"), build_invoice("2")
     harness.accept_invoices(poison, sound)
     assert harness.publish_receipts(poison, sound, failing_invoices=(poison,))
@@ -232,7 +232,7 @@ def test_one_receipt_at_which_the_server_fails_does_not_stop_the_others(harness:
     assert len(harness.published.problems) == 1
 
 
-def test_a_server_that_fails_at_every_receipt_is_left_alone_after_a_few(harness: PublishingHarness) -> None:
+def test_a_server_that_fails_on_every_receipt_stops_the_stage_after_a_few(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 10)]
     harness.accept_invoices(*invoices)
     assert not harness.publish_receipts(*invoices, failing_invoices=tuple(invoices))
@@ -240,7 +240,7 @@ def test_a_server_that_fails_at_every_receipt_is_left_alone_after_a_few(harness:
     assert harness.get_receipt_status(invoices[-1]) == ("pending", None)
 
 
-def test_a_refused_key_stops_at_once_and_everything_waits(harness: PublishingHarness) -> None:
+def test_a_refused_key_stops_the_stage_at_once(harness: PublishingHarness) -> None:
     first_invoice, second_invoice = build_invoice("1"), build_invoice("2")
     harness.accept_invoices(first_invoice, second_invoice)
     harness.api_key = "sk_live_unknown_there"
@@ -250,7 +250,7 @@ def test_a_refused_key_stops_at_once_and_everything_waits(harness: PublishingHar
     assert harness.get_receipt_status(second_invoice)[0] == "pending"
 
 
-def test_a_server_that_is_down_leaves_the_receipts_to_a_later_run(harness: PublishingHarness) -> None:
+def test_receipts_wait_for_a_later_run_while_the_server_is_down(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 10)]
     harness.accept_invoices(*invoices)
     assert not harness.publish_receipts(*invoices, port=9)
@@ -260,7 +260,7 @@ def test_a_server_that_is_down_leaves_the_receipts_to_a_later_run(harness: Publi
     assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
 
 
-def test_a_limit_is_waited_for(harness: PublishingHarness) -> None:
+def test_receipts_are_published_although_every_third_call_fails(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 8)]
     harness.accept_invoices(*invoices)
     harness.update_sandbox_settings(smartbills_io__http_500_every=3)
@@ -270,14 +270,14 @@ def test_a_limit_is_waited_for(harness: PublishingHarness) -> None:
     assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
 
 
-def test_the_invoice_is_not_in_the_warehouse_yet(harness: PublishingHarness, tmp_path: Path) -> None:
+def test_a_receipt_waits_until_its_invoice_is_in_the_warehouse(harness: PublishingHarness, tmp_path: Path) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     assert harness.publish_receipts()
     assert harness.get_receipt_status(first_invoice) == ("waiting", "not_loaded")
 
 
-def test_receipts_found_and_receipts_sent_are_all_written(harness: PublishingHarness) -> None:
+def test_found_and_created_receipts_are_all_recorded(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 5)]
     harness.accept_invoices(*invoices)
     harness.update_sandbox_settings(smartbills_io__lost_response=2, smartbills_io__scopes=WRITE_ONLY_SCOPES)

@@ -35,7 +35,7 @@ def split_url(url: PresignedUrl) -> tuple[str, str]:
     return url_parts.path, url_parts.query
 
 
-def test_an_address_says_until_when_which_document_and_who_says_so() -> None:
+def test_a_url_names_the_expiry_and_the_document_and_is_signed() -> None:
     signed = f"1768473600/{SHA256}.pdf"
     signature = hmac.new(SECRET.encode(), signed.encode(), "sha256").hexdigest()
     assert (
@@ -45,7 +45,7 @@ def test_an_address_says_until_when_which_document_and_who_says_so() -> None:
 
 
 @given(hashes, suffixes, moments, secrets)
-def test_what_was_minted_is_genuine_until_its_last_second(
+def test_a_presigned_request_is_valid_until_its_last_second(
     sha256: str, suffix: str, expires_at: dt.datetime, secret: str
 ) -> None:
     path, query = split_url(build_presigned_url(BASE_URL, secret, sha256, suffix, expires_at))
@@ -55,7 +55,7 @@ def test_what_was_minted_is_genuine_until_its_last_second(
 
 
 @given(st.integers(0), st.sampled_from(string.printable), st.sampled_from(["change", "insert", "cut"]))
-def test_no_change_to_a_path_or_signature_survives(position: int, character: str, how: str) -> None:
+def test_any_change_to_path_or_signature_makes_the_request_invalid(position: int, character: str, how: str) -> None:
     path, query = split_url(build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT))
     whole = f"{path}?{query}"
     at = position % len(whole)
@@ -67,7 +67,7 @@ def test_no_change_to_a_path_or_signature_survives(position: int, character: str
 
 
 @given(hashes, suffixes, moments, hashes, suffixes, moments)
-def test_another_document_or_instant_has_another_signature(
+def test_another_document_or_expiry_has_another_signature(
     one: str, suffix: str, when: dt.datetime, other: str, other_suffix: str, other_when: dt.datetime
 ) -> None:
     assume((one, suffix, int(when.timestamp())) != (other, other_suffix, int(other_when.timestamp())))
@@ -89,7 +89,7 @@ def test_another_secret_makes_another_signature(one: str, other: str) -> None:
 
 
 @given(st.text(), st.text())
-def test_nothing_that_was_not_minted_is_genuine(path: str, query: str) -> None:
+def test_a_request_without_a_signature_of_ours_is_invalid(path: str, query: str) -> None:
     assert not is_valid_presigned_request(path, query, SECRET, NOW)
 
 
@@ -100,12 +100,12 @@ def test_the_signature_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("seal", [None, object(), "mint"])
-def test_nobody_else_makes_an_address(seal: Any) -> None:
+def test_a_presigned_url_cannot_be_constructed_directly(seal: Any) -> None:
     with pytest.raises(TypeError):
         PresignedUrl("https://evil.example.com/a.pdf", "00" * 32, seal)
 
 
-def test_an_address_cannot_be_turned_into_another() -> None:
+def test_a_presigned_url_cannot_be_changed() -> None:
     url = build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT)
     with pytest.raises(dataclasses.FrozenInstanceError):
         url.unsigned_url = "https://evil.example.com/a.pdf"  # type: ignore[misc]
@@ -123,7 +123,7 @@ PUBLIC_BASE_URLS = [
 
 
 @pytest.mark.parametrize("base_url", PUBLIC_BASE_URLS)
-def test_a_public_place_will_do(base_url: str) -> None:
+def test_a_public_host_is_accepted(base_url: str) -> None:
     assert build_presigned_url(base_url, SECRET, SHA256, "pdf", EXPIRES_AT).unsigned_url.startswith(
         base_url.lower().rstrip("/") + "/1768473600/"
     )
@@ -144,14 +144,14 @@ REFUSED_BASE_URLS = [
 
 
 @pytest.mark.parametrize("base_url", REFUSED_BASE_URLS)
-def test_no_other_place_shows_documents(base_url: str) -> None:
+def test_any_other_base_url_is_a_configuration_error(base_url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         build_presigned_url(base_url, SECRET, SHA256, "pdf", EXPIRES_AT)
     assert "p4ss" not in str(caught.value)
 
 
 @pytest.mark.parametrize("secret", ["", "x" * 31])
-def test_a_secret_that_can_be_guessed_is_a_setting_to_fix(secret: str) -> None:
+def test_a_short_secret_is_a_configuration_error(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="32"):
         build_presigned_url(BASE_URL, secret, SHA256, "pdf", EXPIRES_AT)
 
@@ -164,6 +164,6 @@ def test_a_secret_that_can_be_guessed_is_a_setting_to_fix(secret: str) -> None:
         (SHA256, "pdf", EXPIRES_AT.replace(tzinfo=None)), (SHA256, "pdf", dt.datetime(1969, 1, 1, tzinfo=dt.UTC)),
     ],
 )  # fmt: skip
-def test_what_is_no_document_or_instant_is_a_mistake_of_ours(sha256: str, suffix: str, expires_at: dt.datetime) -> None:
+def test_a_malformed_hash_suffix_or_expiry_is_a_value_error(sha256: str, suffix: str, expires_at: dt.datetime) -> None:
     with pytest.raises(ValueError, match="not a (lower-case SHA-256|time)"):
         build_presigned_url(BASE_URL, SECRET, sha256, suffix, expires_at)

@@ -52,12 +52,12 @@ EPOCH = int(NOW.timestamp())
         ({}, None, None),
     ],
 )
-def test_the_wait_is_what_the_server_says(headers: dict[str, str], told: object, seconds: float | None) -> None:
+def test_the_wait_is_read_from_every_known_header(headers: dict[str, str], told: object, seconds: float | None) -> None:
     assert find_retry_after(CaseInsensitiveDict(headers), told, NOW) == seconds
 
 
 @pytest.mark.parametrize(("ahead", "seconds"), [(0.0, 40), (1.5, 38.5), (2.0, 40), (-0.5, 40), (-7.0, 40)])
-def test_a_date_of_whole_seconds_counts_where_our_clock_does_not_agree_with_it(ahead: float, seconds: float) -> None:
+def test_the_date_header_is_used_if_our_clock_differs_from_it(ahead: float, seconds: float) -> None:
     headers = {"X-RateLimit-Reset": str(EPOCH + 40), "Date": format_datetime(NOW, usegmt=True)}
     assert find_retry_after(headers, None, NOW + dt.timedelta(seconds=ahead)) == seconds
 
@@ -73,7 +73,7 @@ def test_no_header_makes_a_wait_beyond_its_bounds(after: str, reset: str, date: 
     assert wait is None or 0 <= wait <= 3600
 
 
-def test_limits_are_read_where_they_are() -> None:
+def test_the_rate_limit_is_read_from_the_headers_that_are_there() -> None:
     assert find_rate_limit({}) is None
     assert find_rate_limit({"X-RateLimit-Remaining": "abc"}) is None
     assert find_rate_limit({"X-RateLimit-Remaining": "0"}) == RateLimit(None, 0, None)
@@ -84,7 +84,7 @@ def test_limits_are_read_where_they_are() -> None:
 @pytest.mark.parametrize(
     "text", [None, 5, "", "²", "99999999999999999999", "9" * 15, "0001-01-01T00:00:00+23:59", "x" * 99]
 )
-def test_what_is_no_instant_is_none(text: object) -> None:
+def test_a_text_that_is_no_timestamp_is_none(text: object) -> None:
     assert try_parse_timestamp(text) is None
 
 
@@ -119,25 +119,25 @@ def test_a_reset_is_measured_by_the_vendors_clock_in_any_encoding(
 
 
 @given(st.sampled_from(["", "abc", "-5", "nan", "1e9", "5 minutes", "٣", "+5"]), st.integers(1, 3600))
-def test_a_wait_that_cannot_be_read_leaves_the_word_to_the_reset(odd: str, seconds: int) -> None:
+def test_an_unreadable_retry_after_falls_back_to_the_reset(odd: str, seconds: int) -> None:
     headers = {"Retry-After": odd, "X-RateLimit-Reset": str(EPOCH + seconds)}
     assert find_retry_after(headers, now=NOW) == seconds
     assert find_retry_after({**headers, "X-RateLimit-Reset": str(EPOCH - seconds)}, now=NOW) is None
 
 
 @given(st.integers(0, 10**14))
-def test_seconds_to_wait_are_taken_up_to_an_hour(seconds: int) -> None:
+def test_a_wait_is_limited_to_one_hour(seconds: int) -> None:
     past = {"X-RateLimit-Reset": str(EPOCH - 60)}
     assert find_retry_after({"Retry-After": str(seconds), **past}, now=NOW) == min(seconds, 3600)
 
 
-def test_without_a_date_our_own_clock_has_to_do() -> None:
+def test_without_a_date_our_own_clock_is_used() -> None:
     limits = find_rate_limit({"X-RateLimit-Reset": str(EPOCH + 40)}, NOW)
     assert limits is not None
     assert limits.seconds_until_reset == 40
 
 
-def test_a_reset_says_nothing_about_a_failure_while_calls_are_left() -> None:
+def test_a_reset_is_no_wait_while_calls_remain() -> None:
     reset = {"Date": "Thu, 15 Jan 2026 10:30:00 GMT", "X-RateLimit-Reset": "2026-01-15T10:31:00Z"}
     assert find_retry_after({**reset, "X-RateLimit-Remaining": "7"}) is None
     assert find_retry_after({**reset, "X-RateLimit-Remaining": "0"}) == 60.0

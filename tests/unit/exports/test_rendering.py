@@ -114,7 +114,7 @@ def test_a_batch_is_three_csv_files_a_workbook_and_a_manifest() -> None:
     ]
 
 
-def test_csv_files_are_utf8_with_a_byte_order_mark_unless_told_otherwise_and_crlf() -> None:
+def test_csv_files_are_utf8_with_crlf_and_by_default_a_byte_order_mark() -> None:
     marked, plain = (
         render_batch_files(BATCH, [build_bill()]),
         render_batch_files(BATCH, [build_bill()], byte_order_mark=False),
@@ -130,7 +130,7 @@ def test_every_row_names_its_batch_invoice_and_document(name: str) -> None:
     assert (row["batch_id"], row["invoice_id"], row["document_sha256"]) == ("batch-000007", "i1", "d" * 64)
 
 
-def test_a_credit_note_is_booked_negative_in_every_amount_and_says_what_it_is() -> None:
+def test_a_credit_note_is_booked_negative_in_every_amount() -> None:
     files = render_batch_files(BATCH, [build_bill(kind="credit_note")])
     [booked], [line], [tax] = (
         read_csv_rows(files),
@@ -143,7 +143,7 @@ def test_a_credit_note_is_booked_negative_in_every_amount_and_says_what_it_is() 
     assert json.loads(files["manifest.json"])["sign"] == "credit notes negative"
 
 
-def test_a_credit_note_that_states_a_negative_total_is_pointed_out() -> None:
+def test_a_credit_note_with_a_negative_total_is_counted_in_the_manifest() -> None:
     files = render_batch_files(BATCH, [build_bill(kind="credit_note", total_amount=Decimal(-5))])
     assert json.loads(files["manifest.json"])["notices"]["credit_notes_stated_negative"] == 1
 
@@ -164,7 +164,7 @@ def test_an_amount_finer_than_the_currency_is_not_rounded() -> None:
     assert read_sheet_rows(files, "Bills")[0]["total_amount"] == 0.125
 
 
-def test_a_missing_amount_is_an_empty_cell_and_counted_beside_the_total() -> None:
+def test_a_missing_amount_is_an_empty_cell_and_counted_in_the_totals() -> None:
     files = render_batch_files(BATCH, [build_bill(net_amount=None), build_bill(invoice_id="i2")])
     assert [row["net_amount"] for row in read_csv_rows(files)] == ["", "100.00"]
     [total] = json.loads(files["manifest.json"])["totals"]
@@ -212,7 +212,7 @@ def test_money_in_the_workbook_shows_the_decimals_of_its_currency(currency: str,
     assert page.cell(2, column).number_format == look
 
 
-def test_the_workbook_knows_no_clock_but_the_batch() -> None:
+def test_the_time_of_the_batch_is_the_only_time_in_the_workbook() -> None:
     content = render_batch_files(BATCH, [build_bill()])["bills.xlsx"]
     about = openpyxl.load_workbook(io.BytesIO(content)).properties
     assert about.created == about.modified == BATCH.created_at.replace(tzinfo=None)
@@ -227,7 +227,7 @@ def test_a_number_of_more_than_fifteen_digits_is_text_in_the_workbook_and_counte
 
 
 @pytest.mark.parametrize("letter", ["x", "𝒳"])
-def test_a_text_longer_than_a_cell_is_cut_visibly_and_counted_but_whole_in_the_csv_file(letter: str) -> None:
+def test_a_text_too_long_for_a_cell_is_cut_visibly_and_complete_in_the_csv_file(letter: str) -> None:
     long = letter * 32_768
     files = render_batch_files(BATCH, [build_bill(lines=(Line(1, long),))])
     shown = read_sheet_rows(files, "Lines")[0]["description"]
@@ -238,7 +238,7 @@ def test_a_text_longer_than_a_cell_is_cut_visibly_and_counted_but_whole_in_the_c
 
 
 @pytest.mark.parametrize(("count", "names"), [(0, ["Bills"]), (2, ["Bills"]), (3, ["Bills", "Bills 2"])])
-def test_a_table_longer_than_a_sheet_goes_on_in_another(count: int, names: list[str]) -> None:
+def test_a_table_longer_than_a_sheet_continues_in_another(count: int, names: list[str]) -> None:
     table = build_bill_table(BATCH, [build_bill(invoice_id=f"i{number}") for number in range(count)])
     rendered = render_workbook(BATCH, [table], Sheet("Control", BILL_COLUMNS, []), max_sheet_rows=3)
     book = openpyxl.load_workbook(io.BytesIO(rendered.content))
@@ -247,7 +247,7 @@ def test_a_table_longer_than_a_sheet_goes_on_in_another(count: int, names: list[
     assert actual == [f"i{number}" for number in range(count)]
 
 
-def test_a_date_before_excel_is_text() -> None:
+def test_a_date_that_excel_does_not_support_is_text() -> None:
     assert (
         read_sheet_rows(render_batch_files(BATCH, [build_bill(issued_on=dt.date(1899, 1, 2))]), "Bills")[0]["issued_on"]
         == "1899-01-02"
@@ -281,7 +281,7 @@ def test_an_invoice_that_is_there_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "sNaN", "Infinity", "1E+38", "1E-39"])
-def test_a_number_that_no_book_can_hold_is_refused_by_document(number: str) -> None:
+def test_a_number_that_cannot_be_booked_is_a_document_error(number: str) -> None:
     with pytest.raises(DocumentError, match="i1") as refused:
         render_batch_files(BATCH, [build_bill(tax_amount=Decimal(number))])
     assert refused.value.reason_code == "number_out_of_range"
