@@ -53,6 +53,16 @@ def find_money(fields: Mapping[str, Any], name: str) -> tuple[Decimal | None, st
     return _to_decimal(value), None
 
 
+def list_objects(value: object) -> list[dict[str, Any]]:
+    """Return the objects in a list, or nothing if ``value`` is not a list."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def list_texts(value: object) -> tuple[str, ...]:
+    """Return the strings in a list, or nothing if ``value`` is not a list."""
+    return tuple(entry for entry in value if isinstance(entry, str)) if isinstance(value, list) else ()
+
+
 def _to_decimal(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return None

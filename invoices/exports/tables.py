@@ -199,8 +199,8 @@ def _clean_cell(invoice: Invoice, cell: Cell) -> Cell:
     ):
         raise DocumentError(
             f"invoice {invoice.invoice_id!r} of document {invoice.document_sha256!r} has the number {str(cell)!r}, "
-            f"which cannot be booked: it has more than {_MAX_DIGITS_PER_SIDE} digits on a side of the decimal point, or "
-            "is not finite",
+            f"which cannot be booked: it is not finite, or has more than "
+            f"{_MAX_DIGITS_PER_SIDE} digits on a side of the decimal point",
             reason_code="number_out_of_range",
         )
     return cell

@@ -30,6 +30,7 @@ from invoices.clients.error_bodies import parse_error_body, redact_secrets
 from invoices.clients.error_mapping import ACCOUNT_STATUSES, ApiCall, Conflict, NotFound
 from invoices.clients.invoicedataextraction_com.api_models import TaskError
 from invoices.clients.invoicedataextraction_com.response_parsers import find_integer, parse_task_error
+from invoices.clients.json_fields import list_objects, list_texts
 from invoices.clients.rate_limit_headers import MAX_WAIT_SECONDS, find_retry_after, try_parse_timestamp
 from invoices.clients.strict_json import InvalidJsonError, parse_json
 from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError
@@ -197,7 +198,7 @@ def _build_invalid_input_error(envelope: ErrorEnvelope) -> InvoicesError:
 
     The vendor refuses a file that is not (any more) in its session as invalid input, with the path ``["file_ids", i]``.
     """
-    paths = [issue.get("path") for issue in _list_issues(envelope)]
+    paths = [issue.get("path") for issue in list_objects(envelope.details.get("issues"))]
     if paths and all(
         isinstance(path, list) and (path[:1] == ["upload_session_id"] or (path[:1] == ["file_ids"] and len(path) == 2))
         for path in paths
@@ -229,7 +230,7 @@ def _build_submission_exists_error(envelope: ErrorEnvelope) -> InvoicesError:
     error = SubmissionExists(envelope.message, request_id=envelope.request_id)
     extraction_id, differing_fields = envelope.details.get("extraction_id"), envelope.details.get("differing_fields")
     error.extraction_id = extraction_id if isinstance(extraction_id, str) and extraction_id else None
-    error.differing_fields = tuple(name for name in _as_list(differing_fields) if isinstance(name, str))
+    error.differing_fields = list_texts(differing_fields)
     return error
 
 
@@ -242,26 +243,16 @@ def _build_task_refused_error(envelope: ErrorEnvelope) -> InvoicesError:
 
 def _list_detail_values(details: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """Return the ids or names under ``name``, its plural, and in ``files`` and ``issues``, in that order."""
-    values = [details.get(name), *_as_list(details.get(f"{name}s"))]
-    entries = (*_as_list(details.get("files")), *_as_list(details.get("issues")))
-    values += [entry.get(name) for entry in entries if isinstance(entry, dict)]
+    values = [details.get(name), *list_texts(details.get(f"{name}s"))]
+    values += [entry.get(name) for key in ("files", "issues") for entry in list_objects(details.get(key))]
     return tuple(dict.fromkeys(value for value in values if isinstance(value, str) and value))
 
 
-def _list_issues(envelope: ErrorEnvelope) -> list[dict[str, Any]]:
-    return [issue for issue in _as_list(envelope.details.get("issues")) if isinstance(issue, dict)]
-
-
 def _format_message_with_issues(envelope: ErrorEnvelope) -> str:
-    issue_list = "; ".join(f"{issue.get('path')!r} {issue.get('message')!r}" for issue in _list_issues(envelope)[:5])
-    return (
-        redact_secrets(f"{envelope.message}{': ' + issue_list if issue_list else ''}", envelope.call.secrets, 700)
-        or envelope.message
-    )
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+    issues = list_objects(envelope.details.get("issues"))[:5]
+    issue_list = "; ".join(f"{issue.get('path')!r} {issue.get('message')!r}" for issue in issues)
+    message = f"{envelope.message}{': ' + issue_list if issue_list else ''}"
+    return redact_secrets(message, envelope.call.secrets, 700) or envelope.message
 
 
 ERROR_BUILDERS: Mapping[str, Callable[[ErrorEnvelope], InvoicesError]] = {  # contract sheet 02 §4.1, then §4.2

@@ -20,7 +20,7 @@ from invoices.clients.invoicedataextraction_com.api_models import (
     TaskError,
     UncertaintyNote,
 )
-from invoices.clients.json_fields import find_text, find_timestamp, find_whole_number
+from invoices.clients.json_fields import find_text, find_timestamp, find_whole_number, list_objects, list_texts
 from invoices.clients.strict_json import render_json
 
 JsonObject = Mapping[str, Any]
@@ -45,7 +45,7 @@ def parse_extraction(extraction_id: str, status: str, fields: JsonObject, secret
         pages=parse_page_outcomes(fields.get("pages")),
         notes=parse_uncertainty_notes(fields.get("ai_uncertainty_notes")),
         review_items=parse_review_items(fields.get("review_needed")),
-        questions=tuple(item for item in _as_list(fields.get("questions")) if isinstance(item, dict)),
+        questions=tuple(list_objects(fields.get("questions"))),
         answer_by=find_timestamp(fields, "answer_by"),
         error=parse_task_error(fields.get("error"), secrets),
         cancellation_reason=find_text(fields, "cancellation_reason", 200),
@@ -60,7 +60,7 @@ def parse_extraction_details(extraction: Extraction, fields: JsonObject) -> Extr
         submission_id=find_text(fields, "submission_id", 200),
         task_name=find_text(fields, "task_name", 200),
         created_at=find_timestamp(fields, "created_at"),
-        file_names=_filter_texts(fields.get("file_names")),
+        file_names=list_texts(fields.get("file_names")),
         prompt=prompt if isinstance(prompt, (str, dict)) else None,
         options=options if isinstance(options, dict) else {},
     )
@@ -76,7 +76,7 @@ def parse_task_error(value: Any, secrets: Sequence[str] = ()) -> TaskError | Non
         code=redact_secrets(value.get("code"), secrets, 64) or "UNKNOWN",
         message=redact_secrets(value.get("message"), secrets, 500),
         retryable=value.get("retryable") is True,
-        file_names=_filter_texts(detail_fields.get("file_names")),
+        file_names=list_texts(detail_fields.get("file_names")),
         credits_required=find_integer(detail_fields, "credits_required"),
         credits_balance=find_integer(detail_fields, "credits_balance"),
         credits_reserved=find_integer(detail_fields, "credits_reserved"),
@@ -142,9 +142,7 @@ def _parse_listed_failed_pages(pages: JsonObject) -> Iterator[FailedPage]:
 
 
 def _parse_failed_pages_from_reasons(pages: JsonObject) -> Iterator[FailedPage]:
-    for reason in _as_list(pages.get("failure_reasons")):
-        if not isinstance(reason, dict):
-            continue
+    for reason in list_objects(pages.get("failure_reasons")):
         code, message = find_text(reason, "code", 100), redact_secrets(reason.get("message"), (), MAX_WARNING_CHARS)
         for affected_file in _as_list(reason.get("affected_pages")):
             file_name = find_text(affected_file, "file_name") if isinstance(affected_file, dict) else None
@@ -178,13 +176,13 @@ def _parse_review_item(entry: Any) -> ReviewItem:
         return ReviewItem(_render_as_text(entry))
     return ReviewItem(
         message=redact_secrets(entry.get("message"), (), MAX_WARNING_CHARS) or _render_as_text(entry),
-        affected_fields=_filter_texts(entry.get("affected_fields")),
+        affected_fields=list_texts(entry.get("affected_fields")),
         row_numbers=tuple(
             row_number
             for row_number in _as_list(entry.get("output_row_numbers"))
             if isinstance(row_number, int) and row_number >= 1
         ),
-        source_references=_filter_texts(entry.get("source_references")),
+        source_references=list_texts(entry.get("source_references")),
     )
 
 
@@ -200,10 +198,6 @@ def _as_entries(value: Any) -> list[Any]:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _filter_texts(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in _as_list(value) if isinstance(item, str))
 
 
 def _get_count(fields: JsonObject, name: str, default: int) -> int:

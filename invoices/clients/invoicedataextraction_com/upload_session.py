@@ -13,7 +13,7 @@ from invoices.clients.invoicedataextraction_com.rest_api import (
     check_no_duplicates,
     parse_success_object,
 )
-from invoices.clients.json_fields import find_text, find_whole_number
+from invoices.clients.json_fields import find_text, find_whole_number, list_objects
 from invoices.errors import ContractError
 
 MAX_FILES = 6_000
@@ -40,7 +40,7 @@ def parse_upload_session(response: ApiResponse, session_id: str, files: Sequence
     check_echoed_id(response, fields, "upload_session_id", session_id)
     stated_sizes = {
         find_text(entry, "file_id"): find_whole_number(entry, "part_size")
-        for entry in _filter_objects(fields.get("files"))
+        for entry in list_objects(fields.get("files"))
     }
     part_sizes = {file.file_id: stated_sizes.get(file.file_id) or 0 for file in files}
     for file in files:
@@ -70,7 +70,7 @@ def parse_part_urls(
     check_echoed_id(response, fields, "file_id", file_id)
     stated_urls = {
         find_whole_number(entry, "part_number"): find_text(entry, "url")
-        for entry in _filter_objects(fields.get("part_urls"))
+        for entry in list_objects(fields.get("part_urls"))
     }
     part_urls = {part_number: url for part_number in part_numbers if (url := stated_urls.get(part_number)) is not None}
     if len(part_urls) < len(set(part_numbers)):
@@ -96,7 +96,3 @@ def check_file_completed(response: ApiResponse, session_id: str, file_id: str) -
     check_echoed_id(response, fields, "file_id", file_id)
     if fields.get("status") not in (None, "completed"):
         raise response.build_unreadable_error(f"the file {file_id!r} is {str(fields['status'])[:60]!r}, not completed")
-
-
-def _filter_objects(value: Any) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""One exchange against a server that misbehaves: what each failure means, and that it is over in time."""
+"""One exchange with a misbehaving server: the error for each failure, and that the call ends in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import threading
 import time
 import tracemalloc
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import pytest
 import requests
 
 from invoices.clients.error_mapping import Conflict, NotFound
-from invoices.clients.http_client import HttpClient, Timeouts, make_session
+from invoices.clients.http_client import HttpClient, Timeouts
 from invoices.errors import (
     AccountError,
     ConfigurationError,
@@ -35,12 +34,6 @@ from tests.servers.scripted_http_server import Disconnect, Response, ScriptedSer
 API_KEY = "sk_live_Zk3-very-secret/key+1"
 JSON_HEADERS = {"Content-Type": "application/json"}
 SHORT_TIMEOUTS = Timeouts(connect=1, read=5, total=0.6)
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with make_session() as session:
-        yield session
 
 
 @pytest.fixture
@@ -66,26 +59,28 @@ def test_a_response_has_exact_numbers(server: ScriptedServer, http_client: HttpC
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_a_complete_response_is_read_with_any_framing(server: ScriptedServer, http_client: HttpClient, framing: str) -> None:
+def test_a_complete_response_is_read_with_any_framing(
+    server: ScriptedServer, http_client: HttpClient, framing: str
+) -> None:
     server.set_replies(Response(200, b'{"a": 1}', JSON_HEADERS, framing=framing))
-    reply = http_client.send_request("GET", "x")
-    assert reply.parse_json() == {"a": 1}
-    assert reply.is_length_declared is (framing != "close")
+    response = http_client.send_request("GET", "x")
+    assert response.parse_json() == {"a": 1}
+    assert response.is_length_declared is (framing != "close")
 
 
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", TransientError)])
 def test_a_call_that_was_not_sent_is_a_transient_error(session: requests.Session, method: str, error: type) -> None:
-    origin = HttpClient(f"http://127.0.0.1:{find_closed_port()}", session)
+    http_client = HttpClient(f"http://127.0.0.1:{find_closed_port()}", session)
     with pytest.raises(error, match="was not sent"):
-        origin.send_request(method, "x", data=b"{}")
+        http_client.send_request(method, "x", data=b"{}")
 
 
-@pytest.mark.parametrize("drop", [Disconnect(), Disconnect(is_reset=True), Disconnect(delay_seconds=3)])
+@pytest.mark.parametrize("disconnect", [Disconnect(), Disconnect(is_reset=True), Disconnect(delay_seconds=3)])
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
 def test_a_connection_that_breaks_after_sending_makes_a_post_unknown(
-    server: ScriptedServer, impatient_http_client: HttpClient, drop: Disconnect, method: str, error: type
+    server: ScriptedServer, impatient_http_client: HttpClient, disconnect: Disconnect, method: str, error: type
 ) -> None:
-    server.set_replies(drop)
+    server.set_replies(disconnect)
     with pytest.raises(error):
         impatient_http_client.send_request(method, "x", data=b"{}")
     assert len(server.requests) == 1
@@ -102,13 +97,13 @@ def test_a_stale_connection_does_not_count_as_a_call_that_was_not_sent(
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("drips_headers", [False, True])
+@pytest.mark.parametrize("are_headers_slow", [False, True])
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
 def test_a_slow_response_ends_at_the_deadline(
     server: ScriptedServer,
     impatient_http_client: HttpClient,
-    drips_headers: bool,
+    are_headers_slow: bool,
     framing: str,
     method: str,
     error: type,
@@ -120,7 +115,7 @@ def test_a_slow_response_ends_at_the_deadline(
             JSON_HEADERS,
             framing=framing,
             seconds_per_byte=0.05,
-            are_headers_slow=drips_headers,
+            are_headers_slow=are_headers_slow,
         )
     )
     started = time.monotonic()
@@ -138,13 +133,11 @@ def test_the_read_timeout_is_respected(server: ScriptedServer, session: requests
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_a_truncated_response_is_never_accepted(
-    server: ScriptedServer, http_client: HttpClient, framing: str
-) -> None:
+def test_a_truncated_response_is_never_accepted(server: ScriptedServer, http_client: HttpClient, framing: str) -> None:
     body = json.dumps({"id": "inv_1", "items": [{"amount": 12.5}, None, True], "text": 'a"b\\'}).encode()
-    sent = len(body) if framing != "chunked" else len(body) + 7  # up to the closing chunk
-    for cut in range(sent):
-        server.set_replies(Response(200, body, JSON_HEADERS, framing=framing, close_after_bytes=cut))
+    full_length = len(body) if framing != "chunked" else len(body) + 7  # up to the closing chunk
+    for sent_length in range(full_length):
+        server.set_replies(Response(200, body, JSON_HEADERS, framing=framing, close_after_bytes=sent_length))
         with pytest.raises(TransientError):
             http_client.send_request("GET", "x").parse_json()
 
@@ -182,17 +175,17 @@ BROKEN_JSON = {
 def test_the_error_for_an_unreadable_success_says_why(
     server: ScriptedServer, http_client: HttpClient, name: str, method: str, error: type
 ) -> None:
-    body, media_type, why = BROKEN_JSON[name]
+    body, media_type, problem = BROKEN_JSON[name]
     headers = {"Content-Type": media_type, **({"Content-Encoding": "br"} if "compression" in name else {})}
     server.set_replies(Response(200, body, headers))
-    with pytest.raises(error, match=why):
+    with pytest.raises(error, match=problem):
         http_client.send_request(method, "x", data=b"{}").parse_json()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_compressed_response_is_decompressed(server: ScriptedServer, http_client: HttpClient, encoding: str) -> None:
-    packed = gzip.compress(b'{"a": 1}') if encoding == "gzip" else zlib.compress(b'{"a": 1}')
-    server.set_replies(Response(200, packed, {**JSON_HEADERS, "Content-Encoding": encoding}))
+    compressed_body = gzip.compress(b'{"a": 1}') if encoding == "gzip" else zlib.compress(b'{"a": 1}')
+    server.set_replies(Response(200, compressed_body, {**JSON_HEADERS, "Content-Encoding": encoding}))
     assert http_client.send_request("GET", "x").parse_json() == {"a": 1}
 
 
@@ -208,10 +201,10 @@ def test_a_gzip_bomb_is_refused_in_little_memory(server: ScriptedServer, http_cl
 
 
 @pytest.mark.parametrize(
-    "packed", [gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8bxx"]
+    "compressed_body", [gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8bxx"]
 )
-def test_broken_compression_is_refused(server: ScriptedServer, http_client: HttpClient, packed: bytes) -> None:
-    server.set_replies(Response(200, packed, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
+def test_broken_compression_is_refused(server: ScriptedServer, http_client: HttpClient, compressed_body: bytes) -> None:
+    server.set_replies(Response(200, compressed_body, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
     with pytest.raises(ContractError, match="compression"):
         http_client.send_request("GET", "x")
 
@@ -234,19 +227,17 @@ def test_a_response_may_be_as_large_as_the_limit_and_no_larger(
 def test_no_redirect_is_followed_and_the_target_is_named(
     server: ScriptedServer, http_client: HttpClient, status: int, method: str
 ) -> None:
-    with ScriptedServer() as elsewhere:
-        location = elsewhere.url.replace("127.0.0.1", "localhost") + "/grab?token=t0p"
+    with ScriptedServer() as other_server:
+        location = other_server.url.replace("127.0.0.1", "localhost") + "/grab?token=t0p"
         server.set_replies(Response(status, b"x", {"Location": location}))
         with pytest.raises(ContractError, match="localhost") as caught:
             http_client.send_request(method, "x", data=b"{}")
         assert "t0p" not in str(caught.value)
-        assert elsewhere.connection_count == 0
+        assert other_server.connection_count == 0
     assert len(server.requests) == 1
 
 
-def test_the_body_of_a_redirect_is_not_read(
-    server: ScriptedServer, impatient_http_client: HttpClient
-) -> None:
+def test_the_body_of_a_redirect_is_not_read(server: ScriptedServer, impatient_http_client: HttpClient) -> None:
     server.set_replies(Response(302, b"x" * 1000, {"Location": "http://[bad"}, seconds_per_byte=0.05))
     started = time.monotonic()
     with pytest.raises(ContractError, match="redirects are not followed"):
@@ -287,11 +278,14 @@ def test_the_error_for_a_throttled_call_has_the_wait(server: ScriptedServer, htt
 
 
 KEY_ECHOES = {
-    "html": lambda k: (f"<html>at Parse() Authorization: Bearer {k}</html>", "text/html"),
-    "message": lambda k: (json.dumps({"message": f"bad header Bearer {k} here"}), "application/json"),
-    "bare key": lambda k: (json.dumps({"error": {"code": k, "message": k, "requestId": k}}), "application/json"),
-    "string": lambda k: (json.dumps(f"token={k}"), "application/json"),
-    "late": lambda k: (json.dumps({"detail": "x" * 195 + k}), "application/json"),
+    "html": lambda key: (f"<html>at Parse() Authorization: Bearer {key}</html>", "text/html"),
+    "message": lambda key: (json.dumps({"message": f"bad header Bearer {key} here"}), "application/json"),
+    "bare key": lambda key: (
+        json.dumps({"error": {"code": key, "message": key, "requestId": key}}),
+        "application/json",
+    ),
+    "string": lambda key: (json.dumps(f"token={key}"), "application/json"),
+    "late": lambda key: (json.dumps({"detail": "x" * 195 + key}), "application/json"),
 }
 
 
@@ -300,7 +294,7 @@ KEY_ECHOES = {
 def test_no_error_repeats_the_key(server: ScriptedServer, http_client: HttpClient, name: str, status: int) -> None:
     body, media_type = KEY_ECHOES[name](API_KEY)
     server.set_replies(Response(status, body.encode(), {"Content-Type": media_type, "X-Request-ID": API_KEY}))
-    with pytest.raises(Exception) as caught:  # noqa: PT011  any of our errors; the text is what matters
+    with pytest.raises(Exception) as caught:  # noqa: PT011  any of our errors: only the text matters
         http_client.send_request("POST", "x", data=b"{}")
     displayed = f"{caught.value} {caught.value!r} {vars(caught.value)}"
     assert API_KEY not in displayed
@@ -332,15 +326,15 @@ def test_a_connection_is_reused_for_the_next_call(server: ScriptedServer, http_c
 
 
 def test_a_foreign_session_is_refused_before_anything_is_sent(server: ScriptedServer) -> None:
-    with requests.Session() as foreign, pytest.raises(ConfigurationError, match="make_session"):
-        HttpClient(server.url, foreign).send_request("GET", "x")
+    with requests.Session() as foreign_session, pytest.raises(ConfigurationError, match="make_session"):
+        HttpClient(server.url, foreign_session).send_request("GET", "x")
     assert server.connection_count == 0
 
 
 def test_nothing_is_sent_to_a_server_without_a_valid_certificate(session: requests.Session, tmp_path: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not at hand to make a certificate")
+        pytest.skip("openssl, which makes the certificate, is not installed")
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1",
@@ -352,16 +346,20 @@ def test_nothing_is_sent_to_a_server_without_a_valid_certificate(session: reques
     received: list[bytes] = []
 
     def receive_over_tls(listener: socket.socket) -> None:
-        line, _ = listener.accept()
-        with line, contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as secure:
-            received.append(secure.recv(1000))
+        connection, _ = listener.accept()
+        with (
+            connection,
+            contextlib.suppress(OSError),
+            context.wrap_socket(connection, server_side=True) as tls_connection,
+        ):
+            received.append(tls_connection.recv(1000))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = threading.Thread(target=receive_over_tls, args=(listener,))
-        serving.start()
+        server_thread = threading.Thread(target=receive_over_tls, args=(listener,))
+        server_thread.start()
         with pytest.raises(ContractError, match="certificate cannot be verified"):
             HttpClient(f"https://127.0.0.1:{listener.getsockname()[1]}", session).send_request("POST", "x", data=b"{}")
-        serving.join()
+        server_thread.join()
     assert not any(received)
 
 
@@ -383,11 +381,13 @@ def test_many_threads_share_a_session_and_keep_their_own_deadlines(
             Disconnect(delay_seconds=2) if request.path == "/slow" else Response.from_json({"path": request.path})
         )
     )
-    origin = HttpClient(server.url, session, timeouts=SHORT_TIMEOUTS)
+    http_client = HttpClient(server.url, session, timeouts=SHORT_TIMEOUTS)
 
     def fetch_path(number: int) -> str:
         try:
-            return str(origin.send_request("GET", "slow" if number % 4 == 0 else f"p{number}").parse_json()["path"])
+            return str(
+                http_client.send_request("GET", "slow" if number % 4 == 0 else f"p{number}").parse_json()["path"]
+            )
         except TransientError:
             return "late"
 

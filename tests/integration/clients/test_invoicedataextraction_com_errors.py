@@ -1,4 +1,4 @@
-"""Each code of the batch extraction API (contract sheet 02 §4): which error it becomes, and what that carries."""
+"""Each code of the invoicedataextraction.com API (contract sheet 02 §4): the error it becomes, and its attributes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def build_error_response(
     return Response.from_json({"success": False, "error": error}, status, **headers)
 
 
-@pytest.mark.parametrize(("route", "code", "status", "retryable", "kind"), ERROR_CODES)
+@pytest.mark.parametrize(("route", "code", "status", "retryable", "error_type"), ERROR_CODES)
 def test_each_code_becomes_the_error_for_what_the_caller_does_next(
     server: ScriptedServer,
     client: InvoiceDataExtractionClient,
@@ -109,12 +109,12 @@ def test_each_code_becomes_the_error_for_what_the_caller_does_next(
     code: str,
     status: int,
     retryable: bool,
-    kind: type[InvoicesError],
+    error_type: type[InvoicesError],
 ) -> None:
     server.set_replies(build_error_response(code, status, retryable=retryable, X_Request_ID="req_7"))
     with pytest.raises(InvoicesError, match=rf"answered {status}: {code} 'Words about {code}'.*req_7") as caught:
         ROUTES[route][0](client)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert caught.value.request_id == "req_7"
     assert len(server.requests) == 1
 
@@ -188,8 +188,10 @@ def test_the_wait_of_a_rate_limit_is_read_from_headers_and_body(
 
 DATE_HEADER = {"Date": "Mon, 05 Jan 2026 10:00:00 GMT"}
 PAUSE_CASES = [
-    ({"resumes_at": "2026-01-05T10:02:00Z"}, DATE_HEADER, 120), ({"resumes_at": "2026-01-05T09:00:00Z"}, DATE_HEADER, 300),
-    ({"resumes_at": "2026-01-06T10:00:00Z"}, DATE_HEADER, 3600), (None, DATE_HEADER, 300), ({"resumes_at": "soon"}, DATE_HEADER, 300),
+    ({"resumes_at": "2026-01-05T10:02:00Z"}, DATE_HEADER, 120),
+    ({"resumes_at": "2026-01-05T09:00:00Z"}, DATE_HEADER, 300),
+    ({"resumes_at": "2026-01-06T10:00:00Z"}, DATE_HEADER, 3600), (None, DATE_HEADER, 300),
+    ({"resumes_at": "soon"}, DATE_HEADER, 300),
     (None, {**DATE_HEADER, "Retry_After": "20"}, 20),
 ]  # fmt: skip
 
@@ -212,7 +214,9 @@ def test_a_used_submission_id_names_its_extraction(server: ScriptedServer, clien
     assert (caught.value.extraction_id, caught.value.differing_fields) == (OTHER_EXTRACTION_ID, ("prompt",))
 
 
-def test_the_error_for_missing_credits_has_the_amounts(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_the_error_for_missing_credits_has_the_amounts(
+    server: ScriptedServer, client: InvoiceDataExtractionClient
+) -> None:
     server.set_replies(
         build_error_response(
             "INSUFFICIENT_CREDITS", 402, details={"credits_balance": 3, "credits_reserved": 2, "file_count": 9}
@@ -252,7 +256,7 @@ def test_a_file_that_is_too_large_is_named(
 
 
 @pytest.mark.parametrize(
-    ("paths", "kind"),
+    ("paths", "error_type"),
     [
         ([["file_ids", 1]], SessionGone), ([["upload_session_id"]], SessionGone), ([["file_ids"]], ContractError),
         ([["file_ids", 0], ["prompt"]], ContractError), ([["prompt", "fields", 0]], ContractError), ([], ContractError),
@@ -260,13 +264,13 @@ def test_a_file_that_is_too_large_is_named(
     ],
 )  # fmt: skip
 def test_a_file_missing_from_its_session_is_no_contract_error(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, paths: list[Any], kind: type[InvoicesError]
+    server: ScriptedServer, client: InvoiceDataExtractionClient, paths: list[Any], error_type: type[InvoicesError]
 ) -> None:
     issues = [{"message": "Not acceptable here", "path": path} for path in paths]
     server.set_replies(build_error_response("INVALID_INPUT", 400, details={"issues": issues}))
-    with pytest.raises(kind, match="Not acceptable here" if paths else "INVALID_INPUT") as caught:
+    with pytest.raises(error_type, match="Not acceptable here" if paths else "INVALID_INPUT") as caught:
         ROUTES["submit"][0](client)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
 
 
 @pytest.mark.parametrize("route", ["parts", "complete"])
@@ -296,8 +300,8 @@ def test_an_error_without_a_readable_body_is_mapped_by_its_status(
     server: ScriptedServer, client: InvoiceDataExtractionClient, body: bytes
 ) -> None:
     server.set_replies(Response(500, body), Response(404, body), Response(400, body))
-    for kind in (TransientError, NotFound, ContractError):
-        with pytest.raises(kind):
+    for error_type in (TransientError, NotFound, ContractError):
+        with pytest.raises(error_type):
             client.poll_extraction(EXTRACTION_ID)
 
 

@@ -1,4 +1,4 @@
-"""Parts and outputs of the batch extraction API: no key goes to the storage, and no half of anything is believed."""
+"""Uploads and downloads of invoicedataextraction.com: the storage gets no key, and nothing partial is accepted."""
 
 from __future__ import annotations
 
@@ -50,36 +50,45 @@ def test_credentials_of_the_session_are_not_sent_to_the_storage(server: Scripted
 
 
 @pytest.mark.parametrize(
-    ("step", "kind"),
+    ("reply", "error_type"),
     [
         (Response(200), TransientError), (Response(200, headers={"ETag": ""}), TransientError),
         (Response(200, headers={"ETag": "abc"}), TransientError),
         (Response(200, headers={"ETag": '"a"b"'}), TransientError),
-        (Response(200, EXPIRED_RESPONSE_BODY, {"ETag": '"a"', **XML_HEADERS}), TransientError), (Disconnect(), TransientError),
+        (Response(200, EXPIRED_RESPONSE_BODY, {"ETag": '"a"', **XML_HEADERS}), TransientError),
+        (Disconnect(), TransientError),
         (Response(200, b"ab", {"ETag": '"a"'}, declared_length=9, close_after_bytes=2), TransientError),
-        (Response(500), TransientError), (Response(503, b"<Error><Code>SlowDown</Code></Error>", XML_HEADERS), TransientError),
+        (Response(500), TransientError), (Response(503, b"<Error><Code>SlowDown</Code></Error>", XML_HEADERS),
+            TransientError),
         (Response(400, b"<Error><Code>RequestTimeout</Code></Error>", XML_HEADERS), TransientError),
-        (Response(429), TransientError), (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl), (Response(404), ExpiredUrl),
-        (Response(401), ExpiredUrl), (Response(400, b"<Error><Code>ExpiredToken</Code></Error>", XML_HEADERS), ExpiredUrl),
-        (Response(400, b"<Error><Code>BadDigest</Code></Error>", XML_HEADERS), PartRefused), (Response(411), PartRefused),
+        (Response(429), TransientError), (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl),
+        (Response(404), ExpiredUrl),
+        (Response(401), ExpiredUrl), (Response(400, b"<Error><Code>ExpiredToken</Code></Error>", XML_HEADERS),
+            ExpiredUrl),
+        (Response(400, b"<Error><Code>BadDigest</Code></Error>", XML_HEADERS), PartRefused),
+        (Response(411), PartRefused),
         (Response(307, headers={"Location": "http://169.254.169.254/"}), ContractError),
     ],
 )  # fmt: skip
 def test_only_a_quoted_etag_proves_an_upload(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, step: Response | Disconnect, kind: type[InvoicesError]
+    server: ScriptedServer,
+    client: InvoiceDataExtractionClient,
+    reply: Response | Disconnect,
+    error_type: type[InvoicesError],
 ) -> None:
-    server.set_replies(step)
-    with pytest.raises(kind) as caught:
+    server.set_replies(reply)
+    with pytest.raises(error_type) as caught:
         client.upload_part(f"{server.url}/p?X-Amz-Signature=very-secret", b"x")
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert "very-secret" not in str(caught.value)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("step", "kind"),
+    ("reply", "error_type"),
     [
-        (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl), (Response(404), ExpiredUrl), (Response(500), TransientError),
+        (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl), (Response(404), ExpiredUrl),
+        (Response(500), TransientError),
         (Response(200, b"[]", framing="close"), TransientError),
         (Response(200, b"[]", declared_length=9, close_after_bytes=2), TransientError),
         (Disconnect(), TransientError), (Response(400), ContractError), (Response(416), ContractError),
@@ -87,18 +96,19 @@ def test_only_a_quoted_etag_proves_an_upload(
     ],
 )  # fmt: skip
 def test_an_output_is_complete_or_an_error(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, step: Response | Disconnect, kind: type[InvoicesError]
+    server: ScriptedServer,
+    client: InvoiceDataExtractionClient,
+    reply: Response | Disconnect,
+    error_type: type[InvoicesError],
 ) -> None:
-    server.set_replies(step)
-    with pytest.raises(kind) as caught:
+    server.set_replies(reply)
+    with pytest.raises(error_type) as caught:
         client.download_output(f"{server.url}/d?sig=very-secret")
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert "very-secret" not in str(caught.value)
 
 
-def test_a_truncated_output_is_never_accepted(
-    server: ScriptedServer, client: InvoiceDataExtractionClient
-) -> None:
+def test_a_truncated_output_is_never_accepted(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     body = b'[{"No":"A"},{"No":"B"}]'
     for end in range(0, len(body), 4):
         server.set_replies(Response(200, body, close_after_bytes=end))
@@ -116,30 +126,34 @@ def test_the_size_of_an_output_is_limited(server: ScriptedServer, client: Invoic
 def test_a_slow_storage_is_abandoned_at_the_deadline(server: ScriptedServer) -> None:
     server.set_replies(Response(200, b" " * 5000, {"ETag": '"a"'}, seconds_per_byte=0.05))
     with make_session() as session:
-        hasty = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
+        impatient_client = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
         with pytest.raises(TransientError, match=r"within 0\.2 s"):
-            hasty.download_output(f"{server.url}/d")
+            impatient_client.download_output(f"{server.url}/d")
         with pytest.raises(TransientError, match=r"within 0\.2 s"):
-            hasty.upload_part(f"{server.url}/p", b"x")
+            impatient_client.upload_part(f"{server.url}/p", b"x")
 
 
 FORBIDDEN_URLS = [
     "http://storage.example/p", "http://169.254.169.254/latest", "https://169.254.169.254/", "https://10.0.0.1/p",
     "https://192.168.1.1:9000/", "https://0x0a000001/", "https://012.0.0.1/", "https://0/",
     "https://[::ffff:10.0.0.1]/", "https://[fe80::1]/", "https://[64:ff9b::a9fe:a9fe]/", "https://[fd00::1]/",
-    "https://u@storage.example/", "file:///etc/passwd", "ftp://127.0.0.1:{port}/", "//127.0.0.1:{port}/", "", "https://",
+    "https://u@storage.example/", "file:///etc/passwd", "ftp://127.0.0.1:{port}/", "//127.0.0.1:{port}/", "",
+    "https://",
     "http://127.0.0.1.nip.io:{port}/", "http://127.0.0.1:{port}\\@e.test/", "https://[::1", "https://e.test:99999/",
-    "https://storage.example/a b", "https://storage.example/\r\nX: 1", "https://störage.example/", "http://2130706433:{port}/",
+    "https://storage.example/a b", "https://storage.example/\r\nX: 1", "https://störage.example/",
+    "http://2130706433:{port}/",
     "https://224.0.0.1/", "https://100.64.0.1/",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("url", FORBIDDEN_URLS)
-def test_forbidden_urls_are_never_requested(server: ScriptedServer, client: InvoiceDataExtractionClient, url: str) -> None:
+def test_forbidden_urls_are_never_requested(
+    server: ScriptedServer, client: InvoiceDataExtractionClient, url: str
+) -> None:
     target_url = url.replace("{port}", server.url.rpartition(":")[2])
-    for ask in (lambda: client.download_output(target_url), lambda: client.upload_part(target_url, b"x")):
+    for call in (lambda: client.download_output(target_url), lambda: client.upload_part(target_url, b"x")):
         with pytest.raises(ContractError, match="the storage URL is not"):
-            ask()
+            call()
     assert server.connection_count == 0
 
 
@@ -154,20 +168,25 @@ def test_the_real_vendor_cannot_point_to_this_machine(server: ScriptedServer, sc
 
 
 def test_nothing_is_sent_to_a_host_with_a_forbidden_address(server: ScriptedServer) -> None:
-    requested: list[str] = []
+    checked_addresses: list[str] = []
     request = requests.Request("GET", server.url.replace("127.0.0.1", "localhost"))
     with make_session() as session, pytest.raises(ContractError, match="not a public address"):
         send_request_once(
-            session, request, Timeouts.from_deadline(2), is_address_allowed=lambda place: bool(requested.append(place))
+            session,
+            request,
+            Timeouts.from_deadline(2),
+            is_address_allowed=lambda address: bool(checked_addresses.append(address)),
         )
-    assert requested == ["127.0.0.1"]
+    assert checked_addresses == ["127.0.0.1"]
     assert server.requests == []
 
 
 def test_the_rows_of_an_output_file_are_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
-    address = Response.from_json({"download_url": f"{server.url}/d?sig=1", "format": "json", "expires_in_seconds": 300})
+    url_response = Response.from_json(
+        {"download_url": f"{server.url}/d?sig=1", "format": "json", "expires_in_seconds": 300}
+    )
     body = '[{"Total": 1250.10, "Paid": true, "Source File": "ä.pdf (Page 1)"}, {}]'.encode()
-    server.set_replies(address, Response(200, body, {"Content-Type": "binary/octet-stream"}))
+    server.set_replies(url_response, Response(200, body, {"Content-Type": "binary/octet-stream"}))
     first, second = client.fetch_output_rows(EXTRACTION_ID)
     assert (str(first["Total"]), first["Paid"], first["Source File"], second) == ("1250.10", True, "ä.pdf (Page 1)", {})
     assert [request.target for request in server.requests] == [
@@ -193,7 +212,8 @@ def build_results_page(numbers: range, total: int | None, **overrides: Any) -> d
     rows = [{"No": number} for number in numbers]
     ending = {"has_more": False, "next_offset": None} if numbers.stop == total else {}
     return {
-        **RESULTS_PAGE, "rows": rows, "offset": numbers.start, "row_count": len(rows), "total_rows": total, "has_more": True,
+        **RESULTS_PAGE, "rows": rows, "offset": numbers.start, "row_count": len(rows), "total_rows": total,
+        "has_more": True,
         "next_offset": numbers.stop, **ending, **overrides,
     }  # fmt: skip
 
@@ -247,7 +267,9 @@ def test_a_results_page_without_a_valid_continuation_is_a_contract_error(
     assert len(server.requests) == 1
 
 
-def test_results_without_an_end_are_a_contract_error(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_results_without_an_end_are_a_contract_error(
+    server: ScriptedServer, client: InvoiceDataExtractionClient
+) -> None:
     def build_next_page(request: Any) -> Response:
         start = int(request.query["offset"])
         return Response.from_json(build_results_page(range(start, start + 1), None))
@@ -261,8 +283,8 @@ def test_results_without_an_end_are_a_contract_error(server: ScriptedServer, cli
 def test_a_page_of_rows_may_be_larger_than_other_responses(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
-    row = json.dumps({**RESULTS_PAGE, "rows": [{"No": "x" * 11_000_000}]}).encode()
-    server.set_replies(Response(200, row, {"Content-Type": "application/json"}))
+    body = json.dumps({**RESULTS_PAGE, "rows": [{"No": "x" * 11_000_000}]}).encode()
+    server.set_replies(Response(200, body, {"Content-Type": "application/json"}))
     assert len(client.fetch_results(EXTRACTION_ID).rows[0]["No"]) == 11_000_000
     with pytest.raises(ContractError, match="larger than allowed"):
         client.fetch_balance()

@@ -1,4 +1,4 @@
-"""The batch extraction client against the stand-in: the whole way, with what goes wrong on it."""
+"""The invoicedataextraction.com client against the sandbox: from the upload to the output, with faults on the way."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ Result = TypeVar("Result")
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        yield sandbox
+    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
+        yield running_sandbox
 
 
 class SandboxAccount:
@@ -57,7 +57,7 @@ class SandboxAccount:
         return self.client.open_session(session_id, files)
 
     def upload_parts(self, session: UploadSession, name: str) -> Mapping[int, str]:
-        """Put all parts of a file; return their ETags."""
+        """Upload all parts of a file; return their ETags."""
         content, size = self.contents[name], session.part_sizes[f"id:{name}"]
         parts = {n: content[start : start + size] for n, start in enumerate(range(0, len(content), size), start=1)}
         urls = self.client.request_part_urls(session.session_id, f"id:{name}", list(parts))
@@ -78,7 +78,7 @@ class SandboxAccount:
         }
         return Submission(submission_id, session_id, ids, "a rehearsal", **values)
 
-    def wait_until_over(self, extraction_id: str) -> Extraction:
+    def wait_until_final(self, extraction_id: str) -> Extraction:
         while not (state := self.client.poll_extraction(extraction_id, hold_seconds=2)).is_final:
             pass
         return state
@@ -95,7 +95,7 @@ def account(sandbox: Sandbox) -> Iterator[SandboxAccount]:
 
 
 def retry_until_success(call: Callable[[], Result], tries: int = 2) -> Result:
-    """Ask as a patient caller does; the first tries must fail for a while."""
+    """Call ``tries`` times; all but the last must raise TransientError."""
     for _ in range(tries - 1):
         with pytest.raises(TransientError):
             call()
@@ -104,25 +104,25 @@ def retry_until_success(call: Callable[[], Result], tries: int = 2) -> Result:
 
 def test_files_in_several_parts_are_uploaded_extracted_and_downloaded(account: SandboxAccount) -> None:
     account.update_sandbox_settings(part_size=1000)
-    before = account.client.fetch_balance()
+    balance = account.client.fetch_balance()
     assert len(account.contents[FILE_NAMES[TEXT_PDF]]) > 3 * 1000
     account.upload_all_files("sess:1")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:1", "sub:1"))
-    state = account.wait_until_over(extraction_id)
+    state = account.wait_until_final(extraction_id)
     assert (state.status, state.credits_deducted) == ("completed", 2)
     assert {page.file_name for page in state.pages.successful} == set(FILE_NAMES.values())
     results = account.client.fetch_results(extraction_id)
     assert set(FIELD_NAMES[:3]) < set(results.columns)
     assert list(results.rows) == account.client.fetch_output_rows(extraction_id)
     assert len(results.rows) == 2
-    assert account.client.fetch_balance().credits_available == before.credits_available - 2
+    assert account.client.fetch_balance().credits_available == balance.credits_available - 2
     assert account.client.download_output(account.client.fetch_output_url(extraction_id, "xlsx")).startswith(b"PK")
 
 
 def test_amounts_are_exact(account: SandboxAccount) -> None:
     account.upload_all_files("sess:money")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:money", "sub:money"))
-    account.wait_until_over(extraction_id)
+    account.wait_until_final(extraction_id)
     [row] = [
         row for row in account.client.fetch_results(extraction_id).rows if "PR-2026-19" in str(row["Invoice number"])
     ]
@@ -144,10 +144,10 @@ def test_every_answer_may_be_lost_and_nothing_is_paid_twice(account: SandboxAcco
         lambda: account.client.submit_extraction(account.build_submission("sess:lost", "sub:lost"))
     )
     assert retry_until_success(lambda: account.client.poll_extraction(extraction_id)).id == extraction_id
-    account.wait_until_over(extraction_id)
+    account.wait_until_final(extraction_id)
     assert len(retry_until_success(lambda: account.client.fetch_results(extraction_id)).rows) == 1
     assert [item.submission_id for item in account.client.list_extractions(limit=1)] == ["sub:lost"]
-    assert account.wait_until_over(extraction_id).credits_deducted == 1
+    assert account.wait_until_final(extraction_id).credits_deducted == 1
 
 
 def test_uploading_again_is_refused_and_completing_again_does_no_harm(account: SandboxAccount) -> None:
@@ -179,7 +179,7 @@ def test_an_expired_url_is_reported_as_expired(account: SandboxAccount) -> None:
     for file_name in account.contents:
         account.client.finish_file_upload("sess:expired", f"id:{file_name}", account.upload_parts(session, file_name))
     extraction_id = account.client.submit_extraction(account.build_submission("sess:expired", "sub:expired"))
-    account.wait_until_over(extraction_id)
+    account.wait_until_final(extraction_id)
     with pytest.raises(ExpiredUrl):
         account.client.fetch_output_rows(extraction_id)
 
@@ -205,7 +205,7 @@ def test_an_encrypted_file_is_named_in_the_state_and_in_the_error(account: Sandb
     account.upload_all_files(f"sess:{channel}")
     submission = account.build_submission(f"sess:{channel}", f"sub:{channel}")
     if channel == "as_task":
-        error = account.wait_until_over(account.client.submit_extraction(submission)).error
+        error = account.wait_until_final(account.client.submit_extraction(submission)).error
     else:
         with pytest.raises(TaskRefused) as caught:
             account.client.submit_extraction(submission)
@@ -235,7 +235,7 @@ def test_a_running_extraction_can_be_cancelled_and_deleted(account: SandboxAccou
     assert account.client.poll_extraction(extraction_id).status == "processing"
     cancellation = account.client.cancel_extraction(extraction_id)
     assert isinstance(cancellation, PendingCancellation) or cancellation.status == "cancelled"
-    assert account.wait_until_over(extraction_id).cancellation_reason == "user"
+    assert account.wait_until_final(extraction_id).cancellation_reason == "user"
     details = account.client.fetch_extraction_details(extraction_id)
     assert (details.submission_id, details.extraction.status) == ("sub:cancel", "cancelled")
     account.client.delete_extraction(extraction_id)

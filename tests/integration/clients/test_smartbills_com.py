@@ -1,4 +1,4 @@
-"""The extraction client on the wire: what it sends, and what it makes of every answer the vendor may give."""
+"""The smartbills.com client: the requests it sends, and how it handles every kind of response."""
 
 from __future__ import annotations
 
@@ -77,9 +77,12 @@ HOSTILE_NAMES = {
 def test_file_names_are_made_safe(server: ScriptedServer, client: SmartBillsComClient, name: str) -> None:
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
     client.submit_document(b"x", name, "application/pdf")
-    head = server.requests[0].body.partition(b"\r\n\r\n")[0].decode()
-    assert head.split("\r\n")[1] == f'Content-Disposition: form-data; name="file"; filename="{HOSTILE_NAMES[name]}"'
-    assert len(head.split("\r\n")) == 3
+    part_headers = server.requests[0].body.partition(b"\r\n\r\n")[0].decode()
+    assert (
+        part_headers.split("\r\n")[1]
+        == f'Content-Disposition: form-data; name="file"; filename="{HOSTILE_NAMES[name]}"'
+    )
+    assert len(part_headers.split("\r\n")) == 3
 
 
 def test_an_envelope_is_removed(server: ScriptedServer, client: SmartBillsComClient) -> None:
@@ -96,11 +99,11 @@ def test_a_success_without_a_job_id_is_an_unknown_outcome(
         client.submit_document(b"x", "a.pdf", "application/pdf")
 
 
-@pytest.mark.parametrize("step", [Disconnect(), Disconnect(is_reset=True), Response(503), Response(200, b"<html>")])
+@pytest.mark.parametrize("reply", [Disconnect(), Disconnect(is_reset=True), Response(503), Response(200, b"<html>")])
 def test_an_unclear_outcome_is_unknown_and_never_sent_twice(
-    server: ScriptedServer, client: SmartBillsComClient, step: Response | Disconnect
+    server: ScriptedServer, client: SmartBillsComClient, reply: Response | Disconnect
 ) -> None:
-    server.set_replies(step)
+    server.set_replies(reply)
     with pytest.raises(UnknownOutcome):
         client.submit_document(b"x", "a.pdf", "application/pdf")
     assert len(server.requests) == 1
@@ -183,18 +186,21 @@ def test_an_id_that_would_change_the_path_is_not_sent(
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda jobs: jobs, lambda jobs: {"data": jobs}, lambda jobs: {"success": True, "data": jobs}]
+    "build_list", [lambda jobs: jobs, lambda jobs: {"data": jobs}, lambda jobs: {"success": True, "data": jobs}]
 )
-def test_jobs_are_listed_from_any_known_envelope(server: ScriptedServer, client: SmartBillsComClient, wrap: Any) -> None:
-    server.set_replies(Response.from_json(wrap([ACCEPTED_RESPONSE, {"id": "inv_2"}])))
-    listed = client.list_jobs()
-    assert [job.id for job in listed] == ["inv_00000001", "inv_2"]
-    assert listed[1] == JobSummary("inv_2", None, None, None)
+def test_jobs_are_listed_from_any_known_envelope(
+    server: ScriptedServer, client: SmartBillsComClient, build_list: Any
+) -> None:
+    server.set_replies(Response.from_json(build_list([ACCEPTED_RESPONSE, {"id": "inv_2"}])))
+    jobs = client.list_jobs()
+    assert [job.id for job in jobs] == ["inv_00000001", "inv_2"]
+    assert jobs[1] == JobSummary("inv_2", None, None, None)
 
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"data": {}}, {"invoices": []}, [1], [{"status": "x"}], "x", None, {"data": [ACCEPTED_RESPONSE], "has_more": True},
+    [{}, {"data": {}}, {"invoices": []}, [1], [{"status": "x"}], "x", None,
+        {"data": [ACCEPTED_RESPONSE], "has_more": True},
      {"data": [ACCEPTED_RESPONSE], "metadata": {"totalPages": 2}}, {"data": [], "pagination": {"hasNext": True}}],
 )  # fmt: skip
 def test_a_list_that_may_be_incomplete_is_a_contract_error(
@@ -231,16 +237,21 @@ def test_credentials_of_the_session_are_not_sent_with_a_download(server: Scripte
 
 
 FOREIGN_URLS = [
-    "http://files.smartbills.com/a.pdf", "https://files.smartbills.com:8443/a", "https://files.smartbills.com.evil.test/",
-    "https://evil.test/files.smartbills.com", "https://files.smartbills.com@evil.test/", "https://k@files.smartbills.com/a",
+    "http://files.smartbills.com/a.pdf", "https://files.smartbills.com:8443/a",
+    "https://files.smartbills.com.evil.test/",
+    "https://evil.test/files.smartbills.com", "https://files.smartbills.com@evil.test/",
+    "https://k@files.smartbills.com/a",
     "http://169.254.169.254/latest", "http://127.0.0.1:1/", "http://localhost:{port}/", "http://2130706433:{port}/",
     "http://127.0.0.1:{port}\\@evil.test/", "file:///etc/passwd", "ftp://127.0.0.1:{port}/", "//127.0.0.1:{port}/a", "",
-    "https://[::1", "https://files.smartbills.com/a b", "https://files.smartbills.com/a\r\nX: 1", "https://fıles.smartbills.com/",
+    "https://[::1", "https://files.smartbills.com/a b", "https://files.smartbills.com/a\r\nX: 1",
+    "https://fıles.smartbills.com/",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("url", FOREIGN_URLS)
-def test_files_are_downloaded_from_the_vendors_hosts_only(server: ScriptedServer, client: SmartBillsComClient, url: str) -> None:
+def test_files_are_downloaded_from_the_vendors_hosts_only(
+    server: ScriptedServer, client: SmartBillsComClient, url: str
+) -> None:
     with pytest.raises(ContractError, match="from which this API serves no files"):
         client.fetch_job_file(url.replace("{port}", server.url.rpartition(":")[2]))
     assert server.connection_count == 0
@@ -292,7 +303,7 @@ def test_a_key_is_not_sent_to_an_unsafe_address(url: str) -> None:
 def build_schema_validator(name: str) -> Any:
     path = CONTRACT_DIRECTORY / "01-smartbills-extraction.yaml"
     if not path.exists():
-        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendor's contract is not available: set INVOICES_API_CONTRACTS")
     jsonschema = pytest.importorskip("jsonschema")
     yaml = pytest.importorskip("yaml")
     document = yaml.safe_load(path.read_text("utf-8"))

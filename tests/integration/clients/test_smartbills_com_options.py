@@ -1,4 +1,4 @@
-"""What the extraction client may be told beyond an address and a key, and how it reads rate windows and errors."""
+"""The smartbills.com client: its options, and how it parses rate limits and errors."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def fetch_rate_limit(url: str) -> RateLimit | None:
         return SmartBillsComClient(url, API_KEY, session, deadline=2).poll_job("inv_1").rate_limit
 
 
-@pytest.mark.parametrize(("wish", "sent"), [(None, None), (True, "true"), (False, "false")])
+@pytest.mark.parametrize(("option", "sent"), [(None, None), (True, "true"), (False, "false")])
 def test_line_items_are_requested_only_if_configured(
-    server: ScriptedServer, wish: bool | None, sent: str | None
+    server: ScriptedServer, option: bool | None, sent: str | None
 ) -> None:
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
-    submit_document(server.url, extract_line_items=wish)
+    submit_document(server.url, extract_line_items=option)
     field = re.search(r'name="extract_line_items"\r\n\r\n(\w+)\r\n', server.requests[0].body.decode())
     assert (field and field[1]) == sent
 
@@ -75,14 +75,14 @@ def test_an_invalid_version_is_a_configuration_error(version: str) -> None:
 def test_requests_match_the_contract(server: ScriptedServer) -> None:
     path = CONTRACT_DIRECTORY / "01-smartbills-extraction.yaml"
     if not path.exists():
-        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendor's contract is not available: set INVOICES_API_CONTRACTS")
     route = pytest.importorskip("yaml").safe_load(path.read_text("utf-8"))["paths"]["/v1/invoices/extract"]["post"]
     form = route["requestBody"]["content"]["multipart/form-data"]["schema"]
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
     submit_document(server.url, extract_line_items=False, version="1.2.0")
     sent = re.findall(r'; name="(\w+)"', server.requests[0].body.decode())
     assert set(form["required"]) <= set(sent) <= set(form["properties"])
-    assert {name["name"].lower() for name in route["parameters"]} <= set(server.requests[0].headers)
+    assert {parameter["name"].lower() for parameter in route["parameters"]} <= set(server.requests[0].headers)
 
 
 @pytest.mark.parametrize("encoding", RESET_HEADERS)
@@ -92,9 +92,9 @@ def test_a_rate_limit_is_measured_by_the_vendors_clock(
 ) -> None:
     headers = {"X_RateLimit_Limit": "10", "X_RateLimit_Remaining": "0", "X_RateLimit_Reset": RESET_HEADERS[encoding]}
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE, Date=RESPONSE_DATE, **headers))
-    limits = call(server.url)
-    assert limits == RateLimit(10, 0, RESETS_AT)
-    assert limits.seconds_until_reset == 40
+    rate_limit = call(server.url)
+    assert rate_limit == RateLimit(10, 0, RESETS_AT)
+    assert rate_limit.seconds_until_reset == 40
 
 
 def test_the_wait_after_a_refusal_is_measured_by_the_vendors_clock(server: ScriptedServer) -> None:
@@ -118,8 +118,8 @@ ERROR_BODIES = [
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        *((400, e) for e in ERROR_BODIES),
-        *((413, e) for e in ERROR_BODIES),
+        *((400, body) for body in ERROR_BODIES),
+        *((413, body) for body in ERROR_BODIES),
         (200, ERROR_BODIES[0]),
         (200, ERROR_BODIES[1]),
     ],

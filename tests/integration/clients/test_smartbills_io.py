@@ -1,4 +1,4 @@
-"""The receipts client on the wire: what it sends, how it finds a receipt again, and what each answer means."""
+"""The smartbills.io client: the requests it sends, and how it handles every kind of response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from invoices.clients.error_mapping import NotFound
 from invoices.clients.http_client import make_session
 from invoices.clients.smartbills_io import DuplicateReceipt, SmartBillsIoClient
 from invoices.errors import (
-    AccountError,
     ConfigurationError,
     ContractError,
     DocumentError,
@@ -23,58 +22,17 @@ from invoices.errors import (
 )
 from invoices.model import Invoice, Line, Party, Tax
 from invoices.receipts.mapping import Customer, build_receipt_body
+from tests.integration.clients.fake_receipts_api import NOON, build_receipt
 from tests.run_environment import CONTRACT_DIRECTORY
-from tests.servers.scripted_http_server import Disconnect, ReceivedRequest, Response, ScriptedServer
+from tests.servers.scripted_http_server import Disconnect, Response, ScriptedServer
 
 API_KEY = "sk_test_77aa"
-NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 
 
 @pytest.fixture
 def client(server: ScriptedServer) -> Iterator[SmartBillsIoClient]:
     with make_session() as session:
         yield SmartBillsIoClient(f"{server.url}/v1", API_KEY, "biz-7", session, deadline=2)
-
-
-def build_receipt(number: int, receipt_id: str | None = None, created: dt.datetime | None = NOON) -> dict[str, Any]:
-    return {
-        "id": number,
-        "receiptId": receipt_id or f"r{number}",
-        "total": {"amount": 1.5, "currency": "EUR"},
-        "createdAt": created.isoformat().replace("+00:00", "Z") if created else None,
-    }
-
-
-class FakeReceiptsApi:
-    """A receipts API that keeps receipts, and can be told to lie or to change while it is read."""
-
-    def __init__(
-        self, *receipts: dict[str, Any], max_page_size: int = 100, pagination_style: str | None = "metadata"
-    ) -> None:
-        self.receipts = list(receipts)
-        self.max_page_size, self.pagination_style = max_page_size, pagination_style
-        self.ignores_order = False
-        self.actions_before_request: dict[int, Any] = {}  # the n-th request (from 1) → something to do first
-        self.request_count = 0
-
-    def __call__(self, request: ReceivedRequest) -> Response:
-        self.request_count += 1
-        self.actions_before_request.get(self.request_count, lambda: None)()
-        query = request.query
-        page, size = int(query["page"]), min(int(query["pageSize"]), self.max_page_size)
-        is_reversed = query["sortOrder"] == "desc" and not self.ignores_order
-        ordered = sorted(self.receipts, key=lambda r: (r["createdAt"] or "", r["id"]), reverse=is_reversed)
-        data = ordered[(page - 1) * size : page * size]
-        pages = -(-len(ordered) // size)
-        position = {
-            "metadata": {"metadata": {"page": page, "pageSize": size, "totalPages": pages, "count": len(ordered)}},
-            "pagination": {
-                "pagination": {"count": len(ordered), "pageCount": pages, "currentPage": page, "limit": size}
-            },
-            "flat": {"page": page, "pageSize": size, "totalPages": pages, "totalCount": len(ordered)},
-            None: {},
-        }[self.pagination_style]
-        return Response.from_json({"data": data, **position})
 
 
 RECEIPT_BODY = {
@@ -111,9 +69,7 @@ def test_a_receipt_is_created_with_one_post_and_an_unchanged_body(
     )
 
 
-def test_a_200_counts_as_created_and_a_plain_total_as_money(
-    server: ScriptedServer, client: SmartBillsIoClient
-) -> None:
+def test_a_200_counts_as_created_and_a_plain_total_as_money(server: ScriptedServer, client: SmartBillsIoClient) -> None:
     server.set_replies(
         Response(200, b'{"id": "12", "total": 0.1, "currency": "EUR"}', {"Content-Type": "application/json"})
     )
@@ -122,15 +78,16 @@ def test_a_200_counts_as_created_and_a_plain_total_as_money(
 
 
 @pytest.mark.parametrize(
-    "step",
-    [Response(201), Response(204), Response(201, b"{}"), Response(201, b'{"id": 12'), Response(500), Response(504), Disconnect(),
+    "reply",
+    [Response(201), Response(204), Response(201, b"{}"), Response(201, b'{"id": 12'), Response(500), Response(504),
+        Disconnect(),
      Disconnect(is_reset=True), Response(200, b"<html>", {"Content-Type": "text/html"}),
      Response.from_json({"id": 12, "receiptId": "someone-elses"}, 201)],
 )  # fmt: skip
 def test_an_unclear_creation_is_to_be_looked_up_and_never_repeated(
-    server: ScriptedServer, client: SmartBillsIoClient, step: Response | Disconnect
+    server: ScriptedServer, client: SmartBillsIoClient, reply: Response | Disconnect
 ) -> None:
-    server.set_replies(step)
+    server.set_replies(reply)
     with pytest.raises(UnknownOutcome):
         client.create_receipt(RECEIPT_BODY, "abc-v1")
     assert len(server.requests) == 1
@@ -185,8 +142,8 @@ def test_an_error_page_that_echoes_the_key_is_not_quoted(server: ScriptedServer,
 
 
 def test_a_creation_that_was_not_sent_is_a_transient_error(server: ScriptedServer) -> None:
-    with ScriptedServer() as gone:
-        url = gone.url
+    with ScriptedServer() as stopped_server:
+        url = stopped_server.url
     with make_session() as session, pytest.raises(TransientError, match="not sent"):
         SmartBillsIoClient(f"{url}/v1", API_KEY, None, session).create_receipt(RECEIPT_BODY, "k")
 
@@ -217,134 +174,6 @@ def test_deleting_returns_whether_the_receipt_was_there(
     server.set_replies(answer)
     assert client.delete_receipt(1) is was_there
     assert (server.requests[0].method, server.requests[0].target) == ("DELETE", "/v1/receipts/1")
-
-
-@pytest.mark.parametrize("meta", ["metadata", "pagination", "flat", None])
-@pytest.mark.parametrize("largest_page", [100, 7])
-@pytest.mark.parametrize("count", [0, 1, 7, 14, 23])
-def test_all_receipts_are_listed_once_oldest_first(
-    server: ScriptedServer, client: SmartBillsIoClient, meta: str | None, largest_page: int, count: int
-) -> None:
-    server.set_handler(
-        FakeReceiptsApi(
-            *(build_receipt(n) for n in range(1, count + 1)), max_page_size=largest_page, pagination_style=meta
-        )
-    )
-    assert [r.id for r in client.list_receipts()] == list(range(1, count + 1))
-    assert server.requests[0].query == {"page": "1", "pageSize": "100", "orderBy": "createdAt", "sortOrder": "asc"}
-
-
-def test_receipts_that_arrive_while_listing_are_listed_too(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    shelf = FakeReceiptsApi(*(build_receipt(n) for n in range(1, 11)), max_page_size=5)
-    shelf.actions_before_request = {3: lambda: shelf.receipts.append(build_receipt(11))}
-    server.set_handler(shelf)
-    assert [r.id for r in client.list_receipts()] == list(range(1, 12))
-
-
-def test_receipts_older_than_since_are_not_listed(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    day = dt.timedelta(days=1)
-    server.set_handler(
-        FakeReceiptsApi(
-            build_receipt(1, created=NOON - day), build_receipt(2, created=NOON), build_receipt(3, created=None)
-        )
-    )
-    assert sorted(r.id for r in client.list_receipts(NOON)) == [2, 3]
-
-
-@pytest.mark.parametrize("meta", ["metadata", "pagination", "flat", None])
-@pytest.mark.parametrize("position", [1, 5, 6, 11, 12])
-def test_a_receipt_is_found_on_any_page(
-    server: ScriptedServer, client: SmartBillsIoClient, meta: str | None, position: int
-) -> None:
-    stored = [build_receipt(n, "wanted" if n == position else None) for n in range(1, 13)]
-    server.set_handler(FakeReceiptsApi(*stored, max_page_size=5, pagination_style=meta))
-    assert [r.id for r in client.find_receipts("wanted")] == [position]
-    assert client.find_receipts("unwanted") == []
-
-
-def test_two_receipts_with_one_key_are_both_returned(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    server.set_handler(FakeReceiptsApi(build_receipt(1, "wanted"), build_receipt(2), build_receipt(3, "wanted")))
-    assert [r.id for r in client.find_receipts("wanted")] == [3, 1]
-
-
-def test_a_lookup_ends_one_day_before_the_creation(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    hours = [build_receipt(n, created=NOON - dt.timedelta(hours=n)) for n in range(1, 1001)]
-    server.set_handler(FakeReceiptsApi(*hours))
-    assert client.find_receipts("absent", NOON) == []
-    assert len(server.requests) == 2  # the newest hundred hours, and the newest once more
-
-
-def test_an_unsorted_list_is_read_to_its_end(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    shelf = FakeReceiptsApi(
-        *(build_receipt(n, created=NOON - dt.timedelta(days=200 - n)) for n in range(1, 200)), max_page_size=10
-    )
-    shelf.receipts.append(build_receipt(500, "wanted", NOON))
-    shelf.ignores_order = True
-    server.set_handler(shelf)
-    assert [r.id for r in client.find_receipts("wanted", NOON)] == [500]
-
-
-def test_a_receipt_created_during_the_lookup_is_found(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    shelf = FakeReceiptsApi(*(build_receipt(n) for n in range(1, 21)), max_page_size=5)
-    shelf.actions_before_request = {3: lambda: shelf.receipts.append(build_receipt(99, "wanted"))}
-    server.set_handler(shelf)
-    assert [r.id for r in client.find_receipts("wanted")] == [99]
-
-
-def test_a_receipt_that_moves_to_a_page_already_read_is_found(
-    server: ScriptedServer, client: SmartBillsIoClient
-) -> None:
-    shelf = FakeReceiptsApi(*(build_receipt(n, "wanted" if n == 5 else None) for n in range(1, 16)), max_page_size=5)
-    shelf.actions_before_request = {3: lambda: shelf.receipts.remove(build_receipt(15))}
-    server.set_handler(shelf)
-    assert [r.id for r in client.find_receipts("wanted")] == [5]
-
-
-def test_a_list_that_keeps_shrinking_is_an_unknown_outcome(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    shelf = FakeReceiptsApi(*(build_receipt(n) for n in range(1, 40)))
-    shelf.actions_before_request = dict.fromkeys(range(2, 20), lambda: shelf.receipts.pop())
-    server.set_handler(shelf)
-    with pytest.raises(UnknownOutcome, match="keeps shrinking"):
-        client.find_receipts("absent")
-
-
-def test_a_list_that_ignores_pages_is_no_proof_of_absence(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    data = [build_receipt(n) for n in range(1, 101)]
-    server.set_replies(
-        Response.from_json({"data": data, "metadata": {"page": 1, "pageSize": 100, "totalPages": 9, "count": 900}})
-    )
-    with pytest.raises(ContractError, match="only receipts of earlier pages"):
-        client.find_receipts("absent")
-
-
-def test_a_page_count_that_is_too_low_does_not_hide_receipts(
-    server: ScriptedServer, client: SmartBillsIoClient
-) -> None:
-    shelf = FakeReceiptsApi(*(build_receipt(n, "wanted" if n == 1 else None) for n in range(1, 151)))
-
-    def build_understated_page(request: ReceivedRequest) -> Response:
-        answer = shelf(request)
-        return Response.from_json(
-            {**json.loads(answer.body), "metadata": {"pageSize": 100, "totalPages": 1, "count": 150}}
-        )
-
-    server.set_handler(build_understated_page)
-    assert [r.id for r in client.find_receipts("wanted")] == [1]
-
-
-@pytest.mark.parametrize(
-    "answer", [[], {}, {"data": None}, {"data": [1]}, {"data": [{"id": True}]}, {"data": [{"id": "x"}]}]
-)
-def test_a_list_of_another_shape_is_a_contract_error(server: ScriptedServer, client: SmartBillsIoClient, answer: Any) -> None:
-    server.set_replies(Response.from_json(answer))
-    with pytest.raises(ContractError):
-        client.fetch_receipt_page()
-
-
-def test_an_account_without_read_permission_is_an_account_error(server: ScriptedServer, client: SmartBillsIoClient) -> None:
-    server.set_replies(Response(403))
-    with pytest.raises(AccountError):
-        client.find_receipts("x")
 
 
 def test_the_route_can_be_that_of_a_business(server: ScriptedServer) -> None:
@@ -379,14 +208,12 @@ INVOICE = Invoice(
 def load_contract() -> Any:
     path = CONTRACT_DIRECTORY / "05-smartbills-receipts.yaml"
     if not path.exists():
-        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendor's contract is not available: set INVOICES_API_CONTRACTS")
     return pytest.importorskip("yaml").safe_load(path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("customer", [Customer(7), Customer(email="a@example.org"), Customer(phone="+1 555")])
-def test_a_receipt_matches_the_contract(
-    server: ScriptedServer, client: SmartBillsIoClient, customer: Customer
-) -> None:
+def test_a_receipt_matches_the_contract(server: ScriptedServer, client: SmartBillsIoClient, customer: Customer) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     document = load_contract()
     closed = dict(document["components"]["schemas"]["ReceiptCreateRequest"], additionalProperties=False)

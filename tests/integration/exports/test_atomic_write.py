@@ -1,4 +1,4 @@
-"""A batch on disk: whole or absent, never changed, the same bytes in any process, and checked afterwards."""
+"""A batch on disk: complete or absent, never changed, the same bytes in any process, and verified afterwards."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from pathlib import Path
 from test_module import BATCH, build_invoices
 from invoices.exports import render_batch_files, write_batch_folder
 
-class Dying(dict):
-    '''Files of which only so many are handed out before the process is killed.'''
+class KillingFiles(dict):
+    '''Files that kill the process after the given number of them.'''
 
     def items(self):
         for count, item in enumerate(super().items()):
@@ -45,7 +45,7 @@ class Dying(dict):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield item
 
-write_batch_folder(Path(sys.argv[1]), BATCH, Dying(render_batch_files(BATCH, build_invoices())))
+write_batch_folder(Path(sys.argv[1]), BATCH, KillingFiles(render_batch_files(BATCH, build_invoices())))
 """
 
 
@@ -136,11 +136,16 @@ def test_a_root_that_is_not_a_folder_is_a_configuration_error(tmp_path: Path) ->
 
 @pytest.mark.parametrize("files_written", range(5))
 def test_a_killed_run_leaves_no_batch_and_the_next_run_removes_what_it_left(tmp_path: Path, files_written: int) -> None:
-    killed = run_in_other_process(WRITE_AND_DIE, str(tmp_path), str(files_written))
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed_process = run_in_other_process(WRITE_AND_DIE, str(tmp_path), str(files_written))
+    assert killed_process.returncode == -signal.SIGKILL, killed_process.stderr
     assert os.listdir(tmp_path) == [".batch-000001.partial"]
-    other = BatchHeader("batch-000002", BATCH.created_at)
-    assert verify_batch_folder(write_batch_folder(tmp_path, other, render_batch_files(other, build_invoices()))) == []
+    other_batch = BatchHeader("batch-000002", BATCH.created_at)
+    assert (
+        verify_batch_folder(
+            write_batch_folder(tmp_path, other_batch, render_batch_files(other_batch, build_invoices()))
+        )
+        == []
+    )
     assert os.listdir(tmp_path) == ["batch-000002"]
 
 
@@ -159,17 +164,17 @@ def test_concurrent_writers_of_one_batch_all_succeed(tmp_path: Path) -> None:
 
 
 def test_another_process_with_other_hash_seed_time_zone_and_language_renders_the_same_bytes() -> None:
-    here = "".join(
+    expected_output = "".join(
         f"{name} {hashlib.sha256(content).hexdigest()}\n"
         for name, content in render_batch_files(BATCH, build_invoices()).items()
     )
-    worlds = [
+    environments = [
         {"PYTHONHASHSEED": "1", "TZ": "Pacific/Kiritimati", "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8"},
         {"PYTHONHASHSEED": "2", "TZ": "America/St_Johns", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"},
     ]
-    for world in worlds:
-        other_output = run_in_other_process(RENDER_AND_PRINT, **world)
-        assert other_output.stdout == here, other_output.stderr
+    for environment in environments:
+        process = run_in_other_process(RENDER_AND_PRINT, **environment)
+        assert process.stdout == expected_output, process.stderr
 
 
 def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
@@ -217,16 +222,16 @@ def test_missing_and_foreign_files_are_found(written_batch: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"[]", b"{}", b'{"files": []}', b'{"files": {"a": 1}}', b"\xff\xfe\xff"])
-def test_a_manifest_that_cannot_be_read_is_found(written_batch: Path, spoiled: bytes) -> None:
-    (written_batch / "manifest.json").write_bytes(spoiled)
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"files": []}', b'{"files": {"a": 1}}', b"\xff\xfe\xff"])
+def test_a_manifest_that_cannot_be_read_is_found(written_batch: Path, content: bytes) -> None:
+    (written_batch / "manifest.json").write_bytes(content)
     assert "manifest.json cannot be read" in verify_batch_folder(written_batch)[0]
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"\xff\xff", b'a,b\r\n"', b"a,b\r\n1\r\n"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xff", b'a,b\r\n"', b"a,b\r\n1\r\n"])
 @pytest.mark.parametrize("name", ["bills.csv", "tax_lines.csv", "bills.xlsx"])
-def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(written_batch: Path, name: str, spoiled: bytes) -> None:
-    (written_batch / name).write_bytes(spoiled)
+def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(written_batch: Path, name: str, content: bytes) -> None:
+    (written_batch / name).write_bytes(content)
     assert any(name in finding for finding in verify_batch_folder(written_batch))
 
 
@@ -238,14 +243,14 @@ def test_an_amount_that_is_no_number_is_a_finding_not_a_crash(written_batch: Pat
 
 
 def test_a_missing_manifest_and_a_renamed_folder_are_found(written_batch: Path) -> None:
-    moved = written_batch.rename(written_batch.with_name("batch-000009"))
-    assert verify_batch_folder(moved) == [
+    renamed_batch = written_batch.rename(written_batch.with_name("batch-000009"))
+    assert verify_batch_folder(renamed_batch) == [
         "manifest.json belongs to batch 'batch-000001', but its folder is 'batch-000009'"
     ]
-    (moved / "manifest.json").unlink()
-    assert "is missing" in verify_batch_folder(moved)[0]
+    (renamed_batch / "manifest.json").unlink()
+    assert "is missing" in verify_batch_folder(renamed_batch)[0]
 
 
 def test_a_very_long_text_is_verified(tmp_path: Path) -> None:
-    long = Invoice("i", "d" * 64, 1, "invoice", "expense", "x" * 200_000, dt.date(2026, 1, 1), "EUR", Decimal(1))
-    assert verify_batch_folder(write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, [long]))) == []
+    invoice = Invoice("i", "d" * 64, 1, "invoice", "expense", "x" * 200_000, dt.date(2026, 1, 1), "EUR", Decimal(1))
+    assert verify_batch_folder(write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, [invoice]))) == []

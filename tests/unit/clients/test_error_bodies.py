@@ -1,4 +1,4 @@
-"""What an error's body tells, and what it must never tell."""
+"""Parsing error bodies, and keeping secrets out of every message."""
 
 from __future__ import annotations
 
@@ -68,10 +68,11 @@ def test_the_key_is_hidden_wherever_it_stands(before: str, after: str) -> None:
 @given(
     st.recursive(
         st.none() | st.text() | st.just(API_KEY) | st.integers(),
-        lambda i: (
-            st.lists(i)
+        lambda inner: (
+            st.lists(inner)
             | st.dictionaries(
-                st.sampled_from(["error", "message", "code", "errors", "detail", "requestId", "retry_after", "x"]), i
+                st.sampled_from(["error", "message", "code", "errors", "detail", "requestId", "retry_after", "x"]),
+                inner,
             )
         ),
     )

@@ -1,4 +1,4 @@
-"""From the batch extraction vendor's JSON to values: nothing is lost in silence, and nothing strange breaks it."""
+"""Parsing the JSON of invoicedataextraction.com: no warning is lost, and no unexpected value raises."""
 
 from __future__ import annotations
 
@@ -129,16 +129,16 @@ def test_any_response_is_parsed_unless_a_page_is_invalid(fields: dict[str, Any])
     assert state is None or state.notes or not fields.get("ai_uncertainty_notes")
 
 
-@pytest.mark.parametrize("place", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"])
-def test_these_addresses_are_public(place: str) -> None:
-    assert is_public_address(place)
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"])
+def test_these_addresses_are_public(address: str) -> None:
+    assert is_public_address(address)
 
 
 @pytest.mark.parametrize(
-    "place",
+    "address",
     ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "0.0.0.1", "100.64.0.1", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "2002:a00:1::", "64:ff9b::a00:1",
      "ff02::1", "fe80::1%eth0", "host", ""],
 )  # fmt: skip
-def test_these_addresses_are_not_public(place: str) -> None:
-    assert not is_public_address(place)
+def test_these_addresses_are_not_public(address: str) -> None:
+    assert not is_public_address(address)

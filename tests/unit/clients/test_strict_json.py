@@ -1,4 +1,4 @@
-"""JSON in and out: exact numbers, and nothing that two parsers would read differently."""
+"""Strict JSON: exact numbers, and nothing that two parsers would read differently."""
 
 from __future__ import annotations
 

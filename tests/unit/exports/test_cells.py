@@ -1,4 +1,4 @@
-"""Cells of exported files: text that no spreadsheet calculates, numbers written exactly."""
+"""Cells of exported files: text that no spreadsheet calculates, and exact numbers."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def test_harmless_text_is_not_changed(harmless: str) -> None:
     assert sanitise_formulas(harmless) == harmless
 
 
-@pytest.mark.parametrize("between", [";", "; ", "\t", "\n", ";\n"])
-def test_a_formula_after_a_semicolon_tab_or_line_feed_gets_an_apostrophe_too(between: str) -> None:
-    neutral = sanitise_formulas(f"paper{between}=cmd|'/C calc'!A0")
-    assert "=" not in {cell.lstrip(" ")[:1] for cell in neutral.replace("\n", ";").replace("\t", ";").split(";")}
+@pytest.mark.parametrize("separator", [";", "; ", "\t", "\n", ";\n"])
+def test_a_formula_after_a_semicolon_tab_or_line_feed_gets_an_apostrophe_too(separator: str) -> None:
+    sanitised = sanitise_formulas(f"paper{separator}=cmd|'/C calc'!A0")
+    assert "=" not in {cell.lstrip(" ")[:1] for cell in sanitised.replace("\n", ";").replace("\t", ";").split(";")}
 
 
 @given(HOSTILE_TEXTS)
 def test_no_cell_of_sanitised_text_starts_with_a_formula(text: str) -> None:
-    neutral = sanitise_formulas(text)
-    assert neutral[:1] not in {*FORMULA_TRIGGERS, "\t", "\n"} - {""}
+    sanitised = sanitise_formulas(text)
+    assert sanitised[:1] not in {*FORMULA_TRIGGERS, "\t", "\n"} - {""}
     assert all(
-        cell[:1] not in set(FORMULA_TRIGGERS) for cell in neutral.replace("\n", ";").replace("\t", ";").split(";")
+        cell[:1] not in set(FORMULA_TRIGGERS) for cell in sanitised.replace("\n", ";").replace("\t", ";").split(";")
     )
 
 
@@ -59,7 +59,7 @@ def test_sanitised_text_is_restored_exactly(text: str) -> None:
 @given(st.text(st.characters()))
 def test_cleaned_text_has_no_control_characters_but_tabs_and_line_feeds(text: str) -> None:
     cleaned = remove_control_characters(text)
-    assert {c for c in cleaned if unicodedata.category(c) in {"Cc", "Cs"}} <= {"\t", "\n"}
+    assert {character for character in cleaned if unicodedata.category(character) in {"Cc", "Cs"}} <= {"\t", "\n"}
     assert remove_control_characters(cleaned) == cleaned
     cleaned.encode()
 
@@ -98,8 +98,8 @@ def test_a_written_number_is_the_number(number: Decimal, digits: int) -> None:
 @given(st.lists(AMOUNTS))
 def test_a_sum_is_exact_whatever_the_decimal_context(amounts: list[Decimal]) -> None:
     with localcontext(prec=3):
-        added = sum_exactly(amounts)
-    assert Fraction(added) == sum(map(Fraction, amounts))
+        total = sum_exactly(amounts)
+    assert Fraction(total) == sum(map(Fraction, amounts))
 
 
 @pytest.mark.parametrize(("number", "count"), [("12.50", 3), ("1200", 2), ("0.001", 1), ("0", 0), ("-10.01", 4)])

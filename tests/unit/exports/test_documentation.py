@@ -1,4 +1,4 @@
-"""The page about exports names every column and every key."""
+"""docs/exports.md documents every column and every key of the manifest."""
 
 from __future__ import annotations
 

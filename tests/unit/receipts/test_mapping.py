@@ -1,4 +1,4 @@
-"""An invoice as a receipt: every required amount, one currency, sums that hold, and a reason where it cannot be."""
+"""Receipts from invoices: all required amounts, one currency, correct sums, and a reason if it is not possible."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def test_minor_units_follow_iso_4217(currency: str, unit: str) -> None:
         ({"total_amount": D(-120), "net_amount": D(-100), "tax_amount": D(-20)}, "credit_note_not_published"),
     ],
 )
-def test_an_invoice_that_cannot_be_a_receipt_is_refused_with_a_reason(changes: dict[str, Any], reason_code: str) -> None:
+def test_an_invoice_that_cannot_be_a_receipt_is_refused_with_a_reason(
+    changes: dict[str, Any], reason_code: str
+) -> None:
     assert get_refusal_code(**changes) == reason_code
 
 
@@ -164,19 +166,19 @@ def test_a_fully_paid_invoice_has_the_status_paid() -> None:
 
 @pytest.mark.parametrize("name", TOTAL_FIELDS)
 def test_a_missing_required_amount_is_refused(name: str) -> None:
-    for broken in (None, 5, {"amount": D(1)}, {"currency": "EUR"}, {"amount": 1.0, "currency": "EUR"}):
+    for invalid_value in (None, 5, {"amount": D(1)}, {"currency": "EUR"}, {"amount": 1.0, "currency": "EUR"}):
         with pytest.raises(DocumentError) as caught:
-            validate_receipt_body({**build_changed_receipt(), name: broken})
+            validate_receipt_body({**build_changed_receipt(), name: invalid_value})
         assert caught.value.reason_code == "receipt_incomplete"
 
 
 def test_a_second_currency_anywhere_is_refused() -> None:
-    for place in (("total",), ("items", 0, "price"), ("taxes", 0, "total")):
+    for path in (("total",), ("items", 0, "price"), ("taxes", 0, "total")):
         receipt: Any = copy.deepcopy(build_changed_receipt())
-        inner = receipt
-        for step in place:
-            inner = inner[step]
-        inner["currency"] = "CAD"
+        money = receipt
+        for key in path:
+            money = money[key]
+        money["currency"] = "CAD"
         with pytest.raises(DocumentError, match=r"\['CAD', 'EUR'\]") as caught:
             validate_receipt_body(receipt)
         assert caught.value.reason_code == "receipt_currency"
@@ -203,7 +205,7 @@ def test_only_the_most_reliable_customer_key_is_sent(customer: Customer, fields:
 
 
 @pytest.mark.parametrize(
-    ("directory", "default", "found"),
+    ("directory", "default_customer", "expected"),
     [
         ({"de1": Customer(1), "käufer gmbh": Customer(2)}, Customer(3), Customer(1)),
         ({"KÄUFER GMBH ": Customer(2)}, Customer(3), Customer(2)),
@@ -214,9 +216,9 @@ def test_only_the_most_reliable_customer_key_is_sent(customer: Customer, fields:
     ],
 )
 def test_a_buyer_is_found_by_tax_id_then_name_then_default(
-    directory: dict[str, Customer], default: Customer | None, found: Customer | None
+    directory: dict[str, Customer], default_customer: Customer | None, expected: Customer | None
 ) -> None:
-    assert find_customer(INVOICE, directory, default) == found
+    assert find_customer(INVOICE, directory, default_customer) == expected
 
 
 def test_a_buyer_without_name_and_tax_id_gets_the_default() -> None:
