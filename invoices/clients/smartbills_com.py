@@ -175,9 +175,8 @@ class SmartBillsComClient:
         allowed_origins = {_get_url_origin(urlsplit(self._http_client.base_url)), ("https", FILE_HOST, 443)}
         is_plain = file_url.isascii() and file_url.isprintable() and not set(file_url) & set(' \\"<>')
         if not is_plain or "@" in url_parts.netloc or origin not in allowed_origins:
-            raise ContractError(
-                f"the file URL of a job names the host {url_parts.hostname!r}, from which this API serves no files"
-            )
+            host = url_parts.hostname or ""
+            raise ContractError(f"the file URL of a job names the host {host!r}, from which this API serves no files")
 
 
 def _get_url_origin(url_parts: SplitResult) -> tuple[str, str | None, int | None]:

@@ -28,7 +28,7 @@ from invoices.receipts.mapping import Customer, build_receipt_body, find_custome
 PUBLISHER = "smartbills_io"
 VENDOR = "smartbills.io"
 NO_CUSTOMER_MESSAGE = (
-    "No customer is configured for the buyer {buyer!r}: add it to invoices.toml under [smartbills_io.customers], "
+    "No customer is configured for {buyer}: add it to invoices.toml under [smartbills_io.customers], "
     "or set INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL."
 )
 
@@ -123,8 +123,9 @@ class ReceiptPublisher:
         """Return the validated body; or None, after recording that the receipt waits for a customer."""
         customer = find_customer(invoice, self._customers, self._default_customer)
         if customer is None:
-            reason = NO_CUSTOMER_MESSAGE.format(buyer=invoice.customer.tax_id or invoice.customer.name)
-            self._record_status(receipt, "waiting", result, "no_customer", reason)
+            key = invoice.customer.tax_id or invoice.customer.name
+            buyer = f"the buyer {key!r}" if key else "a buyer without tax id and name"
+            self._record_status(receipt, "waiting", result, "no_customer", NO_CUSTOMER_MESSAGE.format(buyer=buyer))
             return None
         body = build_receipt_body(invoice, customer, receipt.receipt_id)
         validate_receipt_body(body)

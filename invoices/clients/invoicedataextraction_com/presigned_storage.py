@@ -56,7 +56,7 @@ class PresignedStorageClient:
         etag = response.headers.get("ETag", "").strip()
         if response.body.lstrip().startswith(b"<"):
             code = _extract_xml_error_code(response.body)
-            raise TransientError(f"{response.call} succeeded, but its response is an error: {code!r}")
+            raise TransientError(f"{response.call} succeeded, but its response is an XML error, code {code!r}")
         if not _ETAG_PATTERN.fullmatch(etag):
             raise TransientError(f"{response.call} succeeded, but without a quoted ETag nothing proves the upload")
         return etag
@@ -134,7 +134,7 @@ def _build_storage_error(
 ) -> InvoicesError:
     """Return the error for a refused upload or download: it is never about the account or the document."""
     code = _extract_xml_error_code(body)
-    message = f"{call} answered {status}: {code!r}"
+    message = f"{call} answered {status}" + (f": {code!r}" if code else "")
     if status in (401, 403, 404, 410) or code in _EXPIRED_URL_CODES:
         return ExpiredUrl(f"{message}; the URL has expired")
     if code in _RETRYABLE_CODES:
