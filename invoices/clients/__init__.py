@@ -1,1 +1,1 @@
-"""Clients: one module per remote API, named by host; they speak the wire and nothing else."""
+"""Clients: one module per remote API, named by host. They send requests and parse responses, and do nothing else."""

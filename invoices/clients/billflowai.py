@@ -1,7 +1,7 @@
-"""Speaking with BillflowAI: have one document read in one blocking call, as an upload or from a minted address.
+"""The client of BillflowAI: extract one document in one blocking call, as an upload or from a presigned URL.
 
-There is no idempotency key and no job to look at (contract sheet 03 §3, §7): a call whose answer is missing may have
-been done and charged, so it is an UnknownOutcome. The vendor's host is told to its customers and has no default.
+The API has no idempotency key and no job to poll (contract sheet 03 §3, §7). A call without an answer may have been
+done and charged, so it is an UnknownOutcome. The vendor gives its host to customers only, so there is no default.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ __all__ = ["BillflowAiClient", "ExtractionFailed", "ExtractionResponse", "RateLi
 
 
 class ExtractionFailed(DocumentError):
-    """The vendor could not read the document; asking once more after 30 s may do better, and costs nothing (§4)."""
+    """The vendor could not read the document; a retry after 30 s may succeed and is free (contract sheet 03 §4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractionResponse:
-    """What the vendor read: its JSON as it came, fractions as ``Decimal``.
+    """What the vendor read: its JSON unchanged, fractions as ``Decimal``.
 
-    ``source`` is ``extracted``, ``cache`` (not counted against the quota), ``duplicate`` (its number is stored
-    already), a word we do not know, or None where the vendor tells none.
+    ``source`` is ``extracted``, ``cache`` (not counted against the quota), ``duplicate`` (an invoice with this number
+    is already stored), an unknown word, or None if the response has none.
     """
 
     payload: dict[str, Any] = field(repr=False)
@@ -56,7 +56,7 @@ class ExtractionResponse:
 
 @dataclass(frozen=True, slots=True)
 class StoredInvoice:
-    """An invoice as the vendor's list shows it; all but the id may be missing."""
+    """An invoice in the vendor's list; all fields but ``id`` may be missing."""
 
     id: str
     invoice_number: str | None = None
@@ -65,29 +65,29 @@ class StoredInvoice:
 
 
 class BillflowAiClient:
-    """The extraction API for one account; ``base_url`` stands before ``/api``."""
+    """The extraction API for one account; ``base_url`` is the part before ``/api``."""
 
     def __init__(self, base_url: str, api_key: str, session: requests.Session, deadline: float = 150.0) -> None:
-        """Take a session from ``make_session`` and the seconds one call may take altogether, reading included.
+        """Use a session from ``make_session``; one call takes at most ``deadline`` seconds, extraction included.
 
-        Raises ConfigurationError for an unusable address or key.
+        Raises ConfigurationError for an unusable URL or key.
         """
-        timeouts = Timeouts(min(5.0, deadline), deadline, deadline)  # it is silent until it has read the document
+        timeouts = Timeouts(min(5.0, deadline), deadline, deadline)  # nothing arrives until the extraction is done
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
         self._http_client = HttpClient(base_url, session, headers, (api_key,), timeouts, _build_refusal_error)
 
     def __repr__(self) -> str:
-        """Show the address and nothing secret."""
-        return f"BillflowAi({self._http_client.base_url!r})"
+        """Return the URL without any secret."""
+        return f"BillflowAiClient({self._http_client.base_url!r})"
 
     def extract_file(
         self, content: bytes, file_name: str, media_type: str, invoice_kind: str = "expense"
     ) -> ExtractionResponse:
-        """Upload one document with exactly one POST, and return what was read.
+        """Upload one document with exactly one POST, and return what the vendor read.
 
-        Raises UnknownOutcome when it may have been done (also a success that cannot be understood), ExtractionFailed
-        and DocumentError when the vendor cannot read or refuses it, TransientError, AccountError, ContractError; and
-        ConfigurationError for another kind than ``expense`` and ``revenue``.
+        Raises UnknownOutcome if the work may have been done (also after an unreadable 2xx), ExtractionFailed if the
+        vendor cannot read the document, DocumentError if it refuses it, TransientError, AccountError, ContractError;
+        and ConfigurationError for an ``invoice_kind`` other than ``expense`` and ``revenue``.
         """
         form_parts = {
             "invoice_kind": build_field_part(_validate_invoice_kind(invoice_kind)),
@@ -98,25 +98,29 @@ class BillflowAiClient:
         )
 
     def extract_url(self, presigned_url: PresignedUrl, invoice_kind: str = "expense") -> ExtractionResponse:
-        """Have the vendor fetch one document at an address of ours, and return what was read; raises as extract_file.
+        """Have the vendor download one document from a URL of ours, and return what it read; raises as extract_file.
 
-        Only an address from ``mint_url`` will do: a TypeError is raised for a text. Where the vendor cannot fetch it,
-        the same address never does better: that is a DocumentError with the reason ``fetch_failed``.
+        Raises TypeError for anything but a URL from ``build_presigned_url``. If the vendor cannot fetch the URL, a
+        retry with the same one cannot succeed: that is a DocumentError with the reason code ``fetch_failed``.
         """
         if not isinstance(presigned_url, PresignedUrl):
-            raise TypeError("only an address from mint_url is given to a vendor")
+            raise TypeError(f"the vendor gets URLs from build_presigned_url only, not {type(presigned_url).__name__}")
         body = render_json({"file_url": presigned_url.signed_url, "invoice_kind": _validate_invoice_kind(invoice_kind)})
-        headers, secrets = {"Content-Type": "application/json"}, (presigned_url.signature,)
         response = self._http_client.send_request(
-            "POST", "api/extract-invoice", data=body, headers=headers, secrets=secrets
+            "POST",
+            "api/extract-invoice",
+            data=body,
+            headers={"Content-Type": "application/json"},
+            secrets=(presigned_url.signature,),
         )
         return _parse_extraction_response(response)
 
     def list_invoices(self) -> list[StoredInvoice]:
-        """Return the invoices the vendor has stored.
+        """Return the invoices that the vendor has stored.
 
-        The list is not documented (contract sheet 03 §2): anything but one complete list of objects with ids, bare or
-        as ``invoices`` or ``data``, is a ContractError, so that nobody takes a missing invoice for one that never was.
+        The list is not documented (contract sheet 03 §2). Anything but one complete list of objects with ids, bare or
+        under ``invoices`` or ``data``, is a ContractError: an invoice missing from a partial list would look as if it
+        had never been stored.
         """
         response = self._http_client.send_request("GET", "api/invoices")
         return [
@@ -127,7 +131,7 @@ class BillflowAiClient:
 
 def _validate_invoice_kind(invoice_kind: str) -> str:
     if invoice_kind not in INVOICE_KINDS:
-        raise ConfigurationError(f"an invoice is one of {INVOICE_KINDS!r}, not {invoice_kind!r}")
+        raise ConfigurationError(f"the invoice kind is {invoice_kind!r}, but must be one of {INVOICE_KINDS!r}")
     return invoice_kind
 
 
@@ -140,10 +144,10 @@ REFUSAL_ERRORS: Mapping[tuple[int, str], tuple[type[DocumentError], str]] = {  #
 
 
 def _build_refusal_error(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
-    """Return what a refusal means with this vendor; what the sheet does not name means what it means everywhere.
+    """Return the error for a refusal of this vendor; codes that the contract sheet does not name map as usual.
 
-    503 comes from a server that did not take the request, so it may be sent again. 502 and 504 come from a gateway
-    which lost patience with a call of up to 120 s: the work behind it may go on and be charged, as after a 500.
+    A 503 comes from a server that did not accept the request, so it may be sent again. A 502 or 504 comes from a
+    gateway that timed out on a call of up to 120 s: the work behind it may continue and be charged, as after a 500.
     """
     detail = parse_error_body(body, call.secrets)
     request_id = error_mapping.find_request_id(call, headers, detail)
@@ -167,32 +171,32 @@ def _parse_extraction_response(response: ApiResponse) -> ExtractionResponse:
 
 
 def _find_payload_problem(payload: Any) -> str | None:
-    """Return what keeps the answer from being an invoice of contract sheet 03 §2.3, or None."""
+    """Return why the payload is not an invoice of contract sheet 03 §2.3, or None if it is one."""
     if not isinstance(payload, dict):
         return "it is not an object"
     if not any(name in payload for name in (*TEXT_FIELDS, *AMOUNT_FIELDS, "items")):
-        return "it has no field of an invoice"
+        return "it has none of the fields of an invoice"
     if not isinstance(payload.get("meta", {}), dict | None):
-        return "its meta is no object"
-    if any(isinstance(payload.get(name), (bool, dict, list)) for name in TEXT_FIELDS):
-        return "a text of it is none"
+        return "its 'meta' is not an object"
+    for name in TEXT_FIELDS:
+        if isinstance(payload.get(name), (bool, dict, list)):
+            return f"its {name!r} is not a text"
     items = payload.get("items")
     if items is not None and not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
-        return "its items are no list of objects"
-    amounts = [payload.get(name) for name in AMOUNT_FIELDS]
-    amounts += [item.get(name) for item in items or () for name in LINE_AMOUNT_FIELDS]
-    return None if all(map(_is_amount_or_missing, amounts)) else "an amount of it is no number"
-
-
-def _is_amount_or_missing(value: object) -> bool:
-    if isinstance(value, str):
-        return _NUMBER_PATTERN.fullmatch(value) is not None
-    return value is None or (isinstance(value, (int, Decimal)) and not isinstance(value, bool))
+        return "its 'items' are not a list of objects"
+    amounts = [(name, payload.get(name)) for name in AMOUNT_FIELDS]
+    amounts += [(name, item.get(name)) for item in items or () for name in LINE_AMOUNT_FIELDS]
+    for name, amount in amounts:
+        is_number = isinstance(amount, (int, Decimal)) and not isinstance(amount, bool)
+        is_number_text = isinstance(amount, str) and _NUMBER_PATTERN.fullmatch(amount) is not None
+        if amount is not None and not is_number and not is_number_text:
+            return f"its {name!r} is not a number"
+    return None
 
 
 def _parse_stored_invoice(entry: Any, response: ApiResponse) -> StoredInvoice:
     invoice_id = find_path_safe_id(entry, "id") if isinstance(entry, dict) else None
     if invoice_id is None:
-        raise response.build_unreadable_error("an entry of its list has no id")
+        raise response.build_unreadable_error("an entry in its list has no usable id")
     number, counterparty = find_text(entry, "invoice_number", 200), find_text(entry, "counterparty", 500)
     return StoredInvoice(invoice_id, number, counterparty, find_timestamp(entry, "created_at"))

@@ -1,8 +1,8 @@
-"""Connections that are watched during one exchange: they know whether anything was sent, and are cut at a deadline.
+"""A watchdog for one exchange: it records whether anything was sent, and shuts the connection down at a deadline.
 
-``requests`` limits each read, so a server that drips one byte at a time, in the headers or in the body, holds a call
-for ever. A watch cuts the socket when the exchange has taken its time. It also knows the one thing that decides what a
-broken call means: whether the request left this machine.
+``requests`` limits each read, but not the whole call: a server that sends one byte at a time, in the headers or in the
+body, can hold a call for ever. The watchdog shuts the socket down when the time is up. It also records whether the
+request left this machine, which decides what a broken call means.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _thread_local = threading.local()
 
 
 class ConnectionWatchdog:
-    """Guards one exchange of this thread for ``seconds``; use it in a ``with`` statement.
+    """Limits one exchange of this thread to ``timeout_seconds``; use it in a ``with`` statement.
 
-    ``may_speak_with`` decides by the address that the name has led to; nothing is sent to any other.
+    ``is_address_allowed`` gets the IP address that the host name resolved to; nothing is sent to a refused one.
     """
 
     def __init__(self, timeout_seconds: float, is_address_allowed: Callable[[str], bool] | None = None) -> None:
@@ -39,8 +39,8 @@ class ConnectionWatchdog:
         self._timeout_seconds = timeout_seconds
 
     def __enter__(self) -> ConnectionWatchdog:
-        """Start the clock."""
-        _thread_local.watch = self
+        """Start the timeout."""
+        _thread_local.watchdog = self
         _deadline_thread.add_deadline(self, self._timeout_seconds)
         return self
 
@@ -50,8 +50,8 @@ class ConnectionWatchdog:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop the clock."""
-        _thread_local.watch = None
+        """Stop the timeout."""
+        _thread_local.watchdog = None
         _deadline_thread.remove_deadline(self)
         with self._lock:
             if self._socket is not None:
@@ -59,22 +59,20 @@ class ConnectionWatchdog:
                 self._socket = None
 
     def check_and_record_send(self, connection_socket: socket.socket) -> None:
-        """Take note that bytes are about to leave through ``line``.
+        """Record that bytes are about to be sent through ``connection_socket``.
 
-        Raises TimeoutError if time is already up, PermissionError where the line leads to a forbidden address.
+        Raises TimeoutError if the time is already up, PermissionError if the peer's address is not allowed.
         """
-        if self._is_address_allowed is not None and not self._is_address_allowed(
-            address := str(connection_socket.getpeername()[0])
-        ):
-            self.refused_address = address
-            raise PermissionError("this address must not be asked")
+        if self._is_address_allowed is not None:
+            address = str(connection_socket.getpeername()[0])
+            if not self._is_address_allowed(address):
+                self.refused_address = address
+                raise PermissionError(f"requests to the address {address} are not allowed")
         with self._lock:
             if self.has_expired:
                 raise TimeoutError("the time for this call is up")
-            if self._socket is None:
-                self._socket = socket.socket(
-                    fileno=os.dup(connection_socket.fileno())
-                )  # ours: its number cannot be reused meanwhile
+            if self._socket is None:  # a duplicate, so that its descriptor cannot be reused while we hold it
+                self._socket = socket.socket(fileno=os.dup(connection_socket.fileno()))
             self.was_sent = True
 
     def shut_down_connection(self) -> None:
@@ -85,11 +83,11 @@ class ConnectionWatchdog:
                 try:
                     self._socket.shutdown(socket.SHUT_RDWR)
                 except OSError:
-                    return  # the other side has already hung up
+                    return  # the peer has already closed the connection
 
 
 class _DeadlineThread:
-    """Cuts watches whose time is up, all in one thread: a timer for each costs a fifth of an exchange."""
+    """Shuts down all expired connections from one thread; a timer per call would add a fifth to its duration."""
 
     def __init__(self) -> None:
         self._deadlines: dict[ConnectionWatchdog, float] = {}
@@ -102,7 +100,9 @@ class _DeadlineThread:
         with self._condition:
             self._deadlines[watchdog] = deadline
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run_shutdown_loop, name="watches", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._shut_down_expired_connections, name="call-deadlines", daemon=True
+                )
                 self._thread.start()
             elif deadline < self._next_wake_at:
                 self._condition.notify()
@@ -111,32 +111,30 @@ class _DeadlineThread:
         with self._condition:
             self._deadlines.pop(watchdog, None)
 
-    def _run_shutdown_loop(self) -> None:
+    def _shut_down_expired_connections(self) -> None:
+        """Wait for the next deadline, or until an earlier one is added; then shut down what has expired; repeat."""
         while True:
-            for watchdog in self._wait_for_expired_watchdogs():
+            with self._condition:
+                self._next_wake_at = min(self._deadlines.values(), default=math.inf)
+                self._condition.wait(min(max(self._next_wake_at - time.monotonic(), 0.0), threading.TIMEOUT_MAX))
+                now = time.monotonic()
+                expired_watchdogs = [watchdog for watchdog, deadline in self._deadlines.items() if deadline <= now]
+                for watchdog in expired_watchdogs:
+                    del self._deadlines[watchdog]
+            for watchdog in expired_watchdogs:
                 watchdog.shut_down_connection()
-
-    def _wait_for_expired_watchdogs(self) -> list[ConnectionWatchdog]:
-        """Wait until the first deadline, or for an earlier one, and return the watches whose time is up then."""
-        with self._condition:
-            self._next_wake_at = min(self._deadlines.values(), default=math.inf)
-            self._condition.wait(min(max(self._next_wake_at - time.monotonic(), 0.0), threading.TIMEOUT_MAX))
-            now = time.monotonic()
-            expired = [watchdog for watchdog, deadline in self._deadlines.items() if deadline <= now]
-            for watchdog in expired:
-                del self._deadlines[watchdog]
-            return expired
 
 
 _deadline_thread = _DeadlineThread()
-os.register_at_fork(after_in_child=_deadline_thread.__init__)  # type: ignore[misc]  # a child has neither the thread nor the calls
+# A forked child inherits neither the thread nor the calls it watches.
+os.register_at_fork(after_in_child=_deadline_thread.__init__)  # type: ignore[misc]
 
 
 class WatchdogAdapter(HTTPAdapter):
-    """Makes watched connections, and never repeats a request."""
+    """Opens connections that report to the thread's watchdog, and never repeats a request."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Let the pools make watched connections."""
+        """Make the pools open watched connections."""
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedSecurePool}
 
@@ -164,6 +162,6 @@ class _WatchedSecurePool(HTTPSConnectionPool):
 def _notify_watchdog_of_send(connection: HTTPConnection) -> None:
     if connection.sock is None:
         connection.connect()
-    watchdog: ConnectionWatchdog | None = getattr(_thread_local, "watch", None)
+    watchdog: ConnectionWatchdog | None = getattr(_thread_local, "watchdog", None)
     if watchdog is not None and connection.sock is not None:
         watchdog.check_and_record_send(connection.sock)

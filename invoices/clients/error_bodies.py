@@ -1,6 +1,6 @@
-"""What can be told from an error's body: a code, a sentence, a request id; never a secret, never markup, never much.
+"""Parsing error bodies: a code, a message and a request id, short and without secrets or markup.
 
-Five shapes are known from one vendor alone (contract sheet 05 §8); others answer with a string, nothing, or an HTML
+One vendor alone uses five shapes (contract sheet 05 §8). Others answer with a string, with nothing, or with an HTML
 page that echoes the ``Authorization`` header.
 """
 
@@ -27,7 +27,7 @@ _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9_.:/+=-]{1,100}")
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetail:
-    """What a vendor says about an error; ``wait`` is the body's own retry_after, as it came."""
+    """The vendor's description of an error; ``retry_after`` is the value in the body, unparsed."""
 
     code: str | None = None
     message: str | None = None
@@ -36,7 +36,7 @@ class ErrorDetail:
 
 
 def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> ErrorDetail:
-    """Return what an error body tells, in any known shape; an empty, HTML or broken body tells nothing."""
+    """Return the details in an error body of any known shape; an empty, HTML or broken body has none."""
     try:
         value = parse_json(body)
     except InvalidJsonError:
@@ -58,7 +58,7 @@ def parse_error_body(body: bytes, secrets: Iterable[str] = ()) -> ErrorDetail:
 
 
 def redact_secrets(text: object, secrets: Iterable[str] = (), max_chars: int = MAX_TEXT_CHARS) -> str | None:
-    """Return printable text of at most ``longest`` characters in which no secret is left, or None for no text."""
+    """Return printable text of at most ``max_chars`` characters without any secret, or None if there is no text."""
     if not isinstance(text, str) or not text.strip():
         return None
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
@@ -80,9 +80,11 @@ def find_plausible_request_id(*candidates: object) -> str | None:
 def _build_error_detail(fields: Mapping[str, Any], outer: Mapping[str, Any], secrets: tuple[str, ...]) -> ErrorDetail:
     details = fields.get("details")
     objects: list[Mapping[str, Any]] = [fields, outer, *([details] if isinstance(details, dict) else [])]
+    code = fields.get("code")
+    code_text = redact_secrets(str(code) if isinstance(code, int) else code, secrets)
     return ErrorDetail(
-        code=_find_valid_code(_find_first_value(objects[:1], "code"), secrets),
-        message=redact_secrets(_find_first_value(objects[:1], "message", "detail", "title"), secrets),
+        code=code_text if code_text is not None and _CODE_PATTERN.fullmatch(code_text) else None,
+        message=redact_secrets(_find_first_value([fields], "message", "detail", "title"), secrets),
         request_id=find_plausible_request_id(_find_first_value(objects, "requestId", "request_id", "traceId")),
         retry_after=_find_first_value(objects, "retry_after_seconds", "retry_after", "retryAfter"),
     )
@@ -92,8 +94,3 @@ def _find_first_value(objects: Iterable[Mapping[str, Any]], *names: str) -> Any:
     return next(
         (json_object[name] for json_object in objects for name in names if json_object.get(name) is not None), None
     )
-
-
-def _find_valid_code(value: object, secrets: tuple[str, ...]) -> str | None:
-    text = redact_secrets(str(value) if isinstance(value, int) else value, secrets)
-    return text if text is not None and _CODE_PATTERN.fullmatch(text) else None

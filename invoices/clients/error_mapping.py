@@ -1,7 +1,7 @@
-"""What a failed call means for the caller: the one place where a status or a broken line becomes one of our errors.
+"""What a failed call means for the caller: the one place where a status or a broken connection becomes our error.
 
-The deciding question is whether something may have happened. A request that never left this machine, and one that only
-reads, may be sent again; a POST that left and got no clear answer must be looked up first. Sources: contract sheets
+The question that decides is whether the work may have been done. A request that was never sent, or that only reads,
+may be sent again. A POST that was sent and got no clear answer must be looked up first. Sources: contract sheets
 01 §4 and 05 §8, and the retry policy in the contracts' overview.
 """
 
@@ -14,7 +14,7 @@ from invoices.clients.error_bodies import ErrorDetail, find_plausible_request_id
 from invoices.clients.rate_limit_headers import find_retry_after
 from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError, UnknownOutcome
 
-DOCUMENT_REFUSAL_REASONS = {  # of a request that carries a document
+DOCUMENT_REFUSAL_REASONS = {  # for requests that carry a document
     400: "request_refused",
     413: "document_too_large",
     415: "media_type_refused",
@@ -27,18 +27,18 @@ IDEMPOTENT_METHODS = {"GET", "HEAD", "PUT", "DELETE"}  # RFC 9110 §9.2.2
 
 
 class NotFound(ContractError):
-    """The other side does not know what was asked for (404, 410)."""
+    """The API does not have the requested resource (404, 410)."""
 
 
 class Conflict(UnknownOutcome):
-    """The other side says that this, or something under the same key, is already there (409): look it up."""
+    """The API already has this resource, or another one under the same key (409): look it up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
     """One call as messages name it: ``POST api.example.com/v1/things``; ``secrets`` never appear in a message.
 
-    ``has_own_id`` marks a POST that names its work by an id of ours, so that sending it again does nothing new.
+    ``has_idempotency_id`` marks a POST that carries an id of ours for its work, so a repeat does nothing new.
     """
 
     method: str
@@ -47,24 +47,24 @@ class ApiCall:
     has_idempotency_id: bool = False
 
     def __repr__(self) -> str:
-        return f"Call({self})"
+        return f"ApiCall({self})"
 
     def __str__(self) -> str:
         return f"{self.method} {self.endpoint}"
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether sending it twice has the effect of sending it once."""
+        """Whether sending the call twice has the same effect as sending it once."""
         return self.has_idempotency_id or self.method in IDEMPOTENT_METHODS
 
     @property
     def carries_document(self) -> bool:
-        """Whether a refusal can be about what was sent."""
+        """Whether a refusal can be about the content of the request."""
         return self.method in ("POST", "PUT", "PATCH")
 
 
 def build_status_error(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
-    """Return the error that an answer other than 2xx means."""
+    """Return the error for a response other than 2xx."""
     detail = parse_error_body(body, call.secrets)
     message = format_error_message(call, status, detail)
     request_id = find_request_id(call, headers, detail)
@@ -86,33 +86,33 @@ def build_status_error(call: ApiCall, status: int, headers: Mapping[str, str], b
 
 
 def build_redirect_error(call: ApiCall, status: int, target: str, request_id: str | None) -> InvoicesError:
-    """Return the error for a redirect, which is never followed: credentials and bodies stay with their host."""
-    message = f"{call} answered {status} and points to {target!r}; redirects are not followed"
+    """Return the error for a redirect. None is followed, because credentials and bodies must stay with their host."""
+    message = f"{call} answered {status} with a redirect to {target!r}; redirects are not followed"
     return ContractError(message, request_id=request_id)
 
 
 def build_connection_error(call: ApiCall, problem: str, *, was_sent: bool) -> InvoicesError:
-    """Return the error for a call that broke: ``what`` says how, ``was_sent`` whether the request may have arrived."""
+    """Return the error for a call that broke with ``problem``; if ``was_sent``, the request may have arrived."""
     if not was_sent:
         return TransientError(f"{call} was not sent: {problem}")
     if call.is_idempotent:
         return TransientError(f"{call} got no answer: {problem}")
-    return UnknownOutcome(f"{call} was sent, but its answer is missing: {problem}")
+    return UnknownOutcome(f"{call} was sent but got no answer, so the work may have been done: {problem}")
 
 
 def build_certificate_error(call: ApiCall) -> InvoicesError:
-    """Return the error for a server that cannot prove who it is; nothing was sent to it."""
+    """Return the error for a server whose certificate is not valid; nothing was sent to it."""
     return ContractError(f"{call} was not sent: the server's certificate cannot be verified")
 
 
 def build_unreadable_response_error(
     call: ApiCall, problem: str, request_id: str | None, *, is_truncated: bool = False
 ) -> InvoicesError:
-    """Return the error for a 2xx that cannot be understood; a POST has done its work all the same.
+    """Return the error for a 2xx that cannot be used; a POST has done its work all the same.
 
-    A POST under an id of ours may be sent again, and then shows what it has done.
+    A POST that carries an id of ours may be sent again; its response then shows what it has done.
     """
-    message = f"{call} answered success, but {problem}"
+    message = f"{call} succeeded, but its response cannot be used: {problem}"
     if not call.is_idempotent:
         return UnknownOutcome(message, request_id=request_id)
     if is_truncated or call.has_idempotency_id:
@@ -121,12 +121,12 @@ def build_unreadable_response_error(
 
 
 def build_forbidden_address_error(call: ApiCall, address: str) -> InvoicesError:
-    """Return the error for a name that led to an address which must not be asked; nothing was sent to it."""
-    return ContractError(f"{call} was not sent: its host is at {address}, which is not a public address")
+    """Return the error for a host name that resolved to a forbidden address; nothing was sent to it."""
+    return ContractError(f"{call} was not sent: its host resolved to {address}, which is not a public address")
 
 
 def find_request_id(call: ApiCall, headers: Mapping[str, str], detail: ErrorDetail | None = None) -> str | None:
-    """Return the vendor's id of this call, from the headers or the body, unless it repeats a secret."""
+    """Return the vendor's id of this call, from the headers or the body, unless it contains a secret."""
     header_values: Sequence[str | None] = [
         headers.get(name) for name in ("X-Request-ID", "Request-Id", "X-Correlation-ID")
     ]
@@ -135,7 +135,7 @@ def find_request_id(call: ApiCall, headers: Mapping[str, str], detail: ErrorDeta
 
 
 def format_error_message(call: ApiCall, status: int, detail: ErrorDetail) -> str:
-    """Return what an error says: the call, the status, and the vendor's own code and words, without any secret."""
+    """Return an error's message: the call, the status, and the vendor's code and message, without any secret."""
     vendor_message = " ".join(filter(None, [detail.code, repr(detail.message) if detail.message else None]))
     return redact_secrets(
         f"{call} answered {status}{': ' + vendor_message if vendor_message else ''}", call.secrets, 500

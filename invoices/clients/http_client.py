@@ -1,7 +1,7 @@
-"""One HTTP exchange, bounded in time and size: ``make_session`` makes the session, ``Origin.exchange`` asks.
+"""One HTTP exchange, bounded in time and size: ``make_session`` makes a session, ``HttpClient`` sends its requests.
 
-Nothing is repeated, no redirect is followed, nothing comes from the environment, and no credential lives in a session:
-each request to its own origin is given its own headers. Sources: reliability V-43, V-44, F-34 to F-37, S-10 to S-16.
+Nothing is repeated, no redirect is followed, and nothing is read from the environment. A session holds no credentials:
+each client adds its own headers to its own requests. Sources: reliability V-43, V-44, F-34 to F-37, S-10 to S-16.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from invoices.errors import ConfigurationError, InvoicesError
 MEGABYTE = 1024 * 1024
 MAX_RESPONSE_BYTES = 10 * MEGABYTE
 LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "::1"}
-FormPart = tuple[str | None, bytes, str | None]  # of a form: file name, content, media type; a plain field has no name
-ErrorMapper = Callable[[ApiCall, int, Mapping[str, str], bytes], InvoicesError]  # what an answer other than 2xx means
+FormPart = tuple[str | None, bytes, str | None]  # file name (None for a plain field), content, media type
+ErrorMapper = Callable[[ApiCall, int, Mapping[str, str], bytes], InvoicesError]  # call, status, headers, body → error
 _CONNECTION_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a call may take, in seconds: to connect, between two signs of life, and altogether."""
+    """How long a call may take, in seconds: to connect, between two reads, and in total."""
 
     connect: float = 5.0
     read: float = 60.0
@@ -41,17 +41,17 @@ class Timeouts:
 
     @classmethod
     def from_deadline(cls, seconds: float) -> Timeouts:
-        """Return the usual patience, with no part of it longer than ``seconds``."""
+        """Return the default timeouts, none of them longer than ``seconds``, and ``seconds`` in total."""
         return cls(min(cls().connect, seconds), min(cls().read, seconds), seconds)
 
     def extend_by(self, seconds: float) -> Timeouts:
-        """Return this patience for a call that the other side was asked to hold for so long."""
+        """Return the timeouts for a long poll that the server may hold for ``seconds``."""
         return Timeouts(self.connect, self.read + seconds, self.total + seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A 2xx as it came, decompressed; ``is_framed`` tells whether the server said where the body ends."""
+    """A 2xx response, decompressed; ``is_length_declared`` is whether its headers say where the body ends."""
 
     call: ApiCall
     status: int
@@ -61,28 +61,31 @@ class ApiResponse:
 
     @property
     def request_id(self) -> str | None:
-        """The vendor's id of this call, if it gave one."""
+        """The vendor's id of this call, if it sent one."""
         return error_mapping.find_request_id(self.call, self.headers)
 
     def parse_json(self) -> Any:
         """Return the body's JSON value with exact numbers; raises ContractError, or UnknownOutcome after a POST."""
         media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type and not (media_type in ("application/json", "text/json") or media_type.endswith("+json")):
-            raise self.build_unreadable_error(f"with {media_type[:60]!r} where JSON was expected")
+            raise self.build_unreadable_error(f"it is {media_type[:60]!r}, not JSON")
         try:
             return parse_json(self.body)
         except InvalidJsonError as error:
             raise error_mapping.build_unreadable_response_error(
-                self.call, f"its body is {error}", self.request_id, is_truncated=not self.is_length_declared
+                self.call,
+                f"its body is not valid JSON: {error}",
+                self.request_id,
+                is_truncated=not self.is_length_declared,
             ) from None
 
     def build_unreadable_error(self, problem: str) -> InvoicesError:
-        """Return the error to raise when the answer is a success that cannot be understood."""
+        """Return the error to raise when this 2xx cannot be used because of ``problem``."""
         return error_mapping.build_unreadable_response_error(self.call, problem, self.request_id)
 
 
 def make_session() -> requests.Session:
-    """Return a session that knows no environment, proxy, netrc or cookie, and carries no credential."""
+    """Return a session without proxies, netrc, cookies or anything else from the environment, and no credentials."""
     session = _NoRedirectSession()
     session.trust_env = False
     session.headers.update({"User-Agent": "invoices", "Accept": "*/*", "Accept-Encoding": "gzip"})
@@ -93,7 +96,7 @@ def make_session() -> requests.Session:
 
 
 class _NoRedirectSession(requests.Session):
-    """Sees no redirect target: requests would read a redirect's body whole, even when told not to follow."""
+    """Ignores redirect targets: requests reads the whole body of a redirect, even with ``allow_redirects=False``."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002  requests' signature
         """Return None, always."""
@@ -101,10 +104,10 @@ class _NoRedirectSession(requests.Session):
 
 
 class HttpClient:
-    """One remote API at its address: where it is, who we are there, and how patient we are.
+    """One remote API: its URL, our credentials and the timeouts.
 
-    ``headers`` carry the credentials and are sent to this origin alone; ``secrets`` are kept out of every message;
-    ``judge`` knows what this vendor's refusals mean.
+    ``headers`` carry the credentials and are sent to this API only. ``secrets`` are kept out of every message.
+    ``map_error`` returns the error for a response other than 2xx.
     """
 
     __slots__ = ("_headers", "_map_error", "_secrets", "_session", "_timeouts", "base_url")
@@ -118,20 +121,20 @@ class HttpClient:
         timeouts: Timeouts | None = None,
         map_error: ErrorMapper = error_mapping.build_status_error,
     ) -> None:
-        """Check the address and the credentials; raises ConfigurationError, and nothing is sent."""
+        """Check the URL and the headers without sending anything; raises ConfigurationError."""
         self.base_url = validate_base_url(base_url)
         for name, value in (headers or {}).items():
             if not value or value != value.strip() or not value.isascii() or not value.isprintable():
-                redacted_url = _strip_userinfo(base_url)
                 raise ConfigurationError(
-                    f"what to send as {name!r} to {redacted_url!r} is empty or not printable ASCII"
+                    f"the header {name!r} for {self.base_url!r} must be printable ASCII, not empty, and without spaces "
+                    "at its ends"
                 )
         self._session, self._headers, self._secrets = session, dict(headers or {}), secrets
         self._timeouts, self._map_error = timeouts or Timeouts(), map_error
 
     def __repr__(self) -> str:
-        """Show the address and nothing secret."""
-        return f"Origin({self.base_url!r})"
+        """Return the URL without any secret."""
+        return f"HttpClient({self.base_url!r})"
 
     def send_request(
         self,
@@ -147,22 +150,20 @@ class HttpClient:
         hold_seconds: float = 0.0,
         secrets: tuple[str, ...] = (),
     ) -> ApiResponse:
-        """Send one request and return its 2xx; every other outcome is one of our errors (see ``classification``).
+        """Send one request and return its 2xx response; every other outcome is one of our errors (``error_mapping``).
 
-        ``has_own_id`` marks a POST that may be sent again because it carries an id of ours; ``held`` are the seconds
-        for which the other side was asked to hold its answer; ``secrets`` are those of this one request.
+        ``has_idempotency_id`` marks a POST that may be sent again because it carries an id of ours. ``hold_seconds``
+        extends the timeouts for a long poll. ``secrets`` are those of this request only.
         """
         url = f"{self.base_url}/{path.lstrip('/')}"
         request = requests.Request(
             method, url, params=dict(params or {}), data=data, files=files, headers={**self._headers, **(headers or {})}
         )
-        timeouts = self._timeouts.extend_by(hold_seconds)
-        all_secrets = (*self._secrets, *secrets)
         return send_request_once(
             self._session,
             request,
-            timeouts,
-            all_secrets,
+            self._timeouts.extend_by(hold_seconds),
+            (*self._secrets, *secrets),
             max_bytes,
             self._map_error,
             has_idempotency_id=has_idempotency_id,
@@ -180,17 +181,17 @@ def send_request_once(
     has_idempotency_id: bool = False,
     is_address_allowed: Callable[[str], bool] | None = None,
 ) -> ApiResponse:
-    """Send ``request`` once and return its 2xx with a body of at most ``largest`` bytes.
+    """Send ``request`` once and return its 2xx response with a body of at most ``max_bytes``.
 
-    ``may_speak_with`` is asked about the address that the host's name has led to, before anything is sent there.
+    Before anything is sent, ``is_address_allowed`` gets the IP address that the host name resolved to.
 
-    Raises what ``classification`` says: TransientError, UnknownOutcome, AccountError, DocumentError, NotFound,
-    ContractError; and ConfigurationError for a session that ``make_session`` did not make, or an unusable address.
+    Raises the errors of ``error_mapping``: TransientError, UnknownOutcome, AccountError, DocumentError, NotFound,
+    ContractError; and ConfigurationError for a session that is not from ``make_session``, or an unusable URL.
     """
     url_parts = urlsplit(str(request.url))
     call = ApiCall(str(request.method), f"{url_parts.hostname}{url_parts.path}", secrets, has_idempotency_id)
     if not isinstance(session.get_adapter(str(request.url)), WatchdogAdapter):
-        raise ConfigurationError(f"{call}: the session must come from make_session")
+        raise ConfigurationError(f"{call} was not sent: the session must come from make_session")
     with ConnectionWatchdog(timeouts.total, is_address_allowed) as watchdog:
         try:
             prepared_request = session.prepare_request(request)
@@ -203,22 +204,22 @@ def send_request_once(
             ) as response:
                 return _read_successful_response(call, response, watchdog, max_bytes, map_error)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidHeader):
-            raise ConfigurationError(f"{call}: the address or a header cannot be sent") from None
+            raise ConfigurationError(f"{call} was not sent: its URL or one of its headers is not valid") from None
         except _CONNECTION_ERRORS as error:
-            if isinstance(_get_root_cause(error), ssl.SSLCertVerificationError):
+            root_cause = _get_root_cause(error)
+            if isinstance(root_cause, ssl.SSLCertVerificationError):
                 raise error_mapping.build_certificate_error(call) from None
             if watchdog.refused_address is not None:
                 raise error_mapping.build_forbidden_address_error(call, watchdog.refused_address) from None
-            problem = (
-                f"no complete answer within {timeouts.total:g} s"
-                if watchdog.has_expired
-                else _describe_connection_error(error)
-            )
+            if watchdog.has_expired:
+                problem = f"no complete answer within {timeouts.total:g} s"
+            else:  # type names only: an error's text may quote the URL, a header or the body
+                problem = " / ".join(dict.fromkeys([type(error).__name__, type(root_cause).__name__]))
             raise error_mapping.build_connection_error(call, problem, was_sent=watchdog.was_sent) from None
 
 
 def validate_base_url(base_url: str) -> str:
-    """Return the address without a closing slash; raises ConfigurationError unless it is https, or http on loopback."""
+    """Return the URL without trailing slashes; raises ConfigurationError unless it is https, or http on loopback."""
     try:
         url_parts = urlsplit(base_url)
         is_clean = (
@@ -229,16 +230,15 @@ def validate_base_url(base_url: str) -> str:
     except ValueError:
         is_clean = None
     if not is_clean or url_parts.fragment or "\\" in base_url or not base_url.isascii() or not base_url.isprintable():
+        url_without_userinfo = base_url.rpartition("@")[2]
         raise ConfigurationError(
-            f"not an address of an API (scheme, host and path alone): {_strip_userinfo(base_url)!r}"
+            f"{url_without_userinfo!r} is not the base URL of an API: use scheme, host and path only"
         )
     if url_parts.scheme != "https" and not (url_parts.scheme == "http" and url_parts.hostname in LOOPBACK_HOSTS):
-        raise ConfigurationError(f"a credential is sent over https, or http on this machine, not to {base_url!r}")
+        raise ConfigurationError(
+            f"no credential is sent to {base_url!r}: use https (http is accepted for this machine only)"
+        )
     return base_url.rstrip("/")
-
-
-def _strip_userinfo(url: str) -> str:
-    return url.rpartition("@")[2]
 
 
 def _read_successful_response(
@@ -264,7 +264,7 @@ def _read_successful_response(
 
 
 def _read_error_body(response: requests.Response, watchdog: ConnectionWatchdog) -> bytes:
-    """Return an error's body as far as it can be read: the status has already decided."""
+    """Return an error's body, or nothing if it cannot be read: the status alone decides then."""
     try:
         body = read_raw_body(response, MEGABYTE) or b""
     except _CONNECTION_ERRORS:
@@ -278,12 +278,7 @@ def _find_redirect_host(location: str) -> str | None:
     try:
         return urlsplit(location[:2000]).hostname
     except ValueError:
-        return "an unreadable address"
-
-
-def _describe_connection_error(error: BaseException) -> str:
-    """Return what broke, in words that hold no address, header or body."""
-    return " / ".join(dict.fromkeys([type(error).__name__, type(_get_root_cause(error)).__name__]))
+        return "an unreadable URL"
 
 
 def _get_root_cause(error: BaseException) -> BaseException:

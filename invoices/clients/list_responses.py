@@ -1,6 +1,6 @@
-"""Lists whose shape no vendor documents: one complete list of objects, or nothing at all.
+"""Lists in shapes that no vendor documents: one complete list of objects, or an error.
 
-A list read in part would make a job that is on the next page look like one that never was.
+With a partial list, a job on the next page would look as if it had never existed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _HAS_MORE_KEYS = ("has_more", "hasMore", "hasNext", "next", "next_cursor", "next
 
 
 def get_complete_list(value: Any, list_keys: Sequence[str], response: ApiResponse) -> list[Any]:
-    """Return the list in ``value``, bare or under the first of ``names`` that is there.
+    """Return the list that ``value`` is, or that it holds under the first of ``list_keys`` that is there.
 
-    Raises ContractError where there is none, and where the answer says that there is more of it.
+    Raises ContractError if there is none, and if the response says that the list has more entries.
     """
     entries = next((value[name] for name in list_keys if name in value), None) if isinstance(value, dict) else value
     if not isinstance(entries, list):
@@ -29,22 +29,15 @@ def get_complete_list(value: Any, list_keys: Sequence[str], response: ApiRespons
 
 
 def _check_list_is_complete(response_object: Mapping[str, Any], entry_count: int, response: ApiResponse) -> None:
-    """Refuse a list that says there is more of it: we do not know how to ask for the rest."""
-    for section in [
-        response_object,
-        *(
-            nested_object
-            for nested_object in map(response_object.get, ("metadata", "pagination", "meta"))
-            if isinstance(nested_object, dict)
-        ),
-    ]:
-        has_more = any(section.get(name) for name in _HAS_MORE_KEYS)
+    """Raise ContractError for a list with more entries: how to get the rest is not documented."""
+    nested_objects = [response_object.get(name) for name in ("metadata", "pagination", "meta")]
+    for section in (response_object, *(value for value in nested_objects if isinstance(value, dict))):
         if (
-            has_more
+            any(section.get(name) for name in _HAS_MORE_KEYS)
             or _get_first_integer(section, _PAGE_COUNT_KEYS) > 1
             or _get_first_integer(section, _ENTRY_COUNT_KEYS) > entry_count
         ):
-            raise response.build_unreadable_error("it shows only a part of the list")
+            raise response.build_unreadable_error("it holds only a part of the list")
 
 
 def _get_first_integer(section: Mapping[str, Any], keys: Sequence[str]) -> int:

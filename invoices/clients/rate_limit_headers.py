@@ -1,7 +1,7 @@
-"""What a server says about its limits: the window's state, and how long to wait after a refusal.
+"""Rate limit headers: the state of the window, and how long to wait after a refusal.
 
-``X-RateLimit-Reset`` is an instant, not a delay (contract sheet 01 §5); its encoding is open, so epoch seconds, epoch
-milliseconds, ISO 8601 and HTTP dates are all read. A wait that a server asks for is bounded to one hour.
+``X-RateLimit-Reset`` is a point in time, not a delay (contract sheet 01 §5). Its encoding is not documented, so epoch
+seconds, epoch milliseconds, ISO 8601 and HTTP dates are all accepted. No wait is longer than one hour.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
-MAX_WAIT_SECONDS = 3600.0  # seconds
-MIN_EPOCH_MILLISECONDS = 1e11  # a larger epoch number is in milliseconds: as seconds it would lie beyond the year 5000
-_CLOCK_TOLERANCE = dt.timedelta(
-    seconds=2
-)  # a Date is cut to the second, and servers may make it anew once a second only
+MAX_WAIT_SECONDS = 3600.0
+MIN_EPOCH_MILLISECONDS = 1e11  # from here on in milliseconds: as seconds it would be after the year 5000
+_CLOCK_TOLERANCE = dt.timedelta(seconds=2)  # a Date has whole seconds, and servers may renew it only once a second
 _NUMBER_PATTERN = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The window a vendor reports with each answer: its ceiling, the calls left, and when it starts anew.
+    """The window that a vendor reports with each response: its limit, the remaining calls, and when it is reset.
 
-    ``resets_in`` are the seconds (0 to 3600) from the answer to ``reset_at``, by the vendor's clock where the answer
-    has a ``Date``, so that ours may be wrong; None where no reset is told, or one that is already past.
+    ``seconds_until_reset`` (0 to 3600) counts from the response to ``reset_at``. If the response has a ``Date``, it is
+    measured by the vendor's clock, so that an error of ours does no harm. It is None if the response has no reset, or
+    one that is already past.
     """
 
     limit: int | None
@@ -36,7 +35,7 @@ class RateLimit:
 
 
 def find_rate_limit(headers: Mapping[str, str], now: dt.datetime | None = None) -> RateLimit | None:
-    """Return what the ``X-RateLimit-…`` headers tell, or None when none of them is there to be read."""
+    """Return the window from the ``X-RateLimit-…`` headers, or None if none of them is there and readable."""
     limit, remaining = (_try_parse_count(headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining"))
     reset_at = try_parse_timestamp(headers.get("X-RateLimit-Reset"))
     if limit is None and remaining is None and reset_at is None:
@@ -47,11 +46,11 @@ def find_rate_limit(headers: Mapping[str, str], now: dt.datetime | None = None) 
 def find_retry_after(
     headers: Mapping[str, str], body_value: object = None, now: dt.datetime | None = None
 ) -> float | None:
-    """Return how many seconds (0 to 3600) to wait before asking again, or None when the server does not say.
+    """Return how many seconds (0 to 3600) to wait before a retry, or None if the response does not say.
 
-    In this order: ``Retry-After`` (seconds or HTTP date), ``told`` (the body's own number of seconds),
-    ``X-RateLimit-Reset``. Instants are measured against the answer's ``Date``, so a wrong clock on either side does no
-    harm. A reset that is already past says nothing about the wait.
+    In this order: ``Retry-After`` (seconds or HTTP date), ``body_value`` (seconds, from the body),
+    ``X-RateLimit-Reset``. Times are measured against the response's ``Date``, so a wrong clock on either side does no
+    harm. A reset that is already past does not count.
     """
     now = _get_vendor_time(headers, now)
     wait_seconds = _try_parse_seconds(headers.get("Retry-After"))
@@ -59,16 +58,14 @@ def find_retry_after(
         wait_seconds = max((retry_at - now).total_seconds(), 0.0)
     if wait_seconds is None:
         wait_seconds = _try_parse_seconds(body_value)
-    if wait_seconds is None and _try_parse_count(headers.get("X-RateLimit-Remaining")) in (
-        None,
-        0,
-    ):  # with calls left it is no refusal
+    remaining = _try_parse_count(headers.get("X-RateLimit-Remaining"))
+    if wait_seconds is None and not remaining:  # with calls remaining, the rate limit is not the reason
         wait_seconds = _compute_seconds_until(try_parse_timestamp(headers.get("X-RateLimit-Reset")), now)
     return None if wait_seconds is None else min(wait_seconds, MAX_WAIT_SECONDS)
 
 
 def try_parse_timestamp(text: object) -> dt.datetime | None:
-    """Return the instant in epoch seconds or milliseconds, ISO 8601 (without zone: UTC) or an HTTP date, or None."""
+    """Return the time in epoch seconds or milliseconds, ISO 8601 (without zone: UTC) or as an HTTP date, or None."""
     if not isinstance(text, str) or len(text := text.strip()) > 64:
         return None
     if _NUMBER_PATTERN.fullmatch(text):
@@ -85,14 +82,12 @@ def try_parse_timestamp(text: object) -> dt.datetime | None:
 
 
 def _get_vendor_time(headers: Mapping[str, str], now: dt.datetime | None) -> dt.datetime:
-    """Return the vendor's time, which it tells in whole seconds; where ours agrees with it, ours, which is finer."""
+    """Return the vendor's time, in whole seconds; or ours, which is more precise, if it agrees with the vendor's."""
     local_time = now or dt.datetime.now(dt.UTC)
     vendor_time = try_parse_timestamp(headers.get("Date"))
-    return (
-        local_time
-        if vendor_time is None or dt.timedelta(0) <= local_time - vendor_time < _CLOCK_TOLERANCE
-        else vendor_time
-    )
+    if vendor_time is None or dt.timedelta(0) <= local_time - vendor_time < _CLOCK_TOLERANCE:
+        return local_time
+    return vendor_time
 
 
 def _compute_seconds_until(reset_at: dt.datetime | None, now: dt.datetime) -> float | None:
@@ -118,7 +113,7 @@ def _try_parse_seconds(value: object) -> float | None:
     if isinstance(value, str) and not _NUMBER_PATTERN.fullmatch(value := value.strip()):
         return None
     try:
-        seconds = float(value)  # type: ignore[arg-type]  # whatever cannot be a number says so
+        seconds = float(value)  # type: ignore[arg-type]  # raises for what is not a number
     except (TypeError, ValueError, OverflowError):
         return None
     return seconds if math.isfinite(seconds) and seconds >= 0 else None

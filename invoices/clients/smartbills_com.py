@@ -1,8 +1,8 @@
-"""Speaking with api.smartbills.com: submit a document, look at its job, list jobs, fetch the original back.
+"""The client of api.smartbills.com: submit a document, poll its job, list jobs, download the original.
 
-One call here is one request on the wire. The API has no idempotency key: each accepted submission is a new job
-(contract sheet 01 §6), so an unclear outcome is an UnknownOutcome and never repeated here. Answers are read bare, as
-the vendor's own page shows them, or wrapped in ``{success, data, error}``.
+Each call is one request. The API has no idempotency key: each accepted submission is a new job (contract sheet 01 §6),
+so an unclear outcome is an UnknownOutcome and is never repeated here. Responses may be bare, as in the vendor's
+documentation, or wrapped in ``{success, data, error}``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["JobSummary", "RateLimit", "RemoteJob", "SmartBillsComClient", "Submi
 
 @dataclass(frozen=True, slots=True)
 class SubmittedJob:
-    """An accepted submission; ``id`` is the only handle to it."""
+    """An accepted submission; it can be identified by ``id`` only."""
 
     id: str
     status: str
@@ -42,9 +42,9 @@ class SubmittedJob:
 
 @dataclass(frozen=True, slots=True)
 class RemoteJob:
-    """A job's state: ``processing``, ``completed``, ``failed``, or a word we do not know, which means not yet done.
+    """A job's state: ``processing``, ``completed``, ``failed``, or an unknown word, which means not yet done.
 
-    ``extracted_data`` is the vendor's JSON as it came, fractions as ``Decimal``.
+    ``extracted_data`` is the vendor's JSON unchanged, fractions as ``Decimal``.
     """
 
     id: str
@@ -59,7 +59,7 @@ class RemoteJob:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """A job as the list shows it; all but the id may be missing."""
+    """A job in the vendor's list; all fields but ``id`` may be missing."""
 
     id: str
     status: str | None = None
@@ -68,7 +68,7 @@ class JobSummary:
 
 
 class SmartBillsComClient:
-    """The extraction API for one account; ``base_url`` stands before ``/v1``."""
+    """The extraction API for one account; ``base_url`` is the part before ``/v1``."""
 
     def __init__(
         self,
@@ -79,11 +79,11 @@ class SmartBillsComClient:
         version: str | None = None,
         extract_line_items: bool | None = None,
     ) -> None:
-        """Take a session from ``make_session`` and the seconds one call may take altogether.
+        """Use a session from ``make_session``; one call takes at most ``deadline`` seconds.
 
-        ``version`` pins the vendor's API (``1.2.0``; its latest stable one without), ``extract_line_items`` asks for
-        lines or declines them (the default has changed between versions). Both are left out unless given. Raises
-        ConfigurationError for an unusable address, key or version.
+        ``version`` pins the vendor's API (for example ``1.2.0``); without it the vendor uses its latest stable one.
+        ``extract_line_items`` requests or declines lines; the vendor's default has changed between versions. Neither
+        is sent unless given. Raises ConfigurationError for an unusable URL, key or version.
         """
         self._timeouts = Timeouts.from_deadline(deadline)
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
@@ -93,14 +93,14 @@ class SmartBillsComClient:
         self._http_client = HttpClient(base_url, session, headers, (api_key,), self._timeouts)
 
     def __repr__(self) -> str:
-        """Show the address and nothing secret."""
-        return f"SmartBillsCom({self._http_client.base_url!r})"
+        """Return the URL without any secret."""
+        return f"SmartBillsComClient({self._http_client.base_url!r})"
 
     def submit_document(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
-        """Upload one document with exactly one POST, and return the job it became.
+        """Upload one document with exactly one POST, and return its job.
 
-        Raises UnknownOutcome when it may have arrived (also a success without a job id), DocumentError when the vendor
-        refuses the document, TransientError, AccountError, ContractError.
+        Raises UnknownOutcome if the document may have arrived (also after a 2xx without a job id), DocumentError if
+        the vendor refuses it, TransientError, AccountError, ContractError.
         """
         form_parts = {"file": build_file_part(content, file_name, media_type)}
         if self._extract_line_items is not None:
@@ -109,7 +109,7 @@ class SmartBillsComClient:
         fields = _parse_response_object(response)
         job_id = find_path_safe_id(fields, "id")
         if job_id is None:
-            raise response.build_unreadable_error("it names no job id")
+            raise response.build_unreadable_error("it has no usable job id")
         return SubmittedJob(
             id=job_id,
             status=find_text(fields, "status", 100) or "unknown",
@@ -119,19 +119,19 @@ class SmartBillsComClient:
         )
 
     def poll_job(self, job_id: str) -> RemoteJob:
-        """Return the state of a job; raises NotFound for an unknown one, ContractError when told about another one."""
+        """Return the state of a job; raises NotFound if there is none, ContractError if the response is for another."""
         if not is_path_safe_id(job_id):
-            raise ContractError(f"{job_id!r} is not an id this API gives")
+            raise ContractError(f"{job_id!r} is not a valid job id of this API")
         response = self._http_client.send_request("GET", f"v1/invoices/{job_id}")
         fields = _parse_response_object(response)
         if fields.get("id") != job_id:
-            raise response.build_unreadable_error(f"it is not about the job {job_id!r}")
+            raise response.build_unreadable_error(f"it is not for the job {job_id!r}")
         extracted_data = fields.get("extracted_data")
         if extracted_data is not None and not isinstance(extracted_data, dict):
-            raise response.build_unreadable_error(f"the extracted_data of {job_id!r} is no object")
+            raise response.build_unreadable_error(f"the extracted_data of {job_id!r} is not an object")
         status = find_text(fields, "status", 100)
         if status is None:
-            raise response.build_unreadable_error(f"it tells no status for {job_id!r}")
+            raise response.build_unreadable_error(f"it has no status for {job_id!r}")
         error_code, error_message = _parse_job_error(fields, response)
         return RemoteJob(
             job_id, status, extracted_data, error_code, error_message, find_rate_limit(response.headers),
@@ -139,33 +139,34 @@ class SmartBillsComClient:
         )  # fmt: skip
 
     def list_jobs(self) -> list[JobSummary]:
-        """Return the jobs the vendor lists.
+        """Return the jobs in the vendor's list.
 
-        The list is not documented (contract sheet 01 §2): anything but one complete list of objects with ids, bare or
-        as ``data``, is a ContractError, so that nobody takes a missing job for a job that never was.
+        The list is not documented (contract sheet 01 §2). Anything but one complete list of objects with ids, bare or
+        under ``data``, is a ContractError: a job missing from a partial list would look as if it had never existed.
         """
         response = self._http_client.send_request("GET", "v1/invoices")
         entries = get_complete_list(_unwrap_success_envelope(response.parse_json(), response), ("data",), response)
         return [_parse_job_summary(entry, response) for entry in entries]
 
     def fetch_job_file(self, file_url: str) -> bytes:
-        """Return the document a job was made from, fetched without any credential.
+        """Download the document of a job, without sending any credential.
 
-        Only this API's own origin, or https on files.smartbills.com, is asked; raises ContractError for another
-        address and for a file that is not given out (NotFound where it is gone), TransientError when it may be cut.
+        Requests go only to this API's own origin, or to https on files.smartbills.com. Raises ContractError for any
+        other URL and if access is refused, NotFound if the file is gone, TransientError if it may be incomplete.
         """
         self._check_file_url(file_url)
         request = requests.Request("GET", file_url, headers={"Accept-Encoding": "identity"})
         with make_session() as anonymous_session:
             try:
                 response = send_request_once(anonymous_session, request, self._timeouts, max_bytes=MAX_FILE_BYTES)
-            except AccountError as error:  # no account was shown, so none is to blame
-                raise ContractError(f"a file is not given out: {error}") from None
+            except AccountError as error:  # no credential was sent, so the account is not the reason
+                raise ContractError(f"access to the file of a job is refused: {error}") from None
         if not response.is_length_declared:
-            raise TransientError(f"{response.call} does not tell whether its answer is complete")
+            raise TransientError(f"{response.call} answered without a length, so the file may be incomplete")
         return response.body
 
     def _check_file_url(self, file_url: str) -> None:
+        """Raise ContractError unless the URL belongs to this API; the message never quotes more than the host."""
         try:
             url_parts = urlsplit(file_url)
             origin = _get_url_origin(url_parts)
@@ -174,9 +175,8 @@ class SmartBillsComClient:
         allowed_origins = {_get_url_origin(urlsplit(self._http_client.base_url)), ("https", FILE_HOST, 443)}
         is_plain = file_url.isascii() and file_url.isprintable() and not set(file_url) & set(' \\"<>')
         if not is_plain or "@" in url_parts.netloc or origin not in allowed_origins:
-            raise ContractError(
-                f"a file is said to be at {url_parts.hostname!r}, which is not this API's place for files"
-            )
+            host = url_parts.hostname or ""
+            raise ContractError(f"the file URL of a job names the host {host!r}, from which this API serves no files")
 
 
 def _get_url_origin(url_parts: SplitResult) -> tuple[str, str | None, int | None]:
@@ -184,7 +184,7 @@ def _get_url_origin(url_parts: SplitResult) -> tuple[str, str | None, int | None
 
 
 def _parse_response_object(response: ApiResponse) -> dict[str, Any]:
-    """Return the answer's object, unwrapped."""
+    """Return the object in the response, without the envelope."""
     fields = _unwrap_success_envelope(response.parse_json(), response)
     if not isinstance(fields, dict):
         raise response.build_unreadable_error("it is not an object")
@@ -192,13 +192,14 @@ def _parse_response_object(response: ApiResponse) -> dict[str, Any]:
 
 
 def _unwrap_success_envelope(value: Any, response: ApiResponse) -> Any:
-    """Return ``data`` of ``{success, data, error}``, else the value; a false success is the vendor's refusal."""
+    """Return ``data`` of ``{success, data, error}``, else ``value`` itself; ``success: false`` is a refusal."""
     if not isinstance(value, dict) or not isinstance(value.get("success"), bool):
         return value
     if value["success"]:
         return value.get("data")
     detail = parse_error_body(response.body, response.call.secrets)
-    message = f"{response.call} answered {response.status} but refuses: {detail.code} {detail.message!r}"
+    message = " ".join(filter(None, [detail.code, repr(detail.message) if detail.message else None])) or "no reason"
+    message = f"{response.call} answered {response.status} but refuses the request: {message}"
     if response.call.carries_document:
         raise DocumentError(message, reason_code="request_refused", request_id=response.request_id)
     raise ContractError(message, request_id=response.request_id)
@@ -217,7 +218,7 @@ def _parse_job_error(fields: Mapping[str, Any], response: ApiResponse) -> tuple[
 def _parse_job_summary(entry: Any, response: ApiResponse) -> JobSummary:
     job_id = find_path_safe_id(entry, "id") if isinstance(entry, dict) else None
     if job_id is None:
-        raise response.build_unreadable_error("an entry of its list has no job id")
+        raise response.build_unreadable_error("an entry in its list has no usable job id")
     return JobSummary(
         job_id, find_text(entry, "status", 100), find_timestamp(entry, "created_at"), find_text(entry, "file_url")
     )

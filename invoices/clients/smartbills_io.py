@@ -1,7 +1,7 @@
-"""Speaking with api.smartbills.io: create, read, list, find and delete receipts, in the vendor's own dialect.
+"""The client of api.smartbills.io: create, fetch, list, find and delete receipts, with the vendor's own field names.
 
-One call here is one request on the wire, except ``receipts`` and ``find``, which read pages. Creating is not safe to
-repeat (contract sheet 05 §9): an unclear outcome is an UnknownOutcome, and ``find`` is how to look it up.
+Each call is one request, except ``list_receipts`` and ``find_receipts``, which read pages. Creating is not safe to
+repeat (contract sheet 05 §9): an unclear outcome is an UnknownOutcome, to be looked up with ``find_receipts``.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from invoices.clients.json_fields import find_money, find_text, find_timestamp, 
 from invoices.clients.strict_json import render_json
 from invoices.errors import ConfigurationError, ContractError, UnknownOutcome
 
-PAGE_SIZE = 100  # the vendor's largest (contract sheet 05 §6)
+PAGE_SIZE = 100  # the vendor's maximum (contract sheet 05 §6)
 MAX_PAGES = 100_000
 MAX_CLOCK_SKEW = dt.timedelta(days=1)
 
 
 class DuplicateReceipt(UnknownOutcome):
-    """The API says the receipt, or one under the same key, is already there: look it up and compare."""
+    """The API already has the receipt, or another one under the same key: look it up and compare."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteReceipt:
-    """A receipt as the API shows it; ``raw`` is the whole answer. Customer and order data are not echoed."""
+    """A receipt as the API returns it; ``raw`` is its whole JSON. The API does not echo customer and order data."""
 
     id: int
     receipt_id: str | None
@@ -41,12 +41,9 @@ class RemoteReceipt:
     raw: Mapping[str, Any] = field(repr=False)
 
 
-RemoteReceiptList = list[RemoteReceipt]
-
-
 @dataclass(frozen=True, slots=True)
 class ReceiptPage:
-    """One page of the list; ``total_pages`` and ``count`` (of all receipts) are what the API claims, if it does."""
+    """One page of the list; ``total_pages`` and ``total_count`` (of all receipts) are the API's own, if it has them."""
 
     receipts: tuple[RemoteReceipt, ...]
     page_number: int
@@ -56,7 +53,7 @@ class ReceiptPage:
 
 
 class SmartBillsIoClient:
-    """The receipts API for one account; ``base_url`` ends in ``/v1``, ``path`` is the route of receipts below it."""
+    """The receipts API for one account; ``base_url`` ends in ``/v1``, and ``path`` is the route below it."""
 
     def __init__(
         self,
@@ -67,9 +64,9 @@ class SmartBillsIoClient:
         path: str = "receipts",
         deadline: float = 60.0,
     ) -> None:
-        """Take a session from ``make_session`` and the seconds one call may take altogether.
+        """Use a session from ``make_session``; one call takes at most ``deadline`` seconds.
 
-        Raises ConfigurationError for an unusable address, key, tenant or path.
+        Raises ConfigurationError for an unusable URL, key, tenant or path.
         """
         headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
         if tenant_id is not None:
@@ -77,16 +74,18 @@ class SmartBillsIoClient:
         self._http_client = HttpClient(base_url, session, headers, (api_key,), Timeouts.from_deadline(deadline))
         self._path = path.strip("/")
         if not all(part.isalnum() and part.isascii() for part in self._path.split("/")):
-            raise ConfigurationError(f"{path!r} is not a route such as 'receipts' or 'businesses/7/receipts'")
+            raise ConfigurationError(
+                f"{path!r} is not a valid route for receipts: use one such as 'receipts' or 'businesses/7/receipts'"
+            )
 
     def __repr__(self) -> str:
-        """Show the address and nothing secret."""
-        return f"SmartBillsIo({self._http_client.base_url!r}, path={self._path!r})"
+        """Return the URL without any secret."""
+        return f"SmartBillsIoClient({self._http_client.base_url!r}, path={self._path!r})"
 
     def create_receipt(self, body: Mapping[str, Any], idempotency_key: str) -> RemoteReceipt:
-        """Create one receipt with exactly one POST; ``body`` travels with its spelling and its decimals as they are.
+        """Create one receipt with exactly one POST; the field names and decimals of ``body`` are sent unchanged.
 
-        Raises DuplicateReceipt (409: look it up), UnknownOutcome (5xx, a broken line, a success that cannot be read),
+        Raises DuplicateReceipt (409: look it up), UnknownOutcome (5xx, a broken connection, an unreadable 2xx),
         DocumentError (refused), TransientError, AccountError, ContractError.
         """
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
@@ -98,19 +97,19 @@ class SmartBillsIoClient:
             raise response.build_unreadable_error("its body is empty")
         receipt = _parse_receipt(response.parse_json(), response)
         if receipt.receipt_id not in (None, body.get("receiptId")):
-            raise response.build_unreadable_error(f"it shows another receipt, {receipt.receipt_id!r}")
+            raise response.build_unreadable_error(f"it is for another receipt, {receipt.receipt_id!r}")
         return receipt
 
     def fetch_receipt(self, remote_id: int) -> RemoteReceipt:
-        """Return a receipt by the API's own id; raises NotFound when there is none."""
+        """Return a receipt by the API's own id; raises NotFound if there is none."""
         response = self._http_client.send_request("GET", f"{self._path}/{remote_id:d}")
         receipt = _parse_receipt(response.parse_json(), response)
         if receipt.id != remote_id:
-            raise response.build_unreadable_error(f"it shows the receipt {receipt.id}, not {remote_id}")
+            raise response.build_unreadable_error(f"it is for the receipt {receipt.id}, not {remote_id}")
         return receipt
 
     def delete_receipt(self, remote_id: int) -> bool:
-        """Delete a receipt for good; return False when it was already gone."""
+        """Delete a receipt permanently; return False if it was already gone."""
         try:
             self._http_client.send_request("DELETE", f"{self._path}/{remote_id:d}")
         except NotFound:
@@ -120,17 +119,22 @@ class SmartBillsIoClient:
     def fetch_receipt_page(
         self, page_number: int = 1, page_size: int = PAGE_SIZE, order_by: str = "createdAt", sort_order: str = "asc"
     ) -> ReceiptPage:
-        """Return one page, counted from 1; its position is read from ``metadata``, ``pagination`` or flat keys."""
+        """Return one page, counted from 1; its position comes from ``metadata``, ``pagination`` or flat keys."""
         params = {"page": str(page_number), "pageSize": str(page_size), "orderBy": order_by, "sortOrder": sort_order}
         response = self._http_client.send_request("GET", self._path, params=params)
         value = response.parse_json()
         if not isinstance(value, dict) or not isinstance(value.get("data"), list):
-            raise response.build_unreadable_error("it is no list of receipts")
+            raise response.build_unreadable_error("it is not a list of receipts")
         receipts = tuple(_parse_receipt(entry, response) for entry in value["data"])
-        return _build_receipt_page(receipts, _get_pagination_fields(value), page_number, page_size)
+        pagination_keys = ("metadata", "pagination")
+        pagination = next((value[key] for key in pagination_keys if isinstance(value.get(key), dict)), value)
+        return _build_receipt_page(receipts, pagination, page_number, page_size)
 
     def list_receipts(self, since: dt.datetime | None = None) -> Iterator[RemoteReceipt]:
-        """Yield each receipt once, oldest first, from ``since`` on; the end is read again for those that came late."""
+        """Yield each receipt once, oldest first, from ``since`` on.
+
+        The last page is read again, and any that follow, for receipts that were created meanwhile.
+        """
         seen_ids: set[int] = set()
         last_page_number = 1
         for page in self._iter_pages("asc"):
@@ -142,12 +146,13 @@ class SmartBillsIoClient:
             if page.is_last:
                 return
 
-    def find_receipts(self, receipt_id: str, created_after: dt.datetime | None = None) -> RemoteReceiptList:
-        """Return the receipts under our key, newest first: none, one, or the two that must never be.
+    def find_receipts(self, receipt_id: str, created_after: dt.datetime | None = None) -> list[RemoteReceipt]:
+        """Return the receipts with our ``receipt_id``, newest first: none, one, or two, which must never happen.
 
-        Reads the pages newest first and stops early only where the pages prove to be sorted and a receipt is a day
-        older than ``created_after``. Then the first page is read again, and all pages if the list has shrunk meanwhile,
-        because a deletion moves receipts onto pages already read.
+        Reads the pages newest first. It stops early only if the pages are really sorted and a receipt is one day older
+        than ``created_after``. Then the first page is read again, and all pages if the list has shrunk meanwhile,
+        because a deletion moves receipts onto pages that were already read. Raises UnknownOutcome if the list shrinks
+        three times.
         """
         receipts_by_id: dict[int, RemoteReceipt] = {}
         for _ in range(3):
@@ -158,12 +163,12 @@ class SmartBillsIoClient:
             )
             if first_count is None or newest_page.total_count is None or newest_page.total_count >= first_count:
                 return sorted(receipts_by_id.values(), key=lambda receipt: -receipt.id)
-        raise UnknownOutcome(f"the list of receipts keeps shrinking while {receipt_id!r} is looked up")
+        raise UnknownOutcome(f"the list of receipts keeps shrinking, so {receipt_id!r} cannot be looked up reliably")
 
     def _collect_matching_receipts(
         self, receipt_id: str, created_after: dt.datetime | None, receipts_by_id: dict[int, RemoteReceipt]
     ) -> int | None:
-        """Add the matching receipts to ``found`` and return how many receipts the first page said there are."""
+        """Add the matching receipts to ``receipts_by_id``; return the total count stated by the first page."""
         oldest_relevant = None if created_after is None else created_after - MAX_CLOCK_SKEW
         previous_created_at: dt.datetime | None = None
         is_sorted, total_count = True, None
@@ -188,7 +193,7 @@ class SmartBillsIoClient:
         return total_count
 
     def _iter_pages(self, sort_order: str) -> Iterator[ReceiptPage]:
-        """Yield pages until the last; a full page that shows nothing new is a ContractError: paging is broken."""
+        """Yield all pages; raises ContractError for a full page with nothing new, because then paging is broken."""
         seen_ids: set[int] = set()
         for page_number in range(1, MAX_PAGES):
             try:
@@ -201,7 +206,7 @@ class SmartBillsIoClient:
             if page_ids and page_ids <= seen_ids and len(page.receipts) < PAGE_SIZE:
                 return
             if page_ids and page_ids <= seen_ids:
-                raise ContractError(f"page {page_number} of the receipts shows only what earlier pages showed")
+                raise ContractError(f"page {page_number} of the receipts holds only receipts of earlier pages")
             seen_ids |= page_ids
             yield page
             if page.is_last:
@@ -221,7 +226,7 @@ def _filter_new_receipts(page: ReceiptPage, seen_ids: set[int], since: dt.dateti
 def _parse_receipt(value: Any, response: ApiResponse) -> RemoteReceipt:
     remote_id = find_whole_number(value, "id") if isinstance(value, dict) else None
     if remote_id is None:
-        raise response.build_unreadable_error("it shows no receipt with an id")
+        raise response.build_unreadable_error("it has no receipt with an id")
     total, currency = find_money(value, "total")
     receipt_id = find_text(value, "receiptId")
     return RemoteReceipt(
@@ -234,16 +239,12 @@ def _parse_receipt(value: Any, response: ApiResponse) -> RemoteReceipt:
     )
 
 
-def _get_pagination_fields(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next((value[name] for name in ("metadata", "pagination") if isinstance(value.get(name), dict)), value)
-
-
 def _build_receipt_page(
     receipts: tuple[RemoteReceipt, ...], pagination: Mapping[str, Any], page_number: int, page_size: int
 ) -> ReceiptPage:
-    """Return the page and whether it is the last: an empty one is; so is a short one, or the last by the API's count.
+    """Return the page and whether it is the last: if it is empty, or short, or the last by the API's own count.
 
-    A short page proves nothing where the API counts more receipts or pages, or does not say how long its pages are.
+    A short page proves nothing if the API counts more receipts or pages, or does not say how long its pages are.
     """
     total_pages = find_whole_number(pagination, "totalPages") or find_whole_number(pagination, "pageCount") or None
     total_count = next(
@@ -253,9 +254,8 @@ def _build_receipt_page(
     served_page_size = find_whole_number(pagination, "pageSize") or find_whole_number(pagination, "limit")
     expected_length = min(page_size, served_page_size or page_size)
     if total_pages is not None:
-        is_last = page_number >= total_pages and (page_number - 1) * expected_length + len(receipts) >= (
-            total_count or 0
-        )
+        read_count = (page_number - 1) * expected_length + len(receipts)
+        is_last = page_number >= total_pages and read_count >= (total_count or 0)
     else:
         is_last = served_page_size is not None and len(receipts) < expected_length
     return ReceiptPage(receipts, page_number, total_pages, total_count, is_last or not receipts)

@@ -1,7 +1,7 @@
-"""JSON as it travels: read strictly with exact numbers, written with ``Decimal`` as the number it is.
+"""Strict JSON: parsed with exact numbers, and rendered with ``Decimal`` as a plain number.
 
-The standard parser keeps the last of two equal keys, turns ``NaN`` into a float and rounds to 17 digits; which parser
-``requests`` uses depends on what is installed. Money cannot depend on either.
+The standard parser keeps the last of two equal keys, turns ``NaN`` into a float and rounds to 17 digits. Which parser
+``requests`` uses depends on what is installed. Money must not depend on either.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 MAX_NESTING_DEPTH = 64
-MAX_NUMBER_CHARS = 64  # characters
-MAX_EXPONENT = 40  # no amount, quantity or id comes near
+MAX_NUMBER_CHARS = 64
+MAX_EXPONENT = 40  # far beyond any amount, quantity or id
 
 
 class InvalidJsonError(ValueError):
-    """The text is not JSON that we accept; the message says why and quotes nothing of it."""
+    """The text is not JSON that we accept; the message gives the reason and quotes nothing of the text."""
 
 
 def parse_json(content: bytes) -> Any:
     """Return the value in ``content`` (UTF-8), with fractions as ``Decimal`` and whole numbers as ``int``.
 
-    Raises NotStrictJson on another encoding or a byte order mark, NaN and Infinity, a key that stands twice in one
-    object, numbers beyond any business use, and nesting deeper than 64.
+    Raises InvalidJsonError for another encoding or a byte order mark, for NaN and Infinity, for a duplicate key in an
+    object, for numbers beyond any business use, and for nesting deeper than 64 levels.
     """
     try:
         value = json.loads(
             content.decode("utf-8"),
-            parse_float=_parse_decimal,
-            parse_int=_parse_integer,
-            parse_constant=_refuse_non_finite_number,
+            parse_float=_parse_number,
+            parse_int=_parse_number,
+            parse_constant=_parse_number,
             object_pairs_hook=_build_object_with_unique_keys,
         )
     except UnicodeDecodeError:
-        raise InvalidJsonError("not UTF-8 text") from None
+        raise InvalidJsonError("it is not UTF-8 text") from None
     except RecursionError:
-        raise InvalidJsonError(f"nested deeper than {MAX_NESTING_DEPTH}") from None
+        raise InvalidJsonError(f"it is nested deeper than {MAX_NESTING_DEPTH} levels") from None
     except json.JSONDecodeError as error:
-        raise InvalidJsonError(f"not JSON: {error.msg} at character {error.pos}") from None
+        raise InvalidJsonError(f"{error.msg} at character {error.pos}") from None
     _check_nesting_depth(value)
     return value
 
@@ -55,7 +55,9 @@ def _render_value(value: Any) -> str:
     if isinstance(value, str):
         return _render_string(value)
     if isinstance(value, Decimal):
-        return _render_decimal(value)
+        if not value.is_finite():
+            raise TypeError("a JSON number is finite")
+        return format(abs(value) if value.is_zero() else value, "f")
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{_render_string(key)}:{_render_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
@@ -69,38 +71,27 @@ def _render_string(text: str) -> str:
     return json.dumps(text, ensure_ascii=any("\ud800" <= character <= "\udfff" for character in text))
 
 
-def _render_decimal(number: Decimal) -> str:
-    if not number.is_finite():
-        raise TypeError("a JSON number is finite")
-    return format(abs(number) if number.is_zero() else number, "f")
-
-
-def _parse_decimal(text: str) -> Decimal:
+def _parse_number(text: str) -> Decimal | int:
+    """Return the exact number; raises InvalidJsonError if it is too long or too large, and for NaN and Infinity."""
     if len(text) > MAX_NUMBER_CHARS:
-        raise InvalidJsonError(f"a number of {len(text)} characters")
+        raise InvalidJsonError(f"a number has {len(text)} characters")
+    if text.removeprefix("-").isdigit():
+        return int(text)
     try:
         number = Decimal(text)
     except InvalidOperation:
-        raise InvalidJsonError("a number beyond any range") from None
+        raise InvalidJsonError("a number has an exponent out of range") from None
+    if not number.is_finite():
+        raise InvalidJsonError(f"{text} is not a number")
     if abs(number.adjusted()) > MAX_EXPONENT:
-        raise InvalidJsonError(f"a number with the exponent {number.adjusted()}")
+        raise InvalidJsonError(f"a number has the exponent {number.adjusted()}")
     return number
-
-
-def _parse_integer(text: str) -> int:
-    if len(text) > MAX_NUMBER_CHARS:
-        raise InvalidJsonError(f"a number of {len(text)} characters")
-    return int(text)
-
-
-def _refuse_non_finite_number(name: str) -> None:
-    raise InvalidJsonError(f"{name} is not a JSON number")
 
 
 def _build_object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     json_object = dict(pairs)
     if len(json_object) < len(pairs):
-        raise InvalidJsonError("a key stands twice in one object")
+        raise InvalidJsonError("an object has a duplicate key")
     return json_object
 
 
@@ -109,5 +100,5 @@ def _check_nesting_depth(value: Any) -> None:
     while containers := [item for item in level if isinstance(item, (dict, list))]:
         depth += 1
         if depth > MAX_NESTING_DEPTH:
-            raise InvalidJsonError(f"nested deeper than {MAX_NESTING_DEPTH}")
+            raise InvalidJsonError(f"it is nested deeper than {MAX_NESTING_DEPTH} levels")
         level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]

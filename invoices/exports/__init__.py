@@ -1,15 +1,15 @@
-"""Accounting files of a batch of accepted invoices: rendered purely, written atomically, verified afterwards.
+"""Accounting files of a batch of accepted invoices: rendered in memory, written atomically, verified afterwards.
 
-``render(batch, invoices)`` gives the files as bytes, ``write(root, batch, files)`` puts them in place all at once, and
-``verify(directory)`` re-reads a finished batch against its manifest. Columns, signs and formula safety are described in
-``docs/exports.md``.
+``render_batch_files(batch, invoices)`` returns the files as bytes. ``write_batch_folder(root, batch, files)`` writes
+them all at once. ``verify_batch_folder(directory)`` checks a finished batch against its manifest. ``docs/exports.md``
+describes columns, signs and formula safety.
 
-Round trip: a date, number or missing value in a CSV file reads back as it was. A text cell reads back through
-``cells.restore``, which takes off the apostrophes ``cells.neutralise`` put before what a spreadsheet would calculate.
-What ``cells.clean`` took out is gone: control characters, carriage returns (a line end is one line feed), and
-characters that no XML file can hold (U+FFFD stands for each). In the workbook a text longer than Excel's cell is cut
-with a visible mark and a number of more than 15 digits is text; both are whole in the CSV files, and counted in the
-manifest.
+Round trip: a date, number or missing value in a CSV file reads back unchanged. A text cell reads back through
+``cells.restore_sanitised_formulas``, which removes the apostrophes that ``cells.sanitise_formulas`` has put before
+what a spreadsheet would calculate. What ``cells.remove_control_characters`` has removed is lost: control characters,
+carriage returns (a line end becomes one line feed), and characters that no XML file can hold (each becomes U+FFFD). In
+the workbook, a text too long for an Excel cell is cut with a visible mark, and a number of more than 15 digits is text.
+The CSV files have both complete, and the manifest counts them.
 """
 
 from invoices.exports.atomic_write import write_batch_folder

@@ -1,4 +1,4 @@
-"""Putting a rendered batch in place: complete under its name, or not there at all."""
+"""Writing a rendered batch to disk: complete under its name, or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from invoices.errors import ConfigurationError, InvoicesError, TransientError
+from invoices.errors import ConfigurationError, TransientError
 from invoices.exports.batch_header import BatchHeader
 
 _PARTIAL_SUFFIX = ".partial"
@@ -18,25 +18,27 @@ _TRANSIENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EINTR, errno.E
 
 
 def write_batch_folder(root: Path, batch: BatchHeader, files: Mapping[str, bytes]) -> Path:
-    """Return ``root/<batch_id>``, holding exactly ``files``, all on disk before the folder has its name.
+    """Return ``root/<batch_id>``, holding exactly ``files``; all are on disk before the folder gets its name.
 
-    A batch that is there with the same bytes is left as it is. What killed runs left in ``root`` is removed; another
-    process writing into the same ``root`` is waited for.
+    A batch that exists with the same bytes is not touched. Partial folders of killed runs in ``root`` are removed.
+    Waits while another process writes into the same ``root``.
 
-    Raises ConfigurationError where the batch is there with other bytes, or ``root`` cannot be written; TransientError
-    where the disk is full or fails. Whatever was there stays as it was.
+    Raises ConfigurationError if the batch exists with other bytes, or ``root`` cannot be written; TransientError if
+    the disk is full or fails. An existing batch is never changed.
     """
     target = root / batch.batch_id
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _lock_directory(root) as root_descriptor:
-            _remove_partial_folders(root)
+            for partial_folder in root.glob(f".*{_PARTIAL_SUFFIX}"):
+                shutil.rmtree(partial_folder)
             if os.path.lexists(target):
                 _require_identical_files(target, batch, files)
             else:
                 _write_folder_atomically(target, files, root_descriptor)
     except OSError as error:
-        raise _build_write_error(error, target) from error
+        error_type = TransientError if error.errno in _TRANSIENT_ERRNOS else ConfigurationError
+        raise error_type(f"the export {str(target)!r} cannot be written: {error}") from error
     return target
 
 
@@ -44,15 +46,10 @@ def write_batch_folder(root: Path, batch: BatchHeader, files: Mapping[str, bytes
 def _lock_directory(directory: Path) -> Iterator[int]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel lets go of it when the process dies
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel releases it if the process dies
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _remove_partial_folders(root: Path) -> None:
-    for partial_folder in root.glob(f".*{_PARTIAL_SUFFIX}"):
-        shutil.rmtree(partial_folder)
 
 
 def _require_identical_files(target: Path, batch: BatchHeader, files: Mapping[str, bytes]) -> None:
@@ -61,8 +58,8 @@ def _require_identical_files(target: Path, batch: BatchHeader, files: Mapping[st
     differing_names |= existing_names ^ set(files)
     if differing_names:
         raise ConfigurationError(
-            f"batch {batch.batch_id!r} is already in {str(target)!r} and differs in {sorted(differing_names)!r}: a finished "
-            "batch is never changed; move it away and issue it again"
+            f"batch {batch.batch_id!r} already exists in {str(target)!r} and differs in {sorted(differing_names)!r}. "
+            "A finished batch is never changed: move it away and reissue it"
         )
 
 
@@ -89,8 +86,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _build_write_error(error: OSError, target: Path) -> InvoicesError:
-    message = f"export {str(target)!r} cannot be written: {error}"
-    return TransientError(message) if error.errno in _TRANSIENT_ERRNOS else ConfigurationError(message)

@@ -1,4 +1,4 @@
-"""The batch: one export, named once and for ever."""
+"""The id and the time of a batch, which is one export."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _FOLDER_NAME_PATTERN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9
 
 @dataclass(frozen=True, slots=True)
 class BatchHeader:
-    """One export: ``batch_id`` names its folder, ``created_at`` (aware, UTC) is the only clock its files know.
+    """One export: ``batch_id`` names its folder, ``created_at`` (aware, UTC) is the only time written to its files.
 
-    Raises ConfigurationError where the id cannot name a folder or the time is not in UTC.
+    Raises ConfigurationError if the id is not a valid folder name or the time is not in UTC.
     """
 
     batch_id: str
@@ -25,9 +25,9 @@ class BatchHeader:
         if not _FOLDER_NAME_PATTERN.fullmatch(self.batch_id):
             raise ConfigurationError(f"batch id {self.batch_id!r} cannot name a folder: use letters, digits, . _ and -")
         if self.created_at.utcoffset() != dt.timedelta(0):
-            raise ConfigurationError(f"batch {self.batch_id!r} was created at {self.created_at!r}, which is not UTC")
+            raise ConfigurationError(f"batch {self.batch_id!r} has the time {self.created_at!r}, which is not UTC")
 
     @property
     def created_at_text(self) -> str:
-        """``created_at`` in ISO 8601 with a Z, as precise as it is."""
+        """``created_at`` in ISO 8601 with a Z, in full precision."""
         return self.created_at.replace(tzinfo=None).isoformat() + "Z"

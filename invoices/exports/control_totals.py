@@ -1,4 +1,4 @@
-"""Control totals: the sums that an accountant compares with what the import screen shows."""
+"""Control totals: the sums that an accountant compares with those of the import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Record = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class CurrencyTotal:
-    """The booked sums of one currency; ``missing`` counts, per amount, the invoices that do not state it."""
+    """The booked sums of one currency; ``missing_counts`` has, per amount, the number of invoices without it."""
 
     currency: str
     invoice_count: int
@@ -27,7 +27,7 @@ class CurrencyTotal:
 
 @dataclass(frozen=True, slots=True)
 class TaxTotal:
-    """The booked sums of one currency, tax rate (percent) and tax category; None where the invoices state none."""
+    """The booked sums of one currency, tax rate (percent) and tax category; None if the invoices state none."""
 
     currency: str
     tax_rate: str | None
@@ -38,7 +38,7 @@ class TaxTotal:
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """What a batch holds and adds up to, whether its tables are as rendered or as read back from its files."""
+    """The counts and sums of a batch, from its tables as rendered or as read back from its files."""
 
     counts: dict[str, int]
     kinds: dict[str, int]
@@ -48,16 +48,21 @@ class BatchSummary:
 
 
 def summarise_batch(bills: Sequence[Record], lines: Sequence[Record], taxes: Sequence[Record]) -> BatchSummary:
-    """Return the summary of rows by column name, empty cells being None or empty text.
+    """Return the summary of rows by column name; an empty cell is None or an empty text.
 
-    Raises ArithmeticError where an amount is no number, which only a file changed by hand can hold.
+    Raises ArithmeticError if an amount is not a number, which can only happen in a file changed by hand.
     """
     return BatchSummary(
         counts={"invoices": len(bills), "lines": len(lines), "tax_lines": len(taxes)},
         kinds={kind: len(group) for (kind,), group in _group_records(bills, "kind")},
         directions={direction: len(group) for (direction,), group in _group_records(bills, "direction")},
         totals=[
-            CurrencyTotal(currency, len(group), _sum_amounts(group, BILL_AMOUNTS), _count_missing_amounts(group))
+            CurrencyTotal(
+                currency,
+                len(group),
+                _sum_amounts(group, BILL_AMOUNTS),
+                {name: missing for name in BILL_AMOUNTS if (missing := len(group) - len(_list_amounts(group, name)))},
+            )
             for (currency,), group in _group_records(bills, "currency")
         ],
         tax_totals=[
@@ -68,26 +73,18 @@ def summarise_batch(bills: Sequence[Record], lines: Sequence[Record], taxes: Seq
 
 
 def _group_records(records: Iterable[Record], *names: str) -> list[tuple[tuple[str, ...], list[Record]]]:
+    """Return (key, records) for each combination of values under ``names``, ordered by key; None and "" are equal."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[tuple(_format_group_key(record[name]) for name in names)].append(record)
+        values = [record[name] for name in names]
+        key = tuple(format_decimal(value) if isinstance(value, Decimal) else str(value or "") for value in values)
+        groups[key].append(record)
     return sorted(groups.items(), key=lambda item: item[0])
 
 
-def _format_group_key(value: object) -> str:
-    if isinstance(value, Decimal):
-        return format_decimal(value)
-    return "" if value is None else str(value)
-
-
 def _sum_amounts(group: Sequence[Record], names: Sequence[str]) -> dict[str, Decimal]:
-    return {name: sum_exactly(_list_stated_amounts(group, name)) for name in names}
+    return {name: sum_exactly(_list_amounts(group, name)) for name in names}
 
 
-def _list_stated_amounts(group: Sequence[Record], name: str) -> list[Decimal]:
+def _list_amounts(group: Sequence[Record], name: str) -> list[Decimal]:
     return [Decimal(str(record[name])) for record in group if record[name] not in (None, "")]
-
-
-def _count_missing_amounts(group: Sequence[Record]) -> dict[str, int]:
-    missing_counts = {name: len(group) - len(_list_stated_amounts(group, name)) for name in BILL_AMOUNTS}
-    return {name: count for name, count in missing_counts.items() if count}

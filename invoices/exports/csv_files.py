@@ -1,4 +1,4 @@
-"""CSV files after RFC 4180: written, and read back."""
+"""CSV files according to RFC 4180: rendering them, and parsing them again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def render_csv(table: Table, *, byte_order_mark: bool) -> bytes:
-    """Return ``table`` in UTF-8 with a header row, CRLF behind each row, and quotes where RFC 4180 asks for them."""
+    """Return ``table`` in UTF-8 with a header row, CRLF after each row, and quotes where RFC 4180 requires them."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\r\n")
     column_names = [column.name for column in table.columns]
@@ -28,17 +28,17 @@ def render_csv(table: Table, *, byte_order_mark: bool) -> bytes:
 
 
 def parse_csv(content: bytes) -> list[dict[str, str]]:
-    """Return the rows of a file by column name, each cell as it was before it was neutralised.
+    """Return the rows of a file by column name, without the apostrophes of ``sanitise_formulas``.
 
-    Raises ValueError where the bytes are not UTF-8 and csv.Error where they are no table.
+    Raises ValueError if the bytes are not UTF-8, csv.Error if they are not a table.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), len(content)))  # only ever raised: a description may be a page
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))  # a description may be longer than the default
     reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
     header = next(reader, [])
     records = []
     for row_number, row in enumerate(reader, start=2):
         if len(row) != len(header):
-            raise csv.Error(f"row {row_number} has {len(row)} cells under {len(header)} columns")
+            raise csv.Error(f"row {row_number} has {len(row)} cells, but there are {len(header)} columns")
         records.append(dict(zip(header, map(restore_sanitised_formulas, row), strict=True)))
     return records
 

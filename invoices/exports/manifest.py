@@ -1,4 +1,4 @@
-"""The manifest and the control sheet: what a batch holds, what it adds up to, and the hash of each of its files."""
+"""The manifest and the control sheet: the counts and control totals of a batch, and the hash of each of its files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def render_manifest(
 
 
 def build_summary_document(summary: BatchSummary) -> dict[str, object]:
-    """Return the part of the manifest that can be counted again from the CSV files."""
+    """Return the part of the manifest that can be recomputed from the CSV files."""
     totals = [
         {
             "currency": total.currency,
@@ -77,7 +77,7 @@ def build_summary_document(summary: BatchSummary) -> dict[str, object]:
 
 
 def build_control_sheet(batch: BatchHeader, summary: BatchSummary) -> Sheet:
-    """Return the sheet Control: the manifest's counts and totals, for people."""
+    """Return the sheet Control: the counts and totals of the manifest, for people."""
     rows = [
         _build_control_row("batch_id", value=batch.batch_id),
         _build_control_row("created_at", value=batch.created_at_text),

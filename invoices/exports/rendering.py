@@ -1,4 +1,4 @@
-"""Rendering: a batch and its invoices in, the bytes of every file out; nothing is read, written or asked."""
+"""Rendering: from a batch and its invoices to the bytes of every file, as a pure function."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ def render_batch_files(
 ) -> dict[str, bytes]:
     """Return file name → content: three CSV files, the workbook and the manifest.
 
-    The same batch and invoices, in whatever order, give the same bytes. ``byte_order_mark`` puts EF BB BF before each
-    CSV file, without which Excel takes UTF-8 for the machine's code page and spoils umlauts.
+    The same batch and invoices, in any order, give the same bytes. ``byte_order_mark`` puts EF BB BF before each CSV
+    file; without it, Excel reads UTF-8 in the machine's code page and garbles umlauts.
 
-    Raises DocumentError for an invoice that is there twice, or that holds a number no book can (NaN, infinity, more
-    than 38 digits on a side of the point).
+    Raises DocumentError for an invoice that is there twice, or that has a number which cannot be booked (NaN, infinity,
+    more than 38 digits on a side of the point).
     """
     _check_no_duplicate_invoices(batch, invoices)
-    sorted_invoices = sorted(invoices, key=_get_row_sort_key)
-    bills, lines, taxes = (
-        build_bill_table(batch, sorted_invoices),
-        build_line_table(batch, sorted_invoices),
-        build_tax_table(batch, sorted_invoices),
-    )
+    sorted_invoices = sorted(
+        invoices,
+        key=lambda invoice: (
+            invoice.issued_on.isoformat(), invoice.supplier.name or "", invoice.invoice_number, invoice.invoice_id,
+        ),
+    )  # fmt: skip
+    bills = build_bill_table(batch, sorted_invoices)
+    lines = build_line_table(batch, sorted_invoices)
+    taxes = build_tax_table(batch, sorted_invoices)
     tables = (bills, lines, taxes)
     summary = summarise_batch(list(bills.iter_records()), list(lines.iter_records()), list(taxes.iter_records()))
     rendered_workbook = workbook.render_workbook(batch, tables, manifest.build_control_sheet(batch, summary))
@@ -47,15 +50,11 @@ def render_batch_files(
     return {**files, manifest.FILE_NAME: manifest.render_manifest(batch, summary, notices, row_counts, files)}
 
 
-def _get_row_sort_key(invoice: Invoice) -> tuple[str, str, str, str]:
-    return invoice.issued_on.isoformat(), invoice.supplier.name or "", invoice.invoice_number, invoice.invoice_id
-
-
 def _check_no_duplicate_invoices(batch: BatchHeader, invoices: Sequence[Invoice]) -> None:
-    for invoice, count in Counter(invoice.invoice_id for invoice in invoices).items():
+    for invoice_id, count in Counter(invoice.invoice_id for invoice in invoices).items():
         if count > 1:
             raise DocumentError(
-                f"invoice {invoice!r} is {count} times in batch {batch.batch_id!r}", reason_code="twice_in_batch"
+                f"batch {batch.batch_id!r} has the invoice {invoice_id!r} {count} times", reason_code="twice_in_batch"
             )
 
 

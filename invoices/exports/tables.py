@@ -16,12 +16,12 @@ from invoices.model import Invoice, Line, Tax
 Cell = str | dt.date | int | Decimal | None
 Row = tuple[Cell, ...]
 
-_MAX_DIGITS_PER_SIDE = 38  # of the decimal point: the widest decimal that DuckDB has
+_MAX_DIGITS_PER_SIDE = 38  # on each side of the decimal point: the widest decimal of DuckDB
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its name, and what its cells are; an ``amount`` is in the row's ``currency``."""
+    """A column: its name, and the type of its cells; an ``amount`` is in the row's ``currency``."""
 
     name: str
     cell_type: Literal["text", "date", "count", "number", "amount"] = "text"
@@ -29,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns, with the names under which they leave the house."""
+    """Rows and columns, with the names of the CSV file and the sheet that they are exported to."""
 
     file_name: str
     sheet_name: str
@@ -96,7 +96,7 @@ TAX_COLUMNS = (
 
 
 def build_bill_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
-    """Return one row per invoice, in the order given."""
+    """Return one row per invoice, in the given order."""
     rows = ((invoice, _build_bill_row(batch, invoice)) for invoice in invoices)
     return _build_table("bills.csv", "Bills", BILL_COLUMNS, rows)
 
@@ -106,17 +106,29 @@ def build_line_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
     rows = (
         (invoice, _build_line_row(batch, invoice, line))
         for invoice in invoices
-        for line in sorted(invoice.lines, key=_get_line_sort_key)
+        for line in sorted(invoice.lines, key=lambda line: (line.line_number, str(line)))
     )
     return _build_table("bill_lines.csv", "Lines", LINE_COLUMNS, rows)
 
 
 def build_tax_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
-    """Return one row per tax category and rate of an invoice, in that order within it."""
+    """Return one row per tax of an invoice, by category and rate within it; a missing rate comes first."""
+
+    def get_sort_key(tax: Tax) -> tuple[str, Decimal, str]:
+        return tax.tax_category or "", Decimal(-1) if tax.tax_rate is None else tax.tax_rate, str(tax)
+
     rows = (
-        (invoice, _build_tax_row(batch, invoice, tax))
+        (
+            invoice,
+            (
+                *_build_invoice_reference_cells(batch, invoice),
+                tax.tax_category,
+                tax.tax_rate,
+                *_apply_invoice_sign(invoice, tax.taxable_amount, tax.tax_amount),
+            ),
+        )
         for invoice in invoices
-        for tax in sorted(invoice.taxes, key=_get_tax_sort_key)
+        for tax in sorted(invoice.taxes, key=get_sort_key)
     )
     return _build_table("tax_lines.csv", "Taxes", TAX_COLUMNS, rows)
 
@@ -140,10 +152,9 @@ def _build_bill_row(batch: BatchHeader, invoice: Invoice) -> Row:
 
 
 def _build_invoice_reference_cells(batch: BatchHeader, invoice: Invoice) -> Row:
-    supplier_name = invoice.supplier.name
     return (
         *_build_key_cells(batch, invoice),
-        supplier_name,
+        invoice.supplier.name,
         invoice.invoice_number,
         invoice.issued_on,
         invoice.currency,
@@ -154,20 +165,11 @@ def _build_line_row(batch: BatchHeader, invoice: Invoice, line: Line) -> Row:
     unit_price, net_amount, tax_amount = _apply_invoice_sign(
         invoice, line.unit_price_amount, line.net_amount, line.tax_amount
     )
-    descriptive_cells = (line.line_number, line.description, line.quantity, line.unit)
     return (
         *_build_invoice_reference_cells(batch, invoice),
-        *descriptive_cells,
-        unit_price,
-        net_amount,
-        line.tax_rate,
-        tax_amount,
-    )
-
-
-def _build_tax_row(batch: BatchHeader, invoice: Invoice, tax: Tax) -> Row:
-    amounts = _apply_invoice_sign(invoice, tax.taxable_amount, tax.tax_amount)
-    return (*_build_invoice_reference_cells(batch, invoice), tax.tax_category, tax.tax_rate, *amounts)
+        line.line_number, line.description, line.quantity, line.unit,
+        unit_price, net_amount, line.tax_rate, tax_amount,
+    )  # fmt: skip
 
 
 def _apply_invoice_sign(invoice: Invoice, *amounts: Decimal | None) -> tuple[Decimal | None, ...]:
@@ -190,23 +192,15 @@ def _build_table(
 def _clean_cell(invoice: Invoice, cell: Cell) -> Cell:
     if isinstance(cell, str):
         return remove_control_characters(cell)
-    if isinstance(cell, Decimal) and not _is_within_decimal_range(cell):
+    if isinstance(cell, Decimal) and not (
+        cell.is_finite()
+        and cell.adjusted() < _MAX_DIGITS_PER_SIDE
+        and int(cell.as_tuple().exponent) >= -_MAX_DIGITS_PER_SIDE
+    ):
         raise DocumentError(
-            f"invoice {invoice.invoice_id!r} of document {invoice.document_sha256!r} holds {cell!r}: no book can",
+            f"invoice {invoice.invoice_id!r} of document {invoice.document_sha256!r} has the number {str(cell)!r}, "
+            f"which cannot be booked: it is not finite, or has more than "
+            f"{_MAX_DIGITS_PER_SIDE} digits on a side of the decimal point",
             reason_code="number_out_of_range",
         )
     return cell
-
-
-def _is_within_decimal_range(number: Decimal) -> bool:
-    if not number.is_finite():
-        return False
-    return number.adjusted() < _MAX_DIGITS_PER_SIDE and int(number.as_tuple().exponent) >= -_MAX_DIGITS_PER_SIDE
-
-
-def _get_line_sort_key(line: Line) -> tuple[int, str]:
-    return line.line_number, str(line)
-
-
-def _get_tax_sort_key(tax: Tax) -> tuple[str, Decimal, str]:
-    return tax.tax_category or "", Decimal(-1) if tax.tax_rate is None else tax.tax_rate, str(tax)

@@ -1,4 +1,4 @@
-"""Verifying a finished batch: what in the folder does not match its manifest."""
+"""Verifying a finished batch: the differences between its folder and its manifest."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ManifestDocument = Mapping[str, object]
 
 
 def verify_batch_folder(directory: Path) -> list[str]:
-    """Return what does not match, one sentence each; an empty list for a batch that is as it was written.
+    """Return what does not match, one sentence each; an empty list if the batch is unchanged.
 
-    Files are hashed, rows counted and control totals added up again from the CSV files. Raises OSError where the
-    folder cannot be read at all.
+    Hashes the files, counts the rows and recomputes the control totals from the CSV files. Raises OSError if the folder
+    cannot be read at all.
     """
     try:
         manifest_document = json.loads((directory / manifest.FILE_NAME).read_bytes())
@@ -37,18 +37,14 @@ def verify_batch_folder(directory: Path) -> list[str]:
         return [f"{manifest.FILE_NAME} cannot be read: {error!r}"]
     contents = {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
     del contents[manifest.FILE_NAME]
-    findings = _check_batch_id_matches_folder(directory, manifest_document)
-    findings += [f"{path.name!r} is no file" for path in sorted(directory.iterdir()) if not path.is_file()]
+    findings = [f"{path.name!r} is not a file" for path in sorted(directory.iterdir()) if not path.is_file()]
+    batch_id = manifest_document.get("batch_id")
+    if batch_id != directory.name:
+        findings.append(f"{manifest.FILE_NAME} belongs to batch {batch_id!r}, but its folder is {directory.name!r}")
     for name in sorted({*listed_files, *_EXPECTED_FILE_NAMES}):
         findings += _check_listed_file(name, listed_files, contents)
     findings += [f"{name!r} is not in the manifest" for name in contents if name not in listed_files]
     return findings + _check_control_totals(manifest_document, contents)
-
-
-def _check_batch_id_matches_folder(directory: Path, manifest_document: ManifestDocument) -> list[str]:
-    if manifest_document.get("batch_id") == directory.name:
-        return []
-    return [f"{manifest.FILE_NAME} is of batch {manifest_document.get('batch_id')!r}, its folder is {directory.name!r}"]
 
 
 def _check_listed_file(
@@ -60,10 +56,9 @@ def _check_listed_file(
         return []
     content = contents[name]
     actual: dict[str, object] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    is_unchanged = actual["sha256"] == listed_files[name].get("sha256")
     try:
-        if name != workbook.FILE_NAME or actual["sha256"] == listed_files[name].get(
-            "sha256"
-        ):  # unzip only what we zipped
+        if name != workbook.FILE_NAME or is_unchanged:  # a ZIP is opened only if we have written it
             actual["rows"] = _count_rows(name, content)
     except _READ_ERRORS as error:
         return [*_list_differences(name, listed_files[name], actual), f"{name!r} cannot be read: {error!r}"]
@@ -74,11 +69,9 @@ def _count_rows(name: str, content: bytes) -> int:
     if name != workbook.FILE_NAME:
         return len(parse_csv(content))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        sheet_files = [name for name in archive.namelist() if name.startswith("xl/worksheets/sheet")]
-        control_sheet_file = (
-            f"xl/worksheets/sheet{len(sheet_files)}.xml"  # the last sheet; each of the others has one row of header
-        )
-        return sum(archive.read(name).count(b"<row ") - 1 for name in sheet_files if name != control_sheet_file)
+        sheet_names = [entry for entry in archive.namelist() if entry.startswith("xl/worksheets/sheet")]
+        sheet_names.remove(f"xl/worksheets/sheet{len(sheet_names)}.xml")  # the last one is the control sheet
+        return sum(archive.read(sheet_name).count(b"<row ") - 1 for sheet_name in sheet_names)  # without the header
 
 
 def _check_control_totals(manifest_document: ManifestDocument, contents: Mapping[str, bytes]) -> list[str]:
@@ -87,15 +80,15 @@ def _check_control_totals(manifest_document: ManifestDocument, contents: Mapping
         recomputed_summary = manifest.build_summary_document(summarise_batch(bills, lines, taxes))
         batch_ids = {row["batch_id"] for row in (*bills, *lines, *taxes)}
     except _READ_ERRORS as error:
-        return [f"control totals cannot be added up again: {error!r}"]
+        return [f"the control totals cannot be recomputed: {error!r}"]
     foreign_batch_ids = sorted(batch_ids - {str(manifest_document.get("batch_id"))})
-    findings = [f"rows are of batch {batch_id!r}" for batch_id in foreign_batch_ids]
+    findings = [f"some rows belong to batch {batch_id!r}" for batch_id in foreign_batch_ids]
     return findings + _list_differences(manifest.FILE_NAME, manifest_document, recomputed_summary)
 
 
 def _list_differences(name: str, stated: ManifestDocument, actual: ManifestDocument) -> list[str]:
     return [
-        f"{name!r}: {key} is stated as {stated.get(key)!r}, found {value!r}"
+        f"{name!r}: the manifest states {key} as {stated.get(key)!r}, but it is {value!r}"
         for key, value in actual.items()
         if stated.get(key) != value
     ]

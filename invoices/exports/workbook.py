@@ -1,11 +1,11 @@
-"""The workbook: real dates and numbers, text that stays text, no formula and no link."""
+"""The workbook: real dates and numbers, text that stays text, no formulas and no links."""
 
 from __future__ import annotations
 
 import datetime as dt
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -22,7 +22,7 @@ FILE_NAME = "bills.xlsx"
 TRUNCATION_MARK = " […cut here; the CSV file has all of it]"
 
 _WORKBOOK_OPTIONS = {
-    "in_memory": True,  # also gives every part of the zip the same fixed time
+    "in_memory": True,  # also gives every part of the ZIP the same fixed time
     "strings_to_formulas": False,
     "strings_to_urls": False,
     "strings_to_numbers": False,
@@ -31,12 +31,12 @@ _WORKBOOK_OPTIONS = {
 _MAX_CELL_UTF16_UNITS = 32_767  # characters in a cell, counted in UTF-16 code units
 _MAX_SHEET_ROWS = 1_048_576
 _MAX_NUMBER_DIGITS = 15
-_MIN_EXCEL_DATE = dt.date(1900, 3, 1)  # Excel has no date before 1900, and takes 1900 for a leap year
+_MIN_EXCEL_DATE = dt.date(1900, 3, 1)  # Excel has no dates before 1900, and treats 1900 as a leap year
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedWorkbook:
-    """The workbook's bytes, and how many of its cells are cut or turned to text where the CSV files are whole."""
+    """The workbook's bytes, and how many cells are cut or converted to text while the CSV files have them complete."""
 
     content: bytes
     truncated_text_count: int
@@ -45,7 +45,7 @@ class RenderedWorkbook:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A sheet as it is written: a header, and rows under the same columns."""
+    """A sheet to be written: its name, its columns and its rows."""
 
     name: str
     columns: tuple[Column, ...]
@@ -57,28 +57,24 @@ def render_workbook(
 ) -> RenderedWorkbook:
     """Return the workbook with a sheet per table and the control sheet last; the same input gives the same bytes.
 
-    A table longer than ``sheet_rows``, header included, goes on in another sheet: Lines, Lines 2, Lines 3.
+    A table longer than ``max_sheet_rows``, header included, continues in further sheets: Lines, Lines 2, Lines 3.
     """
     buffer = io.BytesIO()
     workbook = Workbook(buffer, _WORKBOOK_OPTIONS)
     workbook.set_properties({"title": f"Export {batch.batch_id}", "created": batch.created_at})
     writer = _WorkbookWriter(workbook)
+    max_table_rows = max_sheet_rows - 1
     for table in tables:
-        for sheet in _split_into_sheets(table, max_sheet_rows - 1):
-            writer.add_sheet(sheet)
+        for sheet_number, first_row in enumerate(range(0, max(len(table.rows), 1), max_table_rows), start=1):
+            name = table.sheet_name if sheet_number == 1 else f"{table.sheet_name} {sheet_number}"
+            writer.add_sheet(Sheet(name, table.columns, table.rows[first_row : first_row + max_table_rows]))
     writer.add_sheet(control_sheet)
     workbook.close()
     return RenderedWorkbook(buffer.getvalue(), writer.altered_cell_counts["cut"], writer.altered_cell_counts["number"])
 
 
-def _split_into_sheets(table: Table, max_rows: int) -> Iterator[Sheet]:
-    for sheet_number, first_row in enumerate(range(0, max(len(table.rows), 1), max_rows), start=1):
-        name = table.sheet_name if sheet_number == 1 else f"{table.sheet_name} {sheet_number}"
-        yield Sheet(name, table.columns, table.rows[first_row : first_row + max_rows])
-
-
 class _WorkbookWriter:
-    """Writes sheets into one book, one format object per look, and counts where a cell departs from the data."""
+    """Writes sheets into one workbook, reusing equal formats, and counts the cells that differ from the data."""
 
     def __init__(self, workbook: Workbook) -> None:
         self._workbook = workbook
@@ -89,23 +85,16 @@ class _WorkbookWriter:
         """Write one sheet: a frozen header in bold, then the rows."""
         worksheet = self._workbook.add_worksheet(sheet.name)
         worksheet.freeze_panes(1, 0)
-        currency_index = next(
-            column_index for column_index, column in enumerate(sheet.columns) if column.name == "currency"
-        )
+        currency_index = [column.name for column in sheet.columns].index("currency")
         for column_index, column in enumerate(sheet.columns):
             worksheet.write_string(0, column_index, column.name, self._get_cell_format("@", bold=True))
-            worksheet.set_column(
-                column_index, column_index, 40 if column.name == "description" else max(12, len(column.name) + 2)
-            )
+            width = 40 if column.name == "description" else max(12, len(column.name) + 2)
+            worksheet.set_column(column_index, column_index, width)
         for row_number, row in enumerate(sheet.rows, start=1):
-            decimals = get_minor_digits(str(row[currency_index]))
+            currency_decimals = get_minor_digits(str(row[currency_index]))
             for column_index, cell in enumerate(row):
-                self._write_cell(
-                    worksheet,
-                    (row_number, column_index),
-                    cell,
-                    decimals if sheet.columns[column_index].cell_type == "amount" else None,
-                )
+                decimals = currency_decimals if sheet.columns[column_index].cell_type == "amount" else None
+                self._write_cell(worksheet, (row_number, column_index), cell, decimals)
 
     def _write_cell(self, worksheet: Worksheet, position: tuple[int, int], cell: Cell, decimals: int | None) -> None:
         match cell:
@@ -139,10 +128,8 @@ class _WorkbookWriter:
         if len(encoded_text) <= 2 * _MAX_CELL_UTF16_UNITS:
             return text
         self.altered_cell_counts["cut"] += 1
-        return (
-            encoded_text[: 2 * (_MAX_CELL_UTF16_UNITS - len(TRUNCATION_MARK))].decode("utf-16-le", "ignore")
-            + TRUNCATION_MARK
-        )
+        kept_bytes = 2 * (_MAX_CELL_UTF16_UNITS - len(TRUNCATION_MARK))
+        return encoded_text[:kept_bytes].decode("utf-16-le", "ignore") + TRUNCATION_MARK
 
     def _get_cell_format(self, number_format: str, *, bold: bool = False) -> Format:
         key = f"{number_format} {bold}"

@@ -1,8 +1,8 @@
-"""From an accepted invoice to the receipt that smartbills.io takes, and the check before it is sent.
+"""Building the receipt for smartbills.io from an accepted invoice, and validating it before it is sent.
 
-The body is in the vendor's own dialect (contract sheet 05 §4 and §10): eleven required fields, the currency named at
-every amount, the API's own spellings (``comapny``, ``refferingSite``) kept as they are. The API has no type for a
-credit note and says nothing about negative amounts, so a credit note is not published: it waits with a reason.
+The body follows the vendor's API (contract sheet 05 §4 and §10): eleven required fields, a currency with every amount,
+and the API's own misspellings (``comapny``, ``refferingSite``). The API has no type for a credit note and does not
+document negative amounts, so a credit note is not published: it is held with a reason.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from invoices.model.currencies import get_minor_unit, round_to_minor_unit
 
 SOURCE_NAME = "invoices"
 NOT_APPLICABLE = "n/a"
-DESCRIPTION_LOCALE = "en-CA"  # the vendor's own default; the language of a line is not known
-TOLERANCE = Decimal("0.01")  # contract sheet 05 §10, for the totals, and once per line for their sum
+DESCRIPTION_LOCALE = "en-CA"  # the vendor's default; the language of a line is unknown
+TOLERANCE = Decimal("0.01")  # contract sheet 05 §10: for the total, and once per item for the sum of the items
 ADDED_TOTAL_FIELDS = ("totalFees", "totalTip", "totalDuties", "totalShipping")
 TOTAL_FIELDS = ("subTotal", "totalDiscounts", *ADDED_TOTAL_FIELDS, "totalTaxes", "total", "totalPayments")
 _CURRENCY_PATTERN = re.compile(r"[A-Z]{3}")
@@ -30,7 +30,7 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Whom a receipt is for, as the API finds them: by id, e-mail or phone number."""
+    """The customer of a receipt; the API finds them by id, e-mail or phone number."""
 
     customer_id: int | None = None
     email: str | None = None
@@ -38,32 +38,26 @@ class Customer:
 
     @property
     def is_reachable(self) -> bool:
-        """Whether there is anything to find the customer by."""
+        """Whether the API can find the customer."""
         return self.customer_id is not None or bool(self.email) or bool(self.phone)
 
 
 def find_customer(
     invoice: Invoice, directory: Mapping[str, Customer], default_customer: Customer | None
 ) -> Customer | None:
-    """Return the invoice's buyer as the API knows them, or None: then do not publish (contract sheet 05 §4.3).
+    """Return the API's customer for the invoice's buyer, or None: then do not publish (contract sheet 05 §4.3).
 
-    Looks in ``directory`` for the buyer's tax id, then for the name, both without regard to case and spacing; then
-    takes ``default``. An entry without id, e-mail and phone counts as none.
+    Searches ``directory`` for the buyer's tax id, then for the name, ignoring case and spaces; then uses
+    ``default_customer``. An entry without id, e-mail and phone does not count.
     """
     customers_by_key = {_normalise_lookup_key(key): customer for key, customer in directory.items()}
-    keys = [
-        _normalise_lookup_key(text)
-        for text in (invoice.customer.tax_id, invoice.customer.name)
-        if text and _normalise_lookup_key(text)
-    ]
-    matches = [customers_by_key.get(key) for key in keys]
-    return next(
-        (customer for customer in [*matches, default_customer] if customer is not None and customer.is_reachable), None
-    )
+    keys = [_normalise_lookup_key(text or "") for text in (invoice.customer.tax_id, invoice.customer.name)]
+    customers = [*(customers_by_key.get(key) for key in keys if key), default_customer]
+    return next((customer for customer in customers if customer is not None and customer.is_reachable), None)
 
 
 def build_receipt_body(invoice: Invoice, customer: Customer, receipt_id: str) -> dict[str, Any]:
-    """Return the body of a create call: amounts are ``Decimal`` at the currency's minor unit, instants ISO text.
+    """Return the body of a create call: amounts are ``Decimal`` at the currency's minor unit, times ISO 8601 text.
 
     Raises DocumentError with the reason code ``credit_note_not_published``, ``receipt_incomplete`` (no net or tax
     amount, no usable currency, a line without a net amount, no customer) or ``receipt_arithmetic`` (an amount finer
@@ -95,7 +89,10 @@ def build_receipt_body(invoice: Invoice, customer: Customer, receipt_id: str) ->
         "taxesIncluded": False,
         **({"items": items} if (items := [_build_item(invoice, line) for line in invoice.lines]) else {}),
         **_build_detail_lists(invoice, discount, charge),
-        **{name: _build_money(_require_exact_amount(invoice, name, amount), currency) for name, amount in amounts.items()},
+        **{
+            name: _build_money(_require_exact_amount(invoice, name, amount), currency)
+            for name, amount in amounts.items()
+        },
         "source": SOURCE_NAME,
         "receiptMetadata": {
             "sourceName": SOURCE_NAME, "refferingSite": NOT_APPLICABLE, "tags": f"invoice:{invoice.invoice_number}",
@@ -104,38 +101,31 @@ def build_receipt_body(invoice: Invoice, customer: Customer, receipt_id: str) ->
 
 
 def validate_receipt_body(body: Mapping[str, Any]) -> None:
-    """Hold a receipt to the vendor's arithmetic before it is sent; raises DocumentError naming the receipt.
+    """Check a receipt against the vendor's rules before it is sent; raises DocumentError naming the receipt.
 
-    Reason codes: ``receipt_incomplete`` (a required amount is missing), ``receipt_currency`` (more than one currency),
-    ``receipt_arithmetic`` (the total, or the sum of the items, is off by more than 0.01, or per item for their sum).
+    Reason codes: ``receipt_incomplete`` (a required field is missing), ``receipt_currency`` (more than one currency),
+    ``receipt_arithmetic`` (the total is wrong by more than 0.01, or the sum of the items by more than 0.01 per item).
     """
     label = f"the receipt {body.get('receiptId')!r}"
-    missing_fields = [total_field for total_field in TOTAL_FIELDS if not _is_money_object(body.get(total_field))]
+    missing_fields = [name for name in TOTAL_FIELDS if not _is_money_object(body.get(name))]
     if missing_fields or not isinstance(body.get("taxesIncluded"), bool) or not body.get("type"):
         raise DocumentError(
-            f"{label} lacks {missing_fields or ['taxesIncluded or type']!r}", reason_code="receipt_incomplete"
+            f"{label} lacks {', '.join(missing_fields) or 'taxesIncluded or type'}", reason_code="receipt_incomplete"
         )
     currencies = {money["currency"] for money in _iter_money_objects(body)} | {body.get("currency")}
     if len(currencies) != 1:
         currency_names = sorted(map(str, currencies))
         raise DocumentError(f"{label} mixes the currencies {currency_names!r}", reason_code="receipt_currency")
-    amounts = {total_field: Decimal(body[total_field]["amount"]) for total_field in TOTAL_FIELDS}
-    added_tax = ZERO if body["taxesIncluded"] else amounts["totalTaxes"]
-    expected_total = (
-        amounts["subTotal"]
-        - amounts["totalDiscounts"]
-        + sum(amounts[added_field] for added_field in ADDED_TOTAL_FIELDS)
-        + added_tax
-    )
+    amounts = {name: Decimal(body[name]["amount"]) for name in TOTAL_FIELDS}
+    expected_total = amounts["subTotal"] - amounts["totalDiscounts"] + sum(amounts[name] for name in ADDED_TOTAL_FIELDS)
+    if not body["taxesIncluded"]:
+        expected_total += amounts["totalTaxes"]
     if abs(expected_total - amounts["total"]) > TOLERANCE:
         raise DocumentError(
             f"{label} does not add up: its parts give {expected_total}, its total is {amounts['total']}",
             reason_code="receipt_arithmetic",
         )
-    _check_item_sum(label, body.get("items") or [], amounts["subTotal"])
-
-
-def _check_item_sum(label: str, items: list[Mapping[str, Any]], sub_total: Decimal) -> None:
+    items, sub_total = body.get("items") or [], amounts["subTotal"]
     item_sum = sum((Decimal(item["subTotal"]["amount"]) for item in items), ZERO)
     if items and abs(item_sum - sub_total) > TOLERANCE * len(items):
         raise DocumentError(
@@ -147,11 +137,11 @@ def _check_item_sum(label: str, items: list[Mapping[str, Any]], sub_total: Decim
 def _check_publishable(invoice: Invoice, customer: Customer) -> None:
     if invoice.kind == "credit_note" or invoice.total_amount < 0:
         raise DocumentError(
-            f"{_format_invoice_label(invoice)} is a credit note; the receipts API has no type for one",
+            f"{_format_invoice_label(invoice)} is a credit note, and the receipts API has no type for credit notes",
             reason_code="credit_note_not_published",
         )
     if not _CURRENCY_PATTERN.fullmatch(invoice.currency):
-        raise _build_incomplete_error(invoice, f"its currency {invoice.currency!r} is no ISO 4217 code")
+        raise _build_incomplete_error(invoice, f"its currency {invoice.currency!r} is not an ISO 4217 code")
     if not customer.is_reachable:
         raise _build_incomplete_error(invoice, "its customer has no id, e-mail or phone number")
 
@@ -164,23 +154,25 @@ def _get_stated_amount(invoice: Invoice, field_name: str) -> Decimal:
 
 
 def _require_exact_amount(invoice: Invoice, field_name: str, amount: Decimal) -> Decimal:
-    """Return the amount at the minor unit; a total is never rounded, for then it would no longer be the document's."""
-    if round_to_minor_unit(amount, invoice.currency) != amount:
+    """Return the amount at the minor unit. A total is never rounded: it must stay the one of the document."""
+    rounded_amount = round_to_minor_unit(amount, invoice.currency)
+    if rounded_amount != amount:
         raise DocumentError(
-            f"{_format_invoice_label(invoice)}: {field_name} {amount} is finer than {get_minor_unit(invoice.currency)} {invoice.currency}",
+            f"{_format_invoice_label(invoice)}: {field_name} {amount} is not a multiple of the minor unit "
+            f"{get_minor_unit(invoice.currency)} {invoice.currency}",
             reason_code="receipt_arithmetic",
         )
-    return round_to_minor_unit(amount, invoice.currency)
+    return rounded_amount
 
 
 def _build_item(invoice: Invoice, line: Line) -> dict[str, Any]:
-    """Return one item: net price each, net sum, and its tax where the line tells it."""
+    """Return one item: net unit price, net amount, and the tax if the line states it."""
     currency = invoice.currency
     net_amount = _get_line_net_amount(invoice, line)
-    quantity = line.quantity if line.quantity else Decimal(1)
-    unit_price = (
-        line.unit_price_amount if line.unit_price_amount is not None and line.quantity else net_amount / quantity
-    )
+    quantity = line.quantity or Decimal(1)
+    unit_price = line.unit_price_amount
+    if unit_price is None or not line.quantity:
+        unit_price = net_amount / quantity
     name = line.description or f"Line {line.line_number}"
     item = {
         "name": name,
@@ -198,9 +190,7 @@ def _build_item(invoice: Invoice, line: Line) -> dict[str, Any]:
     item["totalTaxes"] = _build_money(tax_amount, currency)
     item["total"] = _build_money(round_to_minor_unit(net_amount, currency) + tax_amount, currency)
     if line.tax_rate is not None:
-        item["taxes"] = [
-            {"name": _format_tax_name(None), "amount": tax_amount, "percentage": _trim_trailing_zeros(line.tax_rate)}
-        ]
+        item["taxes"] = [{"name": "VAT", "amount": tax_amount, "percentage": _trim_trailing_zeros(line.tax_rate)}]
     item["taxable"] = tax_amount != 0 or bool(line.tax_rate)
     return item
 
@@ -214,22 +204,15 @@ def _get_line_net_amount(invoice: Invoice, line: Line) -> Decimal:
 
 
 def _build_detail_lists(invoice: Invoice, discount: Decimal, charge: Decimal) -> dict[str, Any]:
-    """Return the lists behind the totals; amounts of fees and discounts are bare numbers there (sheet 05 §4.1)."""
+    """Return the lists behind the totals; amounts of fees and discounts are plain numbers there (sheet 05 §4.1)."""
     currency = invoice.currency
+    discount, charge = round_to_minor_unit(discount, currency), round_to_minor_unit(charge, currency)
     lists: dict[str, list[dict[str, Any]]] = {
-        "discounts": [{"name": "Allowances", "amount": round_to_minor_unit(discount, currency)}] if discount else [],
-        "fees": [
-            {
-                "type": "CHARGE",
-                "amount": round_to_minor_unit(charge, currency),
-                "total": round_to_minor_unit(charge, currency),
-            }
-        ]
-        if charge
-        else [],
+        "discounts": [{"name": "Allowances", "amount": discount}] if discount else [],
+        "fees": [{"type": "CHARGE", "amount": charge, "total": charge}] if charge else [],
         "taxes": [
             {
-                "name": _format_tax_name(tax.tax_category),
+                "name": f"VAT {tax.tax_category}" if tax.tax_category else "VAT",
                 **({"percentage": _trim_trailing_zeros(tax.tax_rate)} if tax.tax_rate is not None else {}),
                 "total": _build_money(round_to_minor_unit(tax.tax_amount, currency), currency),
                 **({"taxIdentificationNumber": invoice.supplier.tax_id} if invoice.supplier.tax_id else {}),
@@ -241,15 +224,13 @@ def _build_detail_lists(invoice: Invoice, discount: Decimal, charge: Decimal) ->
     return {name: entries for name, entries in lists.items() if entries}
 
 
-def _format_tax_name(category: str | None) -> str:
-    return f"VAT {category}" if category else "VAT"
-
-
 def _build_customer_fields(customer: Customer) -> dict[str, Any]:
-    """Return the surest way to find the customer and no other personal data (sheet 05 §4.3)."""
+    """Return the most reliable key of the customer, and no other personal data (sheet 05 §4.3)."""
     if customer.customer_id is not None:
         return {"customerId": customer.customer_id}
-    return {"customer": {"email": customer.email} if customer.email else {"phoneNumber": customer.phone}}
+    if customer.email:
+        return {"customer": {"email": customer.email}}
+    return {"customer": {"phoneNumber": customer.phone}}
 
 
 def _build_billing_address(buyer: Party) -> dict[str, Any]:
@@ -264,7 +245,7 @@ def _build_money(amount: Decimal, currency: str) -> dict[str, Any]:
 
 
 def _trim_trailing_zeros(number: Decimal) -> Decimal:
-    """Return the number without the zeros that a column's scale added."""
+    """Return the number without the trailing zeros that a column's scale has added."""
     return number.quantize(Decimal(1)) if number == number.to_integral_value() else number.normalize()
 
 

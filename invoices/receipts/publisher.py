@@ -1,7 +1,7 @@
-"""Publishing through the outbox: the intent before each request, a look before any repetition.
+"""Publishing receipts from the outbox: the intent is recorded before each request, and repeated only after a lookup.
 
-The receipts API has no idempotency key in its documentation (contract sheet 05 §9). What was sent under ``sending`` is
-looked up by its receipt id before it is ever sent again, so a receipt is created at most once.
+The receipts API documents no idempotency key (contract sheet 05 §9). A receipt with the status ``sending`` is looked
+up by its receipt id before it is sent again, so a receipt is created at most once.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from invoices.receipts.mapping import Customer, build_receipt_body, find_custome
 PUBLISHER = "smartbills_io"
 VENDOR = "smartbills.io"
 NO_CUSTOMER_MESSAGE = (
-    "No customer is known for the buyer {buyer!r}: map it in invoices.toml under [smartbills_io.customers], "
+    "No customer is configured for {buyer}: add it to invoices.toml under [smartbills_io.customers], "
     "or set INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL."
 )
 
 
 class ReceiptsClient(Protocol):
-    """What is spoken with the receipts API."""
+    """The calls of the receipts API that publishing needs."""
 
     def create_receipt(self, body: Mapping[str, Any], idempotency_key: str) -> RemoteReceipt:
         """Create a receipt."""
         ...
 
     def find_receipts(self, receipt_id: str, created_after: dt.datetime | None) -> list[RemoteReceipt]:
-        """Return the receipts with our id."""
+        """Return the receipts with our ``receipt_id``."""
         ...
 
 
 @dataclass(slots=True)
 class PublishResult:
-    """What publishing came to; ``problems`` are sentences for a person and make the run end with an error."""
+    """Counts by status, and ``problems``: sentences for a person, which make the run end with an error."""
 
     status_counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
 
 class ReceiptPublisher:
-    """Publishes receipts one by one until the outbox is empty or the vendor has to be left alone."""
+    """Publishes receipts one by one, until the outbox is empty or publishing has to stop for this run."""
 
     def __init__(
         self,
@@ -66,24 +66,19 @@ class ReceiptPublisher:
         *,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """Take what is needed; nothing is sent yet."""
-        self._ledger, self._client, self._caller = (
-            ledger,
-            client,
-            RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep),
-        )
+        """Keep the dependencies; nothing is sent yet."""
+        self._ledger, self._client = ledger, client
+        self._caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
         self._customers, self._default_customer = customers, default_customer
-        self._unrecorded_receipt: tuple[UnpublishedReceipt, RemoteReceipt] | None = (
-            None  # written with the next intent, or at the end
-        )
-        self._consecutive_failures = (
-            0  # outcomes in a row: one receipt at which the server fails must not hold up the others
-        )
+        # The last created receipt is recorded with the next intent, or at the end: one transaction less per receipt.
+        self._unrecorded_receipt: tuple[UnpublishedReceipt, RemoteReceipt] | None = None
+        # Only failures in a row stop the run: one receipt that the server fails on must not block the others.
+        self._consecutive_failures = 0
 
     def publish_receipts(
         self, receipts: Sequence[UnpublishedReceipt], invoices: Mapping[str, Invoice], result: PublishResult
     ) -> bool:
-        """Publish the receipts whose invoices are given; return False when the vendor has to be left alone."""
+        """Publish the receipts whose invoices are given; return False if publishing has to stop for this run."""
         try:
             return all(
                 self._publish_if_loaded(receipt, invoices.get(receipt.invoice_id), result) for receipt in receipts
@@ -98,7 +93,7 @@ class ReceiptPublisher:
         return True
 
     def _publish_receipt(self, receipt: UnpublishedReceipt, invoice: Invoice, result: PublishResult) -> bool:
-        """Publish one receipt; return False when the vendor is to be left alone."""
+        """Publish one receipt; return False if publishing has to stop for this run."""
         try:
             body = self._build_body_or_defer(receipt, invoice, result)
             if body is not None:
@@ -110,31 +105,34 @@ class ReceiptPublisher:
         except DocumentError as error:
             status = "held" if error.reason_code == "credit_note_not_published" else "failed"
             self._record_status(receipt, status, result, error.reason_code, str(error))
-        except VendorSuspended as vendor_stopped:
-            return self._record_problem_and_stop(result, vendor_stopped.reason if vendor_stopped.is_problem else None)
-        except (UnknownOutcome, TransientError) as error:
+        except VendorSuspended as suspension:
+            if suspension.is_problem:
+                result.problems.append(suspension.reason)
+            return False
+        except (UnknownOutcome, TransientError, ContractError) as error:
+            result.problems.append(f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
+            if isinstance(error, ContractError):
+                return False
             self._consecutive_failures += 1
-            self._record_problem_and_stop(result, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
             return self._consecutive_failures < CONSECUTIVE_FAILURES_TO_OPEN
-        except ContractError as error:
-            return self._record_problem_and_stop(result, f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
         return True
 
     def _build_body_or_defer(
         self, receipt: UnpublishedReceipt, invoice: Invoice, result: PublishResult
     ) -> dict[str, Any] | None:
-        """Return what is to be sent, checked; None after leaving the receipt waiting for a customer."""
+        """Return the validated body; or None, after recording that the receipt waits for a customer."""
         customer = find_customer(invoice, self._customers, self._default_customer)
         if customer is None:
-            reason = NO_CUSTOMER_MESSAGE.format(buyer=invoice.customer.tax_id or invoice.customer.name)
-            self._record_status(receipt, "waiting", result, "no_customer", reason)
+            key = invoice.customer.tax_id or invoice.customer.name
+            buyer = f"the buyer {key!r}" if key else "a buyer without tax id and name"
+            self._record_status(receipt, "waiting", result, "no_customer", NO_CUSTOMER_MESSAGE.format(buyer=buyer))
             return None
         body = build_receipt_body(invoice, customer, receipt.receipt_id)
         validate_receipt_body(body)
         return body
 
     def _find_or_create_receipt(self, receipt: UnpublishedReceipt, body: dict[str, Any]) -> RemoteReceipt:
-        """Return the receipt as the other side has it: looked up if it may be there, else sent, once."""
+        """Return the receipt of the API: found, if it may have been created before; else created, with one request."""
         if receipt.first_sent_at is not None:
             remote_receipts = self._find_remote_receipts(receipt, receipt.first_sent_at)
             if remote_receipts:
@@ -156,7 +154,7 @@ class ReceiptPublisher:
         return self._caller.send_with_retries(partial(self._client.find_receipts, receipt.receipt_id, sent_at))
 
     def _record_published_receipt(self, tx: Transaction) -> None:
-        """Write that the last created receipt is published; killed before that, the next run looks it up."""
+        """Record the last created receipt as published; after a kill before this, the next run looks it up."""
         if self._unrecorded_receipt is not None:
             receipt, remote_receipt = self._unrecorded_receipt
             update_receipt(tx, receipt, "published", remote_id=str(remote_receipt.id), published_at=tx.timestamp)
@@ -174,24 +172,23 @@ class ReceiptPublisher:
             update_receipt(tx, receipt, status, reason_code=reason_code, reason=reason)
         result.status_counts[status] += 1
 
-    def _record_problem_and_stop(self, result: PublishResult, problem: str | None) -> bool:
-        if problem is not None:
-            result.problems.append(problem)
-        return False
-
 
 def _get_single_matching_receipt(remote_receipts: Sequence[RemoteReceipt], body: Mapping[str, Any]) -> RemoteReceipt:
-    """Return the one receipt that was found under our id, if it states our total (contract sheet 05 §8, 409)."""
+    """Return the receipt found with our id; raises DocumentError for two, or another total (contract sheet 05 §8, 409).
+
+    Reason codes: ``receipt_twice``, ``receipt_differs``.
+    """
     total = body["total"]["amount"]
     if len(remote_receipts) > 1:
         ids = [receipt.id for receipt in remote_receipts]
         raise DocumentError(
-            f"{body['receiptId']!r} exists more than once at smartbills.io: {ids!r}", reason_code="receipt_twice"
+            f"{VENDOR} has the receipt {body['receiptId']!r} more than once: ids {ids!r}", reason_code="receipt_twice"
         )
-    if remote_receipts[0].total is not None and remote_receipts[0].total != total:
+    [remote_receipt] = remote_receipts
+    if remote_receipt.total is not None and remote_receipt.total != total:
         raise DocumentError(
-            f"{body['receiptId']!r} exists at smartbills.io as {remote_receipts[0].id} with another total: "
-            f"{remote_receipts[0].total}, ours is {total}",
+            f"{VENDOR} has the receipt {body['receiptId']!r} as {remote_receipt.id} with another total: "
+            f"{remote_receipt.total}, but ours is {total}",
             reason_code="receipt_differs",
         )
-    return remote_receipts[0]
+    return remote_receipt

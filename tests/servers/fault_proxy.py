@@ -1,7 +1,7 @@
-"""A proxy between our clients and the sandbox that spoils chosen calls, before they arrive or after their work is done.
+"""A proxy between our clients and the sandbox that injects faults into chosen calls, before or after the work is done.
 
-It shows itself in every address that the vendor mints, so that uploads and downloads pass through it as well. Calls
-pass one at a time, so that the n-th one of a route is the same one in every run.
+It replaces the sandbox's address by its own in every presigned URL, so that uploads and downloads pass through it too.
+Calls pass one at a time, so that the n-th call of a route is the same one in every run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AlterResponse = Callable[[Response], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to a call: an answer in the vendor's place, or what is left of the vendor's own."""
+    """What happens to a call: a reply instead of the vendor's response, or a changed vendor response."""
 
     name: str
     replacement: Reply | None = None
@@ -28,20 +28,20 @@ class Fault:
 
     @property
     def reaches_vendor(self) -> bool:
-        """Whether the vendor gets to see the call."""
+        """Whether the call reaches the vendor."""
         return self.replacement is None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFault:
-    """A fault, and at which calls of its route it strikes, from 1."""
+    """A fault, and the numbers of the calls of its route that it affects, from 1."""
 
     fault: Fault
     call_numbers: Container[int] = (1,)
 
 
 class FaultProxy:
-    """Stands before the sandbox at ``port``; ``route_of`` names the route of a call."""
+    """A proxy in front of the sandbox at ``sandbox_port``; ``get_route`` returns the route of a request."""
 
     def __init__(self, sandbox_port: int, get_route: Callable[[ReceivedRequest], str]) -> None:
         self._sandbox_port, self._get_route = sandbox_port, get_route
@@ -56,16 +56,16 @@ class FaultProxy:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._server.__exit__(kind, error, trace)
+        self._server.__exit__(error_type, error, traceback)
 
     def to_proxy_url(self, url: str) -> str:
-        """Return an address of the sandbox as it is here."""
+        """Return the URL of the proxy for a URL of the sandbox."""
         return url.replace(self._sandbox_url, self._server.url)
 
     def plan_faults(self, planned_faults: Mapping[str, PlannedFault]) -> None:
-        """Strike so from now on, with the counts at their beginning."""
+        """Inject these faults from now on; all counts start again at 0."""
         self._planned_faults, self.call_counts, self.fault_counts = planned_faults, Counter(), Counter()
 
     @property
@@ -75,14 +75,16 @@ class FaultProxy:
     def _handle_request(self, request: ReceivedRequest) -> Reply:
         route = self._get_route(request)
         self.call_counts[route] += 1
-        planned = self._planned_faults.get(route)
-        if planned is None or self.call_counts[route] not in planned.call_numbers:
+        planned_fault = self._planned_faults.get(route)
+        if planned_fault is None or self.call_counts[route] not in planned_fault.call_numbers:
             return self._forward_request(request)
         self.fault_counts[route] += 1
-        if planned.fault.replacement is not None:
-            return planned.fault.replacement
+        if planned_fault.fault.replacement is not None:
+            return planned_fault.fault.replacement
         response = self._forward_request(request)
-        return planned.fault.alter_response(response) if planned.fault.alter_response is not None else response
+        return (
+            planned_fault.fault.alter_response(response) if planned_fault.fault.alter_response is not None else response
+        )
 
     def _forward_request(self, request: ReceivedRequest) -> Response:
         connection = http.client.HTTPConnection("127.0.0.1", self._sandbox_port, timeout=30)

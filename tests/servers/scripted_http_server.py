@@ -1,4 +1,4 @@
-"""A loopback server that does exactly what a test tells it, also what no server should, and keeps what it saw."""
+"""A server on this machine that sends exactly the replies a test sets, also invalid ones, and records all requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """One request as it arrived."""
+    """One received request."""
 
     method: str
     target: str
@@ -34,10 +34,11 @@ class ReceivedRequest:
 
 @dataclass(frozen=True)
 class Response:
-    """What to send back, and how badly.
+    """A response, and how it is sent.
 
-    ``framing`` is ``length``, ``chunked`` or ``close``; ``claims`` overrides the Content-Length; ``cut_after`` closes
-    the line after that many bytes of the body; ``drip`` sends one byte per that many seconds, headers too if told so.
+    ``framing`` is ``length``, ``chunked`` or ``close``. ``declared_length`` overrides the Content-Length.
+    ``close_after_bytes`` closes the connection after that many bytes of the body. ``seconds_per_byte`` sends the body
+    byte by byte, and with ``are_headers_slow`` the headers too.
     """
 
     status: int = 200
@@ -57,7 +58,10 @@ class Response:
 
 @dataclass(frozen=True)
 class Disconnect:
-    """Take the request, do not answer; ``reset`` hangs up rudely, ``after`` waits first."""
+    """Read the request and close the connection without a response; ``is_reset`` sends a TCP reset.
+
+    ``delay_seconds`` is the wait before that.
+    """
 
     is_reset: bool = False
     delay_seconds: float = 0.0
@@ -68,7 +72,7 @@ RequestHandler = Callable[[ReceivedRequest], Reply]
 
 
 class ScriptedServer:
-    """Serves the given steps in turn, the last one for ever; a function may decide by the request instead."""
+    """Sends the given replies in turn, and the last one for ever; or the reply that a handler chooses."""
 
     def __init__(self) -> None:
         self.requests: list[ReceivedRequest] = []
@@ -150,7 +154,7 @@ class ScriptedServer:
         return b""
 
     def _send_reply(self, connection: socket.socket, reply: Reply) -> bool:
-        """Answer; return whether the line stays open."""
+        """Send the reply; return whether the connection stays open."""
         if isinstance(reply, Disconnect):
             self._stop_event.wait(reply.delay_seconds)
             if reply.is_reset:
@@ -166,7 +170,7 @@ class ScriptedServer:
         header_block = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._send_bytes(
             connection,
-            f"HTTP/1.1 {reply.status} Word\r\n{header_block}\r\n".encode("latin-1"),
+            f"HTTP/1.1 {reply.status} Reason\r\n{header_block}\r\n".encode("latin-1"),
             reply.seconds_per_byte * reply.are_headers_slow,
         )
         self._send_bytes(connection, body[: reply.close_after_bytes], reply.seconds_per_byte)

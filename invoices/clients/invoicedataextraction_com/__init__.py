@@ -1,4 +1,4 @@
-"""Speaking with api.invoicedataextraction.com: upload in parts, submit, look, fetch the rows (contract sheet 02)."""
+"""The client of api.invoicedataextraction.com: upload in parts, submit, poll, fetch the rows (contract sheet 02)."""
 
 from __future__ import annotations
 

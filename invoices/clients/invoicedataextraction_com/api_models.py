@@ -1,4 +1,4 @@
-"""What is said to this vendor and what it says, as frozen values; no address that expires is among them."""
+"""Requests to this vendor and its responses, as frozen values; URLs that expire are never part of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-FINAL_STATUSES = {"completed", "failed", "cancelled"}  # contract sheet 02 §2.6; any other word means not over
+FINAL_STATUSES = {"completed", "failed", "cancelled"}  # contract sheet 02 §2.6; any other status is not final
 
 OutputStructure = Literal["per_invoice", "per_line_item"]
 OutputFormat = Literal["json", "csv", "xlsx"]
@@ -15,20 +15,20 @@ OutputFormat = Literal["json", "csv", "xlsx"]
 
 @dataclass(frozen=True, slots=True)
 class CreditBalance:
-    """The credits of the account; one credit is one page that was read."""
+    """The credits of the account; one credit is one extracted page."""
 
     credits_balance: int
     credits_reserved: int
 
     @property
     def credits_available(self) -> int:
-        """What no running extraction holds; below zero where more is held than there is."""
+        """The credits not reserved by running extractions; negative if more are reserved than there are."""
         return self.credits_balance - self.credits_reserved
 
 
 @dataclass(frozen=True, slots=True)
 class FileToUpload:
-    """A file as a session announces it; ``size`` in bytes, exact, and a name is unique in its session."""
+    """A file announced in a session; ``size`` is in bytes, exact, and ``file_name`` is unique in the session."""
 
     file_id: str
     file_name: str
@@ -37,7 +37,7 @@ class FileToUpload:
 
 @dataclass(frozen=True, slots=True)
 class UploadSession:
-    """An open session; ``part_sizes`` tells by file id into pieces of how many bytes each file is cut."""
+    """An open session; ``part_sizes`` maps each file id to the size in bytes of the parts to upload."""
 
     session_id: str
     part_sizes: Mapping[str, int]
@@ -45,7 +45,7 @@ class UploadSession:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What to extract from completed files of one session; ``submission_id`` is ours and names the work for ever."""
+    """What to extract from uploaded files of one session; ``submission_id`` is ours, and never used for other work."""
 
     submission_id: str
     session_id: str
@@ -58,7 +58,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class SuccessfulPage:
-    """A page that was read; pages count from 1."""
+    """A page that was extracted; pages count from 1."""
 
     file_name: str
     page: int
@@ -66,7 +66,7 @@ class SuccessfulPage:
 
 @dataclass(frozen=True, slots=True)
 class FailedPage:
-    """A page whose rows are missing, and why; ``page`` is None where the reason names the file alone."""
+    """A page whose rows are missing, and why; ``page`` is None if the reason names the file only."""
 
     file_name: str
     page: int | None
@@ -76,7 +76,7 @@ class FailedPage:
 
 @dataclass(frozen=True, slots=True)
 class PageOutcomes:
-    """Which pages were read and which were not; the counts are the vendor's own, or at least what it lists."""
+    """The extracted and the failed pages; the counts are the vendor's, but not less than the failed pages listed."""
 
     successful: tuple[SuccessfulPage, ...]
     failed: tuple[FailedPage, ...]
@@ -86,7 +86,7 @@ class PageOutcomes:
 
 @dataclass(frozen=True, slots=True)
 class UncertaintyNote:
-    """What the vendor was not sure about."""
+    """Something that the vendor is not sure about."""
 
     topic: str
     description: str
@@ -94,7 +94,7 @@ class UncertaintyNote:
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """What a person should look at; ``row_numbers`` count the output's rows from 1."""
+    """Something that a person should check; ``row_numbers`` count the rows of the output from 1."""
 
     message: str
     affected_fields: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """Why a task failed (contract sheet 02 §4.2); ``file_names`` are those to blame, where the vendor tells them."""
+    """Why a task failed (contract sheet 02 §4.2); ``file_names`` are the causes, if the vendor names any."""
 
     code: str
     message: str | None = None
@@ -117,10 +117,9 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """One extraction as it stands; what its state does not tell is None or empty.
+    """The current state of one extraction; what the response does not contain is None or empty.
 
-    ``status`` is ``processing``, ``input_required``, ``completed``, ``failed``, ``cancelled``, or a word we do not
-    know.
+    ``status`` is ``processing``, ``input_required``, ``completed``, ``failed``, ``cancelled``, or an unknown word.
     """
 
     id: str
@@ -141,13 +140,13 @@ class Extraction:
 
     @property
     def is_final(self) -> bool:
-        """Whether this state is the last one; an unknown word is not."""
+        """Whether the state cannot change any more; an unknown status is not final."""
         return self.status in FINAL_STATUSES
 
 
 @dataclass(frozen=True, slots=True)
 class PendingCancellation:
-    """The vendor will stop a running extraction; what it has read until then is charged."""
+    """The vendor will stop a running extraction; it charges the pages extracted until then."""
 
     extraction_id: str
     requested_at: dt.datetime | None
@@ -171,7 +170,7 @@ class ResultsPage:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionResults:
-    """All rows of an output, flat objects as they came, fractions as ``Decimal``; see ``ResultsPage`` for the rest."""
+    """All rows of an output: the vendor's flat objects unchanged, fractions as ``Decimal``; see ``ResultsPage``."""
 
     extraction_id: str
     columns: tuple[str, ...]
@@ -184,7 +183,7 @@ class ExtractionResults:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionSummary:
-    """An extraction as the list shows it; ``submission_id`` is how a lost submission is found again."""
+    """An extraction in the vendor's list; a submission whose response was lost is found by its ``submission_id``."""
 
     id: str
     submission_id: str | None
@@ -194,7 +193,7 @@ class ExtractionSummary:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionDetails:
-    """The vendor's whole record of an extraction: how it was asked for, and how it stands."""
+    """The vendor's whole record of an extraction: how it was submitted, and its current state."""
 
     extraction: Extraction
     submission_id: str | None

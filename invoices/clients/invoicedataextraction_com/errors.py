@@ -1,21 +1,21 @@
-"""What this vendor's refusals mean for the caller: its codes first, then its ``retryable``, then the status.
+"""What this vendor's refusals mean for the caller: decided by the code, then by ``retryable``, then by the status.
 
 invoices.errors
 ├── AccountError ── NotEnoughCredits       add credits
-├── TransientError ── SubmissionsPaused    the same submission again, after ``retry_after``
-├── DocumentError ── FilesRefused          set these files aside, go on with the others
+├── TransientError ── SubmissionsPaused    send the same submission again, after ``retry_after``
+├── DocumentError ── FilesRefused          leave these files out, continue with the others
 ├── UnknownOutcome ── Conflict             look it up first
-│   ├── AlreadyUploaded                    complete the file and go on
-│   └── SubmissionExists                   adopt ``extraction_id``, or take another id
+│   ├── AlreadyUploaded                    complete the file and continue
+│   └── SubmissionExists                   adopt ``extraction_id``, or use another id
 └── ContractError
-    ├── NotFound ── ExpiredUrl             ask for a new address
+    ├── NotFound ── ExpiredUrl             request a new URL
     │           └── OutputGone             there is no output (any more)
     ├── SessionGone                        upload again, in a session with a new id
-    ├── PartRefused                        put the parts again, then complete
+    ├── PartRefused                        upload the parts again, then complete
     └── TaskRefused                        as for a failed task with this ``error``
 
-Sources: contract sheet 02 §4; the vendor's page says that ``retryable`` is the field to branch on, and sends task
-errors by either channel.
+Sources: contract sheet 02 §4. The vendor documents ``retryable`` as the field to branch on, and returns task errors
+either as a state or as an HTTP error.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ from invoices.clients.error_bodies import parse_error_body, redact_secrets
 from invoices.clients.error_mapping import ACCOUNT_STATUSES, ApiCall, Conflict, NotFound
 from invoices.clients.invoicedataextraction_com.api_models import TaskError
 from invoices.clients.invoicedataextraction_com.response_parsers import find_integer, parse_task_error
+from invoices.clients.json_fields import list_objects, list_texts
 from invoices.clients.rate_limit_headers import MAX_WAIT_SECONDS, find_retry_after, try_parse_timestamp
 from invoices.clients.strict_json import InvalidJsonError, parse_json
 from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError
 
-DEFAULT_PAUSE_SECONDS = 300.0  # seconds to wait where a pause tells no end (contract sheet 02 §4.1)
+DEFAULT_PAUSE_SECONDS = 300.0  # for a pause without an end (contract sheet 02 §4.1)
 
 
 class NotEnoughCredits(AccountError):
-    """The account lacks credits; ``balance`` includes what is ``reserved``; ``required`` where the vendor tells it."""
+    """The account lacks credits; ``balance`` includes ``reserved``; None for what the vendor does not state."""
 
     balance: int | None = None
     reserved: int | None = None
@@ -46,33 +47,33 @@ class NotEnoughCredits(AccountError):
 
 
 class SubmissionsPaused(TransientError):
-    """The vendor takes no submissions for a while; the same one is welcome after ``retry_after`` seconds."""
+    """The vendor accepts no submissions for a while; the same one may be sent after ``retry_after`` seconds."""
 
 
 class FilesRefused(DocumentError):
-    """Files that this vendor does not take; ``file_ids`` and ``file_names`` where it tells which."""
+    """The vendor does not accept some files; ``file_ids`` and ``file_names`` are those that it names."""
 
     file_ids: tuple[str, ...] = ()
     file_names: tuple[str, ...] = ()
 
 
 class AlreadyUploaded(Conflict):
-    """No part of this file is wanted: it is complete, or was given up, which ``complete`` tells."""
+    """The vendor accepts no more parts: the file is complete or aborted, which ``finish_file_upload`` finds out."""
 
 
 class SubmissionExists(Conflict):
-    """The submission id belongs to another request; ``extraction_id`` is what became of that."""
+    """The submission id belongs to another request; ``extraction_id`` is the extraction of that request."""
 
     extraction_id: str | None = None
     differing_fields: tuple[str, ...] = ()
 
 
 class ExpiredUrl(NotFound):
-    """A presigned address is no longer good: ask for a new one."""
+    """A presigned URL has expired: request a new one."""
 
 
 class OutputGone(NotFound):
-    """The extraction has no output, or has it no more."""
+    """The extraction has no output, or its output has expired."""
 
 
 class SessionGone(ContractError):
@@ -80,11 +81,11 @@ class SessionGone(ContractError):
 
 
 class PartRefused(ContractError):
-    """The stored parts do not fit: put them again and complete with the new ETags."""
+    """The stored parts do not match: upload them again and complete with the new ETags."""
 
 
 class TaskRefused(ContractError):
-    """A submission is refused for what usually fails a task; ``error`` is that task's error."""
+    """A submission is refused for a reason that usually fails a task; ``error`` is the error of that task."""
 
     error: TaskError = TaskError("UNKNOWN")
     retry_after: float | None = None
@@ -92,7 +93,7 @@ class TaskRefused(ContractError):
 
 @dataclass(frozen=True, slots=True)
 class ErrorEnvelope:
-    """An error envelope as it was read; ``details`` is never None."""
+    """A parsed error envelope; ``details`` is never None."""
 
     call: ApiCall
     status: int
@@ -107,7 +108,7 @@ class ErrorEnvelope:
 
 
 def build_status_error(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
-    """Return the error that an answer other than 2xx means."""
+    """Return the error for a response other than 2xx."""
     envelope = _find_error_envelope(call, status, headers, body)
     if envelope is None or (status >= 500 and not call.is_idempotent):
         return error_mapping.build_status_error(call, status, headers, body)
@@ -115,27 +116,29 @@ def build_status_error(call: ApiCall, status: int, headers: Mapping[str, str], b
 
 
 def build_envelope_error(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
-    """Return the error that a 2xx with ``success`` other than true means: its envelope's."""
+    """Return the error for a 2xx whose ``success`` is not true: the one in its envelope."""
     envelope = _find_error_envelope(call, status, headers, body)
     if envelope is not None and (mapped_error := _find_error_by_code(envelope)) is not None:
         return mapped_error
-    message = envelope.message if envelope else f"{call} answered {status}, but does not say that it succeeded"
+    message = envelope.message if envelope else f"{call} answered {status}, but reports neither success nor an error"
     return ContractError(message, request_id=error_mapping.find_request_id(call, headers))
 
 
 def _find_error_by_code(envelope: ErrorEnvelope) -> InvoicesError | None:
-    """Return the error by the code, else by ``retryable``; None where only the status can decide."""
+    """Return the error by the code, else by ``retryable``; None if only the status can decide."""
     if envelope.code in ERROR_BUILDERS:
         return ERROR_BUILDERS[envelope.code](envelope)
     if envelope.status in ACCOUNT_STATUSES or envelope.status == 429:
         return None
     if envelope.is_retryable:
         return _build_transient_error(envelope)
-    return _build_contract_error(envelope) if envelope.is_retryable is False and envelope.status >= 500 else None
+    if envelope.is_retryable is False and envelope.status >= 500:
+        return _build_contract_error(envelope)
+    return None
 
 
 def _find_error_envelope(call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> ErrorEnvelope | None:
-    """Return the envelope in ``body``, or None where there is none."""
+    """Return the envelope in ``body``, or None if there is none."""
     try:
         value = parse_json(body)
     except InvalidJsonError:
@@ -191,28 +194,28 @@ def _build_contract_error(envelope: ErrorEnvelope) -> InvoicesError:
 
 
 def _build_invalid_input_error(envelope: ErrorEnvelope) -> InvoicesError:
-    """A file that is not (any more) in its session is refused as input, with the path ``["file_ids", i]``."""
-    paths = [issue.get("path") for issue in _list_issues(envelope)]
-    if paths and all(isinstance(path, list) and _is_session_or_file_path(path) for path in paths):
+    """Return SessionGone if all issues are about the session or its files, else ContractError.
+
+    The vendor refuses a file that is not (any more) in its session as invalid input, with the path ``["file_ids", i]``.
+    """
+    paths = [issue.get("path") for issue in list_objects(envelope.details.get("issues"))]
+    if paths and all(
+        isinstance(path, list) and (path[:1] == ["upload_session_id"] or (path[:1] == ["file_ids"] and len(path) == 2))
+        for path in paths
+    ):
         return SessionGone(_format_message_with_issues(envelope), request_id=envelope.request_id)
     return _build_contract_error(envelope)
 
 
-def _is_session_or_file_path(path: list[Any]) -> bool:
-    return path[:1] == ["upload_session_id"] or (path[:1] == ["file_ids"] and len(path) == 2)
-
-
 def _make_files_refused_builder(reason_code: str) -> Callable[[ErrorEnvelope], InvoicesError]:
     def build_files_refused_error(envelope: ErrorEnvelope) -> InvoicesError:
-        file_ids, file_names = (
-            _list_detail_values(envelope.details, field_name) for field_name in ("file_id", "file_name")
+        file_ids = _list_detail_values(envelope.details, "file_id")
+        file_names = _list_detail_values(envelope.details, "file_name")
+        file_list = ", ".join(repr(file) for file in (*file_ids, *file_names)[:10])
+        message = redact_secrets(
+            f"{envelope.message}{': ' + file_list if file_list else ''}", envelope.call.secrets, 500
         )
-        file_list = ", ".join(repr(item) for item in (*file_ids, *file_names)[:10])
-        message = (
-            redact_secrets(f"{envelope.message}{': ' + file_list if file_list else ''}", envelope.call.secrets, 500)
-            or ""
-        )
-        error = FilesRefused(message, reason_code=reason_code, request_id=envelope.request_id)
+        error = FilesRefused(message or "", reason_code=reason_code, request_id=envelope.request_id)
         error.file_ids, error.file_names = file_ids, file_names
         return error
 
@@ -227,11 +230,7 @@ def _build_submission_exists_error(envelope: ErrorEnvelope) -> InvoicesError:
     error = SubmissionExists(envelope.message, request_id=envelope.request_id)
     extraction_id, differing_fields = envelope.details.get("extraction_id"), envelope.details.get("differing_fields")
     error.extraction_id = extraction_id if isinstance(extraction_id, str) and extraction_id else None
-    error.differing_fields = (
-        tuple(field_name for field_name in differing_fields if isinstance(field_name, str))
-        if isinstance(differing_fields, list)
-        else ()
-    )
+    error.differing_fields = list_texts(differing_fields)
     return error
 
 
@@ -243,32 +242,17 @@ def _build_task_refused_error(envelope: ErrorEnvelope) -> InvoicesError:
 
 
 def _list_detail_values(details: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """Return ids or names under ``name``, its plural, or in ``files`` and ``issues``, in the order they are told."""
-    values = [details.get(name), *(_as_list(details.get(f"{name}s")))]
-    values += [
-        entry.get(name) for key in ("files", "issues") for entry in _as_list(details.get(key)) if _is_object(entry)
-    ]
+    """Return the ids or names under ``name``, its plural, and in ``files`` and ``issues``, in that order."""
+    values = [details.get(name), *list_texts(details.get(f"{name}s"))]
+    values += [entry.get(name) for key in ("files", "issues") for entry in list_objects(details.get(key))]
     return tuple(dict.fromkeys(value for value in values if isinstance(value, str) and value))
 
 
-def _list_issues(envelope: ErrorEnvelope) -> list[dict[str, Any]]:
-    return [issue for issue in _as_list(envelope.details.get("issues")) if _is_object(issue)]
-
-
 def _format_message_with_issues(envelope: ErrorEnvelope) -> str:
-    issue_list = "; ".join(f"{issue.get('path')!r} {issue.get('message')!r}" for issue in _list_issues(envelope)[:5])
-    return (
-        redact_secrets(f"{envelope.message}{': ' + issue_list if issue_list else ''}", envelope.call.secrets, 700)
-        or envelope.message
-    )
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
+    issues = list_objects(envelope.details.get("issues"))[:5]
+    issue_list = "; ".join(f"{issue.get('path')!r} {issue.get('message')!r}" for issue in issues)
+    message = f"{envelope.message}{': ' + issue_list if issue_list else ''}"
+    return redact_secrets(message, envelope.call.secrets, 700) or envelope.message
 
 
 ERROR_BUILDERS: Mapping[str, Callable[[ErrorEnvelope], InvoicesError]] = {  # contract sheet 02 §4.1, then §4.2

@@ -1,7 +1,7 @@
-"""From this vendor's JSON objects to values: what is missing is None or empty, what would be lost in silence is kept.
+"""Parsing this vendor's JSON objects: a missing field is None or empty, and no warning is lost.
 
-Source: contract sheet 02 §2.6 and §4.2. A note or a review item in a shape we do not know is still a warning, so it
-comes out as text.
+Source: contract sheet 02 §2.6 and §4.2. A note or a review item of an unknown shape is still a warning, so it is kept
+as text.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from invoices.clients.invoicedataextraction_com.api_models import (
     TaskError,
     UncertaintyNote,
 )
-from invoices.clients.json_fields import find_text, find_timestamp, find_whole_number
+from invoices.clients.json_fields import find_text, find_timestamp, find_whole_number, list_objects, list_texts
 from invoices.clients.strict_json import render_json
 
 JsonObject = Mapping[str, Any]
-MAX_WARNING_CHARS = 5_000  # characters
+MAX_WARNING_CHARS = 5_000
 
 
 class InvalidPageError(ValueError):
-    """A page that is of no file or has no number; the client turns it into one of our errors."""
+    """A page without file name or number; the client turns it into one of our errors."""
 
 
 def parse_extraction(extraction_id: str, status: str, fields: JsonObject, secrets: Sequence[str] = ()) -> Extraction:
-    """Return an extraction's state; raises UnknownPage."""
+    """Return an extraction's state; raises InvalidPageError."""
     return Extraction(
         id=extraction_id,
         status=status,
@@ -45,7 +45,7 @@ def parse_extraction(extraction_id: str, status: str, fields: JsonObject, secret
         pages=parse_page_outcomes(fields.get("pages")),
         notes=parse_uncertainty_notes(fields.get("ai_uncertainty_notes")),
         review_items=parse_review_items(fields.get("review_needed")),
-        questions=tuple(item for item in _as_list(fields.get("questions")) if isinstance(item, dict)),
+        questions=tuple(list_objects(fields.get("questions"))),
         answer_by=find_timestamp(fields, "answer_by"),
         error=parse_task_error(fields.get("error"), secrets),
         cancellation_reason=find_text(fields, "cancellation_reason", 200),
@@ -53,21 +53,21 @@ def parse_extraction(extraction_id: str, status: str, fields: JsonObject, secret
 
 
 def parse_extraction_details(extraction: Extraction, fields: JsonObject) -> ExtractionDetails:
-    """Return the record around an extraction's state."""
+    """Return the vendor's record of an extraction, with ``extraction`` as its state."""
     prompt, options = fields.get("prompt"), fields.get("options")
     return ExtractionDetails(
         extraction=extraction,
         submission_id=find_text(fields, "submission_id", 200),
         task_name=find_text(fields, "task_name", 200),
         created_at=find_timestamp(fields, "created_at"),
-        file_names=_filter_texts(fields.get("file_names")),
+        file_names=list_texts(fields.get("file_names")),
         prompt=prompt if isinstance(prompt, (str, dict)) else None,
         options=options if isinstance(options, dict) else {},
     )
 
 
 def parse_task_error(value: Any, secrets: Sequence[str] = ()) -> TaskError | None:
-    """Return why a task failed, or None where nothing is told."""
+    """Return why a task failed, or None if ``value`` is not an error object."""
     if not isinstance(value, dict):
         return None
     details = value.get("details")
@@ -76,7 +76,7 @@ def parse_task_error(value: Any, secrets: Sequence[str] = ()) -> TaskError | Non
         code=redact_secrets(value.get("code"), secrets, 64) or "UNKNOWN",
         message=redact_secrets(value.get("message"), secrets, 500),
         retryable=value.get("retryable") is True,
-        file_names=_filter_texts(detail_fields.get("file_names")),
+        file_names=list_texts(detail_fields.get("file_names")),
         credits_required=find_integer(detail_fields, "credits_required"),
         credits_balance=find_integer(detail_fields, "credits_balance"),
         credits_reserved=find_integer(detail_fields, "credits_reserved"),
@@ -84,7 +84,7 @@ def parse_task_error(value: Any, secrets: Sequence[str] = ()) -> TaskError | Non
 
 
 def parse_page_outcomes(value: Any) -> PageOutcomes | None:
-    """Return the pages with the reasons of failed ones, from ``failed`` and ``failure_reasons`` alike."""
+    """Return the pages, with the reasons of failed ones from both ``failed`` and ``failure_reasons``."""
     if not isinstance(value, dict):
         return None
     successful = tuple(SuccessfulPage(*_parse_file_and_page(entry)) for entry in _as_list(value.get("successful")))
@@ -108,21 +108,24 @@ def parse_page_outcomes(value: Any) -> PageOutcomes | None:
 
 
 def parse_uncertainty_notes(value: Any) -> tuple[UncertaintyNote, ...]:
-    """Return what the vendor was not sure about; text in any other shape is a note without a topic."""
+    """Return the notes; one of an unknown shape becomes a note without a topic."""
     return tuple(_parse_uncertainty_note(entry) for entry in _as_entries(value))
 
 
 def parse_review_items(value: Any) -> tuple[ReviewItem, ...]:
-    """Return what a person should look at; where more is counted than listed, one item says so."""
+    """Return the items to be checked by a person; if more are counted than listed, one item says so."""
     if isinstance(value, dict) and ("items" in value or "count" in value):
         items = tuple(_parse_review_item(entry) for entry in _as_entries(value.get("items")))
         missing = (find_whole_number(value, "count") or 0) - len(items)
-        return items if missing <= 0 else (*items, ReviewItem(f"{missing} more, of which the vendor tells nothing"))
+        if missing <= 0:
+            return items
+        missing_items = "1 more review item" if missing == 1 else f"{missing} more review items"
+        return (*items, ReviewItem(f"The vendor counts {missing_items}, but lists no details."))
     return tuple(_parse_review_item(entry) for entry in _as_entries(value))
 
 
 def find_integer(fields: JsonObject, name: str) -> int | None:
-    """Return a whole number, also one below zero."""
+    """Return a whole number, which may be negative."""
     value = fields.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -139,9 +142,7 @@ def _parse_listed_failed_pages(pages: JsonObject) -> Iterator[FailedPage]:
 
 
 def _parse_failed_pages_from_reasons(pages: JsonObject) -> Iterator[FailedPage]:
-    for reason in _as_list(pages.get("failure_reasons")):
-        if not isinstance(reason, dict):
-            continue
+    for reason in list_objects(pages.get("failure_reasons")):
         code, message = find_text(reason, "code", 100), redact_secrets(reason.get("message"), (), MAX_WARNING_CHARS)
         for affected_file in _as_list(reason.get("affected_pages")):
             file_name = find_text(affected_file, "file_name") if isinstance(affected_file, dict) else None
@@ -175,13 +176,13 @@ def _parse_review_item(entry: Any) -> ReviewItem:
         return ReviewItem(_render_as_text(entry))
     return ReviewItem(
         message=redact_secrets(entry.get("message"), (), MAX_WARNING_CHARS) or _render_as_text(entry),
-        affected_fields=_filter_texts(entry.get("affected_fields")),
+        affected_fields=list_texts(entry.get("affected_fields")),
         row_numbers=tuple(
             row_number
             for row_number in _as_list(entry.get("output_row_numbers"))
             if isinstance(row_number, int) and row_number >= 1
         ),
-        source_references=_filter_texts(entry.get("source_references")),
+        source_references=list_texts(entry.get("source_references")),
     )
 
 
@@ -191,16 +192,12 @@ def _render_as_text(value: Any) -> str:
 
 
 def _as_entries(value: Any) -> list[Any]:
-    """Return a list as it is, and anything else that says something as the one entry of a list."""
+    """Return a list as it is, and any other value that is not empty as a list of one entry."""
     return value if isinstance(value, list) else [value] if value else []
 
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _filter_texts(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in _as_list(value) if isinstance(item, str))
 
 
 def _get_count(fields: JsonObject, name: str, default: int) -> int:

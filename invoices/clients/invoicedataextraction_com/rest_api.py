@@ -1,4 +1,4 @@
-"""One question to the API: the request, and the fields of an answer that says it succeeded."""
+"""One request to the API, the object in its response, and checks of ids."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RestApi:
 
     @property
     def base_url(self) -> str:
-        """The address, without a closing slash."""
+        """The URL, without trailing slashes."""
         return self._http_client.base_url
 
     def send_get(
@@ -40,13 +40,13 @@ class RestApi:
         max_bytes: int = MAX_RESPONSE_BYTES,
         hold_seconds: float = 0.0,
     ) -> ApiResponse:
-        """Return the 2xx to a question."""
+        """Send a GET and return its 2xx response."""
         return self._http_client.send_request(
             "GET", path, params=params, max_bytes=max_bytes, hold_seconds=hold_seconds
         )
 
     def send_post(self, path: str, body: Mapping[str, Any] | None = None, *, has_idempotency_id: bool) -> ApiResponse:
-        """Return the 2xx to an order; ``has_own_id`` says that ids of ours make it safe to send again."""
+        """Send a POST and return its 2xx response; with ``has_idempotency_id``, ids of ours make it safe to repeat."""
         headers = {} if body is None else {"Content-Type": "application/json"}
         data = None if body is None else render_json(body)
         return self._http_client.send_request(
@@ -54,12 +54,12 @@ class RestApi:
         )
 
     def send_delete(self, path: str) -> ApiResponse:
-        """Return the 2xx to a deletion."""
+        """Send a DELETE and return its 2xx response."""
         return self._http_client.send_request("DELETE", path)
 
 
 def parse_response_object(response: ApiResponse) -> JsonObject:
-    """Return the answer's object."""
+    """Return the object in the response."""
     fields = response.parse_json()
     if not isinstance(fields, dict):
         raise response.build_unreadable_error("it is not an object")
@@ -67,7 +67,7 @@ def parse_response_object(response: ApiResponse) -> JsonObject:
 
 
 def parse_success_object(response: ApiResponse) -> JsonObject:
-    """Return the fields of an answer that says ``success: true``; raises what its envelope means otherwise."""
+    """Return the object of a response with ``success: true``; raises the error of its envelope otherwise."""
     fields = parse_response_object(response)
     if fields.get("success") is not True:
         raise build_envelope_error(response.call, response.status, response.headers, response.body)
@@ -75,28 +75,27 @@ def parse_success_object(response: ApiResponse) -> JsonObject:
 
 
 def check_echoed_id(response: ApiResponse, fields: Mapping[str, Any], name: str, expected: str) -> None:
-    """Raise ContractError for an answer about something else; one that does not say is taken as ours."""
+    """Raise ContractError if the response is for another id; one without the field is accepted."""
     echoed_id = fields.get(name)
     if echoed_id is not None and echoed_id != expected:
-        raise ContractError(
-            f"{response.call} answered about another {name} than {expected!r}: {str(echoed_id)[:200]!r}"
-        )
+        raise ContractError(f"{response.call} answered for another {name} than {expected!r}: {str(echoed_id)[:200]!r}")
 
 
 def check_client_chosen_ids(*ids: str) -> None:
-    """Raise ContractError for an id that this vendor does not take, or that would change a path."""
+    """Raise ContractError for an id that this vendor does not accept, or that would change a path."""
     for client_chosen_id in ids:
         if not _CLIENT_CHOSEN_ID_PATTERN.fullmatch(client_chosen_id) or client_chosen_id in (".", ".."):
-            raise ContractError(f"{client_chosen_id!r} is not an id this API takes")
+            raise ContractError(f"{client_chosen_id!r} is not an id that this API accepts")
 
 
 def check_extraction_id(extraction_id: str) -> None:
     """Raise ContractError for an id that would change a path."""
     if not is_path_safe_id(extraction_id):
-        raise ContractError(f"{extraction_id!r} is not an id this API gives")
+        raise ContractError(f"{extraction_id!r} is not a valid extraction id of this API")
 
 
 def check_no_duplicates(values: Sequence[str], label: str) -> None:
-    """Raise ContractError where a value stands twice."""
+    """Raise ContractError if a value occurs twice."""
     if len(set(values)) < len(values):
-        raise ContractError(f"{label} stands twice")
+        duplicate = next(value for value in values if values.count(value) > 1)
+        raise ContractError(f"the session has the {label} {duplicate!r} twice")

@@ -1,4 +1,4 @@
-"""Rows of an output: one page or a whole file read strictly, and pages put together only where none is missing."""
+"""Rows of an output: parsing one page or a whole file strictly, and joining pages only if none is missing."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ MAX_PAGES = 1_000
 
 
 def parse_results_page(response: ApiResponse, fields: JsonObject, extraction_id: str, offset: int) -> ResultsPage:
-    """Return one page of rows; raises ContractError where it is about another extraction, offset or shape."""
+    """Return one page of rows; raises ContractError if the extraction, the offset or the shape is not the right one."""
     check_echoed_id(response, fields, "extraction_id", extraction_id)
     rows = _find_flat_rows(fields.get("rows"))
     if rows is None or fields.get("offset", offset) != offset or fields.get("row_count", len(rows)) != len(rows):
         raise response.build_unreadable_error(
-            f"its rows are not those from {offset} on, as flat objects, as many as it says"
+            f"its rows are not flat objects from offset {offset} on, in the stated number"
         )
     has_more, next_offset = fields.get("has_more"), find_whole_number(fields, "next_offset")
     if not isinstance(has_more, bool) or (has_more and next_offset != offset + len(rows)) or (has_more and not rows):
-        raise response.build_unreadable_error(f"it does not tell where the rows after {offset + len(rows)} are")
+        raise response.build_unreadable_error(f"it does not say how to get the rows from {offset + len(rows)} on")
     try:
         pages = parse_page_outcomes(fields.get("pages"))
     except InvalidPageError as error:
@@ -51,10 +51,10 @@ def parse_results_page(response: ApiResponse, fields: JsonObject, extraction_id:
 
 
 def collect_all_results(extraction_id: str, fetch_page: Callable[[int], ResultsPage]) -> ExtractionResults:
-    """Return the rows of all pages; ``ask`` gives the page from an offset on.
+    """Return the rows of all pages; ``fetch_page`` returns the page from an offset on.
 
-    Raises TransientError where the number of rows is not the one that is told (the output changed meanwhile),
-    ContractError where there is no end.
+    Raises TransientError if the number of rows is not the stated one (the output has changed meanwhile), ContractError
+    if the pages do not end.
     """
     pages = [fetch_page(0)]
     while (offset := pages[-1].next_offset) is not None:
@@ -65,7 +65,7 @@ def collect_all_results(extraction_id: str, fetch_page: Callable[[int], ResultsP
     if any(page.total_rows not in (None, len(rows)) for page in pages):
         stated_row_count = pages[-1].total_rows
         raise TransientError(
-            f"the results of {extraction_id!r} have {len(rows)} rows, but are said to have {stated_row_count}"
+            f"the results of {extraction_id!r} have {len(rows)} rows, but the vendor states {stated_row_count}"
         )
     first_page = pages[0]
     return ExtractionResults(
@@ -84,7 +84,7 @@ def parse_output_rows(content: bytes, extraction_id: str) -> list[dict[str, Any]
     try:
         rows = _find_flat_rows(parse_json(content))
     except InvalidJsonError as error:
-        raise ContractError(f"the output of {extraction_id!r} is {error}") from None
+        raise ContractError(f"the output of {extraction_id!r} is not valid JSON: {error}") from None
     if rows is None:
         raise ContractError(f"the output of {extraction_id!r} is not an array of flat objects")
     return [dict(row) for row in rows]

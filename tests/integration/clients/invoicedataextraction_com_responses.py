@@ -1,4 +1,4 @@
-"""What api.invoicedataextraction.com is asked and answers, for the tests of its client."""
+"""Requests to and responses of api.invoicedataextraction.com, for the tests of its client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = [FileToUpload("f1", "3f2a_a.pdf", 10), FileToUpload("f:2", "77aa_b.jpg",
 SESSION_RESPONSE = {
     "success": True,
     "upload_session_id": "sess:1",
-    "files": [{"file_id": one.file_id, "file_name": one.file_name, "part_size": 8} for one in FILES],
+    "files": [{"file_id": file.file_id, "file_name": file.file_name, "part_size": 8} for file in FILES],
 }
 PARTS_RESPONSE = {
     "success": True,
@@ -35,7 +35,8 @@ SUBMISSION = Submission(
 SUBMITTED_RESPONSE = {"success": True, "extraction_id": EXTRACTION_ID, "submission_state": "received"}
 PROCESSING_RESPONSE = {"success": True, "status": "processing", "extraction_id": EXTRACTION_ID, "progress": 42}
 COMPLETED_RESPONSE = {
-    "success": True, "status": "completed", "extraction_id": EXTRACTION_ID, "credits_deducted": 2, "credits_balance": 48,
+    "success": True, "status": "completed", "extraction_id": EXTRACTION_ID, "credits_deducted": 2,
+    "credits_balance": 48,
     "credits_reserved": 0, "output_structure": "per_invoice", "output_expires_at": "2026-06-30T00:00:00Z",
     "pages": {
         "successful_count": 2, "failed_count": 1,
@@ -64,7 +65,8 @@ RESULTS_PAGE = {
 }  # fmt: skip
 
 CallClient = Callable[[InvoiceDataExtractionClient], Any]
-ROUTES: dict[str, tuple[CallClient, Any, str, str, Any]] = {  # call, answer, method and target seen, schema, body seen
+# call, response body, method and target, schema of the request body, request body
+ROUTES: dict[str, tuple[CallClient, Any, str, str, Any]] = {
     "balance": (
         lambda c: c.fetch_balance(), {"success": True, "credits_balance": 5, "credits_reserved": 1},
         "GET /v1/credits/balance", "", None,
@@ -90,31 +92,40 @@ ROUTES: dict[str, tuple[CallClient, Any, str, str, Any]] = {  # call, answer, me
         {"submission_id": "sub:1", "upload_session_id": "sess:1", "file_ids": ["f1", "f:2"], "task_name": "batch 0001",
          "prompt": FIELDS, "output_structure": "per_line_item", "options": {"json_typed_values": True}},
     ),
-    "status": (lambda c: c.poll_extraction(EXTRACTION_ID), PROCESSING_RESPONSE, f"GET /v1/extractions/{EXTRACTION_ID}", "", None),
-    "held status": (lambda c: c.poll_extraction(EXTRACTION_ID, hold_seconds=45), PROCESSING_RESPONSE, f"GET /v1/extractions/{EXTRACTION_ID}?wait=45", "", None),
+    "status": (lambda c: c.poll_extraction(EXTRACTION_ID), PROCESSING_RESPONSE, f"GET /v1/extractions/{EXTRACTION_ID}",
+        "", None),
+    "held status": (lambda c: c.poll_extraction(EXTRACTION_ID, hold_seconds=45), PROCESSING_RESPONSE,
+        f"GET /v1/extractions/{EXTRACTION_ID}?wait=45", "", None),
     "results": (
-        lambda c: c.fetch_results_page(EXTRACTION_ID, 0, 7), RESULTS_PAGE, f"GET /v1/extractions/{EXTRACTION_ID}/results?offset=0&limit=7", "", None,
+        lambda c: c.fetch_results_page(EXTRACTION_ID, 0, 7), RESULTS_PAGE,
+        f"GET /v1/extractions/{EXTRACTION_ID}/results?offset=0&limit=7", "", None,
     ),
     "output": (
         lambda c: c.fetch_output_url(EXTRACTION_ID, "csv"), {"download_url": "https://s.test/d", "format": "csv"},
         f"GET /v1/extractions/{EXTRACTION_ID}/output?format=csv", "", None,
     ),
     "list": (
-        lambda c: list(c.list_extractions()), {"success": True, "extractions": [], "has_more": False, "next_cursor": None},
+        lambda c: list(c.list_extractions()),
+        {"success": True, "extractions": [], "has_more": False, "next_cursor": None},
         "GET /v1/extractions?limit=100", "", None,
     ),
     "details": (
-        lambda c: c.fetch_extraction_details(EXTRACTION_ID), {"success": True, "extraction": {**FAILED_RESPONSE, "success": True}},
+        lambda c: c.fetch_extraction_details(EXTRACTION_ID),
+        {"success": True, "extraction": {**FAILED_RESPONSE, "success": True}},
         f"GET /v1/extractions/{EXTRACTION_ID}/details", "", None,
     ),
     "cancel": (
-        lambda c: c.cancel_extraction(EXTRACTION_ID), {**PROCESSING_RESPONSE, "cancellation_requested": True}, f"POST /v1/extractions/{EXTRACTION_ID}/cancel", "",
+        lambda c: c.cancel_extraction(EXTRACTION_ID), {**PROCESSING_RESPONSE, "cancellation_requested": True},
+        f"POST /v1/extractions/{EXTRACTION_ID}/cancel", "",
         None,
     ),
-    "delete": (lambda c: c.delete_extraction(EXTRACTION_ID), {"success": True}, f"DELETE /v1/extractions/{EXTRACTION_ID}", "", None),
+    "delete": (lambda c: c.delete_extraction(EXTRACTION_ID), {"success": True},
+        f"DELETE /v1/extractions/{EXTRACTION_ID}", "", None),
     "answers": (
-        lambda c: c.submit_answers(EXTRACTION_ID, [{"question_id": "q", "accept_recommended": True}]), PROCESSING_RESPONSE,
-        f"POST /v1/extractions/{EXTRACTION_ID}/answers", "", {"answers": [{"question_id": "q", "accept_recommended": True}]},
+        lambda c: c.submit_answers(EXTRACTION_ID, [{"question_id": "q", "accept_recommended": True}]),
+        PROCESSING_RESPONSE,
+        f"POST /v1/extractions/{EXTRACTION_ID}/answers", "",
+        {"answers": [{"question_id": "q", "accept_recommended": True}]},
     ),
 }  # fmt: skip
 IDEMPOTENT_ROUTES = ["session", "parts", "complete", "submit", "cancel"]
@@ -123,7 +134,7 @@ IDEMPOTENT_ROUTES = ["session", "parts", "complete", "submit", "cancel"]
 def build_schema_validator(name: str) -> Any:
     path = CONTRACT_DIRECTORY / "02-invoice-data-extraction.yaml"
     if not path.exists():
-        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendor's contract is not available: set INVOICES_API_CONTRACTS")
     jsonschema = pytest.importorskip("jsonschema")
     yaml = pytest.importorskip("yaml")
     document = yaml.safe_load(path.read_text("utf-8"))

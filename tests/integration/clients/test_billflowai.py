@@ -1,4 +1,4 @@
-"""The client of the one-call vendor on the wire: what it sends, and what it makes of every answer there may be."""
+"""The BillflowAI client: the requests it sends, and how it handles every kind of response."""
 
 from __future__ import annotations
 
@@ -39,13 +39,7 @@ SAMPLE_RESPONSE = {
     "meta": {"source": "extracted", "invoiceId": "0b0f2a0e-5d0a-4c52-9a0c-6a2d6d9a5f11"},
 }
 EXPIRES_AT = dt.datetime(2026, 1, 15, 10, 30, tzinfo=dt.UTC)
-PRESIGNED_URL = build_presigned_url("https://papers.example.com", "s" * 32, "ab" * 32, "pdf", EXPIRES_AT)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
+PRESIGNED_URL = build_presigned_url("https://documents.example.com", "s" * 32, "ab" * 32, "pdf", EXPIRES_AT)
 
 
 @pytest.fixture
@@ -81,9 +75,7 @@ def test_an_upload_is_one_post_with_the_kind_the_file_and_the_key(
     )
 
 
-def test_an_address_is_sent_as_json_and_as_the_contract_wants_it(
-    server: ScriptedServer, client: BillflowAiClient
-) -> None:
+def test_a_url_is_sent_as_json(server: ScriptedServer, client: BillflowAiClient) -> None:
     server.set_replies(Response.from_json(SAMPLE_RESPONSE))
     client.extract_url(PRESIGNED_URL)
     [request] = server.requests
@@ -92,19 +84,19 @@ def test_an_address_is_sent_as_json_and_as_the_contract_wants_it(
     assert json.loads(request.body) == {"file_url": PRESIGNED_URL.signed_url, "invoice_kind": "expense"}
 
 
-@pytest.mark.parametrize("extract_remote", [extract_file, extract_url])
-def test_the_answer_is_kept_as_it_came_with_exact_numbers(
-    server: ScriptedServer, client: BillflowAiClient, ask: Callable[[BillflowAiClient], ExtractionResponse]
+@pytest.mark.parametrize("extract_document", [extract_file, extract_url])
+def test_the_payload_is_unchanged_and_has_exact_numbers(
+    server: ScriptedServer, client: BillflowAiClient, extract_document: Callable[[BillflowAiClient], ExtractionResponse]
 ) -> None:
     body = b'{"total": 1200.10, "tax": "180.00", "discount": null, "new": {"a": 1}, "meta": {"source": "cache"}}'
     limits = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "59"}
     server.set_replies(Response(200, body, {"Content-Type": "application/json", **limits}))
-    reading = ask(client)
-    assert (reading.source, reading.invoice_id, reading.rate_limit) == ("cache", None, RateLimit(60, 59, None))
-    assert reading.payload["total"] == Decimal("1200.10")
-    assert str(reading.payload["total"]) == "1200.10"
-    assert reading.payload["tax"] == "180.00"
-    assert reading.payload["new"] == {"a": 1}
+    extraction = extract_document(client)
+    assert (extraction.source, extraction.invoice_id, extraction.rate_limit) == ("cache", None, RateLimit(60, 59, None))
+    assert extraction.payload["total"] == Decimal("1200.10")
+    assert str(extraction.payload["total"]) == "1200.10"
+    assert extraction.payload["tax"] == "180.00"
+    assert extraction.payload["new"] == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -116,29 +108,30 @@ def test_the_answer_is_kept_as_it_came_with_exact_numbers(
         ({"source": "cache", "duplicate": True}, "cache"),
     ],
 )  # fmt: skip
-def test_where_the_answer_comes_from_is_told(
+def test_the_source_of_the_result_is_known(
     server: ScriptedServer, client: BillflowAiClient, meta: Any, source: str | None
 ) -> None:
     server.set_replies(Response.from_json({**SAMPLE_RESPONSE, "meta": meta}))
     assert extract_file(client).source == source
 
 
-SPARSE_RESPONSES = [
+INCOMPLETE_INVOICES = [
     {"total": None}, {"items": []}, {"items": None, "total": 1}, {"currency": "USD"}, {"total": "-1200.50"},
     {"items": [{}], "meta": {}}, {"items": [{"line_total": None, "price": "1", "note": [1]}]}, {"invoice_number": 17},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", SPARSE_RESPONSES)
-def test_what_the_vendor_could_not_see_may_be_missing(
-    server: ScriptedServer, client: BillflowAiClient, answer: dict[str, Any]
+@pytest.mark.parametrize("body", INCOMPLETE_INVOICES)
+def test_fields_that_the_vendor_could_not_read_may_be_missing(
+    server: ScriptedServer, client: BillflowAiClient, body: dict[str, Any]
 ) -> None:
-    server.set_replies(Response.from_json(answer))
-    assert extract_file(client).payload == answer
+    server.set_replies(Response.from_json(body))
+    assert extract_file(client).payload == body
 
 
-STRANGE_RESPONSES = [
-    {}, [], None, "x", {"meta": {"source": "extracted"}}, {"success": True, "data": SAMPLE_RESPONSE}, {"error": {"code": "X"}},
+NOT_INVOICES = [
+    {}, [], None, "x", {"meta": {"source": "extracted"}}, {"success": True, "data": SAMPLE_RESPONSE},
+    {"error": {"code": "X"}},
     {"total": "1,200.00"}, {"total": "12 €"}, {"total": True}, {"tax": {"amount": 1}}, {"total": ""}, {"discount": [1]},
     {"items": {}}, {"items": "x"}, {"items": [1]}, {"items": [None]}, {"items": [{"price": "one"}]},
     {"items": [{"quantity": True}]}, {"currency": ["USD"]}, {"date": {"year": 2026}}, {"total": 1, "meta": "cache"},
@@ -146,42 +139,42 @@ STRANGE_RESPONSES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", STRANGE_RESPONSES)
-def test_a_success_that_is_no_invoice_did_its_work_all_the_same(
-    server: ScriptedServer, client: BillflowAiClient, answer: Any
+@pytest.mark.parametrize("body", NOT_INVOICES)
+def test_a_success_without_an_invoice_is_an_unknown_outcome(
+    server: ScriptedServer, client: BillflowAiClient, body: Any
 ) -> None:
-    server.set_replies(Response.from_json(answer))
+    server.set_replies(Response.from_json(body))
     with pytest.raises(UnknownOutcome):
         extract_file(client)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "url", ["https://papers.example.com/a.pdf", PRESIGNED_URL.signed_url, None, ("https://x", "y")]
+    "url", ["https://documents.example.com/a.pdf", PRESIGNED_URL.signed_url, None, ("https://x", "y")]
 )
-def test_no_address_from_elsewhere_is_given_to_the_vendor(
-    server: ScriptedServer, client: BillflowAiClient, url: Any
-) -> None:
+def test_only_a_presigned_url_is_sent_to_the_vendor(server: ScriptedServer, client: BillflowAiClient, url: Any) -> None:
     with pytest.raises(TypeError):
         client.extract_url(url)
     assert server.connection_count == 0
 
 
 @pytest.mark.parametrize("kind", ["", "EXPENSE", "income", "expense\r\n"])
-def test_another_kind_of_invoice_is_not_sent(server: ScriptedServer, client: BillflowAiClient, kind: str) -> None:
-    for ask in (
+def test_an_unknown_invoice_kind_is_a_configuration_error(
+    server: ScriptedServer, client: BillflowAiClient, kind: str
+) -> None:
+    for call in (
         lambda: client.extract_file(b"x", "a.pdf", "application/pdf", kind),
         lambda: client.extract_url(PRESIGNED_URL, kind),
     ):
         with pytest.raises(ConfigurationError):
-            ask()
+            call()
     assert server.connection_count == 0
 
 
 @pytest.mark.parametrize(
     "wrap", [lambda rows: rows, lambda rows: {"invoices": rows}, lambda rows: {"data": rows, "total": 2}]
 )
-def test_stored_invoices_are_listed_in_any_known_wrapping(
+def test_stored_invoices_are_listed_from_any_known_envelope(
     server: ScriptedServer, client: BillflowAiClient, wrap: Callable[[Any], Any]
 ) -> None:
     rows = [
@@ -195,14 +188,14 @@ def test_stored_invoices_are_listed_in_any_known_wrapping(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "body",
     [{}, {"data": {}}, [1], [{"invoice_number": "x"}], [{"id": "../x"}], "x", None, {"data": [{"id": "1"}], "total": 2},
      {"invoices": [{"id": "1"}], "pagination": {"hasNext": True}}, {"invoices": [], "meta": {"totalPages": 2}}],
 )  # fmt: skip
-def test_a_list_that_may_not_be_whole_is_unusable(
-    server: ScriptedServer, client: BillflowAiClient, answer: Any
+def test_a_list_that_may_be_incomplete_is_a_contract_error(
+    server: ScriptedServer, client: BillflowAiClient, body: Any
 ) -> None:
-    server.set_replies(Response.from_json(answer))
+    server.set_replies(Response.from_json(body))
     with pytest.raises(ContractError):
         client.list_invoices()
 
@@ -222,11 +215,11 @@ def test_a_key_is_not_sent_to_an_unsafe_address(url: str) -> None:
 def load_contract() -> Any:
     path = CONTRACT_DIRECTORY / "03-billflowai.yaml"
     if not path.exists():
-        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendor's contract is not available: set INVOICES_API_CONTRACTS")
     return pytest.importorskip("yaml").safe_load(path.read_text("utf-8"))
 
 
-def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer, client: BillflowAiClient) -> None:
+def test_requests_match_the_contract(server: ScriptedServer, client: BillflowAiClient) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     document = load_contract()
     server.set_replies(Response.from_json(SAMPLE_RESPONSE))
@@ -239,15 +232,15 @@ def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer, client
     assert set(form["schema"]["required"]) <= set(sent) <= set(form["schema"]["properties"])
 
 
-def test_the_contracts_own_examples_are_read(server: ScriptedServer, client: BillflowAiClient) -> None:
+def test_the_examples_of_the_contract_are_parsed(server: ScriptedServer, client: BillflowAiClient) -> None:
     responses = load_contract()["components"]["responses"]
     server.set_replies(Response.from_json(responses["Extracted"]["content"]["application/json"]["example"]))
     assert extract_file(client).source == "extracted"
     statuses = {"BadRequest": 400, "Unauthorized": 401, "QuotaExceeded": 402, "Unprocessable": 422, "ServerFault": 500}
-    kinds = []
+    error_types = []
     for name, status in statuses.items():
         server.set_replies(Response.from_json(responses[name]["content"]["application/json"]["example"], status))
         with pytest.raises(InvoicesError) as caught:
             extract_file(client)
-        kinds.append(type(caught.value))
-    assert kinds == [DocumentError, AccountError, AccountError, DocumentError, UnknownOutcome]
+        error_types.append(type(caught.value))
+    assert error_types == [DocumentError, AccountError, AccountError, DocumentError, UnknownOutcome]

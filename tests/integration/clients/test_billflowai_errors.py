@@ -1,4 +1,4 @@
-"""What the client of the one-call vendor makes of refusals, silence and broken lines: may the work be done, or not?"""
+"""The BillflowAI client: refusals, timeouts and broken connections, and whether the work may have been done."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ from tests.servers.scripted_http_server import Disconnect, Response, ScriptedSer
 
 API_KEY = "bf_live_4f1e"
 EXPIRES_AT = dt.datetime(2026, 1, 15, 10, 30, tzinfo=dt.UTC)
-PRESIGNED_URL = build_presigned_url("https://papers.example.com", "s" * 32, "ab" * 32, "pdf", EXPIRES_AT)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
+PRESIGNED_URL = build_presigned_url("https://documents.example.com", "s" * 32, "ab" * 32, "pdf", EXPIRES_AT)
 
 
 @pytest.fixture
@@ -60,28 +54,30 @@ ERROR_RESPONSES: list[tuple[int, str, type[InvoicesError], str | None]] = [
 ]
 
 
-@pytest.mark.parametrize("extract_remote", [extract_file, extract_url])
-@pytest.mark.parametrize(("status", "code", "kind", "reason"), ERROR_RESPONSES)
-def test_each_refusal_says_what_to_do_next(
+@pytest.mark.parametrize("extract_document", [extract_file, extract_url])
+@pytest.mark.parametrize(("status", "code", "error_type", "reason_code"), ERROR_RESPONSES)
+def test_each_refusal_becomes_the_error_for_what_the_caller_does_next(
     server: ScriptedServer,
     client: BillflowAiClient,
-    ask: Callable[[BillflowAiClient], ExtractionResponse],
+    extract_document: Callable[[BillflowAiClient], ExtractionResponse],
     status: int,
     code: str,
-    kind: type[InvoicesError],
-    reason: str | None,
+    error_type: type[InvoicesError],
+    reason_code: str | None,
 ) -> None:
     server.set_replies(Response.from_json({"error": {"code": code, "message": "no"}}, status, X_Request_ID="req-1"))
-    with pytest.raises(kind, match=code) as caught:
-        ask(client)
-    assert (type(caught.value) is kind) or (status == 404)
-    assert getattr(caught.value, "reason_code", None) == reason
+    with pytest.raises(error_type, match=code) as caught:
+        extract_document(client)
+    assert (type(caught.value) is error_type) or (status == 404)
+    assert getattr(caught.value, "reason_code", None) == reason_code
     assert caught.value.request_id == "req-1"
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_wait_the_vendor_asks_for_is_passed_on(server: ScriptedServer, client: BillflowAiClient, status: int) -> None:
+def test_the_wait_requested_by_the_vendor_is_passed_on(
+    server: ScriptedServer, client: BillflowAiClient, status: int
+) -> None:
     server.set_replies(Response(status, headers={"Retry-After": "7"}), Response(status))
     waits = []
     for _ in range(2):
@@ -92,7 +88,7 @@ def test_a_wait_the_vendor_asks_for_is_passed_on(server: ScriptedServer, client:
 
 
 @pytest.mark.parametrize(
-    "step",
+    "reply",
     [
         Disconnect(),
         Disconnect(is_reset=True),
@@ -101,35 +97,35 @@ def test_a_wait_the_vendor_asks_for_is_passed_on(server: ScriptedServer, client:
         Response(504, b""),
     ],
 )
-def test_work_that_may_be_done_is_unknown_and_never_sent_twice(
-    server: ScriptedServer, client: BillflowAiClient, step: Response | Disconnect
+def test_an_unclear_outcome_is_unknown_and_never_sent_twice(
+    server: ScriptedServer, client: BillflowAiClient, reply: Response | Disconnect
 ) -> None:
-    server.set_replies(step)
+    server.set_replies(reply)
     with pytest.raises(UnknownOutcome):
         extract_file(client)
     assert len(server.requests) == 1
 
 
-def test_an_answer_that_never_comes_is_unknown(server: ScriptedServer) -> None:
+def test_a_response_that_never_arrives_is_an_unknown_outcome(server: ScriptedServer) -> None:
     server.set_replies(Disconnect(delay_seconds=60))
     with make_session() as session, pytest.raises(UnknownOutcome):
         extract_file(BillflowAiClient(server.url, API_KEY, session, deadline=0.3))
 
 
-def test_what_never_left_may_be_sent_again() -> None:
-    with ScriptedServer() as gone:
-        url = gone.url
+def test_a_request_that_was_not_sent_is_a_transient_error() -> None:
+    with ScriptedServer() as stopped_server:
+        url = stopped_server.url
     with make_session() as session, pytest.raises(TransientError, match="was not sent"):
         extract_file(BillflowAiClient(url, API_KEY, session, deadline=2))
 
 
-def test_the_vendor_may_be_silent_for_as_long_as_it_reads() -> None:
+def test_the_read_timeout_is_as_long_as_the_deadline() -> None:
     with make_session() as session:
-        patience = BillflowAiClient("https://billflow.example.com", API_KEY, session)._http_client._timeouts
-    assert (patience.connect, patience.read, patience.total) == (5, 150, 150)
+        timeouts = BillflowAiClient("https://billflow.example.com", API_KEY, session)._http_client._timeouts
+    assert (timeouts.connect, timeouts.read, timeouts.total) == (5, 150, 150)
 
 
-def test_a_redirect_is_followed_by_nobody(server: ScriptedServer, client: BillflowAiClient) -> None:
+def test_a_redirect_is_not_followed(server: ScriptedServer, client: BillflowAiClient) -> None:
     server.set_replies(Response(307, headers={"Location": "http://169.254.169.254/"}))
     with pytest.raises(ContractError, match=r"169\.254\.169\.254"):
         extract_file(client)
@@ -148,18 +144,18 @@ def test_neither_key_nor_signature_is_repeated_in_a_message(
     )
     with pytest.raises(InvoicesError) as caught:
         client.extract_url(PRESIGNED_URL)
-    told = f"{caught.value} {caught.value.request_id}"
-    assert "could not download" in told
-    assert API_KEY not in told
-    assert PRESIGNED_URL.signature not in told
+    displayed = f"{caught.value} {caught.value.request_id}"
+    assert "could not download" in displayed
+    assert API_KEY not in displayed
+    assert PRESIGNED_URL.signature not in displayed
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, AccountError), (404, ContractError), (422, ContractError), (503, TransientError)]
+    ("status", "error_type"), [(401, AccountError), (404, ContractError), (422, ContractError), (503, TransientError)]
 )
-def test_a_list_that_is_refused_blames_no_document(
-    server: ScriptedServer, client: BillflowAiClient, status: int, kind: type[InvoicesError]
+def test_a_refused_list_is_never_a_document_error(
+    server: ScriptedServer, client: BillflowAiClient, status: int, error_type: type[InvoicesError]
 ) -> None:
     server.set_replies(Response.from_json({"error": {"code": "EXTRACTION_FAILED", "message": "no"}}, status))
-    with pytest.raises(kind):
+    with pytest.raises(error_type):
         client.list_invoices()

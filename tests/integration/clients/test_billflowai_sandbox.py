@@ -1,4 +1,4 @@
-"""The client of the one-call vendor against its stand-in: one document, its memory, its refusals, its lost answers."""
+"""The BillflowAI client against the sandbox: one document, the cache, refusals and lost responses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 class SandboxAccount:
-    """A client with a key, and thus a world, of its own."""
+    """A client with its own key, and so with its own data in the sandbox."""
 
     def __init__(self, sandbox: Sandbox, client: BillflowAiClient, api_key: str) -> None:
         self.sandbox, self.client, self.api_key = sandbox, client, api_key
@@ -53,7 +53,7 @@ def account(sandbox: Sandbox) -> Iterator[SandboxAccount]:
         )
 
 
-def test_a_document_is_read_once_and_then_remembered(account: SandboxAccount) -> None:
+def test_a_document_is_extracted_once_and_then_cached(account: SandboxAccount) -> None:
     first, second = account.extract_scan(), account.extract_scan()
     assert (first.source, second.source, account.count_charges()) == ("extracted", "cache", 1)
     assert isinstance(first.payload["total"], int | Decimal)
@@ -61,45 +61,45 @@ def test_a_document_is_read_once_and_then_remembered(account: SandboxAccount) ->
     assert [stored.id for stored in account.client.list_invoices()] == [first.invoice_id] == [second.invoice_id]
 
 
-def test_the_vendors_sample_and_its_gaps_are_read(account: SandboxAccount) -> None:
+def test_the_vendors_sample_with_missing_fields_is_parsed(account: SandboxAccount) -> None:
     account.update_sandbox_settings(
         vendor_sample=True, line_total_null=True, numbers_as_strings=True, drop_fields="tax,meta"
     )
-    reading = account.extract_scan()
-    assert reading.source is None
-    assert reading.payload["total"] == "1200"
-    assert reading.payload["items"][0]["line_total"] is None
-    assert "tax" not in reading.payload
+    extraction = account.extract_scan()
+    assert extraction.source is None
+    assert extraction.payload["total"] == "1200"
+    assert extraction.payload["items"][0]["line_total"] is None
+    assert "tax" not in extraction.payload
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
+    ("code", "error_type"),
     [("QUOTA_EXCEEDED", AccountError), ("EXTRACTION_FAILED", ExtractionFailed), ("INVALID_URL", DocumentError),
      ("RATE_LIMITED", TransientError), ("502", UnknownOutcome), ("503", TransientError), ("504", UnknownOutcome),
      ("INTERNAL", UnknownOutcome)],
 )  # fmt: skip
-def test_a_refusal_is_understood_and_costs_nothing(
-    account: SandboxAccount, code: str, kind: type[InvoicesError]
+def test_a_refusal_is_mapped_and_costs_nothing(
+    account: SandboxAccount, code: str, error_type: type[InvoicesError]
 ) -> None:
     account.update_sandbox_settings(fail_code=code)
-    with pytest.raises(kind):
+    with pytest.raises(error_type):
         account.extract_scan()
     assert account.count_charges() == 0
 
 
-@pytest.mark.parametrize("knob", ["lost_response", "http_500_after_work"])
-def test_work_whose_answer_is_lost_is_unknown_and_was_charged(account: SandboxAccount, knob: str) -> None:
-    account.update_sandbox_settings(**{knob: 1})
+@pytest.mark.parametrize("fault", ["lost_response", "http_500_after_work"])
+def test_work_with_a_lost_response_is_unknown_and_charged(account: SandboxAccount, fault: str) -> None:
+    account.update_sandbox_settings(**{fault: 1})
     with pytest.raises(UnknownOutcome):
         account.extract_scan()
     assert account.count_charges() == 1
 
 
-def test_an_address_the_vendor_cannot_fetch_concerns_the_document(account: SandboxAccount) -> None:
+def test_a_url_that_the_vendor_cannot_fetch_is_a_document_error(account: SandboxAccount) -> None:
     account.update_sandbox_settings(fail_code="FETCH_FAILED")
     expires_at = dt.datetime(2999, 1, 1, tzinfo=dt.UTC)
     with pytest.raises(DocumentError) as caught:
         account.client.extract_url(
-            build_presigned_url("https://papers.example.com", "s" * 32, "ab" * 32, "pdf", expires_at)
+            build_presigned_url("https://documents.example.com", "s" * 32, "ab" * 32, "pdf", expires_at)
         )
     assert caught.value.reason_code == "fetch_failed"

@@ -1,4 +1,4 @@
-"""One exchange against a server that misbehaves: what each failure means, and that it is over in time."""
+"""One exchange with a misbehaving server: the error for each failure, and that the call ends in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import threading
 import time
 import tracemalloc
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import pytest
 import requests
 
 from invoices.clients.error_mapping import Conflict, NotFound
-from invoices.clients.http_client import HttpClient, Timeouts, make_session
+from invoices.clients.http_client import HttpClient, Timeouts
 from invoices.errors import (
     AccountError,
     ConfigurationError,
@@ -35,18 +34,6 @@ from tests.servers.scripted_http_server import Disconnect, Response, ScriptedSer
 API_KEY = "sk_live_Zk3-very-secret/key+1"
 JSON_HEADERS = {"Content-Type": "application/json"}
 SHORT_TIMEOUTS = Timeouts(connect=1, read=5, total=0.6)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with make_session() as session:
-        yield session
 
 
 @pytest.fixture
@@ -66,39 +53,41 @@ def find_closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_an_answer_comes_back_with_exact_numbers(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_a_response_has_exact_numbers(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(200, b'{"total": 0.30}', JSON_HEADERS))
     assert str(http_client.send_request("GET", "x").parse_json()["total"]) == "0.30"
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_every_framing_of_a_whole_answer_is_read(server: ScriptedServer, http_client: HttpClient, framing: str) -> None:
+def test_a_complete_response_is_read_with_any_framing(
+    server: ScriptedServer, http_client: HttpClient, framing: str
+) -> None:
     server.set_replies(Response(200, b'{"a": 1}', JSON_HEADERS, framing=framing))
-    reply = http_client.send_request("GET", "x")
-    assert reply.parse_json() == {"a": 1}
-    assert reply.is_length_declared is (framing != "close")
+    response = http_client.send_request("GET", "x")
+    assert response.parse_json() == {"a": 1}
+    assert response.is_length_declared is (framing != "close")
 
 
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", TransientError)])
-def test_a_call_that_never_left_may_be_made_again(session: requests.Session, method: str, error: type) -> None:
-    origin = HttpClient(f"http://127.0.0.1:{find_closed_port()}", session)
+def test_a_call_that_was_not_sent_is_a_transient_error(session: requests.Session, method: str, error: type) -> None:
+    http_client = HttpClient(f"http://127.0.0.1:{find_closed_port()}", session)
     with pytest.raises(error, match="was not sent"):
-        origin.send_request(method, "x", data=b"{}")
+        http_client.send_request(method, "x", data=b"{}")
 
 
-@pytest.mark.parametrize("drop", [Disconnect(), Disconnect(is_reset=True), Disconnect(delay_seconds=3)])
+@pytest.mark.parametrize("disconnect", [Disconnect(), Disconnect(is_reset=True), Disconnect(delay_seconds=3)])
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
-def test_a_line_that_breaks_after_sending_leaves_a_post_unknown(
-    server: ScriptedServer, impatient_http_client: HttpClient, drop: Disconnect, method: str, error: type
+def test_a_connection_that_breaks_after_sending_makes_a_post_unknown(
+    server: ScriptedServer, impatient_http_client: HttpClient, disconnect: Disconnect, method: str, error: type
 ) -> None:
-    server.set_replies(drop)
+    server.set_replies(disconnect)
     with pytest.raises(error):
         impatient_http_client.send_request(method, "x", data=b"{}")
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
-def test_a_stale_kept_line_is_not_mistaken_for_a_call_that_never_left(
+def test_a_stale_connection_does_not_count_as_a_call_that_was_not_sent(
     server: ScriptedServer, http_client: HttpClient, method: str, error: type
 ) -> None:
     server.set_replies(Response(200, b"{}", JSON_HEADERS), Disconnect(is_reset=True))
@@ -108,13 +97,13 @@ def test_a_stale_kept_line_is_not_mistaken_for_a_call_that_never_left(
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("drips_headers", [False, True])
+@pytest.mark.parametrize("are_headers_slow", [False, True])
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
 @pytest.mark.parametrize(("method", "error"), [("GET", TransientError), ("POST", UnknownOutcome)])
-def test_a_slow_drip_ends_at_the_deadline(
+def test_a_slow_response_ends_at_the_deadline(
     server: ScriptedServer,
     impatient_http_client: HttpClient,
-    drips_headers: bool,
+    are_headers_slow: bool,
     framing: str,
     method: str,
     error: type,
@@ -126,7 +115,7 @@ def test_a_slow_drip_ends_at_the_deadline(
             JSON_HEADERS,
             framing=framing,
             seconds_per_byte=0.05,
-            are_headers_slow=drips_headers,
+            are_headers_slow=are_headers_slow,
         )
     )
     started = time.monotonic()
@@ -135,7 +124,7 @@ def test_a_slow_drip_ends_at_the_deadline(
     assert time.monotonic() - started < 1.6
 
 
-def test_a_read_timeout_is_no_longer_than_told(server: ScriptedServer, session: requests.Session) -> None:
+def test_the_read_timeout_is_respected(server: ScriptedServer, session: requests.Session) -> None:
     server.set_replies(Disconnect(delay_seconds=3))
     started = time.monotonic()
     with pytest.raises(TransientError):
@@ -144,24 +133,22 @@ def test_a_read_timeout_is_no_longer_than_told(server: ScriptedServer, session: 
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_an_answer_cut_anywhere_is_never_taken_for_whole(
-    server: ScriptedServer, http_client: HttpClient, framing: str
-) -> None:
+def test_a_truncated_response_is_never_accepted(server: ScriptedServer, http_client: HttpClient, framing: str) -> None:
     body = json.dumps({"id": "inv_1", "items": [{"amount": 12.5}, None, True], "text": 'a"b\\'}).encode()
-    sent = len(body) if framing != "chunked" else len(body) + 7  # up to the closing chunk
-    for cut in range(sent):
-        server.set_replies(Response(200, body, JSON_HEADERS, framing=framing, close_after_bytes=cut))
+    full_length = len(body) if framing != "chunked" else len(body) + 7  # up to the closing chunk
+    for sent_length in range(full_length):
+        server.set_replies(Response(200, body, JSON_HEADERS, framing=framing, close_after_bytes=sent_length))
         with pytest.raises(TransientError):
             http_client.send_request("GET", "x").parse_json()
 
 
-def test_a_cut_success_of_a_post_is_unknown(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_a_truncated_success_of_a_post_is_unknown(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(200, b'{"id": "inv_1"}', JSON_HEADERS, close_after_bytes=5))
     with pytest.raises(UnknownOutcome):
         http_client.send_request("POST", "x", data=b"{}")
 
 
-def test_a_status_decides_even_when_its_body_is_cut(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_the_status_decides_even_if_its_body_is_truncated(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(422, b'{"message": "no"}', JSON_HEADERS, close_after_bytes=5))
     with pytest.raises(DocumentError) as caught:
         http_client.send_request("POST", "x", data=b"{}")
@@ -170,35 +157,35 @@ def test_a_status_decides_even_when_its_body_is_cut(server: ScriptedServer, http
 
 BROKEN_JSON = {
     "html": (b"<html>log in</html>", "text/html", "text/html"),
-    "html called json": (b"<html>", "application/json", "not JSON"),
-    "bom": (b"\xef\xbb\xbf{}", "application/json", "not JSON"),
+    "html called json": (b"<html>", "application/json", "not valid JSON"),
+    "bom": (b"\xef\xbb\xbf{}", "application/json", "not valid JSON"),
     "utf-16": ("{}".encode("utf-16"), "application/json", "not UTF-8"),
     "nan": (b'{"a": NaN}', "application/json", "NaN"),
     "infinity": (b'{"a": -Infinity}', "application/json", "Infinity"),
     "huge": (b'{"a": 1e400}', "application/json", "exponent"),
-    "twice": (b'{"a": 1, "a": 2}', "application/json", "twice"),
+    "twice": (b'{"a": 1, "a": 2}', "application/json", "duplicate key"),
     "deep": (b"[" * 65 + b"]" * 65, "application/json", "deeper"),
     "very deep": (b"[" * 100_000 + b"]" * 100_000, "application/json", "deeper"),
-    "unoffered packing": (b"xx", "application/json", "packed"),
+    "unoffered compression": (b"xx", "application/json", "compressed"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN_JSON)
 @pytest.mark.parametrize(("method", "error"), [("GET", ContractError), ("POST", UnknownOutcome)])
-def test_a_success_that_cannot_be_read_says_why(
+def test_the_error_for_an_unreadable_success_says_why(
     server: ScriptedServer, http_client: HttpClient, name: str, method: str, error: type
 ) -> None:
-    body, media_type, why = BROKEN_JSON[name]
-    headers = {"Content-Type": media_type, **({"Content-Encoding": "br"} if "packing" in name else {})}
+    body, media_type, problem = BROKEN_JSON[name]
+    headers = {"Content-Type": media_type, **({"Content-Encoding": "br"} if "compression" in name else {})}
     server.set_replies(Response(200, body, headers))
-    with pytest.raises(error, match=why):
+    with pytest.raises(error, match=problem):
         http_client.send_request(method, "x", data=b"{}").parse_json()
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_packed_answer_is_unpacked(server: ScriptedServer, http_client: HttpClient, encoding: str) -> None:
-    packed = gzip.compress(b'{"a": 1}') if encoding == "gzip" else zlib.compress(b'{"a": 1}')
-    server.set_replies(Response(200, packed, {**JSON_HEADERS, "Content-Encoding": encoding}))
+def test_a_compressed_response_is_decompressed(server: ScriptedServer, http_client: HttpClient, encoding: str) -> None:
+    compressed_body = gzip.compress(b'{"a": 1}') if encoding == "gzip" else zlib.compress(b'{"a": 1}')
+    server.set_replies(Response(200, compressed_body, {**JSON_HEADERS, "Content-Encoding": encoding}))
     assert http_client.send_request("GET", "x").parse_json() == {"a": 1}
 
 
@@ -206,7 +193,7 @@ def test_a_gzip_bomb_is_refused_in_little_memory(server: ScriptedServer, http_cl
     bomb = gzip.compress(b" " * 300_000_000, 9)
     server.set_replies(Response(200, bomb, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
     tracemalloc.start()
-    with pytest.raises(ContractError, match="unpacks to more than"):
+    with pytest.raises(ContractError, match="decompresses to more than"):
         http_client.send_request("GET", "x")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -214,16 +201,16 @@ def test_a_gzip_bomb_is_refused_in_little_memory(server: ScriptedServer, http_cl
 
 
 @pytest.mark.parametrize(
-    "packed", [gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8bxx"]
+    "compressed_body", [gzip.compress(b"{}", mtime=0)[:-4], gzip.compress(b"{}", mtime=0) + b"more", b"\x1f\x8bxx"]
 )
-def test_a_broken_packing_is_refused(server: ScriptedServer, http_client: HttpClient, packed: bytes) -> None:
-    server.set_replies(Response(200, packed, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
-    with pytest.raises(ContractError, match="packing"):
+def test_broken_compression_is_refused(server: ScriptedServer, http_client: HttpClient, compressed_body: bytes) -> None:
+    server.set_replies(Response(200, compressed_body, {**JSON_HEADERS, "Content-Encoding": "gzip"}))
+    with pytest.raises(ContractError, match="compression"):
         http_client.send_request("GET", "x")
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-def test_an_answer_may_be_as_large_as_the_limit_and_no_larger(
+def test_a_response_may_be_as_large_as_the_limit_and_no_larger(
     server: ScriptedServer, http_client: HttpClient, framing: str
 ) -> None:
     server.set_replies(
@@ -240,19 +227,17 @@ def test_an_answer_may_be_as_large_as_the_limit_and_no_larger(
 def test_no_redirect_is_followed_and_the_target_is_named(
     server: ScriptedServer, http_client: HttpClient, status: int, method: str
 ) -> None:
-    with ScriptedServer() as elsewhere:
-        location = elsewhere.url.replace("127.0.0.1", "localhost") + "/grab?token=t0p"
+    with ScriptedServer() as other_server:
+        location = other_server.url.replace("127.0.0.1", "localhost") + "/grab?token=t0p"
         server.set_replies(Response(status, b"x", {"Location": location}))
         with pytest.raises(ContractError, match="localhost") as caught:
             http_client.send_request(method, "x", data=b"{}")
         assert "t0p" not in str(caught.value)
-        assert elsewhere.connection_count == 0
+        assert other_server.connection_count == 0
     assert len(server.requests) == 1
 
 
-def test_a_redirect_with_a_bomb_for_a_body_is_not_even_read(
-    server: ScriptedServer, impatient_http_client: HttpClient
-) -> None:
+def test_the_body_of_a_redirect_is_not_read(server: ScriptedServer, impatient_http_client: HttpClient) -> None:
     server.set_replies(Response(302, b"x" * 1000, {"Location": "http://[bad"}, seconds_per_byte=0.05))
     started = time.monotonic()
     with pytest.raises(ContractError, match="redirects are not followed"):
@@ -271,7 +256,7 @@ STATUSES = [
 
 
 @pytest.mark.parametrize(("status", "method", "error"), STATUSES)
-def test_a_status_means_what_the_caller_does_next(
+def test_each_status_becomes_the_error_for_what_the_caller_does_next(
     server: ScriptedServer, http_client: HttpClient, status: int, method: str, error: type
 ) -> None:
     server.set_replies(
@@ -285,7 +270,7 @@ def test_a_status_means_what_the_caller_does_next(
     assert len(server.requests) == 1
 
 
-def test_a_throttled_call_tells_how_long_to_wait(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_the_error_for_a_throttled_call_has_the_wait(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response.from_json({"error": {"details": {"retry_after": 9}}}, 429, Retry_After="7"))
     with pytest.raises(TransientError) as caught:
         http_client.send_request("POST", "x", data=b"{}")
@@ -293,11 +278,14 @@ def test_a_throttled_call_tells_how_long_to_wait(server: ScriptedServer, http_cl
 
 
 KEY_ECHOES = {
-    "html": lambda k: (f"<html>at Parse() Authorization: Bearer {k}</html>", "text/html"),
-    "message": lambda k: (json.dumps({"message": f"bad header Bearer {k} here"}), "application/json"),
-    "bare key": lambda k: (json.dumps({"error": {"code": k, "message": k, "requestId": k}}), "application/json"),
-    "string": lambda k: (json.dumps(f"token={k}"), "application/json"),
-    "late": lambda k: (json.dumps({"detail": "x" * 195 + k}), "application/json"),
+    "html": lambda key: (f"<html>at Parse() Authorization: Bearer {key}</html>", "text/html"),
+    "message": lambda key: (json.dumps({"message": f"bad header Bearer {key} here"}), "application/json"),
+    "bare key": lambda key: (
+        json.dumps({"error": {"code": key, "message": key, "requestId": key}}),
+        "application/json",
+    ),
+    "string": lambda key: (json.dumps(f"token={key}"), "application/json"),
+    "late": lambda key: (json.dumps({"detail": "x" * 195 + key}), "application/json"),
 }
 
 
@@ -306,7 +294,7 @@ KEY_ECHOES = {
 def test_no_error_repeats_the_key(server: ScriptedServer, http_client: HttpClient, name: str, status: int) -> None:
     body, media_type = KEY_ECHOES[name](API_KEY)
     server.set_replies(Response(status, body.encode(), {"Content-Type": media_type, "X-Request-ID": API_KEY}))
-    with pytest.raises(Exception) as caught:  # noqa: PT011  any of our errors; the text is what matters
+    with pytest.raises(Exception) as caught:  # noqa: PT011  any of our errors: only the text matters
         http_client.send_request("POST", "x", data=b"{}")
     displayed = f"{caught.value} {caught.value!r} {vars(caught.value)}"
     assert API_KEY not in displayed
@@ -315,7 +303,7 @@ def test_no_error_repeats_the_key(server: ScriptedServer, http_client: HttpClien
     assert len(str(caught.value)) < 700
 
 
-def test_the_session_knows_no_environment_cookie_or_retry(
+def test_the_session_uses_no_environment_and_no_cookies(
     server: ScriptedServer, http_client: HttpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{find_closed_port()}")
@@ -330,7 +318,7 @@ def test_the_session_knows_no_environment_cookie_or_retry(
     assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {API_KEY}"}
 
 
-def test_a_line_is_kept_for_the_next_call(server: ScriptedServer, http_client: HttpClient) -> None:
+def test_a_connection_is_reused_for_the_next_call(server: ScriptedServer, http_client: HttpClient) -> None:
     server.set_replies(Response(200, b"{}", JSON_HEADERS))
     for _ in range(3):
         http_client.send_request("GET", "x")
@@ -338,15 +326,15 @@ def test_a_line_is_kept_for_the_next_call(server: ScriptedServer, http_client: H
 
 
 def test_a_foreign_session_is_refused_before_anything_is_sent(server: ScriptedServer) -> None:
-    with requests.Session() as foreign, pytest.raises(ConfigurationError, match="make_session"):
-        HttpClient(server.url, foreign).send_request("GET", "x")
+    with requests.Session() as foreign_session, pytest.raises(ConfigurationError, match="make_session"):
+        HttpClient(server.url, foreign_session).send_request("GET", "x")
     assert server.connection_count == 0
 
 
-def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing(session: requests.Session, tmp_path: Path) -> None:
+def test_nothing_is_sent_to_a_server_without_a_valid_certificate(session: requests.Session, tmp_path: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("openssl is not at hand to make a certificate")
+        pytest.skip("openssl, which makes the certificate, is not installed")
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
         [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1",
@@ -358,20 +346,24 @@ def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing(session: requests.
     received: list[bytes] = []
 
     def receive_over_tls(listener: socket.socket) -> None:
-        line, _ = listener.accept()
-        with line, contextlib.suppress(OSError), context.wrap_socket(line, server_side=True) as secure:
-            received.append(secure.recv(1000))
+        connection, _ = listener.accept()
+        with (
+            connection,
+            contextlib.suppress(OSError),
+            context.wrap_socket(connection, server_side=True) as tls_connection,
+        ):
+            received.append(tls_connection.recv(1000))
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = threading.Thread(target=receive_over_tls, args=(listener,))
-        serving.start()
+        server_thread = threading.Thread(target=receive_over_tls, args=(listener,))
+        server_thread.start()
         with pytest.raises(ContractError, match="certificate cannot be verified"):
             HttpClient(f"https://127.0.0.1:{listener.getsockname()[1]}", session).send_request("POST", "x", data=b"{}")
-        serving.join()
+        server_thread.join()
     assert not any(received)
 
 
-def test_an_upload_that_nobody_takes_ends_at_the_deadline(session: requests.Session) -> None:
+def test_an_upload_that_nobody_reads_ends_at_the_deadline(session: requests.Session) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         started = time.monotonic()
         with pytest.raises(UnknownOutcome, match="no complete answer"):
@@ -389,11 +381,13 @@ def test_many_threads_share_a_session_and_keep_their_own_deadlines(
             Disconnect(delay_seconds=2) if request.path == "/slow" else Response.from_json({"path": request.path})
         )
     )
-    origin = HttpClient(server.url, session, timeouts=SHORT_TIMEOUTS)
+    http_client = HttpClient(server.url, session, timeouts=SHORT_TIMEOUTS)
 
     def fetch_path(number: int) -> str:
         try:
-            return str(origin.send_request("GET", "slow" if number % 4 == 0 else f"p{number}").parse_json()["path"])
+            return str(
+                http_client.send_request("GET", "slow" if number % 4 == 0 else f"p{number}").parse_json()["path"]
+            )
         except TransientError:
             return "late"
 

@@ -1,4 +1,4 @@
-"""The batch extraction client on the wire: what each route sends, and what it makes of the answers."""
+"""The invoicedataextraction.com client: what each call sends, and how it handles the responses."""
 
 from __future__ import annotations
 
@@ -44,24 +44,18 @@ from tests.servers.scripted_http_server import Disconnect, ReceivedRequest, Resp
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
     with make_session() as session:
         yield InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=2)
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_each_call_is_one_request_with_the_key_and_a_body_only_where_it_has_one(
+def test_each_call_is_one_request_with_the_key_and_the_expected_body(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
-    ask, answer, target, _, body = ROUTES[route]
+    call, answer, target, _, body = ROUTES[route]
     server.set_replies(Response.from_json(answer))
-    ask(client)
+    call(client)
     [request] = server.requests
     assert f"{request.method} {request.target}" == target
     assert request.headers["authorization"] == f"Bearer {API_KEY}"
@@ -71,46 +65,47 @@ def test_each_call_is_one_request_with_the_key_and_a_body_only_where_it_has_one(
 
 
 @pytest.mark.parametrize("route", [name for name, row in ROUTES.items() if row[3]])
-def test_each_body_is_what_the_vendors_contract_allows(
+def test_each_body_matches_the_vendors_contract(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
-    ask, answer, _, schema, _ = ROUTES[route]
+    call, answer, _, schema, _ = ROUTES[route]
     validator = build_schema_validator(schema)
     server.set_replies(Response.from_json(answer))
-    ask(client)
+    call(client)
     validator.validate(json.loads(server.requests[0].body))
 
 
 @pytest.mark.parametrize("route", IDEMPOTENT_ROUTES)
 @pytest.mark.parametrize(
-    "step",
-    [Disconnect(), Disconnect(is_reset=True), Response(500), Response(502, b"<html>", {"Content-Type": "text/html"}), Response(503),
+    "reply",
+    [Disconnect(), Disconnect(is_reset=True), Response(500), Response(502, b"<html>", {"Content-Type": "text/html"}),
+        Response(503),
      Response(504), Response(200, b"<html>", {"Content-Type": "text/html"}), Response(200, b'{"success": tr'),
      Response(200, b'{"success": true}', declared_length=99, close_after_bytes=17), Response.from_json([])],
     ids=str,
 )  # fmt: skip
-def test_work_under_an_id_of_ours_may_be_asked_for_again_whatever_became_of_the_answer(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, step: Response | Disconnect
+def test_a_call_with_an_id_of_ours_may_be_repeated_after_any_failure(
+    server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, reply: Response | Disconnect
 ) -> None:
-    server.set_replies(step)
+    server.set_replies(reply)
     with pytest.raises(TransientError):
         ROUTES[route][0](client)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "step", [Disconnect(), Response(500), Response(200, b"<html>"), Response.from_json([])], ids=str
+    "reply", [Disconnect(), Response(500), Response(200, b"<html>"), Response.from_json([])], ids=str
 )
 def test_answers_to_questions_have_no_id_and_are_never_sent_twice(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, step: Response | Disconnect
+    server: ScriptedServer, client: InvoiceDataExtractionClient, reply: Response | Disconnect
 ) -> None:
-    server.set_replies(step)
+    server.set_replies(reply)
     with pytest.raises(UnknownOutcome):
         ROUTES["answers"][0](client)
 
 
 @pytest.mark.parametrize("route", [name for name in ROUTES if name not in (*IDEMPOTENT_ROUTES, "answers")])
-def test_a_page_for_people_in_place_of_an_answer_stops_the_source(
+def test_an_html_page_instead_of_json_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
     server.set_replies(Response(200, b"<html>Please sign in</html>", {"Content-Type": "text/html"}))
@@ -119,7 +114,7 @@ def test_a_page_for_people_in_place_of_an_answer_stops_the_source(
 
 
 @pytest.mark.parametrize("route", [name for name in ROUTES if "status" not in name])
-def test_a_success_that_says_it_failed_is_an_error_by_its_envelope(
+def test_a_2xx_without_success_is_mapped_by_its_envelope(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str
 ) -> None:
     refusal = {"code": "RATE_LIMITED", "message": "slow", "retryable": True, "details": {"retry_after": 7}}
@@ -129,7 +124,7 @@ def test_a_success_that_says_it_failed_is_an_error_by_its_envelope(
     assert caught.value.retry_after == 7
 
 
-def test_a_status_without_a_status_is_an_error_by_its_envelope(
+def test_a_poll_without_a_status_is_mapped_by_its_envelope(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(
@@ -143,9 +138,12 @@ WRONG_RESPONSES = {
     "session": [{**SESSION_RESPONSE, "upload_session_id": "sess:2"}],
     "parts": [{**PARTS_RESPONSE, "file_id": "f:2"}, {**PARTS_RESPONSE, "upload_session_id": "x"}],
     "complete": [{**COMPLETE_RESPONSE, "file_id": "f:2"}, {**COMPLETE_RESPONSE, "upload_session_id": "sess:2"}],
-    "status": [{**PROCESSING_RESPONSE, "extraction_id": OTHER_EXTRACTION_ID}, {"status": "processing", "success": True}],
-    "results": [{**RESULTS_PAGE, "extraction_id": OTHER_EXTRACTION_ID}, {**RESULTS_PAGE, "offset": 7}, {**RESULTS_PAGE, "row_count": 2}],
-    "details": [{"success": True, "extraction": {**FAILED_RESPONSE, "extraction_id": OTHER_EXTRACTION_ID}}, {"success": True}],
+    "status": [{**PROCESSING_RESPONSE, "extraction_id": OTHER_EXTRACTION_ID},
+        {"status": "processing", "success": True}],
+    "results": [{**RESULTS_PAGE, "extraction_id": OTHER_EXTRACTION_ID}, {**RESULTS_PAGE, "offset": 7},
+        {**RESULTS_PAGE, "row_count": 2}],
+    "details": [{"success": True, "extraction": {**FAILED_RESPONSE, "extraction_id": OTHER_EXTRACTION_ID}},
+        {"success": True}],
     "cancel": [{**PROCESSING_RESPONSE, "cancellation_requested": True, "extraction_id": OTHER_EXTRACTION_ID},
                {**FAILED_RESPONSE, "success": True, "extraction_id": OTHER_EXTRACTION_ID}],
     "output": [{"download_url": "https://s.test/d", "format": "xlsx"}, {"format": "csv"}, {"download_url": None}],
@@ -154,8 +152,10 @@ WRONG_RESPONSES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("route", "answer"), [(name, one) for name, many in WRONG_RESPONSES.items() for one in many])
-def test_an_answer_about_something_else_is_never_attached(
+@pytest.mark.parametrize(
+    ("route", "answer"), [(route, body) for route, bodies in WRONG_RESPONSES.items() for body in bodies]
+)
+def test_a_response_for_something_else_is_refused(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -165,16 +165,20 @@ def test_an_answer_about_something_else_is_never_attached(
 
 INCOMPLETE_RESPONSES = {
     "session": [{"success": True}, {**SESSION_RESPONSE, "files": SESSION_RESPONSE["files"][:1]},
-                {**SESSION_RESPONSE, "files": [{"file_id": "f1", "part_size": 0}, {"file_id": "f:2", "part_size": "x"}]}],
+                {**SESSION_RESPONSE, "files": [{"file_id": "f1", "part_size": 0},
+                    {"file_id": "f:2", "part_size": "x"}]}],
     "parts": [{"success": True}, {**PARTS_RESPONSE, "part_urls": PARTS_RESPONSE["part_urls"][:1]},
-              {**PARTS_RESPONSE, "part_urls": [{"part_number": 1, "url": None}, {"part_number": 2, "url": "https://s.test"}]}],
+              {**PARTS_RESPONSE, "part_urls": [{"part_number": 1, "url": None},
+                  {"part_number": 2, "url": "https://s.test"}]}],
     "complete": [{**COMPLETE_RESPONSE, "status": "pending"}],
     "submit": [{"success": True}, {"success": True, "extraction_id": ""}, {"success": True, "extraction_id": "a/b"}],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("route", "answer"), [(n, one) for n, many in INCOMPLETE_RESPONSES.items() for one in many])
-def test_a_success_that_lacks_what_was_asked_for_is_asked_for_again(
+@pytest.mark.parametrize(
+    ("route", "answer"), [(route, body) for route, bodies in INCOMPLETE_RESPONSES.items() for body in bodies]
+)
+def test_an_incomplete_success_is_a_transient_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -182,26 +186,22 @@ def test_a_success_that_lacks_what_was_asked_for_is_asked_for_again(
         ROUTES[route][0](client)
 
 
-def test_the_spendable_credits_are_those_that_nobody_holds(
-    server: ScriptedServer, client: InvoiceDataExtractionClient
-) -> None:
+def test_reserved_credits_are_not_available(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response.from_json({"success": True, "credits_balance": 50, "credits_reserved": 53}))
     assert client.fetch_balance().credits_available == -3
 
 
-def test_a_session_tells_how_each_file_is_cut(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_a_session_has_the_part_size_of_each_file(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response.from_json({**SESSION_RESPONSE, "new_field": [1]}))
     assert client.open_session("sess:1", FILES).part_sizes == {"f1": 8, "f:2": 8}
 
 
-def test_a_file_that_was_complete_before_is_complete(
-    server: ScriptedServer, client: InvoiceDataExtractionClient
-) -> None:
+def test_completing_a_complete_file_succeeds(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response.from_json({"success": True, "file_id": "f1"}))
     client.finish_file_upload("sess:1", "f1", {1: '"a"'})
 
 
-def test_an_extraction_under_a_known_submission_id_is_the_one_there_was(
+def test_the_same_submission_id_gives_the_same_extraction(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(Response.from_json(SUBMITTED_RESPONSE, 202))
@@ -209,77 +209,84 @@ def test_an_extraction_under_a_known_submission_id_is_the_one_there_was(
     assert server.requests[0].body == server.requests[1].body
 
 
-def test_a_completed_extraction_tells_all_and_keeps_no_address(
+def test_a_completed_extraction_has_all_fields_and_no_url(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
     server.set_replies(Response.from_json(COMPLETED_RESPONSE))
-    current_extraction = client.poll_extraction(EXTRACTION_ID)
+    extraction = client.poll_extraction(EXTRACTION_ID)
     assert (
-        current_extraction.status,
-        current_extraction.is_final,
-        current_extraction.credits_deducted,
-        current_extraction.credits_balance,
+        extraction.status,
+        extraction.is_final,
+        extraction.credits_deducted,
+        extraction.credits_balance,
     ) == ("completed", True, 2, 48)
-    assert current_extraction.pages.successful == (SuccessfulPage("a.pdf", 1), SuccessfulPage("a.pdf", 2))
-    assert current_extraction.pages.failed == (FailedPage("b.pdf", 1, "TOO_LARGE", "Page"),)
-    assert current_extraction.notes == (UncertaintyNote("Totals", "Two totals."),)
-    assert current_extraction.review_items == (ReviewItem("Check", ("Total",), (2,), ("a.pdf (Page 2)",)),)
-    assert current_extraction.output_expires_at == dt.datetime(2026, 6, 30, tzinfo=dt.UTC)
-    assert "very-secret" not in repr(current_extraction)
+    assert extraction.pages.successful == (SuccessfulPage("a.pdf", 1), SuccessfulPage("a.pdf", 2))
+    assert extraction.pages.failed == (FailedPage("b.pdf", 1, "TOO_LARGE", "Page"),)
+    assert extraction.notes == (UncertaintyNote("Totals", "Two totals."),)
+    assert extraction.review_items == (ReviewItem("Check", ("Total",), (2,), ("a.pdf (Page 2)",)),)
+    assert extraction.output_expires_at == dt.datetime(2026, 6, 30, tzinfo=dt.UTC)
+    assert "very-secret" not in repr(extraction)
 
 
-def test_a_failed_task_is_a_state_though_it_says_no_success(
-    server: ScriptedServer, client: InvoiceDataExtractionClient
-) -> None:
+def test_a_failed_task_is_a_state_and_not_an_error(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response.from_json(FAILED_RESPONSE))
-    current_extraction = client.poll_extraction(EXTRACTION_ID)
-    assert current_extraction.is_final
-    assert current_extraction.error == TaskError("ENCRYPTED_FILE", "Locked", False, ("a.pdf",))
+    extraction = client.poll_extraction(EXTRACTION_ID)
+    assert extraction.is_final
+    assert extraction.error == TaskError("ENCRYPTED_FILE", "Locked", False, ("a.pdf",))
 
 
 @pytest.mark.parametrize(
-    ("status", "is_over"),
+    ("status", "is_final"),
     [("processing", False), ("input_required", False), ("cancelled", True), ("queued_for_review", False)],
 )
-def test_only_three_words_are_the_end(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, status: str, is_over: bool
+def test_only_three_statuses_are_final(
+    server: ScriptedServer, client: InvoiceDataExtractionClient, status: str, is_final: bool
 ) -> None:
     server.set_replies(
         Response.from_json(
             {"success": True, "status": status, "extraction_id": EXTRACTION_ID, "credits_deducted": None}
         )
     )
-    current_extraction = client.poll_extraction(EXTRACTION_ID)
-    assert (current_extraction.status, current_extraction.is_final, current_extraction.credits_deducted) == (
+    extraction = client.poll_extraction(EXTRACTION_ID)
+    assert (extraction.status, extraction.is_final, extraction.credits_deducted) == (
         status,
-        is_over,
+        is_final,
         None,
     )
 
 
-def test_a_held_call_is_given_the_time_it_is_held(server: ScriptedServer) -> None:
-    slow = Response(
+def test_a_long_poll_extends_the_deadline(server: ScriptedServer) -> None:
+    slow_response = Response(
         200, json.dumps(PROCESSING_RESPONSE).encode(), {"Content-Type": "application/json"}, seconds_per_byte=0.006
     )
-    server.set_replies(slow)
+    server.set_replies(slow_response)
     with make_session() as session:
-        hasty = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.3)
+        impatient_client = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.3)
         with pytest.raises(TransientError, match=r"within 0\.3 s"):
-            hasty.poll_extraction(EXTRACTION_ID)
-        assert hasty.poll_extraction(EXTRACTION_ID, hold_seconds=30).progress == 42
+            impatient_client.poll_extraction(EXTRACTION_ID)
+        assert impatient_client.poll_extraction(EXTRACTION_ID, hold_seconds=30).progress == 42
 
 
-@pytest.mark.parametrize("wait", [0, 46, -1])
-def test_no_other_wait_is_asked_for(server: ScriptedServer, client: InvoiceDataExtractionClient, wait: int) -> None:
+@pytest.mark.parametrize("hold_seconds", [0, 46, -1])
+def test_a_long_poll_outside_the_limits_is_refused(
+    server: ScriptedServer, client: InvoiceDataExtractionClient, hold_seconds: int
+) -> None:
     with pytest.raises(ContractError):
-        client.poll_extraction(EXTRACTION_ID, hold_seconds=wait)
+        client.poll_extraction(EXTRACTION_ID, hold_seconds=hold_seconds)
     assert server.requests == []
 
 
-def test_cancelling_is_noted_or_was_done_before(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
-    noted = {**PROCESSING_RESPONSE, "cancellation_requested": True, "cancel_requested_at": "2026-01-05T10:00:00Z"}
-    done = {"success": True, "status": "cancelled", "extraction_id": EXTRACTION_ID, "cancellation_reason": "user"}
-    server.set_replies(Response.from_json(noted), Response.from_json(done))
+def test_cancelling_returns_a_pending_cancellation_or_the_cancelled_state(
+    server: ScriptedServer, client: InvoiceDataExtractionClient
+) -> None:
+    pending = {**PROCESSING_RESPONSE, "cancellation_requested": True, "cancel_requested_at": "2026-01-05T10:00:00Z"}
+    cancelled_state = {
+        "success": True,
+        "status": "cancelled",
+        "extraction_id": EXTRACTION_ID,
+        "cancellation_reason": "user",
+    }
+    server.set_replies(Response.from_json(pending), Response.from_json(cancelled_state))
     assert client.cancel_extraction(EXTRACTION_ID) == PendingCancellation(
         EXTRACTION_ID, dt.datetime(2026, 1, 5, 10, tzinfo=dt.UTC)
     )
@@ -288,7 +295,7 @@ def test_cancelling_is_noted_or_was_done_before(server: ScriptedServer, client: 
     assert "content-type" not in server.requests[0].headers
 
 
-def test_details_tell_how_it_was_asked_for(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_details_have_the_submission(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     record = {
         **COMPLETED_RESPONSE, "submission_id": "sub:1", "task_name": "batch", "created_at": "2026-01-05T10:00:00+02:00",
         "file_names": ["a.pdf"], "prompt": FIELDS, "options": {"json_typed_values": True},
@@ -301,13 +308,13 @@ def test_details_tell_how_it_was_asked_for(server: ScriptedServer, client: Invoi
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_server_that_drips_is_left_in_time(server: ScriptedServer, route: str) -> None:
+def test_a_slow_server_is_abandoned_at_the_deadline(server: ScriptedServer, route: str) -> None:
     server.set_replies(Response(200, b" " * 5000, {"Content-Type": "application/json"}, seconds_per_byte=0.05))
     with make_session() as session:
-        hasty = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
-        ask = ROUTES["status" if route == "held status" else route][0]
+        impatient_client = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
+        call = ROUTES["status" if route == "held status" else route][0]
         with pytest.raises(InvoicesError, match=r"within 0\.2 s"):
-            ask(hasty)
+            call(impatient_client)
 
 
 def test_the_client_does_not_show_its_key(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
@@ -333,7 +340,7 @@ def test_a_key_is_not_sent_to_an_unsafe_address(url: str) -> None:
         InvoiceDataExtractionClient(url, API_KEY, session)
 
 
-def test_the_states_these_tests_play_are_the_contracts() -> None:
+def test_the_responses_of_these_tests_match_the_contract() -> None:
     for state in (PROCESSING_RESPONSE, COMPLETED_RESPONSE, FAILED_RESPONSE):
         build_schema_validator("StatusResponse").validate(state)
     build_schema_validator("Session").validate(SESSION_RESPONSE)
@@ -342,7 +349,7 @@ def test_the_states_these_tests_play_are_the_contracts() -> None:
     build_schema_validator("Results").validate(RESULTS_PAGE)
 
 
-def test_money_stays_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_amounts_stay_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     body = json.dumps({**RESULTS_PAGE, "rows": "ROWS"}).replace('"ROWS"', '[{"Total": 1250.10, "No": "", "Due": null}]')
     server.set_replies(Response(200, body.encode(), {"Content-Type": "application/json"}))
     [row] = client.fetch_results(EXTRACTION_ID).rows

@@ -1,4 +1,4 @@
-"""Each code of the batch extraction API (contract sheet 02 §4): which error it becomes, and what that carries."""
+"""Each code of the invoicedataextraction.com API (contract sheet 02 §4): the error it becomes, and its attributes."""
 
 from __future__ import annotations
 
@@ -89,12 +89,6 @@ TASK_CODES = {
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
     with make_session() as session:
         yield InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=2)
@@ -107,26 +101,26 @@ def build_error_response(
     return Response.from_json({"success": False, "error": error}, status, **headers)
 
 
-@pytest.mark.parametrize(("route", "code", "status", "retryable", "kind"), ERROR_CODES)
-def test_each_code_says_what_to_do_next(
+@pytest.mark.parametrize(("route", "code", "status", "retryable", "error_type"), ERROR_CODES)
+def test_each_code_becomes_the_error_for_what_the_caller_does_next(
     server: ScriptedServer,
     client: InvoiceDataExtractionClient,
     route: str,
     code: str,
     status: int,
     retryable: bool,
-    kind: type[InvoicesError],
+    error_type: type[InvoicesError],
 ) -> None:
     server.set_replies(build_error_response(code, status, retryable=retryable, X_Request_ID="req_7"))
     with pytest.raises(InvoicesError, match=rf"answered {status}: {code} 'Words about {code}'.*req_7") as caught:
         ROUTES[route][0](client)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert caught.value.request_id == "req_7"
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("code", TASK_CODES)
-def test_a_task_error_that_comes_at_once_is_the_error_of_the_task(
+def test_a_task_error_in_the_response_to_a_submission_is_a_refused_task(
     server: ScriptedServer, client: InvoiceDataExtractionClient, code: str
 ) -> None:
     status, retryable = TASK_CODES[code]
@@ -137,7 +131,7 @@ def test_a_task_error_that_comes_at_once_is_the_error_of_the_task(
 
 
 @pytest.mark.parametrize("code", [*TASK_CODES, "INTERNAL_ERROR", "INSUFFICIENT_CREDITS", "BRAND_NEW"])
-def test_the_same_task_error_may_come_as_a_state(
+def test_the_same_task_error_may_be_a_state(
     server: ScriptedServer, client: InvoiceDataExtractionClient, code: str
 ) -> None:
     error = {"code": code, "message": "m", "retryable": True, "details": {"credits_required": 3, "credits_balance": 1}}
@@ -151,7 +145,7 @@ def test_the_same_task_error_may_come_as_a_state(
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 @pytest.mark.parametrize("route", [name for name in ROUTES if name != "answers"])
-def test_a_gateways_page_is_asked_past_later(
+def test_an_error_page_of_a_gateway_is_a_transient_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, status: int
 ) -> None:
     server.set_replies(Response(status, b"<html>busy</html>", {"Content-Type": "text/html", "Retry-After": "9"}))
@@ -162,7 +156,7 @@ def test_a_gateways_page_is_asked_past_later(
 
 @pytest.mark.parametrize("status", [401, 402, 403])
 @pytest.mark.parametrize("route", ["balance", "submit", "status"])
-def test_an_account_that_is_refused_without_words_is_refused(
+def test_a_refused_account_without_a_body_is_an_account_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, status: int
 ) -> None:
     server.set_replies(Response(status))
@@ -179,7 +173,7 @@ RETRY_AFTER_CASES = [
 
 
 @pytest.mark.parametrize(("headers", "details", "wait"), RETRY_AFTER_CASES)
-def test_the_wait_a_limit_asks_for_is_read_wherever_it_stands(
+def test_the_wait_of_a_rate_limit_is_read_from_headers_and_body(
     server: ScriptedServer,
     client: InvoiceDataExtractionClient,
     headers: dict[str, str],
@@ -194,14 +188,16 @@ def test_the_wait_a_limit_asks_for_is_read_wherever_it_stands(
 
 DATE_HEADER = {"Date": "Mon, 05 Jan 2026 10:00:00 GMT"}
 PAUSE_CASES = [
-    ({"resumes_at": "2026-01-05T10:02:00Z"}, DATE_HEADER, 120), ({"resumes_at": "2026-01-05T09:00:00Z"}, DATE_HEADER, 300),
-    ({"resumes_at": "2026-01-06T10:00:00Z"}, DATE_HEADER, 3600), (None, DATE_HEADER, 300), ({"resumes_at": "soon"}, DATE_HEADER, 300),
+    ({"resumes_at": "2026-01-05T10:02:00Z"}, DATE_HEADER, 120),
+    ({"resumes_at": "2026-01-05T09:00:00Z"}, DATE_HEADER, 300),
+    ({"resumes_at": "2026-01-06T10:00:00Z"}, DATE_HEADER, 3600), (None, DATE_HEADER, 300),
+    ({"resumes_at": "soon"}, DATE_HEADER, 300),
     (None, {**DATE_HEADER, "Retry_After": "20"}, 20),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("details", "headers", "wait"), PAUSE_CASES)
-def test_a_pause_tells_when_it_ends_or_lasts_five_minutes(
+def test_a_pause_lasts_until_its_stated_end_or_five_minutes(
     server: ScriptedServer, client: InvoiceDataExtractionClient, details: Any, headers: dict[str, str], wait: float
 ) -> None:
     server.set_replies(build_error_response("SUBMISSIONS_PAUSED", 503, retryable=True, details=details, **headers))
@@ -210,7 +206,7 @@ def test_a_pause_tells_when_it_ends_or_lasts_five_minutes(
     assert caught.value.retry_after == wait
 
 
-def test_a_taken_submission_id_tells_whose_it_is(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_a_used_submission_id_names_its_extraction(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     details = {"extraction_id": OTHER_EXTRACTION_ID, "differing_fields": ["prompt", 7]}
     server.set_replies(build_error_response("SUBMISSION_ID_ALREADY_USED", 409, details=details))
     with pytest.raises(SubmissionExists) as caught:
@@ -218,7 +214,9 @@ def test_a_taken_submission_id_tells_whose_it_is(server: ScriptedServer, client:
     assert (caught.value.extraction_id, caught.value.differing_fields) == (OTHER_EXTRACTION_ID, ("prompt",))
 
 
-def test_missing_credits_are_counted(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_the_error_for_missing_credits_has_the_amounts(
+    server: ScriptedServer, client: InvoiceDataExtractionClient
+) -> None:
     server.set_replies(
         build_error_response(
             "INSUFFICIENT_CREDITS", 402, details={"credits_balance": 3, "credits_reserved": 2, "file_count": 9}
@@ -258,26 +256,26 @@ def test_a_file_that_is_too_large_is_named(
 
 
 @pytest.mark.parametrize(
-    ("paths", "kind"),
+    ("paths", "error_type"),
     [
         ([["file_ids", 1]], SessionGone), ([["upload_session_id"]], SessionGone), ([["file_ids"]], ContractError),
         ([["file_ids", 0], ["prompt"]], ContractError), ([["prompt", "fields", 0]], ContractError), ([], ContractError),
         (["file_ids"], ContractError),
     ],
 )  # fmt: skip
-def test_a_file_that_left_its_session_is_told_from_a_wrong_request(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, paths: list[Any], kind: type[InvoicesError]
+def test_a_file_missing_from_its_session_is_no_contract_error(
+    server: ScriptedServer, client: InvoiceDataExtractionClient, paths: list[Any], error_type: type[InvoicesError]
 ) -> None:
     issues = [{"message": "Not acceptable here", "path": path} for path in paths]
     server.set_replies(build_error_response("INVALID_INPUT", 400, details={"issues": issues}))
-    with pytest.raises(kind, match="Not acceptable here" if paths else "INVALID_INPUT") as caught:
+    with pytest.raises(error_type, match="Not acceptable here" if paths else "INVALID_INPUT") as caught:
         ROUTES["submit"][0](client)
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
 
 
 @pytest.mark.parametrize("route", ["parts", "complete"])
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_session_nobody_knows_is_gone(
+def test_an_unknown_session_is_gone(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, status: int
 ) -> None:
     server.set_replies(Response(status))
@@ -287,7 +285,7 @@ def test_a_session_nobody_knows_is_gone(
 
 @pytest.mark.parametrize("body", [{"success": False}, {"success": False, "error": "no"}, {}, {"error": {"code": 7}}])
 @pytest.mark.parametrize("route", [*IDEMPOTENT_ROUTES, "results", "details", "balance", "list", "delete"])
-def test_an_answer_that_does_not_say_it_succeeded_did_not(
+def test_a_response_without_success_is_an_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, route: str, body: Any
 ) -> None:
     server.set_replies(Response.from_json(body))
@@ -298,12 +296,12 @@ def test_an_answer_that_does_not_say_it_succeeded_did_not(
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"[1]", b'{"error": {"code": "X"', b'{"error": {"code": 1, "code": 2}}']
 )
-def test_an_error_without_a_readable_body_goes_by_its_status(
+def test_an_error_without_a_readable_body_is_mapped_by_its_status(
     server: ScriptedServer, client: InvoiceDataExtractionClient, body: bytes
 ) -> None:
     server.set_replies(Response(500, body), Response(404, body), Response(400, body))
-    for kind in (TransientError, NotFound, ContractError):
-        with pytest.raises(kind):
+    for error_type in (TransientError, NotFound, ContractError):
+        with pytest.raises(error_type):
             client.poll_extraction(EXTRACTION_ID)
 
 

@@ -1,4 +1,4 @@
-"""Parts and outputs of the batch extraction API: no key goes to the storage, and no half of anything is believed."""
+"""Uploads and downloads of invoicedataextraction.com: the storage gets no key, and nothing partial is accepted."""
 
 from __future__ import annotations
 
@@ -23,18 +23,12 @@ EXPIRED_RESPONSE_BODY = (
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
     with make_session() as session:
         yield InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=2)
 
 
-def test_a_part_is_put_with_nothing_but_its_bytes(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_an_upload_sends_nothing_but_the_bytes(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response(200, headers={"ETag": '"d41d8cd98f"'}))
     assert client.upload_part(f"{server.url}/s/p1?X-Amz-Signature=s%2F1", b"%PDF\x00\r\n") == '"d41d8cd98f"'
     [request] = server.requests
@@ -43,7 +37,7 @@ def test_a_part_is_put_with_nothing_but_its_bytes(server: ScriptedServer, client
     assert API_KEY not in str(request)
 
 
-def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_storage(server: ScriptedServer) -> None:
+def test_credentials_of_the_session_are_not_sent_to_the_storage(server: ScriptedServer) -> None:
     server.set_replies(Response(200, b"x", {"ETag": '"a"'}))
     with make_session() as session:
         session.headers["X-API-Key"] = API_KEY
@@ -56,55 +50,65 @@ def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_storag
 
 
 @pytest.mark.parametrize(
-    ("step", "kind"),
+    ("reply", "error_type"),
     [
         (Response(200), TransientError), (Response(200, headers={"ETag": ""}), TransientError),
         (Response(200, headers={"ETag": "abc"}), TransientError),
         (Response(200, headers={"ETag": '"a"b"'}), TransientError),
-        (Response(200, EXPIRED_RESPONSE_BODY, {"ETag": '"a"', **XML_HEADERS}), TransientError), (Disconnect(), TransientError),
+        (Response(200, EXPIRED_RESPONSE_BODY, {"ETag": '"a"', **XML_HEADERS}), TransientError),
+        (Disconnect(), TransientError),
         (Response(200, b"ab", {"ETag": '"a"'}, declared_length=9, close_after_bytes=2), TransientError),
-        (Response(500), TransientError), (Response(503, b"<Error><Code>SlowDown</Code></Error>", XML_HEADERS), TransientError),
+        (Response(500), TransientError), (Response(503, b"<Error><Code>SlowDown</Code></Error>", XML_HEADERS),
+            TransientError),
         (Response(400, b"<Error><Code>RequestTimeout</Code></Error>", XML_HEADERS), TransientError),
-        (Response(429), TransientError), (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl), (Response(404), ExpiredUrl),
-        (Response(401), ExpiredUrl), (Response(400, b"<Error><Code>ExpiredToken</Code></Error>", XML_HEADERS), ExpiredUrl),
-        (Response(400, b"<Error><Code>BadDigest</Code></Error>", XML_HEADERS), PartRefused), (Response(411), PartRefused),
+        (Response(429), TransientError), (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl),
+        (Response(404), ExpiredUrl),
+        (Response(401), ExpiredUrl), (Response(400, b"<Error><Code>ExpiredToken</Code></Error>", XML_HEADERS),
+            ExpiredUrl),
+        (Response(400, b"<Error><Code>BadDigest</Code></Error>", XML_HEADERS), PartRefused),
+        (Response(411), PartRefused),
         (Response(307, headers={"Location": "http://169.254.169.254/"}), ContractError),
     ],
 )  # fmt: skip
-def test_nothing_but_a_quoted_e_tag_proves_a_part(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, step: Response | Disconnect, kind: type[InvoicesError]
+def test_only_a_quoted_etag_proves_an_upload(
+    server: ScriptedServer,
+    client: InvoiceDataExtractionClient,
+    reply: Response | Disconnect,
+    error_type: type[InvoicesError],
 ) -> None:
-    server.set_replies(step)
-    with pytest.raises(kind) as caught:
+    server.set_replies(reply)
+    with pytest.raises(error_type) as caught:
         client.upload_part(f"{server.url}/p?X-Amz-Signature=very-secret", b"x")
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert "very-secret" not in str(caught.value)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("step", "kind"),
+    ("reply", "error_type"),
     [
-        (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl), (Response(404), ExpiredUrl), (Response(500), TransientError),
+        (Response(403, EXPIRED_RESPONSE_BODY, XML_HEADERS), ExpiredUrl), (Response(404), ExpiredUrl),
+        (Response(500), TransientError),
         (Response(200, b"[]", framing="close"), TransientError),
         (Response(200, b"[]", declared_length=9, close_after_bytes=2), TransientError),
         (Disconnect(), TransientError), (Response(400), ContractError), (Response(416), ContractError),
         (Response(302, headers={"Location": "http://127.0.0.1:1/"}), ContractError),
     ],
 )  # fmt: skip
-def test_an_output_is_whole_or_an_error(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, step: Response | Disconnect, kind: type[InvoicesError]
+def test_an_output_is_complete_or_an_error(
+    server: ScriptedServer,
+    client: InvoiceDataExtractionClient,
+    reply: Response | Disconnect,
+    error_type: type[InvoicesError],
 ) -> None:
-    server.set_replies(step)
-    with pytest.raises(kind) as caught:
+    server.set_replies(reply)
+    with pytest.raises(error_type) as caught:
         client.download_output(f"{server.url}/d?sig=very-secret")
-    assert type(caught.value) is kind
+    assert type(caught.value) is error_type
     assert "very-secret" not in str(caught.value)
 
 
-def test_an_output_cut_anywhere_is_never_taken_for_whole(
-    server: ScriptedServer, client: InvoiceDataExtractionClient
-) -> None:
+def test_a_truncated_output_is_never_accepted(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     body = b'[{"No":"A"},{"No":"B"}]'
     for end in range(0, len(body), 4):
         server.set_replies(Response(200, body, close_after_bytes=end))
@@ -112,46 +116,50 @@ def test_an_output_cut_anywhere_is_never_taken_for_whole(
             client.download_output(f"{server.url}/d")
 
 
-def test_an_output_is_bounded(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_the_size_of_an_output_is_limited(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     server.set_replies(Response(200, b"x" * 101))
     assert len(client.download_output(f"{server.url}/d", max_bytes=101)) == 101
     with pytest.raises(ContractError, match="larger than allowed"):
         client.download_output(f"{server.url}/d", max_bytes=100)
 
 
-def test_a_dripping_storage_is_left_in_time(server: ScriptedServer) -> None:
+def test_a_slow_storage_is_abandoned_at_the_deadline(server: ScriptedServer) -> None:
     server.set_replies(Response(200, b" " * 5000, {"ETag": '"a"'}, seconds_per_byte=0.05))
     with make_session() as session:
-        hasty = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
+        impatient_client = InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=0.2)
         with pytest.raises(TransientError, match=r"within 0\.2 s"):
-            hasty.download_output(f"{server.url}/d")
+            impatient_client.download_output(f"{server.url}/d")
         with pytest.raises(TransientError, match=r"within 0\.2 s"):
-            hasty.upload_part(f"{server.url}/p", b"x")
+            impatient_client.upload_part(f"{server.url}/p", b"x")
 
 
 FORBIDDEN_URLS = [
     "http://storage.example/p", "http://169.254.169.254/latest", "https://169.254.169.254/", "https://10.0.0.1/p",
     "https://192.168.1.1:9000/", "https://0x0a000001/", "https://012.0.0.1/", "https://0/",
     "https://[::ffff:10.0.0.1]/", "https://[fe80::1]/", "https://[64:ff9b::a9fe:a9fe]/", "https://[fd00::1]/",
-    "https://u@storage.example/", "file:///etc/passwd", "ftp://127.0.0.1:{port}/", "//127.0.0.1:{port}/", "", "https://",
+    "https://u@storage.example/", "file:///etc/passwd", "ftp://127.0.0.1:{port}/", "//127.0.0.1:{port}/", "",
+    "https://",
     "http://127.0.0.1.nip.io:{port}/", "http://127.0.0.1:{port}\\@e.test/", "https://[::1", "https://e.test:99999/",
-    "https://storage.example/a b", "https://storage.example/\r\nX: 1", "https://störage.example/", "http://2130706433:{port}/",
+    "https://storage.example/a b", "https://storage.example/\r\nX: 1", "https://störage.example/",
+    "http://2130706433:{port}/",
     "https://224.0.0.1/", "https://100.64.0.1/",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("url", FORBIDDEN_URLS)
-def test_no_other_place_is_asked(server: ScriptedServer, client: InvoiceDataExtractionClient, url: str) -> None:
+def test_forbidden_urls_are_never_requested(
+    server: ScriptedServer, client: InvoiceDataExtractionClient, url: str
+) -> None:
     target_url = url.replace("{port}", server.url.rpartition(":")[2])
-    for ask in (lambda: client.download_output(target_url), lambda: client.upload_part(target_url, b"x")):
-        with pytest.raises(ContractError, match="the storage is said to be at"):
-            ask()
+    for call in (lambda: client.download_output(target_url), lambda: client.upload_part(target_url, b"x")):
+        with pytest.raises(ContractError, match="the storage URL is not"):
+            call()
     assert server.connection_count == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1", "2130706433"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_vendor_itself_never_sends_us_to_this_machine(server: ScriptedServer, scheme: str, host: str) -> None:
+def test_the_real_vendor_cannot_point_to_this_machine(server: ScriptedServer, scheme: str, host: str) -> None:
     with make_session() as session:
         client = InvoiceDataExtractionClient("https://api.invoicedataextraction.com/v1", API_KEY, session, deadline=2)
         with pytest.raises(InvoicesError):
@@ -159,21 +167,26 @@ def test_the_vendor_itself_never_sends_us_to_this_machine(server: ScriptedServer
     assert server.requests == []
 
 
-def test_a_name_that_leads_to_a_forbidden_address_is_sent_nothing(server: ScriptedServer) -> None:
-    requested: list[str] = []
+def test_nothing_is_sent_to_a_host_with_a_forbidden_address(server: ScriptedServer) -> None:
+    checked_addresses: list[str] = []
     request = requests.Request("GET", server.url.replace("127.0.0.1", "localhost"))
     with make_session() as session, pytest.raises(ContractError, match="not a public address"):
         send_request_once(
-            session, request, Timeouts.from_deadline(2), is_address_allowed=lambda place: bool(requested.append(place))
+            session,
+            request,
+            Timeouts.from_deadline(2),
+            is_address_allowed=lambda address: bool(checked_addresses.append(address)),
         )
-    assert requested == ["127.0.0.1"]
+    assert checked_addresses == ["127.0.0.1"]
     assert server.requests == []
 
 
-def test_the_rows_of_a_file_are_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
-    address = Response.from_json({"download_url": f"{server.url}/d?sig=1", "format": "json", "expires_in_seconds": 300})
+def test_the_rows_of_an_output_file_are_exact(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+    url_response = Response.from_json(
+        {"download_url": f"{server.url}/d?sig=1", "format": "json", "expires_in_seconds": 300}
+    )
     body = '[{"Total": 1250.10, "Paid": true, "Source File": "ä.pdf (Page 1)"}, {}]'.encode()
-    server.set_replies(address, Response(200, body, {"Content-Type": "binary/octet-stream"}))
+    server.set_replies(url_response, Response(200, body, {"Content-Type": "binary/octet-stream"}))
     first, second = client.fetch_output_rows(EXTRACTION_ID)
     assert (str(first["Total"]), first["Paid"], first["Source File"], second) == ("1250.10", True, "ä.pdf (Page 1)", {})
     assert [request.target for request in server.requests] == [
@@ -187,7 +200,7 @@ def test_the_rows_of_a_file_are_exact(server: ScriptedServer, client: InvoiceDat
     [b"", b"{}", b"null", b"[1]", b'[{"a": [1]}]', b'[{"a": {}}]', b"<html>", b"\xef\xbb\xbf[]", b'[{"a": NaN}]',
      b'[{"a": 1, "a": 2}]', b'[{"a": 1e400}]', "[]".encode("utf-16"), b"[" * 100_000],
 )  # fmt: skip
-def test_a_file_of_anything_but_flat_rows_is_unusable(
+def test_an_output_file_without_flat_rows_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, body: bytes
 ) -> None:
     server.set_replies(Response.from_json({"download_url": f"{server.url}/d", "format": "json"}), Response(200, body))
@@ -199,12 +212,13 @@ def build_results_page(numbers: range, total: int | None, **overrides: Any) -> d
     rows = [{"No": number} for number in numbers]
     ending = {"has_more": False, "next_offset": None} if numbers.stop == total else {}
     return {
-        **RESULTS_PAGE, "rows": rows, "offset": numbers.start, "row_count": len(rows), "total_rows": total, "has_more": True,
+        **RESULTS_PAGE, "rows": rows, "offset": numbers.start, "row_count": len(rows), "total_rows": total,
+        "has_more": True,
         "next_offset": numbers.stop, **ending, **overrides,
     }  # fmt: skip
 
 
-def test_results_are_turned_to_their_end(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_all_pages_of_the_results_are_read(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     extra = {"columns": ["No", "Late"], "review_needed": {"count": 1, "items": [{"message": "Look"}]}}
     server.set_replies(
         Response.from_json(build_results_page(range(2), 3, **extra)),
@@ -230,7 +244,7 @@ def test_an_output_without_rows_has_none(server: ScriptedServer, client: Invoice
         build_results_page(range(2, 2), 3, has_more=False),
     ],
 )
-def test_rows_that_are_not_as_many_as_told_are_asked_for_again(
+def test_a_wrong_number_of_rows_is_a_transient_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, last: Any
 ) -> None:
     server.set_replies(Response.from_json(build_results_page(range(2), 3)), Response.from_json(last))
@@ -244,7 +258,7 @@ def test_rows_that_are_not_as_many_as_told_are_asked_for_again(
      {"has_more": None}, {"has_more": "yes"}, {"rows": None}, {"rows": [[1]]}, {"rows": [{"a": {}}], "row_count": 1},
      {"row_count": 3}, {"offset": 5}, {"pages": {"failed": [{"page": 1}]}}],
 )  # fmt: skip
-def test_pages_that_do_not_go_on_where_they_end_are_unusable(
+def test_a_results_page_without_a_valid_continuation_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, more: dict[str, Any]
 ) -> None:
     server.set_replies(Response.from_json(build_results_page(range(2), 3, **more)))
@@ -253,7 +267,9 @@ def test_pages_that_do_not_go_on_where_they_end_are_unusable(
     assert len(server.requests) == 1
 
 
-def test_results_without_an_end_are_left(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_results_without_an_end_are_a_contract_error(
+    server: ScriptedServer, client: InvoiceDataExtractionClient
+) -> None:
     def build_next_page(request: Any) -> Response:
         start = int(request.query["offset"])
         return Response.from_json(build_results_page(range(start, start + 1), None))
@@ -264,11 +280,11 @@ def test_results_without_an_end_are_left(server: ScriptedServer, client: Invoice
     assert len(server.requests) == 1000
 
 
-def test_a_page_of_rows_may_be_larger_than_other_answers(
+def test_a_page_of_rows_may_be_larger_than_other_responses(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
-    row = json.dumps({**RESULTS_PAGE, "rows": [{"No": "x" * 11_000_000}]}).encode()
-    server.set_replies(Response(200, row, {"Content-Type": "application/json"}))
+    body = json.dumps({**RESULTS_PAGE, "rows": [{"No": "x" * 11_000_000}]}).encode()
+    server.set_replies(Response(200, body, {"Content-Type": "application/json"}))
     assert len(client.fetch_results(EXTRACTION_ID).rows[0]["No"]) == 11_000_000
     with pytest.raises(ContractError, match="larger than allowed"):
         client.fetch_balance()

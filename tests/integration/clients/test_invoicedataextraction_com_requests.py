@@ -1,4 +1,4 @@
-"""What the batch extraction client does not send, and how it turns the pages of the list."""
+"""The invoicedataextraction.com client: requests it refuses to send, and reading all pages of a list."""
 
 from __future__ import annotations
 
@@ -27,18 +27,12 @@ from tests.servers.scripted_http_server import Response, ScriptedServer
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
-@pytest.fixture
 def client(server: ScriptedServer) -> Iterator[InvoiceDataExtractionClient]:
     with make_session() as session:
         yield InvoiceDataExtractionClient(f"{server.url}/v1", API_KEY, session, deadline=2)
 
 
-def test_the_list_is_turned_to_its_end(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
+def test_all_pages_of_the_list_are_read(server: ScriptedServer, client: InvoiceDataExtractionClient) -> None:
     entry = {
         "extraction_id": EXTRACTION_ID,
         "submission_id": "sub:1",
@@ -54,10 +48,10 @@ def test_the_list_is_turned_to_its_end(server: ScriptedServer, client: InvoiceDa
     }
     server.set_replies(Response.from_json(first), Response.from_json(last))
     after = dt.datetime(2026, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1)))
-    listed_extractions = list(client.list_extractions(created_after=after, status="failed", limit=1))
-    moment = dt.datetime(2026, 1, 5, 10, tzinfo=dt.UTC)
-    assert listed_extractions == [
-        ExtractionSummary(EXTRACTION_ID, "sub:1", "failed", moment),
+    extractions = list(client.list_extractions(created_after=after, status="failed", limit=1))
+    created_at = dt.datetime(2026, 1, 5, 10, tzinfo=dt.UTC)
+    assert extractions == [
+        ExtractionSummary(EXTRACTION_ID, "sub:1", "failed", created_at),
         ExtractionSummary(OTHER_EXTRACTION_ID, None, None, None),
     ]
     query = {"limit": "1", "created_after": "2026-01-01T00:00:00Z", "status": "failed"}
@@ -72,7 +66,7 @@ ENDLESS_LISTS = [
 
 
 @pytest.mark.parametrize("more", [*ENDLESS_LISTS, {"extractions": [{}]}, {"extractions": None}, {"extractions": ["x"]}])
-def test_a_list_that_may_not_be_whole_is_unusable(
+def test_a_list_that_may_be_incomplete_is_a_contract_error(
     server: ScriptedServer, client: InvoiceDataExtractionClient, more: Any
 ) -> None:
     server.set_replies(Response.from_json({"success": True, "extractions": [], **more}))
@@ -81,38 +75,38 @@ def test_a_list_that_may_not_be_whole_is_unusable(
     assert len(server.requests) <= 2
 
 
-def test_an_instant_without_a_zone_is_not_guessed(client: InvoiceDataExtractionClient) -> None:
-    with pytest.raises(ValueError, match="no zone"):
+def test_a_timestamp_without_a_zone_is_refused(client: InvoiceDataExtractionClient) -> None:
+    with pytest.raises(ValueError, match="no time zone"):
         client.list_extractions(created_after=dt.datetime(2026, 1, 1))  # noqa: DTZ001  the point of the test
 
 
 BAD_IDS = ["", ".", "..", "a/b", "a?b", "a b", "ä", "x" * 201, "a\n"]
 
 
-@pytest.mark.parametrize("one", BAD_IDS)
+@pytest.mark.parametrize("bad_id", BAD_IDS)
 def test_an_id_of_ours_that_the_vendor_would_refuse_is_not_sent(
-    server: ScriptedServer, client: InvoiceDataExtractionClient, one: str
+    server: ScriptedServer, client: InvoiceDataExtractionClient, bad_id: str
 ) -> None:
-    asks: list[CallClient] = [
-        lambda c: c.open_session(one, FILES),
-        lambda c: c.open_session("s", [FileToUpload(one, "a.pdf", 1)]),
-        lambda c: c.request_part_urls(one, "f", [1]),
-        lambda c: c.finish_file_upload("s", one, {1: '"a"'}),
-        lambda c: c.submit_extraction(Submission(one, "s", ["f"], "task", "No", "per_invoice")),
-        lambda c: c.submit_extraction(Submission("x", "s", ["f", one], "task", "No", "per_invoice")),
-        lambda c: c.poll_extraction(one),
-        lambda c: c.delete_extraction(one),
+    calls: list[CallClient] = [
+        lambda c: c.open_session(bad_id, FILES),
+        lambda c: c.open_session("s", [FileToUpload(bad_id, "a.pdf", 1)]),
+        lambda c: c.request_part_urls(bad_id, "f", [1]),
+        lambda c: c.finish_file_upload("s", bad_id, {1: '"a"'}),
+        lambda c: c.submit_extraction(Submission(bad_id, "s", ["f"], "task", "No", "per_invoice")),
+        lambda c: c.submit_extraction(Submission("x", "s", ["f", bad_id], "task", "No", "per_invoice")),
+        lambda c: c.poll_extraction(bad_id),
+        lambda c: c.delete_extraction(bad_id),
     ]
-    for ask in asks:
+    for call in calls:
         with pytest.raises(ContractError):
-            ask(client)
+            call(client)
     assert server.requests == []
 
 
-def test_what_the_vendor_would_refuse_or_misread_is_not_sent(
+def test_a_request_that_the_vendor_would_refuse_or_misread_is_not_sent(
     server: ScriptedServer, client: InvoiceDataExtractionClient
 ) -> None:
-    asks: list[CallClient] = [
+    calls: list[CallClient] = [
         lambda c: c.open_session("s", []),
         lambda c: c.open_session("s", [FileToUpload("f", "a.pdf", 1), FileToUpload("f", "b.pdf", 1)]),
         lambda c: c.open_session("s", [FileToUpload("f", "a.pdf", 1), FileToUpload("g", "a.pdf", 1)]),
@@ -125,7 +119,7 @@ def test_what_the_vendor_would_refuse_or_misread_is_not_sent(
         lambda c: c.fetch_results_page(EXTRACTION_ID, -1, 10),
         lambda c: c.fetch_results_page(EXTRACTION_ID, 0, 1001),
     ]
-    for ask in asks:
+    for call in calls:
         with pytest.raises(ContractError):
-            ask(client)
+            call(client)
     assert server.requests == []

@@ -1,4 +1,4 @@
-"""The batch extraction client against the stand-in: the whole way, with what goes wrong on it."""
+"""The invoicedataextraction.com client against the sandbox: from the upload to the output, with faults on the way."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.integration.sandbox.invoicedataextraction_com_api_client import API_K
 
 TEXT_PDF = get_samples_directory() / "inbox/eu/AT/PR-2026-19.pdf"
 FILE_NAMES = {SCAN_PATH: f"{SCAN_PATH.stem}.png", TEXT_PDF: "PR-2026-19.pdf"}
-Result = TypeVar("Told")
+Result = TypeVar("Result")
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        yield sandbox
+    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
+        yield running_sandbox
 
 
 class SandboxAccount:
@@ -57,7 +57,7 @@ class SandboxAccount:
         return self.client.open_session(session_id, files)
 
     def upload_parts(self, session: UploadSession, name: str) -> Mapping[int, str]:
-        """Put all parts of a file; return their ETags."""
+        """Upload all parts of a file; return their ETags."""
         content, size = self.contents[name], session.part_sizes[f"id:{name}"]
         parts = {n: content[start : start + size] for n, start in enumerate(range(0, len(content), size), start=1)}
         urls = self.client.request_part_urls(session.session_id, f"id:{name}", list(parts))
@@ -78,7 +78,7 @@ class SandboxAccount:
         }
         return Submission(submission_id, session_id, ids, "a rehearsal", **values)
 
-    def wait_until_over(self, extraction_id: str) -> Extraction:
+    def wait_until_final(self, extraction_id: str) -> Extraction:
         while not (state := self.client.poll_extraction(extraction_id, hold_seconds=2)).is_final:
             pass
         return state
@@ -95,34 +95,34 @@ def account(sandbox: Sandbox) -> Iterator[SandboxAccount]:
 
 
 def retry_until_success(call: Callable[[], Result], tries: int = 2) -> Result:
-    """Ask as a patient caller does; the first tries must fail for a while."""
+    """Call ``tries`` times; all but the last must raise TransientError."""
     for _ in range(tries - 1):
         with pytest.raises(TransientError):
             call()
     return call()
 
 
-def test_the_whole_way_with_files_in_several_parts(account: SandboxAccount) -> None:
+def test_files_in_several_parts_are_uploaded_extracted_and_downloaded(account: SandboxAccount) -> None:
     account.update_sandbox_settings(part_size=1000)
-    before = account.client.fetch_balance()
+    balance = account.client.fetch_balance()
     assert len(account.contents[FILE_NAMES[TEXT_PDF]]) > 3 * 1000
     account.upload_all_files("sess:1")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:1", "sub:1"))
-    state = account.wait_until_over(extraction_id)
+    state = account.wait_until_final(extraction_id)
     assert (state.status, state.credits_deducted) == ("completed", 2)
     assert {page.file_name for page in state.pages.successful} == set(FILE_NAMES.values())
     results = account.client.fetch_results(extraction_id)
     assert set(FIELD_NAMES[:3]) < set(results.columns)
     assert list(results.rows) == account.client.fetch_output_rows(extraction_id)
     assert len(results.rows) == 2
-    assert account.client.fetch_balance().credits_available == before.credits_available - 2
+    assert account.client.fetch_balance().credits_available == balance.credits_available - 2
     assert account.client.download_output(account.client.fetch_output_url(extraction_id, "xlsx")).startswith(b"PK")
 
 
-def test_money_comes_exact(account: SandboxAccount) -> None:
+def test_amounts_are_exact(account: SandboxAccount) -> None:
     account.upload_all_files("sess:money")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:money", "sub:money"))
-    account.wait_until_over(extraction_id)
+    account.wait_until_final(extraction_id)
     [row] = [
         row for row in account.client.fetch_results(extraction_id).rows if "PR-2026-19" in str(row["Invoice number"])
     ]
@@ -144,13 +144,13 @@ def test_every_answer_may_be_lost_and_nothing_is_paid_twice(account: SandboxAcco
         lambda: account.client.submit_extraction(account.build_submission("sess:lost", "sub:lost"))
     )
     assert retry_until_success(lambda: account.client.poll_extraction(extraction_id)).id == extraction_id
-    account.wait_until_over(extraction_id)
+    account.wait_until_final(extraction_id)
     assert len(retry_until_success(lambda: account.client.fetch_results(extraction_id)).rows) == 1
     assert [item.submission_id for item in account.client.list_extractions(limit=1)] == ["sub:lost"]
-    assert account.wait_until_over(extraction_id).credits_deducted == 1
+    assert account.wait_until_final(extraction_id).credits_deducted == 1
 
 
-def test_what_was_uploaded_before_is_told_and_completing_it_again_does_no_harm(account: SandboxAccount) -> None:
+def test_uploading_again_is_refused_and_completing_again_does_no_harm(account: SandboxAccount) -> None:
     account.upload_all_files("sess:twice")
     session = account.open_session("sess:twice")
     for name in account.contents:
@@ -159,7 +159,7 @@ def test_what_was_uploaded_before_is_told_and_completing_it_again_does_no_harm(a
         account.client.finish_file_upload("sess:twice", f"id:{name}", {1: '"any"'})
 
 
-def test_an_aborted_file_wants_a_new_session(account: SandboxAccount) -> None:
+def test_an_aborted_file_needs_a_new_session(account: SandboxAccount) -> None:
     name = FILE_NAMES[TEXT_PDF]
     session = account.open_session("sess:aborted")
     e_tags = account.upload_parts(session, name)
@@ -170,7 +170,7 @@ def test_an_aborted_file_wants_a_new_session(account: SandboxAccount) -> None:
         account.client.request_part_urls("sess:aborted", "id:unknown", [1])
 
 
-def test_addresses_that_expired_are_asked_for_again(account: SandboxAccount) -> None:
+def test_an_expired_url_is_reported_as_expired(account: SandboxAccount) -> None:
     account.update_sandbox_settings(put_expiry=0)
     session, name = account.open_session("sess:expired"), FILE_NAMES[TEXT_PDF]
     with pytest.raises(ExpiredUrl):
@@ -179,7 +179,7 @@ def test_addresses_that_expired_are_asked_for_again(account: SandboxAccount) -> 
     for file_name in account.contents:
         account.client.finish_file_upload("sess:expired", f"id:{file_name}", account.upload_parts(session, file_name))
     extraction_id = account.client.submit_extraction(account.build_submission("sess:expired", "sub:expired"))
-    account.wait_until_over(extraction_id)
+    account.wait_until_final(extraction_id)
     with pytest.raises(ExpiredUrl):
         account.client.fetch_output_rows(extraction_id)
 
@@ -193,19 +193,19 @@ def test_a_submission_id_belongs_to_one_request(account: SandboxAccount) -> None
     assert (caught.value.extraction_id, caught.value.differing_fields) == (first, ("prompt",))
 
 
-def test_a_file_that_is_not_complete_is_not_in_its_session(account: SandboxAccount) -> None:
+def test_an_incomplete_file_is_not_in_its_session(account: SandboxAccount) -> None:
     account.open_session("sess:half")
     with pytest.raises(SessionGone, match="file_ids"):
         account.client.submit_extraction(account.build_submission("sess:half", "sub:half"))
 
 
 @pytest.mark.parametrize("channel", ["as_task", "as_http"])
-def test_a_locked_file_is_named_by_either_channel(account: SandboxAccount, channel: str) -> None:
+def test_an_encrypted_file_is_named_in_the_state_and_in_the_error(account: SandboxAccount, channel: str) -> None:
     account.update_sandbox_settings(encrypted_files=FILE_NAMES[TEXT_PDF], task_errors=channel)
     account.upload_all_files(f"sess:{channel}")
     submission = account.build_submission(f"sess:{channel}", f"sub:{channel}")
     if channel == "as_task":
-        error = account.wait_until_over(account.client.submit_extraction(submission)).error
+        error = account.wait_until_final(account.client.submit_extraction(submission)).error
     else:
         with pytest.raises(TaskRefused) as caught:
             account.client.submit_extraction(submission)
@@ -213,7 +213,7 @@ def test_a_locked_file_is_named_by_either_channel(account: SandboxAccount, chann
     assert (error.code, error.retryable, error.file_names) == ("ENCRYPTED_FILE", False, (FILE_NAMES[TEXT_PDF],))
 
 
-def test_a_pause_is_told(account: SandboxAccount) -> None:
+def test_a_pause_has_a_wait(account: SandboxAccount) -> None:
     account.upload_all_files("sess:pause")
     account.update_sandbox_settings(paused_until="further notice")
     with pytest.raises(SubmissionsPaused) as caught:
@@ -228,21 +228,21 @@ def test_an_account_without_credits_opens_no_session(account: SandboxAccount) ->
     assert (caught.value.balance, caught.value.required) == (1, 2)
 
 
-def test_a_running_extraction_is_cancelled_and_told_of(account: SandboxAccount) -> None:
+def test_a_running_extraction_can_be_cancelled_and_deleted(account: SandboxAccount) -> None:
     account.update_sandbox_settings(stall=1)
     account.upload_all_files("sess:cancel")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:cancel", "sub:cancel"))
     assert account.client.poll_extraction(extraction_id).status == "processing"
     cancellation = account.client.cancel_extraction(extraction_id)
     assert isinstance(cancellation, PendingCancellation) or cancellation.status == "cancelled"
-    assert account.wait_until_over(extraction_id).cancellation_reason == "user"
+    assert account.wait_until_final(extraction_id).cancellation_reason == "user"
     details = account.client.fetch_extraction_details(extraction_id)
     assert (details.submission_id, details.extraction.status) == ("sub:cancel", "cancelled")
     account.client.delete_extraction(extraction_id)
     assert extraction_id not in {item.id for item in account.client.list_extractions()}
 
 
-def test_a_held_call_ends_on_a_change(account: SandboxAccount) -> None:
+def test_a_long_poll_ends_when_the_state_changes(account: SandboxAccount) -> None:
     account.update_sandbox_settings(processing_seconds=0.5)
     account.upload_all_files("sess:held")
     extraction_id = account.client.submit_extraction(account.build_submission("sess:held", "sub:held"))

@@ -1,4 +1,4 @@
-"""The extraction client on the wire: what it sends, and what it makes of every answer the vendor may give."""
+"""The smartbills.com client: the requests it sends, and how it handles every kind of response."""
 
 from __future__ import annotations
 
@@ -29,12 +29,6 @@ COMPLETED_RESPONSE = {
     "status": "completed",
     "extracted_data": {"invoice_number": "A-17", "total_amount": 1250.0, "vendor": {"name": "Example SA"}},
 }
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -80,21 +74,24 @@ HOSTILE_NAMES = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_no_file_name_leaves_its_place(server: ScriptedServer, client: SmartBillsComClient, name: str) -> None:
+def test_file_names_are_made_safe(server: ScriptedServer, client: SmartBillsComClient, name: str) -> None:
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
     client.submit_document(b"x", name, "application/pdf")
-    head = server.requests[0].body.partition(b"\r\n\r\n")[0].decode()
-    assert head.split("\r\n")[1] == f'Content-Disposition: form-data; name="file"; filename="{HOSTILE_NAMES[name]}"'
-    assert len(head.split("\r\n")) == 3
+    part_headers = server.requests[0].body.partition(b"\r\n\r\n")[0].decode()
+    assert (
+        part_headers.split("\r\n")[1]
+        == f'Content-Disposition: form-data; name="file"; filename="{HOSTILE_NAMES[name]}"'
+    )
+    assert len(part_headers.split("\r\n")) == 3
 
 
-def test_a_wrapped_answer_is_unwrapped(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_an_envelope_is_removed(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response.from_json({"success": True, "data": ACCEPTED_RESPONSE, "error": None}, 201))
     assert client.submit_document(b"x", "a.pdf", "application/pdf").id == "inv_00000001"
 
 
 @pytest.mark.parametrize("answer", [{}, {"id": ""}, {"id": "../x"}, {"id": 7}, [], {"success": True, "data": None}])
-def test_a_success_without_a_job_id_is_unknown(
+def test_a_success_without_a_job_id_is_an_unknown_outcome(
     server: ScriptedServer, client: SmartBillsComClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -102,11 +99,11 @@ def test_a_success_without_a_job_id_is_unknown(
         client.submit_document(b"x", "a.pdf", "application/pdf")
 
 
-@pytest.mark.parametrize("step", [Disconnect(), Disconnect(is_reset=True), Response(503), Response(200, b"<html>")])
-def test_work_that_may_be_done_is_unknown_and_never_sent_twice(
-    server: ScriptedServer, client: SmartBillsComClient, step: Response | Disconnect
+@pytest.mark.parametrize("reply", [Disconnect(), Disconnect(is_reset=True), Response(503), Response(200, b"<html>")])
+def test_an_unclear_outcome_is_unknown_and_never_sent_twice(
+    server: ScriptedServer, client: SmartBillsComClient, reply: Response | Disconnect
 ) -> None:
-    server.set_replies(step)
+    server.set_replies(reply)
     with pytest.raises(UnknownOutcome):
         client.submit_document(b"x", "a.pdf", "application/pdf")
     assert len(server.requests) == 1
@@ -124,7 +121,7 @@ def test_work_that_may_be_done_is_unknown_and_never_sent_twice(
         Response.from_json({"error": "INVALID_FILE_FORMAT"}, 400),
     ],
 )
-def test_a_refused_document_is_set_aside_with_the_vendors_word(
+def test_a_refused_document_is_a_document_error_with_the_vendors_code(
     server: ScriptedServer, client: SmartBillsComClient, answer: Response
 ) -> None:
     server.set_replies(answer)
@@ -133,7 +130,7 @@ def test_a_refused_document_is_set_aside_with_the_vendors_word(
     assert caught.value.reason_code == "request_refused"
 
 
-def test_a_completed_job_keeps_its_data_exact(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_the_data_of_a_completed_job_are_exact(server: ScriptedServer, client: SmartBillsComClient) -> None:
     body = b'{"id": "inv_1", "status": "completed", "extracted_data": {"total_amount": 1250.10, "due": null}}'
     server.set_replies(Response(200, body, {"Content-Type": "application/json; charset=utf-8"}))
     job = client.poll_job("inv_1")
@@ -143,7 +140,7 @@ def test_a_completed_job_keeps_its_data_exact(server: ScriptedServer, client: Sm
     assert server.requests[0].target == "/v1/invoices/inv_1"
 
 
-def test_a_failed_job_tells_why(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_failed_job_has_a_reason(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(
         Response.from_json(
             {"id": "inv_1", "status": "failed", "error": {"code": "EXTRACTION_FAILED", "message": "Blurred"}}
@@ -165,7 +162,7 @@ def test_an_unknown_status_is_passed_on(server: ScriptedServer, client: SmartBil
     [{**COMPLETED_RESPONSE, "id": "inv_2"}, {"id": "inv_1"}, {**COMPLETED_RESPONSE, "extracted_data": [1]}, [], None,
      {"success": False, "error": {"code": "X"}}],
 )  # fmt: skip
-def test_an_answer_about_something_else_is_never_attached(
+def test_a_response_for_something_else_is_refused(
     server: ScriptedServer, client: SmartBillsComClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -173,14 +170,14 @@ def test_an_answer_about_something_else_is_never_attached(
         client.poll_job("inv_1")
 
 
-def test_a_job_the_vendor_lost_is_not_found(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_job_that_the_vendor_does_not_know_is_not_found(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(404))
     with pytest.raises(NotFound):
         client.poll_job("inv_1")
 
 
 @pytest.mark.parametrize("job_id", ["", "..", "a/b", "a?b", "a b", "inv_1#"])
-def test_an_id_that_would_change_the_path_is_not_asked_for(
+def test_an_id_that_would_change_the_path_is_not_sent(
     server: ScriptedServer, client: SmartBillsComClient, job_id: str
 ) -> None:
     with pytest.raises(ContractError):
@@ -189,21 +186,24 @@ def test_an_id_that_would_change_the_path_is_not_asked_for(
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda jobs: jobs, lambda jobs: {"data": jobs}, lambda jobs: {"success": True, "data": jobs}]
+    "build_list", [lambda jobs: jobs, lambda jobs: {"data": jobs}, lambda jobs: {"success": True, "data": jobs}]
 )
-def test_jobs_are_listed_in_any_known_wrapping(server: ScriptedServer, client: SmartBillsComClient, wrap: Any) -> None:
-    server.set_replies(Response.from_json(wrap([ACCEPTED_RESPONSE, {"id": "inv_2"}])))
-    listed = client.list_jobs()
-    assert [job.id for job in listed] == ["inv_00000001", "inv_2"]
-    assert listed[1] == JobSummary("inv_2", None, None, None)
+def test_jobs_are_listed_from_any_known_envelope(
+    server: ScriptedServer, client: SmartBillsComClient, build_list: Any
+) -> None:
+    server.set_replies(Response.from_json(build_list([ACCEPTED_RESPONSE, {"id": "inv_2"}])))
+    jobs = client.list_jobs()
+    assert [job.id for job in jobs] == ["inv_00000001", "inv_2"]
+    assert jobs[1] == JobSummary("inv_2", None, None, None)
 
 
 @pytest.mark.parametrize(
     "answer",
-    [{}, {"data": {}}, {"invoices": []}, [1], [{"status": "x"}], "x", None, {"data": [ACCEPTED_RESPONSE], "has_more": True},
+    [{}, {"data": {}}, {"invoices": []}, [1], [{"status": "x"}], "x", None,
+        {"data": [ACCEPTED_RESPONSE], "has_more": True},
      {"data": [ACCEPTED_RESPONSE], "metadata": {"totalPages": 2}}, {"data": [], "pagination": {"hasNext": True}}],
 )  # fmt: skip
-def test_a_list_that_may_not_be_whole_is_unusable(
+def test_a_list_that_may_be_incomplete_is_a_contract_error(
     server: ScriptedServer, client: SmartBillsComClient, answer: Any
 ) -> None:
     server.set_replies(Response.from_json(answer))
@@ -211,13 +211,13 @@ def test_a_list_that_may_not_be_whole_is_unusable(
         client.list_jobs()
 
 
-def test_a_missing_list_is_unusable(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_missing_list_is_a_contract_error(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(404))
     with pytest.raises(ContractError):
         client.list_jobs()
 
 
-def test_the_original_is_fetched_without_any_credential(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_the_document_is_downloaded_without_credentials(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(200, b"%PDF", {"Content-Type": "application/pdf"}))
     assert client.fetch_job_file(f"{server.url}/files/inv_1.pdf?sig=1") == b"%PDF"
     [request] = server.requests
@@ -226,7 +226,7 @@ def test_the_original_is_fetched_without_any_credential(server: ScriptedServer, 
     assert API_KEY not in str(request)
 
 
-def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_files(server: ScriptedServer) -> None:
+def test_credentials_of_the_session_are_not_sent_with_a_download(server: ScriptedServer) -> None:
     server.set_replies(Response(200, b"%PDF"))
     with make_session() as session:
         session.headers["X-API-Key"] = API_KEY
@@ -237,28 +237,33 @@ def test_not_even_a_session_with_credentials_of_its_own_shows_them_to_the_files(
 
 
 FOREIGN_URLS = [
-    "http://files.smartbills.com/a.pdf", "https://files.smartbills.com:8443/a", "https://files.smartbills.com.evil.test/",
-    "https://evil.test/files.smartbills.com", "https://files.smartbills.com@evil.test/", "https://k@files.smartbills.com/a",
+    "http://files.smartbills.com/a.pdf", "https://files.smartbills.com:8443/a",
+    "https://files.smartbills.com.evil.test/",
+    "https://evil.test/files.smartbills.com", "https://files.smartbills.com@evil.test/",
+    "https://k@files.smartbills.com/a",
     "http://169.254.169.254/latest", "http://127.0.0.1:1/", "http://localhost:{port}/", "http://2130706433:{port}/",
     "http://127.0.0.1:{port}\\@evil.test/", "file:///etc/passwd", "ftp://127.0.0.1:{port}/", "//127.0.0.1:{port}/a", "",
-    "https://[::1", "https://files.smartbills.com/a b", "https://files.smartbills.com/a\r\nX: 1", "https://fıles.smartbills.com/",
+    "https://[::1", "https://files.smartbills.com/a b", "https://files.smartbills.com/a\r\nX: 1",
+    "https://fıles.smartbills.com/",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("url", FOREIGN_URLS)
-def test_no_other_place_is_asked_for_a_file(server: ScriptedServer, client: SmartBillsComClient, url: str) -> None:
-    with pytest.raises(ContractError, match="not this API's place"):
+def test_files_are_downloaded_from_the_vendors_hosts_only(
+    server: ScriptedServer, client: SmartBillsComClient, url: str
+) -> None:
+    with pytest.raises(ContractError, match="from which this API serves no files"):
         client.fetch_job_file(url.replace("{port}", server.url.rpartition(":")[2]))
     assert server.connection_count == 0
 
 
-def test_a_file_that_is_not_given_out_blames_no_account(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_refused_download_is_never_an_account_error(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(403))
-    with pytest.raises(ContractError, match="not given out"):
+    with pytest.raises(ContractError, match="access to the file of a job is refused"):
         client.fetch_job_file(f"{server.url}/a.pdf")
 
 
-def test_a_file_that_may_be_cut_proves_nothing(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_file_that_may_be_truncated_is_a_transient_error(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(
         Response(200, b"%PDF", framing="close"), Response(200, b"%PDF", declared_length=9, close_after_bytes=4)
     )
@@ -267,7 +272,7 @@ def test_a_file_that_may_be_cut_proves_nothing(server: ScriptedServer, client: S
             client.fetch_job_file(f"{server.url}/a.pdf")
 
 
-def test_a_file_that_moved_is_not_followed(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_a_redirect_of_a_download_is_not_followed(server: ScriptedServer, client: SmartBillsComClient) -> None:
     server.set_replies(Response(302, headers={"Location": "http://169.254.169.254/"}))
     with pytest.raises(ContractError, match=r"169\.254\.169\.254"):
         client.fetch_job_file(f"{server.url}/a.pdf")
@@ -279,7 +284,7 @@ def test_the_client_does_not_show_its_key(client: SmartBillsComClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "schlüssel", "a\x00"])
-def test_a_key_that_cannot_be_sent_is_a_setting_to_fix(key: str) -> None:
+def test_an_invalid_key_is_a_configuration_error(key: str) -> None:
     with make_session() as session, pytest.raises(ConfigurationError) as caught:
         SmartBillsComClient("https://api.smartbills.com", key, session)
     assert not key.strip() or key not in str(caught.value)
@@ -298,14 +303,14 @@ def test_a_key_is_not_sent_to_an_unsafe_address(url: str) -> None:
 def build_schema_validator(name: str) -> Any:
     path = CONTRACT_DIRECTORY / "01-smartbills-extraction.yaml"
     if not path.exists():
-        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendor's contract is not available: set INVOICES_API_CONTRACTS")
     jsonschema = pytest.importorskip("jsonschema")
     yaml = pytest.importorskip("yaml")
     document = yaml.safe_load(path.read_text("utf-8"))
     return jsonschema.Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"}), document
 
 
-def test_the_contracts_own_examples_are_read(server: ScriptedServer, client: SmartBillsComClient) -> None:
+def test_the_examples_of_the_contract_are_parsed(server: ScriptedServer, client: SmartBillsComClient) -> None:
     validator, document = build_schema_validator("InvoiceProcessing")
     validator.validate(ACCEPTED_RESPONSE)
     routes = document["paths"]

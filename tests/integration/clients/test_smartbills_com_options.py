@@ -1,10 +1,10 @@
-"""What the extraction client may be told beyond an address and a key, and how it reads rate windows and errors."""
+"""The smartbills.com client: its options, and how it parses rate limits and errors."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,12 +29,6 @@ RESET_HEADERS = {
 }
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
-
-
 def submit_document(url: str, **options: Any) -> RateLimit | None:
     with make_session() as session:
         return (
@@ -49,12 +43,12 @@ def fetch_rate_limit(url: str) -> RateLimit | None:
         return SmartBillsComClient(url, API_KEY, session, deadline=2).poll_job("inv_1").rate_limit
 
 
-@pytest.mark.parametrize(("wish", "sent"), [(None, None), (True, "true"), (False, "false")])
-def test_lines_are_asked_for_only_where_somebody_says_so(
-    server: ScriptedServer, wish: bool | None, sent: str | None
+@pytest.mark.parametrize(("option", "sent"), [(None, None), (True, "true"), (False, "false")])
+def test_line_items_are_requested_only_if_configured(
+    server: ScriptedServer, option: bool | None, sent: str | None
 ) -> None:
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
-    submit_document(server.url, extract_line_items=wish)
+    submit_document(server.url, extract_line_items=option)
     field = re.search(r'name="extract_line_items"\r\n\r\n(\w+)\r\n', server.requests[0].body.decode())
     assert (field and field[1]) == sent
 
@@ -73,35 +67,37 @@ def test_a_version_is_pinned_on_every_call_or_on_none(server: ScriptedServer, ve
 
 
 @pytest.mark.parametrize("version", ["", " ", "1.2\r\nX: 1"])
-def test_a_version_that_cannot_be_sent_is_a_setting_to_fix(version: str) -> None:
+def test_an_invalid_version_is_a_configuration_error(version: str) -> None:
     with make_session() as session, pytest.raises(ConfigurationError, match="SmartBills-Version"):
         SmartBillsComClient("https://api.smartbills.com", API_KEY, session, version=version)
 
 
-def test_what_is_asked_is_what_the_contract_wants(server: ScriptedServer) -> None:
+def test_requests_match_the_contract(server: ScriptedServer) -> None:
     path = CONTRACT_DIRECTORY / "01-smartbills-extraction.yaml"
     if not path.exists():
-        pytest.skip("the vendor's contract is not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendor's contract is not available: set INVOICES_API_CONTRACTS")
     route = pytest.importorskip("yaml").safe_load(path.read_text("utf-8"))["paths"]["/v1/invoices/extract"]["post"]
     form = route["requestBody"]["content"]["multipart/form-data"]["schema"]
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE))
     submit_document(server.url, extract_line_items=False, version="1.2.0")
     sent = re.findall(r'; name="(\w+)"', server.requests[0].body.decode())
     assert set(form["required"]) <= set(sent) <= set(form["properties"])
-    assert {name["name"].lower() for name in route["parameters"]} <= set(server.requests[0].headers)
+    assert {parameter["name"].lower() for parameter in route["parameters"]} <= set(server.requests[0].headers)
 
 
 @pytest.mark.parametrize("encoding", RESET_HEADERS)
-@pytest.mark.parametrize("extract_remote", [submit_document, fetch_rate_limit])
-def test_a_window_is_read_by_the_vendors_own_clock(server: ScriptedServer, ask: Any, encoding: str) -> None:
+@pytest.mark.parametrize("call", [submit_document, fetch_rate_limit])
+def test_a_rate_limit_is_measured_by_the_vendors_clock(
+    server: ScriptedServer, call: Callable[[str], RateLimit | None], encoding: str
+) -> None:
     headers = {"X_RateLimit_Limit": "10", "X_RateLimit_Remaining": "0", "X_RateLimit_Reset": RESET_HEADERS[encoding]}
     server.set_replies(Response.from_json(ACCEPTED_RESPONSE, Date=RESPONSE_DATE, **headers))
-    limits = ask(server.url)
-    assert limits == RateLimit(10, 0, RESETS_AT)
-    assert limits.resets_in == 40
+    rate_limit = call(server.url)
+    assert rate_limit == RateLimit(10, 0, RESETS_AT)
+    assert rate_limit.seconds_until_reset == 40
 
 
-def test_a_refusal_says_how_long_by_the_vendors_own_clock(server: ScriptedServer) -> None:
+def test_the_wait_after_a_refusal_is_measured_by_the_vendors_clock(server: ScriptedServer) -> None:
     for reset in RESET_HEADERS.values():
         server.set_replies(
             Response.from_json({"error": "RATE_LIMITED"}, 429, Date=RESPONSE_DATE, X_RateLimit_Reset=reset)
@@ -122,27 +118,27 @@ ERROR_BODIES = [
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        *((400, e) for e in ERROR_BODIES),
-        *((413, e) for e in ERROR_BODIES),
+        *((400, body) for body in ERROR_BODIES),
+        *((413, body) for body in ERROR_BODIES),
         (200, ERROR_BODIES[0]),
         (200, ERROR_BODIES[1]),
     ],
 )
-def test_each_shape_of_error_names_the_vendors_word(server: ScriptedServer, status: int, body: dict[str, Any]) -> None:
+def test_every_error_shape_shows_the_vendors_code(server: ScriptedServer, status: int, body: dict[str, Any]) -> None:
     server.set_replies(Response.from_json(body, status))
     with pytest.raises(DocumentError, match="INVALID_FILE"):
         submit_document(server.url)
 
 
 @pytest.mark.parametrize("body", [{"error": "INVALID_FILE"}, {"success": True, "data": {}}, {"success": "false"}])
-def test_a_success_with_an_error_in_it_may_have_made_a_job(server: ScriptedServer, body: dict[str, Any]) -> None:
+def test_a_success_without_a_job_is_an_unknown_outcome(server: ScriptedServer, body: dict[str, Any]) -> None:
     server.set_replies(Response.from_json(body))
     with pytest.raises(UnknownOutcome):
         submit_document(server.url)
 
 
 @pytest.mark.parametrize("body", ERROR_BODIES)
-def test_a_poll_that_is_refused_blames_no_document(server: ScriptedServer, body: dict[str, Any]) -> None:
+def test_a_refused_poll_is_never_a_document_error(server: ScriptedServer, body: dict[str, Any]) -> None:
     server.set_replies(Response.from_json(body, 400))
     with pytest.raises(ContractError, match="INVALID_FILE"):
         fetch_rate_limit(server.url)

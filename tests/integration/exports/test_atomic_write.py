@@ -1,4 +1,4 @@
-"""A batch on disk: whole or absent, never changed, the same bytes in any process, and checked afterwards."""
+"""A batch on disk: complete or absent, never changed, the same bytes in any process, and verified afterwards."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ BATCH = BatchHeader("batch-000001", dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.U
 
 RENDER_AND_PRINT = """
 import hashlib
-from tests_of_exports import BATCH, some_invoices
-from invoices.exports import render
-for name, content in render(BATCH, some_invoices()).items():
+from test_module import BATCH, build_invoices
+from invoices.exports import render_batch_files
+for name, content in render_batch_files(BATCH, build_invoices()).items():
     print(name, hashlib.sha256(content).hexdigest())
 """
 
 WRITE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from tests_of_exports import BATCH, some_invoices
-from invoices.exports import render, write
+from test_module import BATCH, build_invoices
+from invoices.exports import render_batch_files, write_batch_folder
 
-class Dying(dict):
-    '''Files of which only so many are handed out before the process is killed.'''
+class KillingFiles(dict):
+    '''Files that kill the process after the given number of them.'''
 
     def items(self):
         for count, item in enumerate(super().items()):
@@ -45,7 +45,7 @@ class Dying(dict):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield item
 
-write(Path(sys.argv[1]), BATCH, Dying(render(BATCH, some_invoices())))
+write_batch_folder(Path(sys.argv[1]), BATCH, KillingFiles(render_batch_files(BATCH, build_invoices())))
 """
 
 
@@ -73,7 +73,7 @@ def build_invoices() -> list[Invoice]:
 
 
 def run_in_other_process(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    script = script.replace("tests_of_exports", Path(__file__).stem)
+    script = script.replace("test_module", Path(__file__).stem)
     return subprocess.run(
         [sys.executable, "-c", script, *arguments],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
@@ -88,7 +88,7 @@ def written_batch(tmp_path: Path) -> Path:
     return write_batch_folder(tmp_path / "exports", BATCH, render_batch_files(BATCH, build_invoices()))
 
 
-def test_a_written_batch_has_its_name_its_files_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_written_batch_is_one_folder_with_exactly_its_files(tmp_path: Path) -> None:
     files = render_batch_files(BATCH, build_invoices())
     folder = write_batch_folder(tmp_path / "deep" / "exports", BATCH, files)
     assert folder == tmp_path / "deep" / "exports" / "batch-000001"
@@ -111,16 +111,16 @@ def test_writing_the_same_batch_again_touches_nothing(written_batch: Path) -> No
     assert read_inodes_and_times() == before
 
 
-def test_a_finished_batch_with_other_bytes_is_refused_by_name_and_left_alone(written_batch: Path) -> None:
+def test_a_finished_batch_is_never_overwritten_with_other_bytes(written_batch: Path) -> None:
     before = (written_batch / "bills.csv").read_bytes()
-    with pytest.raises(ConfigurationError, match=r"'batch-000001' is already in .* differs in \['bill_lines.csv'"):
+    with pytest.raises(ConfigurationError, match=r"'batch-000001' already exists in .* differs in \['bill_lines.csv'"):
         write_batch_folder(written_batch.parent, BATCH, render_batch_files(BATCH, build_invoices()[1:]))
     assert (written_batch / "bills.csv").read_bytes() == before
     assert verify_batch_folder(written_batch) == []
 
 
 @pytest.mark.parametrize("obstacle", [Path.mkdir, Path.touch])
-def test_something_else_under_the_name_of_the_batch_is_refused(
+def test_another_file_or_folder_with_the_name_of_the_batch_is_refused(
     tmp_path: Path, obstacle: Callable[[Path], None]
 ) -> None:
     obstacle(tmp_path / "batch-000001")
@@ -128,7 +128,7 @@ def test_something_else_under_the_name_of_the_batch_is_refused(
         write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, build_invoices()))
 
 
-def test_a_root_that_is_no_folder_is_a_configuration_error(tmp_path: Path) -> None:
+def test_a_root_that_is_not_a_folder_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "exports").touch()
     with pytest.raises(ConfigurationError, match="cannot be written"):
         write_batch_folder(tmp_path / "exports", BATCH, {})
@@ -136,15 +136,20 @@ def test_a_root_that_is_no_folder_is_a_configuration_error(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("files_written", range(5))
 def test_a_killed_run_leaves_no_batch_and_the_next_run_removes_what_it_left(tmp_path: Path, files_written: int) -> None:
-    killed = run_in_other_process(WRITE_AND_DIE, str(tmp_path), str(files_written))
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed_process = run_in_other_process(WRITE_AND_DIE, str(tmp_path), str(files_written))
+    assert killed_process.returncode == -signal.SIGKILL, killed_process.stderr
     assert os.listdir(tmp_path) == [".batch-000001.partial"]
-    other = BatchHeader("batch-000002", BATCH.created_at)
-    assert verify_batch_folder(write_batch_folder(tmp_path, other, render_batch_files(other, build_invoices()))) == []
+    other_batch = BatchHeader("batch-000002", BATCH.created_at)
+    assert (
+        verify_batch_folder(
+            write_batch_folder(tmp_path, other_batch, render_batch_files(other_batch, build_invoices()))
+        )
+        == []
+    )
     assert os.listdir(tmp_path) == ["batch-000002"]
 
 
-def test_many_writers_of_one_batch_agree(tmp_path: Path) -> None:
+def test_concurrent_writers_of_one_batch_all_succeed(tmp_path: Path) -> None:
     files = render_batch_files(BATCH, build_invoices())
     folders: list[Path] = []
     writers = [
@@ -159,17 +164,17 @@ def test_many_writers_of_one_batch_agree(tmp_path: Path) -> None:
 
 
 def test_another_process_with_other_hash_seed_time_zone_and_language_renders_the_same_bytes() -> None:
-    here = "".join(
+    expected_output = "".join(
         f"{name} {hashlib.sha256(content).hexdigest()}\n"
         for name, content in render_batch_files(BATCH, build_invoices()).items()
     )
-    worlds = [
+    environments = [
         {"PYTHONHASHSEED": "1", "TZ": "Pacific/Kiritimati", "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8"},
         {"PYTHONHASHSEED": "2", "TZ": "America/St_Johns", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"},
     ]
-    for world in worlds:
-        other_output = run_in_other_process(RENDER_AND_PRINT, **world)
-        assert other_output.stdout == here, other_output.stderr
+    for environment in environments:
+        process = run_in_other_process(RENDER_AND_PRINT, **environment)
+        assert process.stdout == expected_output, process.stderr
 
 
 def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
@@ -181,8 +186,8 @@ def replace_bytes(path: Path, old: bytes, new: bytes) -> None:
 def test_a_changed_amount_is_found_by_hash_and_by_control_total(written_batch: Path) -> None:
     replace_bytes(written_batch / "bills.csv", b"119.00", b"118.00")
     findings = verify_batch_folder(written_batch)
-    assert any(finding.startswith("'bills.csv': sha256") for finding in findings)
-    assert any(finding.startswith("'manifest.json': totals") for finding in findings)
+    assert any(finding.startswith("'bills.csv': the manifest states sha256") for finding in findings)
+    assert any(finding.startswith("'manifest.json': the manifest states totals") for finding in findings)
 
 
 def test_a_changed_total_in_the_manifest_is_found(written_batch: Path) -> None:
@@ -190,22 +195,20 @@ def test_a_changed_total_in_the_manifest_is_found(written_batch: Path) -> None:
     document["tax_totals"][0]["tax_amount"] = "1.00"
     document["counts"]["lines"] = 7
     (written_batch / "manifest.json").write_text(json.dumps(document))
-    assert [finding.split(" is stated")[0] for finding in verify_batch_folder(written_batch)] == [
-        "'manifest.json': counts",
-        "'manifest.json': tax_totals",
+    assert [finding.split(" as ")[0] for finding in verify_batch_folder(written_batch)] == [
+        "'manifest.json': the manifest states counts",
+        "'manifest.json': the manifest states tax_totals",
     ]
 
 
-def test_a_lost_row_is_found_even_where_the_manifest_was_given_the_new_hash(written_batch: Path) -> None:
+def test_a_lost_row_is_found_even_if_the_manifest_has_the_new_hash(written_batch: Path) -> None:
     path = written_batch / "tax_lines.csv"
     path.write_bytes(path.read_bytes().rstrip().rpartition(b"\r\n")[0] + b"\r\n")
     document = json.loads((written_batch / "manifest.json").read_bytes())
     entry = document["files"]["tax_lines.csv"]
     entry["sha256"], entry["bytes"] = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size
     (written_batch / "manifest.json").write_text(json.dumps(document))
-    assert any(
-        finding == "'tax_lines.csv': rows is stated as 12, found 11" for finding in verify_batch_folder(written_batch)
-    )
+    assert "'tax_lines.csv': the manifest states rows as 12, but it is 11" in verify_batch_folder(written_batch)
 
 
 def test_missing_and_foreign_files_are_found(written_batch: Path) -> None:
@@ -214,39 +217,40 @@ def test_missing_and_foreign_files_are_found(written_batch: Path) -> None:
     (written_batch / "folder").mkdir()
     assert sorted(verify_batch_folder(written_batch)) == [
         "'bills.xlsx' is missing",
-        "'folder' is no file",
+        "'folder' is not a file",
         "'notes.txt' is not in the manifest",
     ]
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"[]", b"{}", b'{"files": []}', b'{"files": {"a": 1}}', b"\xff\xfe\xff"])
-def test_a_manifest_that_cannot_be_read_is_found(written_batch: Path, spoiled: bytes) -> None:
-    (written_batch / "manifest.json").write_bytes(spoiled)
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"files": []}', b'{"files": {"a": 1}}', b"\xff\xfe\xff"])
+def test_a_manifest_that_cannot_be_read_is_found(written_batch: Path, content: bytes) -> None:
+    (written_batch / "manifest.json").write_bytes(content)
     assert "manifest.json cannot be read" in verify_batch_folder(written_batch)[0]
 
 
-@pytest.mark.parametrize("spoiled", [b"", b"\xff\xff", b'a,b\r\n"', b"a,b\r\n1\r\n"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xff", b'a,b\r\n"', b"a,b\r\n1\r\n"])
 @pytest.mark.parametrize("name", ["bills.csv", "tax_lines.csv", "bills.xlsx"])
-def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(written_batch: Path, name: str, spoiled: bytes) -> None:
-    (written_batch / name).write_bytes(spoiled)
+def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(written_batch: Path, name: str, content: bytes) -> None:
+    (written_batch / name).write_bytes(content)
     assert any(name in finding for finding in verify_batch_folder(written_batch))
 
 
 @pytest.mark.parametrize("amount", [b"NaN", b"1e999999999", b"twelve", b"Infinity"])
 def test_an_amount_that_is_no_number_is_a_finding_not_a_crash(written_batch: Path, amount: bytes) -> None:
     replace_bytes(written_batch / "bills.csv", b"119.00", amount)
-    assert any(
-        "control totals" in finding or "totals is stated" in finding for finding in verify_batch_folder(written_batch)
-    )
+    findings = verify_batch_folder(written_batch)
+    assert any("control totals" in finding or "states totals" in finding for finding in findings)
 
 
 def test_a_missing_manifest_and_a_renamed_folder_are_found(written_batch: Path) -> None:
-    moved = written_batch.rename(written_batch.with_name("batch-000009"))
-    assert verify_batch_folder(moved) == ["manifest.json is of batch 'batch-000001', its folder is 'batch-000009'"]
-    (moved / "manifest.json").unlink()
-    assert "is missing" in verify_batch_folder(moved)[0]
+    renamed_batch = written_batch.rename(written_batch.with_name("batch-000009"))
+    assert verify_batch_folder(renamed_batch) == [
+        "manifest.json belongs to batch 'batch-000001', but its folder is 'batch-000009'"
+    ]
+    (renamed_batch / "manifest.json").unlink()
+    assert "is missing" in verify_batch_folder(renamed_batch)[0]
 
 
-def test_a_text_as_long_as_a_page_is_verified_too(tmp_path: Path) -> None:
-    long = Invoice("i", "d" * 64, 1, "invoice", "expense", "x" * 200_000, dt.date(2026, 1, 1), "EUR", Decimal(1))
-    assert verify_batch_folder(write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, [long]))) == []
+def test_a_very_long_text_is_verified(tmp_path: Path) -> None:
+    invoice = Invoice("i", "d" * 64, 1, "invoice", "expense", "x" * 200_000, dt.date(2026, 1, 1), "EUR", Decimal(1))
+    assert verify_batch_folder(write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, [invoice]))) == []

@@ -1,4 +1,4 @@
-"""Publishing through the outbox, judged by the journal of the other side: each receipt is created at most once."""
+"""Publishing receipts from the outbox, checked against the sandbox's journal: each is created at most once."""
 
 from __future__ import annotations
 
@@ -27,33 +27,31 @@ from sandbox.process import Sandbox, start_sandbox
 
 pytestmark = pytest.mark.unmeasured
 CUSTOMER_WITH_EMAIL = Customer(email="books@example.org")
-WRITE_ONLY_SCOPES, READ_WRITE_SCOPES = (
-    ["receipts.write"],
-    ["receipts.read", "receipts.write"],
-)  # looking needs receipts.read
+WRITE_ONLY_SCOPES = ["receipts.write"]  # a lookup needs receipts.read
+READ_WRITE_SCOPES = ["receipts.read", "receipts.write"]
 numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A running sandbox; each test has a key, and so a journal, of its own."""
+    """A running sandbox; each test has its own key, and so its own journal."""
     with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=1) as running_sandbox:
         yield running_sandbox
 
 
 def build_unlimited_rate_limiter() -> RateLimiter:
-    """Return a budget that never runs out."""
+    """Return a rate limiter that never makes a call wait."""
     limit = RateWindow(10_000, 60)
     return RateLimiter((limit,), InMemoryBucket([limit.to_rate(0.001)]), time_scale=0.001)
 
 
 class PublishingHarness:
-    """A ledger with accepted invoices, and everything needed to publish their receipts in a new process."""
+    """A ledger with accepted invoices, and a new publisher for each call of ``publish_receipts``."""
 
     def __init__(self, ledger: Ledger, sandbox: Sandbox) -> None:
         self.ledger, self.sandbox = ledger, sandbox
         self.api_key = f"sk_test_publishing_{next(numbers)}"
-        self.published = PublishResult()
+        self.result = PublishResult()
 
     def accept_invoices(self, *invoices: Invoice) -> None:
         candidates = [
@@ -76,9 +74,9 @@ class PublishingHarness:
             self.ledger, client, {}, default_customer, build_unlimited_rate_limiter(), sleep=lambda _: None
         )
         with self.ledger.open_snapshot() as connection:
-            outgoing_receipts = list_unpublished_receipts(connection, PUBLISHER, 100)
-        self.published = PublishResult()
-        return publisher.publish_receipts(outgoing_receipts, {i.invoice_id: i for i in invoices}, self.published)
+            unpublished_receipts = list_unpublished_receipts(connection, PUBLISHER, 100)
+        self.result = PublishResult()
+        return publisher.publish_receipts(unpublished_receipts, {i.invoice_id: i for i in invoices}, self.result)
 
     def list_created_receipts(self) -> list[str]:
         return [receipt["receiptId"] for receipt in self.sandbox.read_journal(self.api_key)["receipts"]]
@@ -94,7 +92,7 @@ class PublishingHarness:
 
 @pytest.fixture
 def harness(ledger: Ledger, sandbox: Sandbox) -> PublishingHarness:
-    """An office with nothing accepted yet."""
+    """A harness without accepted invoices."""
     return PublishingHarness(ledger, sandbox)
 
 
@@ -110,7 +108,7 @@ def build_invoice(name: str, total: str = "119.00", **values: object) -> Invoice
     )  # fmt: skip
 
 
-def test_each_accepted_invoice_becomes_one_receipt_and_no_second_one(harness: PublishingHarness) -> None:
+def test_each_accepted_invoice_becomes_exactly_one_receipt(harness: PublishingHarness) -> None:
     first_invoice, second_invoice = build_invoice("1"), build_invoice("2")
     harness.accept_invoices(first_invoice, second_invoice)
     assert harness.publish_receipts(first_invoice, second_invoice)
@@ -123,7 +121,7 @@ def test_each_accepted_invoice_becomes_one_receipt_and_no_second_one(harness: Pu
 
 
 @pytest.mark.parametrize("fault", ["lost_response", "http_500_after_work"])
-def test_a_receipt_that_was_created_behind_a_lost_answer_is_found_and_not_created_again(
+def test_a_receipt_created_before_a_lost_response_is_found_and_not_created_again(
     harness: PublishingHarness, fault: str
 ) -> None:
     first_invoice = build_invoice("1")
@@ -134,42 +132,42 @@ def test_a_receipt_that_was_created_behind_a_lost_answer_is_found_and_not_create
     assert harness.get_receipt_status(first_invoice) == ("published", None)
 
 
-def test_while_nobody_can_look_nothing_is_sent_again(harness: PublishingHarness) -> None:
+def test_nothing_is_sent_again_while_lookups_fail(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
     assert not harness.publish_receipts(first_invoice)
-    assert harness.published.problems
+    assert harness.result.problems
     assert harness.get_receipt_status(first_invoice)[0] == "sending"
     harness.update_sandbox_settings(smartbills_io__scopes=READ_WRITE_SCOPES)
     assert harness.publish_receipts(first_invoice)
     assert harness.list_created_receipts() == [format_receipt_id(first_invoice.invoice_id)]
 
 
-def test_a_run_killed_before_the_answer_looks_first(harness: PublishingHarness) -> None:
+def test_after_a_lost_response_the_next_run_looks_up_before_it_sends(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
     harness.publish_receipts(first_invoice)
     harness.update_sandbox_settings(smartbills_io__scopes=READ_WRITE_SCOPES)
-    before = harness.sandbox.read_journal(harness.api_key)["requests"].get("POST /v1/receipts", 0)
+    previous = harness.sandbox.read_journal(harness.api_key)["requests"].get("POST /v1/receipts", 0)
     assert harness.publish_receipts(first_invoice)
-    assert harness.sandbox.read_journal(harness.api_key)["requests"].get("POST /v1/receipts", 0) == before
+    assert harness.sandbox.read_journal(harness.api_key)["requests"].get("POST /v1/receipts", 0) == previous
 
 
-def test_a_receipt_with_our_id_and_another_total_is_not_taken_for_ours(harness: PublishingHarness) -> None:
+def test_a_receipt_with_our_id_and_another_total_fails(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     harness.update_sandbox_settings(smartbills_io__lost_response=1, smartbills_io__scopes=WRITE_ONLY_SCOPES)
     harness.publish_receipts(first_invoice)
     harness.update_sandbox_settings(smartbills_io__scopes=READ_WRITE_SCOPES)
-    changed = build_invoice("1", total="219.00")
-    assert harness.publish_receipts(changed)
+    changed_invoice = build_invoice("1", total="219.00")
+    assert harness.publish_receipts(changed_invoice)
     assert harness.get_receipt_status(first_invoice) == ("failed", "receipt_differs")
     assert len(harness.list_created_receipts()) == 1
 
 
-def test_without_a_customer_the_receipt_waits_and_says_what_to_set(harness: PublishingHarness) -> None:
+def test_without_a_customer_the_receipt_waits_and_names_the_setting(harness: PublishingHarness) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     assert harness.publish_receipts(first_invoice, default_customer=None)
@@ -187,31 +185,31 @@ def test_waiting_again_for_the_same_reason_writes_nothing(harness: PublishingHar
     harness.accept_invoices(first_invoice)
     harness.publish_receipts(first_invoice, default_customer=None)
     with harness.ledger.open_snapshot() as connection:
-        (before,) = list_receipt_rows(connection, first_invoice.invoice_id)
+        (previous,) = list_receipt_rows(connection, first_invoice.invoice_id)
     harness.publish_receipts(first_invoice, default_customer=None)
     with harness.ledger.open_snapshot() as connection:
-        assert list_receipt_rows(connection, first_invoice.invoice_id) == [before]
+        assert list_receipt_rows(connection, first_invoice.invoice_id) == [previous]
 
 
 def test_a_credit_note_is_held_and_not_tried_again(harness: PublishingHarness) -> None:
-    note = build_invoice("1", kind="credit_note")
-    harness.accept_invoices(note)
-    assert harness.publish_receipts(note)
-    assert harness.get_receipt_status(note) == ("held", "credit_note_not_published")
+    credit_note = build_invoice("1", kind="credit_note")
+    harness.accept_invoices(credit_note)
+    assert harness.publish_receipts(credit_note)
+    assert harness.get_receipt_status(credit_note) == ("held", "credit_note_not_published")
     with harness.ledger.open_snapshot() as connection:
         assert list_unpublished_receipts(connection, PUBLISHER, 100) == []
 
 
 def test_one_receipt_that_is_refused_does_not_stop_the_others(harness: PublishingHarness) -> None:
-    odd, sound = build_invoice("1", tax_amount=None), build_invoice("2")
-    harness.accept_invoices(odd, sound)
-    assert harness.publish_receipts(odd, sound)
-    assert harness.get_receipt_status(odd) == ("failed", "receipt_incomplete")
-    assert harness.list_created_receipts() == [format_receipt_id(sound.invoice_id)]
+    incomplete_invoice, valid_invoice = build_invoice("1", tax_amount=None), build_invoice("2")
+    harness.accept_invoices(incomplete_invoice, valid_invoice)
+    assert harness.publish_receipts(incomplete_invoice, valid_invoice)
+    assert harness.get_receipt_status(incomplete_invoice) == ("failed", "receipt_incomplete")
+    assert harness.list_created_receipts() == [format_receipt_id(valid_invoice.invoice_id)]
 
 
 class FailingClient:
-    """The API over a server that fails at some receipts, whenever they come."""
+    """A client of a server that fails on the receipts of some invoices, every time."""
 
     def __init__(self, client: SmartBillsIoClient, *failing_invoices: Invoice) -> None:
         self._client, self._failing_receipt_ids = client, {format_receipt_id(i.invoice_id) for i in failing_invoices}
@@ -223,44 +221,44 @@ class FailingClient:
         return self._client.create_receipt(body, idempotency_key)
 
 
-def test_one_receipt_at_which_the_server_fails_does_not_stop_the_others(harness: PublishingHarness) -> None:
-    poison, sound = build_invoice("1"), build_invoice("2")
-    harness.accept_invoices(poison, sound)
-    assert harness.publish_receipts(poison, sound, failing_invoices=(poison,))
-    assert harness.get_receipt_status(poison) == ("sending", None)
-    assert harness.list_created_receipts() == [format_receipt_id(sound.invoice_id)]
-    assert len(harness.published.problems) == 1
+def test_one_receipt_that_the_server_fails_on_does_not_stop_the_others(harness: PublishingHarness) -> None:
+    failing_invoice, valid_invoice = build_invoice("1"), build_invoice("2")
+    harness.accept_invoices(failing_invoice, valid_invoice)
+    assert harness.publish_receipts(failing_invoice, valid_invoice, failing_invoices=(failing_invoice,))
+    assert harness.get_receipt_status(failing_invoice) == ("sending", None)
+    assert harness.list_created_receipts() == [format_receipt_id(valid_invoice.invoice_id)]
+    assert len(harness.result.problems) == 1
 
 
-def test_a_server_that_fails_at_every_receipt_is_left_alone_after_a_few(harness: PublishingHarness) -> None:
+def test_a_server_that_fails_on_every_receipt_stops_the_stage_after_a_few(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 10)]
     harness.accept_invoices(*invoices)
     assert not harness.publish_receipts(*invoices, failing_invoices=tuple(invoices))
-    assert len(harness.published.problems) == CONSECUTIVE_FAILURES_TO_OPEN
+    assert len(harness.result.problems) == CONSECUTIVE_FAILURES_TO_OPEN
     assert harness.get_receipt_status(invoices[-1]) == ("pending", None)
 
 
-def test_a_refused_key_stops_at_once_and_everything_waits(harness: PublishingHarness) -> None:
+def test_a_refused_key_stops_the_stage_at_once(harness: PublishingHarness) -> None:
     first_invoice, second_invoice = build_invoice("1"), build_invoice("2")
     harness.accept_invoices(first_invoice, second_invoice)
     harness.api_key = "sk_live_unknown_there"
     assert not harness.publish_receipts(first_invoice, second_invoice)
-    assert len(harness.published.problems) == 1
-    assert "sk_live" not in harness.published.problems[0]
+    assert len(harness.result.problems) == 1
+    assert "sk_live" not in harness.result.problems[0]
     assert harness.get_receipt_status(second_invoice)[0] == "pending"
 
 
-def test_a_server_that_is_down_leaves_the_receipts_to_a_later_run(harness: PublishingHarness) -> None:
+def test_receipts_wait_for_a_later_run_while_the_server_is_down(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 10)]
     harness.accept_invoices(*invoices)
     assert not harness.publish_receipts(*invoices, port=9)
-    assert harness.published.problems
+    assert harness.result.problems
     assert harness.get_receipt_status(invoices[-1]) == ("pending", None)
     assert harness.publish_receipts(*invoices)
     assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
 
 
-def test_a_limit_is_waited_for(harness: PublishingHarness) -> None:
+def test_receipts_are_published_although_every_third_call_fails(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 8)]
     harness.accept_invoices(*invoices)
     harness.update_sandbox_settings(smartbills_io__http_500_every=3)
@@ -270,14 +268,14 @@ def test_a_limit_is_waited_for(harness: PublishingHarness) -> None:
     assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
 
 
-def test_the_invoice_is_not_in_the_warehouse_yet(harness: PublishingHarness, tmp_path: Path) -> None:
+def test_a_receipt_waits_until_its_invoice_is_in_the_warehouse(harness: PublishingHarness, tmp_path: Path) -> None:
     first_invoice = build_invoice("1")
     harness.accept_invoices(first_invoice)
     assert harness.publish_receipts()
     assert harness.get_receipt_status(first_invoice) == ("waiting", "not_loaded")
 
 
-def test_receipts_found_and_receipts_sent_are_all_written(harness: PublishingHarness) -> None:
+def test_found_and_created_receipts_are_all_recorded(harness: PublishingHarness) -> None:
     invoices = [build_invoice(str(number)) for number in range(1, 5)]
     harness.accept_invoices(*invoices)
     harness.update_sandbox_settings(smartbills_io__lost_response=2, smartbills_io__scopes=WRITE_ONLY_SCOPES)
@@ -286,4 +284,4 @@ def test_receipts_found_and_receipts_sent_are_all_written(harness: PublishingHar
     assert harness.publish_receipts(*invoices)
     assert {harness.get_receipt_status(i) for i in invoices} == {("published", None)}
     assert sorted(harness.list_created_receipts()) == sorted(format_receipt_id(i.invoice_id) for i in invoices)
-    assert harness.published.status_counts["published"] == len(invoices)
+    assert harness.result.status_counts["published"] == len(invoices)

@@ -1,4 +1,4 @@
-"""What an error's body tells, and what it must never tell."""
+"""Parsing error bodies, and keeping secrets out of every message."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ API_KEY = "k-9f2c~long+secret/value=="
         ({"error": {"code": 17}}, ErrorDetail("17")),
     ],
 )
-def test_every_known_shape_is_read(body: Any, detail: ErrorDetail) -> None:
+def test_every_known_error_shape_is_parsed(body: Any, detail: ErrorDetail) -> None:
     assert parse_error_body(json.dumps(body).encode()) == detail
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>x</html>", b"\xff\xfe", b'{"error":', b"[" * 100_000])
-def test_what_is_no_json_tells_nothing(body: bytes) -> None:
+def test_a_body_that_is_not_json_has_no_details(body: bytes) -> None:
     assert parse_error_body(body) == ErrorDetail()
 
 
@@ -68,10 +68,11 @@ def test_the_key_is_hidden_wherever_it_stands(before: str, after: str) -> None:
 @given(
     st.recursive(
         st.none() | st.text() | st.just(API_KEY) | st.integers(),
-        lambda i: (
-            st.lists(i)
+        lambda inner: (
+            st.lists(inner)
             | st.dictionaries(
-                st.sampled_from(["error", "message", "code", "errors", "detail", "requestId", "retry_after", "x"]), i
+                st.sampled_from(["error", "message", "code", "errors", "detail", "requestId", "retry_after", "x"]),
+                inner,
             )
         ),
     )

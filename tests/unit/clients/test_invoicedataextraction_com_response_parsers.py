@@ -1,4 +1,4 @@
-"""From the batch extraction vendor's JSON to values: nothing is lost in silence, and nothing strange breaks it."""
+"""Parsing the JSON of invoicedataextraction.com: no warning is lost, and no unexpected value raises."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ FAILED_PAGE = {"file_name": "b.pdf", "page": 2}
         ({"failed": [FAILED_PAGE, FAILED_PAGE]}, FailedPage("b.pdf", 2)),
     ],
 )  # fmt: skip
-def test_a_failed_page_and_its_reason_are_found_in_either_place(pages: Any, failed: FailedPage) -> None:
+def test_failed_pages_and_reasons_are_read_from_both_lists(pages: Any, failed: FailedPage) -> None:
     page_outcomes = parse_page_outcomes(pages)
     assert page_outcomes is not None
     assert page_outcomes.failed == (failed,)
     assert (page_outcomes.failed_count, page_outcomes.successful_count) == (1, 0)
 
 
-def test_what_is_counted_is_never_less_than_what_is_listed() -> None:
+def test_the_failed_count_is_never_less_than_the_pages_listed() -> None:
     page_outcomes = parse_page_outcomes({"failed": [FAILED_PAGE], "failed_count": 0, "successful_count": 7})
     assert page_outcomes is not None
     assert (page_outcomes.failed_count, page_outcomes.successful_count) == (1, 7)
@@ -76,7 +76,7 @@ def test_what_is_counted_is_never_less_than_what_is_listed() -> None:
     [{"failed": [{"page": 1}]}, {"failed": [{"file_name": "a"}]}, {"successful": ["a.pdf"]}, {"successful": [None]},
      {"failure_reasons": [{"affected_pages": [{"pages": [1]}]}]}, {"successful": [{"file_name": "a", "page": -1}]}],
 )  # fmt: skip
-def test_a_page_of_no_file_is_refused(pages: Any) -> None:
+def test_a_page_without_file_or_number_is_refused(pages: Any) -> None:
     with pytest.raises(InvalidPageError):
         parse_page_outcomes(pages)
 
@@ -93,7 +93,7 @@ def test_a_page_of_no_file_is_refused(pages: Any) -> None:
         ([], ()), (None, ()), ("", ()), ({}, ()),
     ],
 )  # fmt: skip
-def test_a_warning_in_any_shape_is_a_warning(value: Any, notes: tuple[UncertaintyNote, ...]) -> None:
+def test_a_note_of_any_shape_is_kept(value: Any, notes: tuple[UncertaintyNote, ...]) -> None:
     assert parse_uncertainty_notes(value) == notes
 
 
@@ -103,17 +103,17 @@ def test_a_warning_in_any_shape_is_a_warning(value: Any, notes: tuple[Uncertaint
         ({"count": 0, "items": []}, ()), (None, ()),
         ({"items": [{"message": "Look", "output_row_numbers": [0, 2, "x"]}]}, (ReviewItem("Look", (), (2,)),)),
         ({"count": 3, "items": [{"message": "Look"}]},
-         (ReviewItem("Look"), ReviewItem("2 more, of which the vendor tells nothing"))),
-        ({"count": 1}, (ReviewItem("1 more, of which the vendor tells nothing"),)),
+         (ReviewItem("Look"), ReviewItem("The vendor counts 2 more review items, but lists no details."))),
+        ({"count": 1}, (ReviewItem("The vendor counts 1 more review item, but lists no details."),)),
         (["Look"], (ReviewItem("Look"),)),
         ({"items": [{"affected_fields": ["Tax"]}]}, (ReviewItem('{"affected_fields":["Tax"]}', ("Tax",)),)),
     ],
 )  # fmt: skip
-def test_what_a_person_should_see_is_kept(value: Any, items: tuple[ReviewItem, ...]) -> None:
+def test_review_items_of_any_shape_are_kept(value: Any, items: tuple[ReviewItem, ...]) -> None:
     assert parse_review_items(value) == items
 
 
-def test_a_task_error_hides_secrets_and_defaults_to_no_repeat() -> None:
+def test_a_task_error_hides_secrets_and_is_not_retryable_by_default() -> None:
     error = parse_task_error({"code": "X", "message": "with Bearer abc.def and K-9", "details": None}, ["K-9"])
     assert error == TaskError("X", "with [hidden] and [hidden]")
     assert parse_task_error({"retryable": "yes"}) == TaskError("UNKNOWN", None, False)
@@ -121,7 +121,7 @@ def test_a_task_error_hides_secrets_and_defaults_to_no_repeat() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(TOP_LEVEL_KEYS), JSON_VALUES))
-def test_no_answer_breaks_the_reading_but_by_a_page_of_no_file(fields: dict[str, Any]) -> None:
+def test_any_response_is_parsed_unless_a_page_is_invalid(fields: dict[str, Any]) -> None:
     state = None
     with suppress(InvalidPageError):
         state = parse_extraction("id", "completed", fields)
@@ -129,16 +129,16 @@ def test_no_answer_breaks_the_reading_but_by_a_page_of_no_file(fields: dict[str,
     assert state is None or state.notes or not fields.get("ai_uncertainty_notes")
 
 
-@pytest.mark.parametrize("place", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"])
-def test_public_addresses(place: str) -> None:
-    assert is_public_address(place)
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"])
+def test_these_addresses_are_public(address: str) -> None:
+    assert is_public_address(address)
 
 
 @pytest.mark.parametrize(
-    "place",
+    "address",
     ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254", "0.0.0.1", "100.64.0.1", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "2002:a00:1::", "64:ff9b::a00:1",
      "ff02::1", "fe80::1%eth0", "host", ""],
 )  # fmt: skip
-def test_everybody_elses_addresses(place: str) -> None:
-    assert not is_public_address(place)
+def test_these_addresses_are_not_public(address: str) -> None:
+    assert not is_public_address(address)

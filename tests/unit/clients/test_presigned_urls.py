@@ -1,4 +1,4 @@
-"""Addresses for a vendor to fetch a document at: only we make them, and no change to one survives the check."""
+"""Presigned URLs of documents: only we can build them, and any change to one makes it invalid."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from invoices.clients.presigned_urls import PresignedUrl, build_presigned_url, i
 from invoices.errors import ConfigurationError
 
 SECRET = "a secret of more than 32 characters"
-BASE_URL = "https://papers.example.com"
+BASE_URL = "https://documents.example.com"
 NOW = dt.datetime(2026, 1, 15, 10, 30, tzinfo=dt.UTC)
 EXPIRES_AT = NOW + dt.timedelta(minutes=10)
 SHA256 = "0123456789abcdef" * 4
 
 hashes = st.binary(max_size=9).map(lambda content: hashlib.sha256(content).hexdigest())
 suffixes = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
-moments = st.floats(0, 2**34).map(lambda seconds: dt.datetime.fromtimestamp(seconds, dt.UTC))
+timestamps = st.floats(0, 2**34).map(lambda seconds: dt.datetime.fromtimestamp(seconds, dt.UTC))
 secrets = st.text(string.printable, min_size=32, max_size=60)
 
 
@@ -35,7 +35,7 @@ def split_url(url: PresignedUrl) -> tuple[str, str]:
     return url_parts.path, url_parts.query
 
 
-def test_an_address_says_until_when_which_document_and_who_says_so() -> None:
+def test_a_url_names_the_expiry_and_the_document_and_is_signed() -> None:
     signed = f"1768473600/{SHA256}.pdf"
     signature = hmac.new(SECRET.encode(), signed.encode(), "sha256").hexdigest()
     assert (
@@ -44,36 +44,43 @@ def test_an_address_says_until_when_which_document_and_who_says_so() -> None:
     )
 
 
-@given(hashes, suffixes, moments, secrets)
-def test_what_was_minted_is_genuine_until_its_last_second(
+@given(hashes, suffixes, timestamps, secrets)
+def test_a_presigned_request_is_valid_until_its_last_second(
     sha256: str, suffix: str, expires_at: dt.datetime, secret: str
 ) -> None:
     path, query = split_url(build_presigned_url(BASE_URL, secret, sha256, suffix, expires_at))
-    last = expires_at.replace(microsecond=0)
-    assert is_valid_presigned_request(path, query, secret, last)
-    assert not is_valid_presigned_request(path, query, secret, last + dt.timedelta(seconds=1))
+    last_second = expires_at.replace(microsecond=0)
+    assert is_valid_presigned_request(path, query, secret, last_second)
+    assert not is_valid_presigned_request(path, query, secret, last_second + dt.timedelta(seconds=1))
 
 
 @given(st.integers(0), st.sampled_from(string.printable), st.sampled_from(["change", "insert", "cut"]))
-def test_no_change_to_a_path_or_signature_survives(position: int, character: str, how: str) -> None:
+def test_any_change_to_path_or_signature_makes_the_request_invalid(position: int, character: str, change: str) -> None:
     path, query = split_url(build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT))
-    whole = f"{path}?{query}"
-    at = position % len(whole)
-    rest = whole[at:] if how == "insert" else whole[at + 1 :]
-    tampered = whole[:at] + ("" if how == "cut" else character) + rest
-    assume(tampered != whole)
+    signed_request = f"{path}?{query}"
+    index = position % len(signed_request)
+    rest = signed_request[index:] if change == "insert" else signed_request[index + 1 :]
+    tampered = signed_request[:index] + ("" if change == "cut" else character) + rest
+    assume(tampered != signed_request)
     path, _, query = tampered.partition("?")
     assert not is_valid_presigned_request(path, query, SECRET, NOW)
 
 
-@given(hashes, suffixes, moments, hashes, suffixes, moments)
-def test_another_document_or_instant_has_another_signature(
-    one: str, suffix: str, when: dt.datetime, other: str, other_suffix: str, other_when: dt.datetime
+@given(hashes, suffixes, timestamps, hashes, suffixes, timestamps)
+def test_another_document_or_expiry_has_another_signature(
+    sha256: str,
+    suffix: str,
+    expires_at: dt.datetime,
+    other_sha256: str,
+    other_suffix: str,
+    other_expires_at: dt.datetime,
 ) -> None:
-    assume((one, suffix, int(when.timestamp())) != (other, other_suffix, int(other_when.timestamp())))
+    assume(
+        (sha256, suffix, int(expires_at.timestamp())) != (other_sha256, other_suffix, int(other_expires_at.timestamp()))
+    )
     first, second = (
-        build_presigned_url(BASE_URL, SECRET, one, suffix, when),
-        build_presigned_url(BASE_URL, SECRET, other, other_suffix, other_when),
+        build_presigned_url(BASE_URL, SECRET, sha256, suffix, expires_at),
+        build_presigned_url(BASE_URL, SECRET, other_sha256, other_suffix, other_expires_at),
     )
     assert first.signature != second.signature
     assert not is_valid_presigned_request(
@@ -82,14 +89,14 @@ def test_another_document_or_instant_has_another_signature(
 
 
 @given(secrets, secrets)
-def test_another_secret_makes_another_signature(one: str, other: str) -> None:
-    assume(one != other)
-    path, query = split_url(build_presigned_url(BASE_URL, one, SHA256, "pdf", EXPIRES_AT))
-    assert not is_valid_presigned_request(path, query, other, NOW)
+def test_another_secret_makes_another_signature(secret: str, other_secret: str) -> None:
+    assume(secret != other_secret)
+    path, query = split_url(build_presigned_url(BASE_URL, secret, SHA256, "pdf", EXPIRES_AT))
+    assert not is_valid_presigned_request(path, query, other_secret, NOW)
 
 
 @given(st.text(), st.text())
-def test_nothing_that_was_not_minted_is_genuine(path: str, query: str) -> None:
+def test_a_request_without_a_signature_of_ours_is_invalid(path: str, query: str) -> None:
     assert not is_valid_presigned_request(path, query, SECRET, NOW)
 
 
@@ -99,59 +106,64 @@ def test_the_signature_is_not_shown() -> None:
     assert url.signature not in f"{url!r} {url}"
 
 
-@pytest.mark.parametrize("seal", [None, object(), "mint"])
-def test_nobody_else_makes_an_address(seal: Any) -> None:
+@pytest.mark.parametrize("token", [None, object(), "mint"])
+def test_a_presigned_url_cannot_be_constructed_directly(token: Any) -> None:
     with pytest.raises(TypeError):
-        PresignedUrl("https://evil.example.com/a.pdf", "00" * 32, seal)
+        PresignedUrl("https://evil.example.com/a.pdf", "00" * 32, token)
 
 
-def test_an_address_cannot_be_turned_into_another() -> None:
+def test_a_presigned_url_cannot_be_changed() -> None:
     url = build_presigned_url(BASE_URL, SECRET, SHA256, "pdf", EXPIRES_AT)
     with pytest.raises(dataclasses.FrozenInstanceError):
         url.unsigned_url = "https://evil.example.com/a.pdf"  # type: ignore[misc]
     with pytest.raises((TypeError, ValueError)):
-        dataclasses.replace(url, place="https://evil.example.com/a.pdf")
+        dataclasses.replace(url, unsigned_url="https://evil.example.com/a.pdf")
     assert copy.copy(url) == url
 
 
 PUBLIC_BASE_URLS = [
-    "https://papers.example.com/",
-    "https://PAPERS.example.com",
-    "https://papers.example.com:8443",
+    "https://documents.example.com/",
+    "https://DOCUMENTS.example.com",
+    "https://documents.example.com:8443",
     "https://a.co",
 ]
 
 
 @pytest.mark.parametrize("base_url", PUBLIC_BASE_URLS)
-def test_a_public_place_will_do(base_url: str) -> None:
+def test_a_public_host_is_accepted(base_url: str) -> None:
     assert build_presigned_url(base_url, SECRET, SHA256, "pdf", EXPIRES_AT).unsigned_url.startswith(
         base_url.lower().rstrip("/") + "/1768473600/"
     )
 
 
 REFUSED_BASE_URLS = [
-    "http://papers.example.com", "papers.example.com", "//papers.example.com", "ftp://papers.example.com", "",
-    "https://localhost", "https://papers.localhost", "https://papers.local", "https://papers", "https://host.internal",
-    "https://router.home.arpa", "https://papers.lan", "https://127.0.0.1", "https://10.0.0.1", "https://192.168.1.1",
+    "http://documents.example.com", "documents.example.com", "//documents.example.com", "ftp://documents.example.com",
+    "",
+    "https://localhost", "https://documents.localhost", "https://documents.local", "https://documents",
+    "https://host.internal",
+    "https://router.home.arpa", "https://documents.lan", "https://127.0.0.1", "https://10.0.0.1", "https://192.168.1.1",
     "https://169.254.169.254", "https://8.8.8.8", "https://2130706433", "https://0x7f.0.0.1", "https://127.1",
-    "https://[::1]", "https://[fe80::1]", "https://[::ffff:10.0.0.1]", "https://user@papers.example.com",
-    "https://user:p4ss@papers.example.com", "https://papers.example.com/path", "https://papers.example.com?a=b",
-    "https://papers.example.com#a", "https://papers.example.com.", "https://pap\ners.example.com", "https://[::1",
-    "https://papers.example.com:0", "https://papers.example.com:99999", "https://papers..example.com",
-    "https://päpers.example.com", "https://papers.example.com\\@evil.example.org", "https://papers.example.com/..",
-    " https://papers.example.com", "https://-papers.example.com", "https://papers.local:443",
+    "https://[::1]", "https://[fe80::1]", "https://[::ffff:10.0.0.1]", "https://user@documents.example.com",
+    "https://user:p4ss@documents.example.com", "https://documents.example.com/path",
+    "https://documents.example.com?a=b",
+    "https://documents.example.com#a", "https://documents.example.com.", "https://docu\nments.example.com",
+    "https://[::1",
+    "https://documents.example.com:0", "https://documents.example.com:99999", "https://documents..example.com",
+    "https://döcuments.example.com", "https://documents.example.com\\@evil.example.org",
+    "https://documents.example.com/..",
+    " https://documents.example.com", "https://-documents.example.com", "https://documents.local:443",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("base_url", REFUSED_BASE_URLS)
-def test_no_other_place_shows_documents(base_url: str) -> None:
+def test_any_other_base_url_is_a_configuration_error(base_url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         build_presigned_url(base_url, SECRET, SHA256, "pdf", EXPIRES_AT)
     assert "p4ss" not in str(caught.value)
 
 
 @pytest.mark.parametrize("secret", ["", "x" * 31])
-def test_a_secret_that_can_be_guessed_is_a_setting_to_fix(secret: str) -> None:
+def test_a_short_secret_is_a_configuration_error(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="32"):
         build_presigned_url(BASE_URL, secret, SHA256, "pdf", EXPIRES_AT)
 
@@ -159,11 +171,13 @@ def test_a_secret_that_can_be_guessed_is_a_setting_to_fix(secret: str) -> None:
 @pytest.mark.parametrize(
     ("sha256", "suffix", "expires_at"),
     [
-        (SHA256.upper(), "pdf", EXPIRES_AT), (SHA256[1:], "pdf", EXPIRES_AT), ("../" + SHA256[3:], "pdf", EXPIRES_AT), (SHA256, "", EXPIRES_AT),
-        (SHA256, ".pdf", EXPIRES_AT), (SHA256, "p/f", EXPIRES_AT), (SHA256, "pdf?", EXPIRES_AT), (SHA256 + "\n", "pdf", EXPIRES_AT),
+        (SHA256.upper(), "pdf", EXPIRES_AT), (SHA256[1:], "pdf", EXPIRES_AT), ("../" + SHA256[3:], "pdf", EXPIRES_AT),
+        (SHA256, "", EXPIRES_AT),
+        (SHA256, ".pdf", EXPIRES_AT), (SHA256, "p/f", EXPIRES_AT), (SHA256, "pdf?", EXPIRES_AT),
+        (SHA256 + "\n", "pdf", EXPIRES_AT),
         (SHA256, "pdf", EXPIRES_AT.replace(tzinfo=None)), (SHA256, "pdf", dt.datetime(1969, 1, 1, tzinfo=dt.UTC)),
     ],
 )  # fmt: skip
-def test_what_is_no_document_or_instant_is_a_mistake_of_ours(sha256: str, suffix: str, expires_at: dt.datetime) -> None:
-    with pytest.raises(ValueError, match="not a"):
+def test_a_malformed_hash_suffix_or_expiry_is_a_value_error(sha256: str, suffix: str, expires_at: dt.datetime) -> None:
+    with pytest.raises(ValueError, match=r"not a (lower-case SHA-256|time)"):
         build_presigned_url(BASE_URL, SECRET, sha256, suffix, expires_at)

@@ -1,4 +1,4 @@
-"""How long to wait, told in many ways; a wait is never negative, endless or invented."""
+"""Rate limits and waits in every encoding; a wait is never negative, never over one hour, and never invented."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EPOCH = int(NOW.timestamp())
 
 
 @pytest.mark.parametrize(
-    ("headers", "told", "seconds"),
+    ("headers", "body_value", "seconds"),
     [
         ({"Retry-After": "60"}, None, 60),
         ({"Retry-After": " 0.5 "}, None, 0.5),
@@ -52,14 +52,16 @@ EPOCH = int(NOW.timestamp())
         ({}, None, None),
     ],
 )
-def test_the_wait_is_what_the_server_says(headers: dict[str, str], told: object, seconds: float | None) -> None:
-    assert find_retry_after(CaseInsensitiveDict(headers), told, NOW) == seconds
+def test_the_wait_is_read_from_every_known_header(
+    headers: dict[str, str], body_value: object, seconds: float | None
+) -> None:
+    assert find_retry_after(CaseInsensitiveDict(headers), body_value, NOW) == seconds
 
 
-@pytest.mark.parametrize(("ahead", "seconds"), [(0.0, 40), (1.5, 38.5), (2.0, 40), (-0.5, 40), (-7.0, 40)])
-def test_a_date_of_whole_seconds_counts_where_our_clock_does_not_agree_with_it(ahead: float, seconds: float) -> None:
+@pytest.mark.parametrize(("seconds_ahead", "seconds"), [(0.0, 40), (1.5, 38.5), (2.0, 40), (-0.5, 40), (-7.0, 40)])
+def test_the_date_header_is_used_if_our_clock_differs_from_it(seconds_ahead: float, seconds: float) -> None:
     headers = {"X-RateLimit-Reset": str(EPOCH + 40), "Date": format_datetime(NOW, usegmt=True)}
-    assert find_retry_after(headers, None, NOW + dt.timedelta(seconds=ahead)) == seconds
+    assert find_retry_after(headers, None, NOW + dt.timedelta(seconds=seconds_ahead)) == seconds
 
 
 @given(
@@ -68,12 +70,12 @@ def test_a_date_of_whole_seconds_counts_where_our_clock_does_not_agree_with_it(a
     st.text(max_size=80),
     st.none() | st.integers() | st.floats() | st.text(),
 )
-def test_no_header_makes_a_wait_beyond_its_bounds(after: str, reset: str, date: str, told: object) -> None:
-    wait = find_retry_after({"Retry-After": after, "X-RateLimit-Reset": reset, "Date": date}, told)
+def test_no_header_makes_a_wait_beyond_its_bounds(after: str, reset: str, date: str, body_value: object) -> None:
+    wait = find_retry_after({"Retry-After": after, "X-RateLimit-Reset": reset, "Date": date}, body_value)
     assert wait is None or 0 <= wait <= 3600
 
 
-def test_limits_are_read_where_they_are() -> None:
+def test_the_rate_limit_is_read_from_the_headers_that_are_there() -> None:
     assert find_rate_limit({}) is None
     assert find_rate_limit({"X-RateLimit-Remaining": "abc"}) is None
     assert find_rate_limit({"X-RateLimit-Remaining": "0"}) == RateLimit(None, 0, None)
@@ -84,17 +86,17 @@ def test_limits_are_read_where_they_are() -> None:
 @pytest.mark.parametrize(
     "text", [None, 5, "", "²", "99999999999999999999", "9" * 15, "0001-01-01T00:00:00+23:59", "x" * 99]
 )
-def test_what_is_no_instant_is_none(text: object) -> None:
+def test_a_text_that_is_no_timestamp_is_none(text: object) -> None:
     assert try_parse_timestamp(text) is None
 
 
-clock_times = st.timedeltas(dt.timedelta(days=-400), dt.timedelta(days=400)).map(lambda wrong: NOW + wrong)
+clock_times = st.timedeltas(dt.timedelta(days=-400), dt.timedelta(days=400)).map(lambda error: NOW + error)
 seconds_away = st.integers(-100_000, 100_000)
 RESET_ENCODINGS = {
-    "epoch seconds": lambda moment: str(int(moment.timestamp())),
-    "epoch milliseconds": lambda moment: str(int(moment.timestamp() * 1000)),
-    "ISO 8601": lambda moment: moment.isoformat(),
-    "HTTP date": lambda moment: format_datetime(moment, usegmt=True),
+    "epoch seconds": lambda timestamp: str(int(timestamp.timestamp())),
+    "epoch milliseconds": lambda timestamp: str(int(timestamp.timestamp() * 1000)),
+    "ISO 8601": lambda timestamp: timestamp.isoformat(),
+    "HTTP date": lambda timestamp: format_datetime(timestamp, usegmt=True),
 }
 
 
@@ -113,31 +115,31 @@ def test_a_reset_is_measured_by_the_vendors_clock_in_any_encoding(
     headers = {"Date": format_datetime(NOW, usegmt=True), "X-RateLimit-Reset": reset}
     wait = min(seconds, 3600) if seconds > 0 else None
     assert find_retry_after(headers, now=our_clock) == wait
-    limits = find_rate_limit(headers, our_clock)
-    assert limits is not None
-    assert limits.seconds_until_reset == wait
+    rate_limit = find_rate_limit(headers, our_clock)
+    assert rate_limit is not None
+    assert rate_limit.seconds_until_reset == wait
 
 
 @given(st.sampled_from(["", "abc", "-5", "nan", "1e9", "5 minutes", "٣", "+5"]), st.integers(1, 3600))
-def test_a_wait_that_cannot_be_read_leaves_the_word_to_the_reset(odd: str, seconds: int) -> None:
-    headers = {"Retry-After": odd, "X-RateLimit-Reset": str(EPOCH + seconds)}
+def test_an_unreadable_retry_after_falls_back_to_the_reset(unreadable: str, seconds: int) -> None:
+    headers = {"Retry-After": unreadable, "X-RateLimit-Reset": str(EPOCH + seconds)}
     assert find_retry_after(headers, now=NOW) == seconds
     assert find_retry_after({**headers, "X-RateLimit-Reset": str(EPOCH - seconds)}, now=NOW) is None
 
 
 @given(st.integers(0, 10**14))
-def test_seconds_to_wait_are_taken_up_to_an_hour(seconds: int) -> None:
+def test_a_wait_is_limited_to_one_hour(seconds: int) -> None:
     past = {"X-RateLimit-Reset": str(EPOCH - 60)}
     assert find_retry_after({"Retry-After": str(seconds), **past}, now=NOW) == min(seconds, 3600)
 
 
-def test_without_a_date_our_own_clock_has_to_do() -> None:
-    limits = find_rate_limit({"X-RateLimit-Reset": str(EPOCH + 40)}, NOW)
-    assert limits is not None
-    assert limits.seconds_until_reset == 40
+def test_without_a_date_our_own_clock_is_used() -> None:
+    rate_limit = find_rate_limit({"X-RateLimit-Reset": str(EPOCH + 40)}, NOW)
+    assert rate_limit is not None
+    assert rate_limit.seconds_until_reset == 40
 
 
-def test_a_reset_says_nothing_about_a_failure_while_calls_are_left() -> None:
+def test_a_reset_is_no_wait_while_calls_remain() -> None:
     reset = {"Date": "Thu, 15 Jan 2026 10:30:00 GMT", "X-RateLimit-Reset": "2026-01-15T10:31:00Z"}
     assert find_retry_after({**reset, "X-RateLimit-Remaining": "7"}) is None
     assert find_retry_after({**reset, "X-RateLimit-Remaining": "0"}) == 60.0

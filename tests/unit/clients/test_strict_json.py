@@ -1,4 +1,4 @@
-"""JSON in and out: exact numbers, and nothing that two parsers would read differently."""
+"""Strict JSON: exact numbers, and nothing that two parsers would read differently."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_has_no_exact_form_is_refused(value: Any) -> None:
         render_json(value)
 
 
-def test_half_a_character_is_written_as_an_escape() -> None:
+def test_a_lone_surrogate_is_written_as_an_escape() -> None:
     assert render_json({"a": "x\udcff"}) == b'{"a":"x\\udcff"}'
 
 

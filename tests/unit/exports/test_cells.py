@@ -1,4 +1,4 @@
-"""Cells of exported files: text that no spreadsheet calculates, numbers written exactly."""
+"""Cells of exported files: text that no spreadsheet calculates, and exact numbers."""
 
 from __future__ import annotations
 
@@ -32,39 +32,39 @@ def test_text_that_starts_like_a_formula_gets_an_apostrophe(trigger: str) -> Non
 @pytest.mark.parametrize(
     "harmless", ["", "Müller & Söhne", "00123", "1E5", "'s-Hertogenbosch", "a = b", "INV-1", "a,=b"]
 )
-def test_harmless_text_is_left_as_it_is(harmless: str) -> None:
+def test_harmless_text_is_not_changed(harmless: str) -> None:
     assert sanitise_formulas(harmless) == harmless
 
 
-@pytest.mark.parametrize("between", [";", "; ", "\t", "\n", ";\n"])
-def test_a_formula_behind_what_a_semicolon_spreadsheet_splits_at_gets_an_apostrophe_too(between: str) -> None:
-    neutral = sanitise_formulas(f"paper{between}=cmd|'/C calc'!A0")
-    assert "=" not in {cell.lstrip(" ")[:1] for cell in neutral.replace("\n", ";").replace("\t", ";").split(";")}
+@pytest.mark.parametrize("separator", [";", "; ", "\t", "\n", ";\n"])
+def test_a_formula_after_a_semicolon_tab_or_line_feed_gets_an_apostrophe_too(separator: str) -> None:
+    sanitised = sanitise_formulas(f"paper{separator}=cmd|'/C calc'!A0")
+    assert "=" not in {cell.lstrip(" ")[:1] for cell in sanitised.replace("\n", ";").replace("\t", ";").split(";")}
 
 
 @given(HOSTILE_TEXTS)
-def test_no_cell_of_neutral_text_starts_with_a_trigger(text: str) -> None:
-    neutral = sanitise_formulas(text)
-    assert neutral[:1] not in {*FORMULA_TRIGGERS, "\t", "\n"} - {""}
+def test_no_cell_of_sanitised_text_starts_with_a_formula(text: str) -> None:
+    sanitised = sanitise_formulas(text)
+    assert sanitised[:1] not in {*FORMULA_TRIGGERS, "\t", "\n"} - {""}
     assert all(
-        cell[:1] not in set(FORMULA_TRIGGERS) for cell in neutral.replace("\n", ";").replace("\t", ";").split(";")
+        cell[:1] not in set(FORMULA_TRIGGERS) for cell in sanitised.replace("\n", ";").replace("\t", ";").split(";")
     )
 
 
 @given(HOSTILE_TEXTS | st.text())
-def test_neutral_text_is_restored_to_what_it_was(text: str) -> None:
+def test_sanitised_text_is_restored_exactly(text: str) -> None:
     assert restore_sanitised_formulas(sanitise_formulas(text)) == text
 
 
 @given(st.text(st.characters()))
-def test_clean_text_holds_no_control_character_but_tabs_and_line_feeds(text: str) -> None:
+def test_cleaned_text_has_no_control_characters_but_tabs_and_line_feeds(text: str) -> None:
     cleaned = remove_control_characters(text)
-    assert {c for c in cleaned if unicodedata.category(c) in {"Cc", "Cs"}} <= {"\t", "\n"}
+    assert {character for character in cleaned if unicodedata.category(character) in {"Cc", "Cs"}} <= {"\t", "\n"}
     assert remove_control_characters(cleaned) == cleaned
     cleaned.encode()
 
 
-def test_line_ends_become_line_feeds_and_what_xml_cannot_hold_is_shown() -> None:
+def test_line_ends_become_line_feeds_and_invalid_xml_characters_are_replaced() -> None:
     assert remove_control_characters("a\r\nb\rc\x00\x1b[31m\x85\ud800\uffff") == "a\nb\nc[31m\ufffd\ufffd"
 
 
@@ -82,7 +82,7 @@ def test_line_ends_become_line_feeds_and_what_xml_cannot_hold_is_shown() -> None
         ("12345678901234567890123456789012345.123", 2, "12345678901234567890123456789012345.123"),
     ],
 )
-def test_numbers_are_written_plainly_with_the_minor_digits_and_no_trailing_noise(
+def test_numbers_are_written_plainly_with_the_minor_digits_and_no_more_zeros(
     number: str, digits: int, text: str
 ) -> None:
     assert format_decimal(Decimal(number), digits) == text
@@ -98,10 +98,10 @@ def test_a_written_number_is_the_number(number: Decimal, digits: int) -> None:
 @given(st.lists(AMOUNTS))
 def test_a_sum_is_exact_whatever_the_decimal_context(amounts: list[Decimal]) -> None:
     with localcontext(prec=3):
-        added = sum_exactly(amounts)
-    assert Fraction(added) == sum(map(Fraction, amounts))
+        total = sum_exactly(amounts)
+    assert Fraction(total) == sum(map(Fraction, amounts))
 
 
 @pytest.mark.parametrize(("number", "count"), [("12.50", 3), ("1200", 2), ("0.001", 1), ("0", 0), ("-10.01", 4)])
-def test_significant_digits_are_those_that_a_double_must_carry(number: str, count: int) -> None:
+def test_significant_digits_exclude_leading_and_trailing_zeros(number: str, count: int) -> None:
     assert count_significant_digits(Decimal(number)) == count

@@ -1,4 +1,4 @@
-"""The page about exports names every column and every key."""
+"""docs/exports.md documents every column and every key of the manifest."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MANIFEST = json.loads(render_batch_files(BatchHeader("b", dt.datetime(2026, 1, 1
 
 
 @pytest.mark.parametrize("name", sorted({column.name for column in (*BILL_COLUMNS, *LINE_COLUMNS, *TAX_COLUMNS)}))
-def test_every_column_is_described(name: str) -> None:
+def test_every_column_is_documented(name: str) -> None:
     assert f"`{name}`" in PAGE
 
 
 @pytest.mark.parametrize("key", sorted({*MANIFEST, *MANIFEST["counts"], *MANIFEST["notices"], *MANIFEST["files"]}))
-def test_every_key_of_the_manifest_is_described(key: str) -> None:
+def test_every_key_of_the_manifest_is_documented(key: str) -> None:
     assert f"`{key}`" in PAGE

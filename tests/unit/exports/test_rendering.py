@@ -69,7 +69,7 @@ batches = st.lists(invoices, max_size=6, unique_by=lambda invoice: invoice.invoi
 
 
 def build_bill(**changes: Any) -> Invoice:
-    """Return an ordinary bill, but for ``changes``."""
+    """Return an ordinary bill with ``changes``."""
     default_invoice = Invoice(
         invoice_id="i1",
         document_sha256="d" * 64,
@@ -114,7 +114,7 @@ def test_a_batch_is_three_csv_files_a_workbook_and_a_manifest() -> None:
     ]
 
 
-def test_csv_files_are_utf8_with_a_byte_order_mark_unless_told_otherwise_and_crlf() -> None:
+def test_csv_files_are_utf8_with_crlf_and_by_default_a_byte_order_mark() -> None:
     marked, plain = (
         render_batch_files(BATCH, [build_bill()]),
         render_batch_files(BATCH, [build_bill()], byte_order_mark=False),
@@ -130,7 +130,7 @@ def test_every_row_names_its_batch_invoice_and_document(name: str) -> None:
     assert (row["batch_id"], row["invoice_id"], row["document_sha256"]) == ("batch-000007", "i1", "d" * 64)
 
 
-def test_a_credit_note_is_booked_negative_in_every_amount_and_says_what_it_is() -> None:
+def test_a_credit_note_is_booked_negative_in_every_amount() -> None:
     files = render_batch_files(BATCH, [build_bill(kind="credit_note")])
     [booked], [line], [tax] = (
         read_csv_rows(files),
@@ -143,7 +143,7 @@ def test_a_credit_note_is_booked_negative_in_every_amount_and_says_what_it_is() 
     assert json.loads(files["manifest.json"])["sign"] == "credit notes negative"
 
 
-def test_a_credit_note_that_states_a_negative_total_is_pointed_out() -> None:
+def test_a_credit_note_with_a_negative_total_is_counted_in_the_manifest() -> None:
     files = render_batch_files(BATCH, [build_bill(kind="credit_note", total_amount=Decimal(-5))])
     assert json.loads(files["manifest.json"])["notices"]["credit_notes_stated_negative"] == 1
 
@@ -164,7 +164,7 @@ def test_an_amount_finer_than_the_currency_is_not_rounded() -> None:
     assert read_sheet_rows(files, "Bills")[0]["total_amount"] == 0.125
 
 
-def test_a_missing_amount_is_an_empty_cell_and_counted_beside_the_total() -> None:
+def test_a_missing_amount_is_an_empty_cell_and_counted_in_the_totals() -> None:
     files = render_batch_files(BATCH, [build_bill(net_amount=None), build_bill(invoice_id="i2")])
     assert [row["net_amount"] for row in read_csv_rows(files)] == ["", "100.00"]
     [total] = json.loads(files["manifest.json"])["totals"]
@@ -199,23 +199,27 @@ def test_the_workbook_has_real_dates_numbers_and_text() -> None:
     [row] = read_sheet_rows(files, "Bills")
     assert row["issued_on"] == dt.datetime(2026, 1, 31)  # noqa: DTZ001 - a cell has no time zone
     assert (row["invoice_number"], row["total_amount"]) == ("00123", 119)
-    cells = openpyxl.load_workbook(io.BytesIO(files["bills.xlsx"]))["Bills"]
-    looks = {cells.cell(1, column).value: cells.cell(2, column).number_format for column in range(1, 25)}
-    assert (looks["total_amount"], looks["issued_on"], looks["invoice_number"]) == ("#,##0.00", "yyyy-mm-dd", "@")
+    sheet = openpyxl.load_workbook(io.BytesIO(files["bills.xlsx"]))["Bills"]
+    number_formats = {sheet.cell(1, column).value: sheet.cell(2, column).number_format for column in range(1, 25)}
+    assert (number_formats["total_amount"], number_formats["issued_on"], number_formats["invoice_number"]) == (
+        "#,##0.00",
+        "yyyy-mm-dd",
+        "@",
+    )
 
 
-@pytest.mark.parametrize(("currency", "look"), [("JPY", "#,##0"), ("KWD", "#,##0.000"), ("EUR", "#,##0.00")])
-def test_money_in_the_workbook_shows_the_decimals_of_its_currency(currency: str, look: str) -> None:
+@pytest.mark.parametrize(("currency", "number_format"), [("JPY", "#,##0"), ("KWD", "#,##0.000"), ("EUR", "#,##0.00")])
+def test_money_in_the_workbook_shows_the_decimals_of_its_currency(currency: str, number_format: str) -> None:
     files = render_batch_files(BATCH, [build_bill(currency=currency, total_amount=Decimal("7"))])
-    page = openpyxl.load_workbook(io.BytesIO(files["bills.xlsx"]))["Bills"]
-    column = next(cell.column for cell in page[1] if cell.value == "total_amount")
-    assert page.cell(2, column).number_format == look
+    sheet = openpyxl.load_workbook(io.BytesIO(files["bills.xlsx"]))["Bills"]
+    column = next(cell.column for cell in sheet[1] if cell.value == "total_amount")
+    assert sheet.cell(2, column).number_format == number_format
 
 
-def test_the_workbook_knows_no_clock_but_the_batch() -> None:
+def test_the_time_of_the_batch_is_the_only_time_in_the_workbook() -> None:
     content = render_batch_files(BATCH, [build_bill()])["bills.xlsx"]
-    about = openpyxl.load_workbook(io.BytesIO(content)).properties
-    assert about.created == about.modified == BATCH.created_at.replace(tzinfo=None)
+    properties = openpyxl.load_workbook(io.BytesIO(content)).properties
+    assert properties.created == properties.modified == BATCH.created_at.replace(tzinfo=None)
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         assert {part.date_time for part in book.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
@@ -227,18 +231,18 @@ def test_a_number_of_more_than_fifteen_digits_is_text_in_the_workbook_and_counte
 
 
 @pytest.mark.parametrize("letter", ["x", "𝒳"])
-def test_a_text_longer_than_a_cell_is_cut_visibly_and_counted_but_whole_in_the_csv_file(letter: str) -> None:
-    long = letter * 32_768
-    files = render_batch_files(BATCH, [build_bill(lines=(Line(1, long),))])
-    shown = read_sheet_rows(files, "Lines")[0]["description"]
-    assert shown.endswith(TRUNCATION_MARK)
-    assert 32_765 <= len(shown.encode("utf-16-le")) // 2 <= 32_767
-    assert read_csv_rows(files, "bill_lines.csv")[0]["description"] == long
+def test_a_text_too_long_for_a_cell_is_cut_visibly_and_complete_in_the_csv_file(letter: str) -> None:
+    long_text = letter * 32_768
+    files = render_batch_files(BATCH, [build_bill(lines=(Line(1, long_text),))])
+    description = read_sheet_rows(files, "Lines")[0]["description"]
+    assert description.endswith(TRUNCATION_MARK)
+    assert 32_765 <= len(description.encode("utf-16-le")) // 2 <= 32_767
+    assert read_csv_rows(files, "bill_lines.csv")[0]["description"] == long_text
     assert json.loads(files["manifest.json"])["notices"]["texts_cut"] == 1
 
 
 @pytest.mark.parametrize(("count", "names"), [(0, ["Bills"]), (2, ["Bills"]), (3, ["Bills", "Bills 2"])])
-def test_a_table_longer_than_a_sheet_goes_on_in_another(count: int, names: list[str]) -> None:
+def test_a_table_longer_than_a_sheet_continues_in_another(count: int, names: list[str]) -> None:
     table = build_bill_table(BATCH, [build_bill(invoice_id=f"i{number}") for number in range(count)])
     rendered = render_workbook(BATCH, [table], Sheet("Control", BILL_COLUMNS, []), max_sheet_rows=3)
     book = openpyxl.load_workbook(io.BytesIO(rendered.content))
@@ -247,7 +251,7 @@ def test_a_table_longer_than_a_sheet_goes_on_in_another(count: int, names: list[
     assert actual == [f"i{number}" for number in range(count)]
 
 
-def test_a_date_before_excel_is_text() -> None:
+def test_a_date_that_excel_does_not_support_is_text() -> None:
     assert (
         read_sheet_rows(render_batch_files(BATCH, [build_bill(issued_on=dt.date(1899, 1, 2))]), "Bills")[0]["issued_on"]
         == "1899-01-02"
@@ -261,13 +265,13 @@ def test_control_characters_are_removed_and_counted() -> None:
 
 
 def test_rows_are_ordered_by_date_supplier_number_and_id() -> None:
-    given_in_order = [
+    ordered_invoices = [
         build_bill(invoice_id="d", issued_on=dt.date(2025, 1, 1), supplier=Party("Z")),
         build_bill(invoice_id="c", supplier=Party("A"), invoice_number="2"),
         build_bill(invoice_id="a", supplier=Party("B"), invoice_number="1"),
         build_bill(invoice_id="b", supplier=Party("B"), invoice_number="1"),
     ]
-    assert [row["invoice_id"] for row in read_csv_rows(render_batch_files(BATCH, given_in_order[::-1]))] == [
+    assert [row["invoice_id"] for row in read_csv_rows(render_batch_files(BATCH, ordered_invoices[::-1]))] == [
         "d",
         "c",
         "a",
@@ -276,12 +280,12 @@ def test_rows_are_ordered_by_date_supplier_number_and_id() -> None:
 
 
 def test_an_invoice_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(DocumentError, match="'i1' is 2 times in batch 'batch-000007'"):
+    with pytest.raises(DocumentError, match="batch 'batch-000007' has the invoice 'i1' 2 times"):
         render_batch_files(BATCH, [build_bill(), build_bill()])
 
 
 @pytest.mark.parametrize("number", ["NaN", "sNaN", "Infinity", "1E+38", "1E-39"])
-def test_a_number_that_no_book_can_hold_is_refused_by_document(number: str) -> None:
+def test_a_number_that_cannot_be_booked_is_a_document_error(number: str) -> None:
     with pytest.raises(DocumentError, match="i1") as refused:
         render_batch_files(BATCH, [build_bill(tax_amount=Decimal(number))])
     assert refused.value.reason_code == "number_out_of_range"
@@ -304,8 +308,8 @@ def test_a_batch_time_that_is_not_utc_is_refused(created_at: dt.datetime) -> Non
 
 @given(batches, st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None)
-def test_the_same_invoices_in_any_order_give_the_same_bytes(batch: list[Invoice], chance: random.Random) -> None:
-    assert render_batch_files(BATCH, chance.sample(batch, len(batch))) == render_batch_files(BATCH, batch)
+def test_the_same_invoices_in_any_order_give_the_same_bytes(batch: list[Invoice], random_order: random.Random) -> None:
+    assert render_batch_files(BATCH, random_order.sample(batch, len(batch))) == render_batch_files(BATCH, batch)
 
 
 @given(batches)
@@ -314,9 +318,9 @@ def test_control_totals_are_the_sums_of_the_rows_in_both_formats(batch: list[Inv
     files = render_batch_files(BATCH, batch)
     totals = json.loads(files["manifest.json"])["totals"]
     stated = {(t["currency"], name): Decimal(t[name]) for t in totals for name in t if name.endswith("_amount")}
-    for read_back in (read_csv_rows(files), read_sheet_rows(files, "Bills")):
+    for rows in (read_csv_rows(files), read_sheet_rows(files, "Bills")):
         sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
-        for row in read_back:
+        for row in rows:
             for name in ("net_amount", "tax_amount", "total_amount", "payable_amount"):
                 sums[row["currency"], name] += to_decimal(row[name])
         assert sums == stated
@@ -335,9 +339,9 @@ def test_tax_totals_are_the_sums_of_the_tax_rows_by_currency_rate_and_category(b
         )
         for t in json.loads(files["manifest.json"])["tax_totals"]
     }
-    for read_back in (read_csv_rows(files, "tax_lines.csv"), read_sheet_rows(files, "Taxes")):
+    for rows in (read_csv_rows(files, "tax_lines.csv"), read_sheet_rows(files, "Taxes")):
         sums: dict[Any, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
-        for row in read_back:
+        for row in rows:
             rate = None if row["tax_rate"] in (None, "") else to_decimal(row["tax_rate"])
             group = sums[row["currency"], rate, row["tax_category"] or None]
             group[0] += to_decimal(row["taxable_amount"])

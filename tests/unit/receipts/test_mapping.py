@@ -1,4 +1,4 @@
-"""An invoice as a receipt: every required amount, one currency, sums that hold, and a reason where it cannot be."""
+"""Receipts from invoices: all required amounts, one currency, correct sums, and a reason if it is not possible."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_every_total_is_there_with_its_currency() -> None:
     assert (receipt["type"], receipt["taxesIncluded"], receipt["currency"]) == ("OFFICIAL", False, "EUR")
 
 
-def test_the_rest_tells_what_the_invoice_tells() -> None:
+def test_the_other_fields_come_from_the_invoice() -> None:
     receipt = build_changed_receipt()
     assert receipt["receiptId"] == "7f3a-v1"
     assert (receipt["date"], receipt["dueDate"]) == ("2026-01-15T00:00:00.000Z", "2026-02-14T00:00:00.000Z")
@@ -93,7 +93,7 @@ def test_an_item_has_its_net_price_and_its_tax() -> None:
         (Line(1, None, D(3), None, None, D(102)), "34.00", "102.00"),
     ],
 )
-def test_what_a_line_leaves_out_follows_from_the_rest(line: Line, price: str, sub_total: str) -> None:
+def test_missing_values_of_a_line_are_derived_from_the_others(line: Line, price: str, sub_total: str) -> None:
     receipt = build_changed_receipt(lines=(line,))
     validate_receipt_body(receipt)
     [item] = receipt["items"]
@@ -119,7 +119,7 @@ def test_amounts_have_the_decimals_of_their_currency(currency: str, total: str, 
 
 
 @pytest.mark.parametrize(("currency", "unit"), [("JPY", "1"), ("EUR", "0.01"), ("BHD", "0.001"), ("CLF", "0.0001")])
-def test_minor_units_are_those_of_the_standard(currency: str, unit: str) -> None:
+def test_minor_units_follow_iso_4217(currency: str, unit: str) -> None:
     assert get_minor_unit(currency) == D(unit)
 
 
@@ -142,7 +142,9 @@ def test_minor_units_are_those_of_the_standard(currency: str, unit: str) -> None
         ({"total_amount": D(-120), "net_amount": D(-100), "tax_amount": D(-20)}, "credit_note_not_published"),
     ],
 )
-def test_what_cannot_be_a_receipt_is_set_aside_with_a_reason(changes: dict[str, Any], reason_code: str) -> None:
+def test_an_invoice_that_cannot_be_a_receipt_is_refused_with_a_reason(
+    changes: dict[str, Any], reason_code: str
+) -> None:
     assert get_refusal_code(**changes) == reason_code
 
 
@@ -151,32 +153,32 @@ def test_a_cent_of_rounding_is_accepted(total: str) -> None:
     validate_receipt_body(build_changed_receipt(total_amount=D(total)))
 
 
-def test_a_receipt_without_a_reachable_customer_is_none() -> None:
+def test_an_invoice_without_a_reachable_customer_is_refused() -> None:
     with pytest.raises(DocumentError) as caught:
         build_receipt_body(INVOICE, Customer(email=""), "r")
     assert caught.value.reason_code == "receipt_incomplete"
 
 
-def test_a_paid_invoice_says_so() -> None:
+def test_a_fully_paid_invoice_has_the_status_paid() -> None:
     assert build_changed_receipt(prepaid_amount=D(120))["paymentStatus"] == "Paid"
     assert build_changed_receipt(prepaid_amount=None)["paymentStatus"] == "Pending"
 
 
 @pytest.mark.parametrize("name", TOTAL_FIELDS)
-def test_no_required_amount_may_be_missing(name: str) -> None:
-    for broken in (None, 5, {"amount": D(1)}, {"currency": "EUR"}, {"amount": 1.0, "currency": "EUR"}):
+def test_a_missing_required_amount_is_refused(name: str) -> None:
+    for invalid_value in (None, 5, {"amount": D(1)}, {"currency": "EUR"}, {"amount": 1.0, "currency": "EUR"}):
         with pytest.raises(DocumentError) as caught:
-            validate_receipt_body({**build_changed_receipt(), name: broken})
+            validate_receipt_body({**build_changed_receipt(), name: invalid_value})
         assert caught.value.reason_code == "receipt_incomplete"
 
 
 def test_a_second_currency_anywhere_is_refused() -> None:
-    for place in (("total",), ("items", 0, "price"), ("taxes", 0, "total")):
+    for path in (("total",), ("items", 0, "price"), ("taxes", 0, "total")):
         receipt: Any = copy.deepcopy(build_changed_receipt())
-        inner = receipt
-        for step in place:
-            inner = inner[step]
-        inner["currency"] = "CAD"
+        money = receipt
+        for key in path:
+            money = money[key]
+        money["currency"] = "CAD"
         with pytest.raises(DocumentError, match=r"\['CAD', 'EUR'\]") as caught:
             validate_receipt_body(receipt)
         assert caught.value.reason_code == "receipt_currency"
@@ -197,13 +199,13 @@ def test_included_taxes_are_not_added_again() -> None:
         (Customer(None, None, "+1"), {"customer": {"phoneNumber": "+1"}}),
     ],
 )
-def test_the_surest_way_to_the_customer_is_sent_and_no_other(customer: Customer, fields: dict[str, Any]) -> None:
+def test_only_the_most_reliable_customer_key_is_sent(customer: Customer, fields: dict[str, Any]) -> None:
     receipt = build_receipt_body(INVOICE, customer, "r")
     assert {name: receipt[name] for name in ("customerId", "customer") if name in receipt} == fields
 
 
 @pytest.mark.parametrize(
-    ("directory", "default", "found"),
+    ("directory", "default_customer", "expected"),
     [
         ({"de1": Customer(1), "käufer gmbh": Customer(2)}, Customer(3), Customer(1)),
         ({"KÄUFER GMBH ": Customer(2)}, Customer(3), Customer(2)),
@@ -214,9 +216,9 @@ def test_the_surest_way_to_the_customer_is_sent_and_no_other(customer: Customer,
     ],
 )
 def test_a_buyer_is_found_by_tax_id_then_name_then_default(
-    directory: dict[str, Customer], default: Customer | None, found: Customer | None
+    directory: dict[str, Customer], default_customer: Customer | None, expected: Customer | None
 ) -> None:
-    assert find_customer(INVOICE, directory, default) == found
+    assert find_customer(INVOICE, directory, default_customer) == expected
 
 
 def test_a_buyer_without_name_and_tax_id_gets_the_default() -> None:
