@@ -18,8 +18,9 @@ from invoices.model import Flag
 from invoices.settings.sources import FolderSettings, MailboxSettings
 from sources.arrivals import ImapUid, Origin, build_mail_arrival, build_whole_sighting, truncate_with_hash
 from sources.authentication_results import summarise_authentication_results
+from sources.folder.fetch import build_file_origin
 from sources.folder.listing import LocalFile
-from sources.folder.local_folder import LocalFolder, build_file_origin
+from sources.folder.local_folder import LocalFolder
 from sources.folder.remote_folder import RemoteFile
 
 RESULTS = ("pass", "fail", "none", "neutral", "policy", "softfail", "hardfail", "temperror", "permerror")

@@ -20,7 +20,8 @@ from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError, TransientError
 from invoices.settings.sources import FolderSettings
 from sources.folder import FolderScanState, build_folder_source, move_recorded_files
-from sources.folder.local_folder import FileChangedError, open_folder_backend
+from sources.folder.backend_factory import open_folder_backend
+from sources.folder.folder_backend import FileChangedError
 from sources.folder.remote_filesystems import connect_to_folder
 from tests.servers import s3_server, sftp_server, webdav_server
 

@@ -20,7 +20,8 @@ from invoices.documents.store_batch import ByteSource, StoreBatch
 from invoices.errors import ConfigurationError
 from invoices.settings.sources import FolderSettings
 from sources.folder import FolderScanState, build_folder_source
-from sources.folder.local_folder import LocalFolder, build_file_origin
+from sources.folder.fetch import build_file_origin
+from sources.folder.local_folder import LocalFolder
 
 Row = dict[str, Any]
 SETTLED_TIMESTAMP = 1_700_000_000  # a time of change long past

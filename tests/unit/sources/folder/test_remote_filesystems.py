@@ -11,7 +11,9 @@ import pytest
 
 from invoices.errors import ConfigurationError
 from invoices.settings.sources import FolderSettings
-from sources.folder.local_folder import LocalFolder, open_folder_backend, parse_move_target
+from sources.folder.backend_factory import open_folder_backend
+from sources.folder.folder_backend import parse_move_target
+from sources.folder.local_folder import LocalFolder
 from sources.folder.remote_filesystems import connect_to_folder
 from sources.folder.sftp_filesystem import parse_private_key
 

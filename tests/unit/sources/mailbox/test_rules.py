@@ -77,15 +77,15 @@ def test_what_a_mail_does_not_tell_fits_nothing(rule: dict[str, Any]) -> None:
 def test_file_names_decide_once_the_mail_is_open() -> None:
     settings = build_settings({"sender": "*@supplier.example", "attachment": "*.PDF"}, **LEAVE)
     assert apply_rules(settings, FACTS, NOW) is None
-    assert apply_rules(settings, replace(FACTS, names=["a.xml", "b.pdf"]), NOW) == RuleDecision(True, 1, "*.PDF")
-    assert apply_rules(settings, replace(FACTS, names=["a.xml"]), NOW) == RuleDecision(False)
+    assert apply_rules(settings, replace(FACTS, file_names=["a.xml", "b.pdf"]), NOW) == RuleDecision(True, 1, "*.PDF")
+    assert apply_rules(settings, replace(FACTS, file_names=["a.xml"]), NOW) == RuleDecision(False)
     assert apply_rules(settings, replace(FACTS, sender="x@y.example"), NOW) == RuleDecision(False)
 
 
 def test_a_rule_that_leaves_by_file_name_narrows_nothing() -> None:
     settings = build_settings({"take": False, "attachment": "*.ics"})
-    assert apply_rules(settings, replace(FACTS, names=["a.ics"]), NOW) == RuleDecision(False, 1)
-    assert apply_rules(settings, replace(FACTS, names=["a.pdf"]), NOW) == RuleDecision(True)
+    assert apply_rules(settings, replace(FACTS, file_names=["a.ics"]), NOW) == RuleDecision(False, 1)
+    assert apply_rules(settings, replace(FACTS, file_names=["a.pdf"]), NOW) == RuleDecision(True)
 
 
 @pytest.mark.parametrize(
