@@ -129,10 +129,9 @@ class FolderFetch:
             uid_group = [uids.popleft() for _ in range(min(len(uids), _SUMMARY_BATCH_SIZE))]
             wanted_summaries = self._select_wanted_mails(uid_group, store_batch)
             wanted_summaries, deferred_uids = self._apply_run_limit(wanted_summaries)
-            if (
-                deferred_uids
-            ):  # stop after this group; mails to fetch again are recorded, so the stop need not count them
+            if deferred_uids:
                 self._is_limit_reached = True
+                # Mails to fetch again are recorded as such, so the position in the folder need not wait for them.
                 self.stopped_at_uid = min({*deferred_uids, *uids} - set(self.retry_uids), default=None)
             yield from self._fetch_bodies(
                 [summary for summary in wanted_summaries if summary.uid not in self._fetch_last_uids]
@@ -183,7 +182,7 @@ class FolderFetch:
     def _skip_if_rejected_by_rules(
         self, summary: MessageSummary, header: MailHeader | None, *, has_header_fields: bool
     ) -> SkippedMail | None:
-        """Return why the rules skip a mail, by its header; a mail with an unreadable header is fetched and quarantined."""
+        """Return why the rules skip a mail, by its header; one with an unreadable header is fetched and quarantined."""
         if header is None:
             return None
         facts = MailFacts(header.sender, header.recipients, header.subject, summary.received_at)
