@@ -281,8 +281,8 @@ def test_every_exported_invoice_leads_back_to_its_mail(mail_app: MailApp, doveco
             "join core.invoices using (document_sha256) order by subject"
         ).fetchall()
         daily = connection.execute(
-            "select source_name, source_kind, message_count, collected_message_count, empty_message_count, document_count, "
-            "new_document_count, accepted_count from marts.intake_daily"
+            "select source_name, source_kind, message_count, collected_message_count, empty_message_count, "
+            "document_count, new_document_count, accepted_count from marts.intake_daily"
         ).fetchall()
     assert sighting_rows == [
         (hash_content(sample.read_bytes()), f"shop{number}@supplier.example", f"Invoice {number}",
