@@ -20,12 +20,7 @@ from sources.mailbox.imap_client import StatusResponse
 MAX_RETRY_AFTER_SECONDS = 3600.0  # upper limit for the pause that a server requests
 THROTTLED_RETRY_AFTER_SECONDS = 5.0  # for a server that throttles without requesting a pause
 TRANSIENT_CODES = {"LIMIT", "OVERQUOTA", "UNAVAILABLE", "INUSE", "THROTTLED", "SERVERBUG", "SYS/TEMP", "SYS"}
-PERMANENT_CODES = {
-    "AUTHENTICATIONFAILED",
-    "AUTHORIZATIONFAILED",
-    "EXPIRED",
-    "PRIVACYREQUIRED",
-}  # whatever the text says
+PERMANENT_CODES = {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED"}  # with any text
 BUSY_PATTERN = re.compile(
     r"too many|simultaneous|maximum number of connections|limits?\b.*exceeded|exceeded.*\blimit|throttl|rate.?limit|"
     r"try again|temporar|unavailable|server busy|system error|not connected",
@@ -75,16 +70,8 @@ def build_refusal_error(
 ) -> InvoicesError:
     """Return our error for a NO, BAD or BYE; the message quotes it without the password, which some servers repeat."""
     text = status_response.text.replace(account.password, "[hidden]") if account.password else status_response.text
-    quoted_response = " ".join(
-        filter(
-            None,
-            [
-                status_response.status,
-                status_response.code and f"[{status_response.code}]",
-                repr(text),
-            ],
-        )
-    )
+    code = f"[{status_response.code}] " if status_response.code else ""
+    quoted_response = f"{status_response.status} {code}{text!r}"
     message = f"{account}: the server refused {command_label}: {quoted_response}"
     if status_response.code not in PERMANENT_CODES and (
         status_response.code in TRANSIENT_CODES or BUSY_PATTERN.search(status_response.text)

@@ -73,9 +73,8 @@ class MailApp:
 
     def build_command(self, *arguments: str, **environment_overrides: str) -> AppCommand:
         """Return a command of this application, with ``environment_overrides`` in its environment."""
-        real_mode_settings = (
-            {} if arguments[0] == "run" else {"INVOICES_SMARTBILLS_COM__API_KEY": "unused"}
-        )  # with a real key it is no rehearsal, which changes no mail
+        # A rehearsal changes no mail; a real key makes it a real run.
+        real_mode_settings = {} if arguments[0] == "run" else {"INVOICES_SMARTBILLS_COM__API_KEY": "unused"}
         return AppCommand(
             (*arguments, "--json"), build_environment(self.home, **real_mode_settings, **environment_overrides)
         )

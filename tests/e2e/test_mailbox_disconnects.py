@@ -132,9 +132,8 @@ class MailboxScenario:
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """An application for all mailboxes, each of which is another source."""
     rehearsal_settings = Settings(home=tmp_path_factory.mktemp("app") / "home", reading=ReadingSettings(workers=1))
-    vendor_settings = rehearsal_settings.smartbills_com.model_copy(
-        update={"api_key": SecretStr("unused")}
-    )  # with a real key it is no rehearsal, which changes no mail
+    # A rehearsal changes no mail; a real key makes it a real run.
+    vendor_settings = rehearsal_settings.smartbills_com.model_copy(update={"api_key": SecretStr("unused")})
     settings = rehearsal_settings.model_copy(update={"smartbills_com": vendor_settings})
     with App(settings, prepare_vendor_settings=lambda _closing: settings) as new_app:
         yield new_app
@@ -168,16 +167,12 @@ def assert_mailbox_complete(scenario: MailboxScenario) -> None:
     assert sorted(scenario.list_stored_message_ids()) == expected
     sightings_per_mail = 2 if scenario.action == "delete" else 1  # the attachment, and the mail itself
     expected_actions = {"none"} if scenario.action == "keep" else {"done"}
-    assert {
-        row[0] for row in scenario.query_ledger("select action from messages where source_name = :me")
-    } == expected_actions
-    assert len(scenario.query_ledger("select * from sightings where source_name = :me")) == sightings_per_mail * len(
-        expected
-    )
-    remaining, moved_counts = (
-        parse_message_ids(scenario.account.list_messages()),
-        Counter(parse_message_ids(scenario.account.list_messages("Done"))),
-    )
+    actions = scenario.query_ledger("select distinct action from messages where source_name = :me")
+    assert {action for (action,) in actions} == expected_actions
+    sightings = scenario.query_ledger("select * from sightings where source_name = :me")
+    assert len(sightings) == sightings_per_mail * len(expected)
+    remaining = parse_message_ids(scenario.account.list_messages())
+    moved_counts = Counter(parse_message_ids(scenario.account.list_messages("Done")))
     assert remaining == (expected if scenario.action in ("seen", "keep") else [])
     assert sorted(moved_counts) == (expected if scenario.action in ("move:Done", "copy") else [])
     assert max(moved_counts.values(), default=1) == 1 or scenario.action == "copy"  # COPY may be repeated

@@ -202,9 +202,8 @@ class DovecotServer:
         """Create a user, by default with a generated name and password."""
         number = next(self.sequence_numbers)
         account = MailAccount(self, name or f"user{number}@example.org", password or f"sesame-{number}")
-        user_file = (
-            self.folder / "users" / account.username
-        )  # one file per user: the server checks a file only once a second
+        # One file per user, because the server checks a file only once a second.
+        user_file = self.folder / "users" / account.username
         user_file.write_text(f"{account.username}:{account.password}\n")
         account.create_folder("INBOX")
         return account

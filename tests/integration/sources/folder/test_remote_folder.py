@@ -311,7 +311,7 @@ def test_the_error_about_wrong_credentials_does_not_contain_them(
     remote_folder: RemoteFolder, scan_folder: FolderScanner, tmp_path: Path
 ) -> None:
     scheme = remote_folder.settings.url.partition(":")[0]
-    overrides: dict[str, Any] = {"secrets": {"key": "house", "secret": "hush-hush", "password": "hush-hush"}}
+    overrides: dict[str, Any] = {"secrets": {"key": "user", "secret": "hush-hush", "password": "hush-hush"}}
     overrides["secrets"] = {k: v for k, v in overrides["secrets"].items() if (k == "password") == (scheme != "s3")}
     if scheme == "sftp":
         overrides["secret_files"] = {}
@@ -331,7 +331,7 @@ def test_an_unreachable_server_is_a_transient_error(remote_folder: RemoteFolder,
     else:
         scheme, _ = settings.url.split("://")
         settings = remote_folder.build_settings(
-            url=f"{scheme}://{unused_address}/in", options={**settings.options, "username": "house"}
+            url=f"{scheme}://{unused_address}/in", options={**settings.options, "username": "user"}
         )
     with pytest.raises(TransientError, match="'away'"):
         scan_folder(settings)

@@ -265,10 +265,8 @@ def test_a_refused_token_is_renewed_once(
 def test_a_mailbox_that_also_refuses_the_renewed_token_is_not_tried_again(
     oauth_mail_server: DovecotServer, authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
-    mail_account = replace(
-        create_account(oauth_mail_server, authorization_server, tmp_path),
-        username=oauth_mail_server.create_account().username,
-    )  # of another user
+    mail_account = create_account(oauth_mail_server, authorization_server, tmp_path)
+    mail_account = replace(mail_account, username=oauth_mail_server.create_account().username)  # another user
     with pytest.raises(AccountError, match=r"mailbox 'office'.*and the sign-in") as error, open_session(mail_account):
         pass
     assert authorization_server.issued_count == 2

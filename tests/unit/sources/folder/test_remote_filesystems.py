@@ -17,7 +17,7 @@ from sources.folder.local_folder import LocalFolder
 from sources.folder.remote_filesystems import connect_to_folder
 from sources.folder.sftp_filesystem import parse_private_key
 
-SECRETS = {"key": "house", "secret": "sesame"}
+SECRETS = {"key": "user", "secret": "sesame"}
 
 
 @pytest.mark.parametrize(
