@@ -130,7 +130,7 @@ class ForkServer:
     def __init__(self, shim: Path, environment: Mapping[str, str]) -> None:
         """Start it; that takes the seconds which each command line is spared."""
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "forking.py")],
+            [sys.executable, str(HERE / "fork_server.py")],
             env={**environment, "LD_PRELOAD": str(shim), "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

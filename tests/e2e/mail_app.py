@@ -115,8 +115,10 @@ class MailApp:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql)]
 
-    def read_ledger_tables(self, without: Collection[str] = ("source_visits", "counters")) -> dict[str, list[Row]]:
-        """Return all tables of the ledger without those that change with every visit of a source."""
+    def read_ledger_tables(
+        self, without: Collection[str] = ("source_visits", "counters", "alembic_version")
+    ) -> dict[str, list[Row]]:
+        """Return all tables of the ledger, without its version and what changes with every visit of a source."""
         names = [row["name"] for row in self.query_ledger("select name from sqlite_master where type = 'table'")]
         return {name: self.query_ledger(f"select * from {name} order by 1, 2") for name in names if name not in without}
 
