@@ -29,6 +29,13 @@ _OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # they list an object only once it i
 _TAG_KEYS = ("ETag", "etag", "generation", "md5Hash", "version_id", "VersionId")
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "modified", "updated")
 _CONNECTION_ERRORS = (ConnectionError, TimeoutError)
+_FILE_ERROR_NAMES = {
+    "SFTPPermissionDenied", "SFTPFailure", "SFTPNoSuchPath", "SFTPInvalidFilename", "ForbiddenOperation",
+}  # fmt: skip
+_ACCESS_ERROR_NAMES = {
+    "PermissionDenied", "SFTPPermissionDenied", "NoCredentialsError", "ClientAuthenticationError",
+    "InvalidAccessKeyId",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,13 +285,16 @@ def _build_folder_error(error: Exception, folder_name: str, is_single_file: bool
         isinstance(error, OSError) and not isinstance(error, _CONNECTION_ERRORS)
     ) or error_name in _FILE_ERROR_NAMES
     if is_single_file and isinstance(error, FileNotFoundError):
-        return FileChangedError()
+        return FileChangedError("it has changed or no longer exists")
     if is_single_file and is_file_error:
         return FileUnreadableError(f"the server reports {error_name}")
     if error_name == "HostKeyNotVerifiable":
-        return ConfigurationError(f"folder {folder_name!r}: the host's key is not in the file known_hosts")
+        return ConfigurationError(
+            f"folder {folder_name!r}: the host's key is not in the file known_hosts; "
+            "ask the owner of the server before you add it"
+        )
     if isinstance(error, FileNotFoundError):
-        return ConfigurationError(f"folder {folder_name!r}: there is no such folder on the server")
+        return ConfigurationError(f"folder {folder_name!r}: there is no such folder on the server; check its url")
     if (
         isinstance(error, PermissionError)
         or error_name in _ACCESS_ERROR_NAMES
@@ -293,23 +303,9 @@ def _build_folder_error(error: Exception, folder_name: str, is_single_file: bool
         return ConfigurationError(
             f"folder {folder_name!r}: the server refuses access with these settings ({error_name})"
         )
-    return TransientError(f"folder {folder_name!r}: the server cannot be reached ({error_name})")
-
-
-_FILE_ERROR_NAMES = (
-    "SFTPPermissionDenied",
-    "SFTPFailure",
-    "SFTPNoSuchPath",
-    "SFTPInvalidFilename",
-    "ForbiddenOperation",
-)
-_ACCESS_ERROR_NAMES = (
-    "PermissionDenied",
-    "SFTPPermissionDenied",
-    "NoCredentialsError",
-    "ClientAuthenticationError",
-    "InvalidAccessKeyId",
-)
+    return TransientError(
+        f"folder {folder_name!r}: the server cannot be reached ({error_name}); the next run tries again"
+    )
 
 
 def _parse_modified_ns(info: Mapping[str, Any]) -> int:
