@@ -16,7 +16,8 @@ from invoices.run_report import RunReport
 from invoices.settings import FolderSettings, Settings
 from sources.arrivals import from_row
 from sources.folder import FolderScanState, build_folder_source, move_recorded_files
-from sources.folder.local_folder import open_folder_backend, resolve_folder_root
+from sources.folder.backend_factory import open_folder_backend
+from sources.folder.local_folder import resolve_folder_root
 from sources.paging import PAGE_SIZE, iter_row_pages
 
 

@@ -1,1 +1,1 @@
-"""Where documents come from: one small folder per kind of source, each a dlt source."""
+"""The sources of documents: one package per kind of source, each with a dlt source."""

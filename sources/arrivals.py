@@ -1,4 +1,4 @@
-"""How what was unwrapped becomes arrivals: a mail or a file with a sighting for each thing in it."""
+"""Builds arrivals from opened containers: a mail or a file, with a sighting for each part in it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from invoices.model import NOT_INVOICE_REASONS, Flag, compute_message_key, compu
 MAIL_MEDIA_TYPE = "message/rfc822"
 MAX_FILE_NAME_CHARS = 255
 MAX_SECTION_BYTES = 80
-MAX_LOCATION_BYTES = 1500  # bytes; an index of PostgreSQL takes no more than 2,704
-MAX_PART_LOCATION_BYTES = 2400  # bytes, with the section
+MAX_LOCATION_BYTES = 1500  # an entry in a PostgreSQL index has at most 2,704 bytes
+MAX_PART_LOCATION_BYTES = 2400  # with the section
 STATE_BY_OUTCOME: dict[str, DocumentState] = {
     "unreadable": "quarantined",
     "not_invoice": "not_invoice",
@@ -40,29 +40,29 @@ class ImapUid:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where something was seen: the source, what kind it is, and the location in it."""
+    """Where something was found: the source, its kind, and the location in it.
+
+    In a mailbox, ``location`` is ``/<folder>;UIDVALIDITY=<n>/;UID=<n>`` (RFC 5092, below the account); in a folder, the
+    path.
+    """
 
     source_name: str
     source_kind: str
-    location: (
-        str  # of a mailbox: /<folder>;UIDVALIDITY=<n>/;UID=<n> (RFC 5092, below the account); of a folder: the path
-    )
+    location: str
     received_at: dt.datetime | None = None
     fingerprint: str | None = None
     entity: str | None = None
     cost_centre: str | None = None
 
     def build_part_location(self, section: str) -> str:
-        """Return the location of a part."""
-        return (
-            truncate_with_hash(f"{self.location}/;SECTION={section}", MAX_PART_LOCATION_BYTES)
-            if section
-            else self.location
-        )
+        """Return the location of a part; without a section, the location itself."""
+        if not section:
+            return self.location
+        return truncate_with_hash(f"{self.location}/;SECTION={section}", MAX_PART_LOCATION_BYTES)
 
 
 def truncate_with_hash(text: str, max_bytes: int = MAX_LOCATION_BYTES) -> str:
-    """Return a text of at most so many bytes: of a longer one its beginning, and a hash of the whole."""
+    """Return a text of at most ``max_bytes`` bytes: a longer one is cut and gets a hash of the whole."""
     encoded = text.encode("utf-8", "surrogatepass")
     if len(encoded) <= max_bytes:
         return text
@@ -71,7 +71,7 @@ def truncate_with_hash(text: str, max_bytes: int = MAX_LOCATION_BYTES) -> str:
 
 
 def build_part_sightings(origin: Origin, container: OpenedContainer, message_key: str | None = None) -> list[Sighting]:
-    """Return a sighting for each part; ``message`` is the key of the mail that they were in."""
+    """Return a sighting for each part; ``message_key`` is the key of the mail that contains them."""
     parts = zip(container.parts, container.part_hashes, container.byte_counts, strict=True)
     return [_build_sighting(origin, container.header, part, sha256, size, message_key) for part, sha256, size in parts]
 
@@ -84,18 +84,18 @@ def build_whole_sighting(
     initial_state: InitialState | None = None,
     message_key: str | None = None,
 ) -> Sighting:
-    """Return the sighting of a thing that is not opened, or that is kept beside what was in it."""
+    """Return the sighting of a file or mail as a whole: one that is not opened, or that is stored beside its parts."""
     return _build_sighting(origin, None, ContainerPart("", media_type), sha256, size, message_key, initial_state)
 
 
 def build_initial_state(reason_code: str, reason: str | None = None) -> InitialState:
-    """Return where a document stands whose source knows what it is."""
+    """Return the state of a document that its source has classified; without ``reason``, the text of the code."""
     outcome, meaning = REASON_CODES.get(reason_code) or ("not_invoice", NOT_INVOICE_REASONS[reason_code])
     return InitialState(STATE_BY_OUTCOME[outcome], reason_code, sanitise_for_display(reason or meaning, 300))
 
 
 def count_skipped_parts(container: OpenedContainer) -> dict[str, int]:
-    """Return how many parts are no invoices by rule, by reason code; the texts of a mail count as ``body``."""
+    """Return by reason code how many parts are not invoices; the texts of a mail count as ``body``."""
     counts = Counter(part.skip_reason_code for part in container.parts if part.skip_reason_code)
     return dict(sorted(counts.items())) | (
         {"body": container.skipped_body_count} if container.skipped_body_count else {}
@@ -105,17 +105,14 @@ def count_skipped_parts(container: OpenedContainer) -> dict[str, int]:
 def build_mail_arrival(
     origin: Origin, content: bytes, container: OpenedContainer, authentication: str, uid: ImapUid | None = None
 ) -> Arrival:
-    """Return the arrival of a mail that was fetched and opened: what it says of itself, and what was in it.
+    """Return the arrival of a mail that was fetched and opened: its header fields, and a sighting for each part.
 
-    Of one that cannot be opened as a whole the caller keeps the bytes and adds ``whole`` (see ``keeping``).
+    If the mail cannot be opened, the caller stores ``content`` and adds its sighting with ``add_quarantined_mail``.
     """
-    key, header, skipped_counts = (
-        compute_message_key(origin.source_name, origin.location),
-        container.header,
-        count_skipped_parts(container),
-    )
+    key = compute_message_key(origin.source_name, origin.location)
+    header, skipped_counts = container.header, count_skipped_parts(container)
     sightings = build_part_sightings(origin, container, key)
-    if container.flags:  # what is odd about a mail is told of the documents that it brought
+    if container.flags:  # the flags of a mail are copied to the documents in it
         mail_flags = [*container.flags]
         sightings = [
             sighting if sighting.settled else replace(sighting, flags=[*mail_flags, *sighting.flags])
@@ -147,7 +144,7 @@ def build_mail_arrival(
 
 
 def add_quarantined_mail(arrival: Arrival, origin: Origin, sha256: str, container: OpenedContainer) -> Arrival:
-    """Return the arrival of a mail that is set aside as a whole: the mail itself is the document."""
+    """Return the arrival with a sighting of the whole mail, which is quarantined as a document."""
     size = (arrival.mail.byte_count if arrival.mail else None) or 0
     reason_code = container.reason_code or "damaged_mail"
     key = arrival.mail.message_key if arrival.mail else None
@@ -158,9 +155,10 @@ def add_quarantined_mail(arrival: Arrival, origin: Origin, sha256: str, containe
 
 
 def to_row(arrival: Arrival) -> dict[str, Any]:
-    """Return an arrival as plain values, as dlt takes them.
+    """Return an arrival as plain values for dlt.
 
-    Field by field: ``dataclasses.asdict`` copies what is plain already, and costs more than all else we do to a mail.
+    Values are copied field by field: ``dataclasses.asdict`` copies plain values deeply, and would cost more than all
+    other work on a mail.
     """
     message = arrival.mail
     return {
@@ -177,7 +175,7 @@ def _to_sighting_row(sighting: Sighting) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any]) -> Arrival:
-    """Return the arrival that ``as_row`` was given."""
+    """Return the arrival that ``to_row`` converted."""
     sightings = [
         Sighting(**{
             **sighting_row,

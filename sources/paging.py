@@ -1,4 +1,4 @@
-"""A source's rows in pages, with its own errors, and a second visit where the first one broke off."""
+"""Reads the rows of a source in pages, raises its own errors, and repeats a scan that broke off."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from dlt.extract.exceptions import ResourceExtractionError
 
 from invoices.errors import InvoicesError, TransientError
 
-PAGE_SIZE = 200  # arrivals in one transaction
-DEFAULT_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 2.0, 30.0  # seconds between two visits
+PAGE_SIZE = 200  # arrivals per page; a page is recorded in one transaction
+DEFAULT_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 2.0, 30.0  # between two scans
 
 Row = dict[str, Any]
 T = TypeVar("T")
 
 
 def retry_scan_once(start_scan: Callable[[], Iterator[T]], sleep: Callable[[float], None] = time.sleep) -> Iterator[T]:
-    """Yield what a visit yields; where it is to be made later, make another one, which goes on where it broke off.
+    """Yield what a scan yields; after a TransientError, start one more scan, which continues where the first broke off.
 
-    The pause is what the server wishes, 30 seconds at most. The second failure is raised, and so is every other one.
+    The pause between them is what the server requests, at most 30 seconds. A second TransientError and every other
+    error are raised.
     """
     try:
         yield from start_scan()
@@ -31,9 +32,9 @@ def retry_scan_once(start_scan: Callable[[], Iterator[T]], sleep: Callable[[floa
 
 
 def iter_row_pages(source: DltSource) -> Iterator[list[Row]]:
-    """Yield the rows of a source in pages; what came before a failure is yielded before the failure is raised.
+    """Yield the rows of a source in pages; the rows before a failure are yielded before the failure is raised.
 
-    dlt gives rows one by one, and wraps what a resource raises.
+    dlt yields rows one by one and wraps the errors of a resource; errors of our own and OSError are raised unwrapped.
     """
     page: list[Row] = []
     try:

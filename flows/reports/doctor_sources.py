@@ -74,7 +74,7 @@ def _check_mailbox(settings: Settings, source: MailboxSettings) -> str:
 def _check_folder(settings: Settings, source: FolderSettings) -> str:
     """List the folder."""
     from flows.folders import refuse_folder_containing_home
-    from sources.folder.local_folder import open_folder_backend
+    from sources.folder.backend_factory import open_folder_backend
 
     refuse_folder_containing_home(settings, source)
     is_default_inbox = settings.inbox.path is None and source.url == str(settings.inbox_directory)

@@ -1,6 +1,6 @@
-"""The folder source: every document below a directory, here or behind a server, taken once it has stopped growing."""
+"""The folder source: every document below a directory, local or on a server, once nobody writes to it any more."""
 
-from sources.folder.file_move import move_recorded_files
+from sources.folder.post_actions import move_recorded_files
 from sources.folder.source import FolderScanState, build_folder_source
 
 __all__ = ["FolderScanState", "build_folder_source", "move_recorded_files"]

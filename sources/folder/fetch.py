@@ -1,4 +1,4 @@
-"""What a file brings: itself, what is in it if it is a container, or the mails in it."""
+"""Builds the arrivals of one file: of the file itself, of the parts of a container, or of the mails in it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from invoices.ledger.sightings import Sighting
 from invoices.model import Flag
 from invoices.settings.sources import FolderSettings
 from sources.arrivals import (
+    MAX_FILE_NAME_CHARS,
     Origin,
     add_quarantined_mail,
     build_initial_state,
@@ -23,26 +24,28 @@ from sources.arrivals import (
     build_part_sightings,
     build_whole_sighting,
 )
-from sources.folder.local_folder import MAX_NAME_CHARS, FileChangedError, FolderBackend, ListedFile, build_file_origin
+from sources.authentication_results import UNKNOWN_RESULT
+from sources.folder.folder_backend import FileChangedError, FolderBackend, ListedFile
+from sources.folder.listing import LocalFile, decode_path
 from sources.folder.mbox import MailSpan, is_mbox, split_mbox, unescape_from_lines
 
-MAX_CONTAINER_BYTES = 50 * 1024 * 1024  # bytes; a larger one is kept unopened
-UNKNOWN_AUTHENTICATION = "unknown"  # nobody of ours has checked where a mail in a file is from
+SOURCE_KIND = "folder"
+MAX_CONTAINER_BYTES = 50 * 1024 * 1024  # a larger container is stored unopened
 
 
 class ContainerOpener(Protocol):
-    """What opens containers, in processes of their own."""
+    """Opens containers, in separate processes."""
 
     def open_container(
         self, container: bytes | Path, store_batch: StoreBatch, file_name: str | None = None, /
     ) -> OpenedContainer:
-        """Return what is in a container; the parts are put into the landing."""
+        """Return what is in a container; the parts are put into ``store_batch``."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FetchContext:
-    """What taking needs at hand."""
+    """The folder and the services that are needed to fetch its files."""
 
     settings: FolderSettings
     backend: FolderBackend
@@ -53,11 +56,11 @@ class FetchContext:
 def fetch_file_arrivals(
     context: FetchContext, file: ListedFile, known_fingerprints: Collection[str]
 ) -> Iterator[Arrival]:
-    """Yield the arrivals of one file: one, or those of the mails in an mbox that were not taken there before.
+    """Yield the arrival of one file, or those of the mails in an mbox that are not yet recorded.
 
     Raises:
-        Changed: it was written to meanwhile; what was yielded before counts, and is whole.
-        Unreadable: it cannot be read.
+        FileChangedError: the file was written to meanwhile; the arrivals yielded before are complete and count.
+        FileUnreadableError: the file cannot be read.
     """
     with context.backend.open_file(file) as stream:
         head = stream.read(MAX_SNIFFED_BYTES)
@@ -67,6 +70,26 @@ def fetch_file_arrivals(
             return
         arrival = _build_file_arrival(context, file, stream, detect_media_type(head))
     yield arrival
+
+
+def build_file_origin(settings: FolderSettings, backend: FolderBackend, file: ListedFile) -> Origin:
+    """Return where a file was found, with the entity and the cost centre that the names of its directories give.
+
+    The directory ``cur`` or ``new`` of a mail in a Maildir does not count: it only shows whether the mail is new.
+    """
+    labels: dict[str, str] = {}
+    directories = backend.get_parent_directories(file)
+    directories = directories[:-1] if isinstance(file, LocalFile) and file.is_maildir_mail else directories
+    for label, name in zip(settings.sub_folders, directories, strict=False):
+        labels.setdefault(label, decode_path(name)[:MAX_FILE_NAME_CHARS])
+    return Origin(
+        settings.name,
+        SOURCE_KIND,
+        file.location,
+        fingerprint=file.fingerprint,
+        entity=labels.get("entity"),
+        cost_centre=labels.get("cost_centre"),
+    )
 
 
 def _build_file_arrival(context: FetchContext, file: ListedFile, stream: BinaryIO, media_type: str) -> Arrival:
@@ -88,7 +111,7 @@ def _build_file_arrival(context: FetchContext, file: ListedFile, stream: BinaryI
 def _build_container_arrival(
     context: FetchContext, origin: Origin, file: ListedFile, stored_file: tuple[str, int, str], content: bytes
 ) -> Arrival:
-    """Return a container with what was in it; one that stays closed is a document like any other, with a flag."""
+    """Return the arrival of a container and its parts; one that cannot be opened is a document with a flag."""
     container = context.container_opener.open_container(content, context.store_batch, file.file_name)
     if container.reason_code:
         flag = Flag("INTAKE-CONTAINER", f"{file.file_name!r} was not opened: {container.reason}")
@@ -107,7 +130,7 @@ def _build_mail_file_arrival(
     context: FetchContext, origin: Origin, content: bytes, file_name: str | None = None
 ) -> Arrival:
     container = context.container_opener.open_container(content, context.store_batch)
-    arrival = build_mail_arrival(origin, content, container, UNKNOWN_AUTHENTICATION)
+    arrival = build_mail_arrival(origin, content, container, UNKNOWN_RESULT)
     if not container.reason_code:
         return arrival
     quarantined = add_quarantined_mail(arrival, origin, context.store_batch.put(content), container)
@@ -118,8 +141,8 @@ def _build_mail_file_arrival(
 
 def _build_oversized_mail_arrival(origin: Origin, sha256: str, size: int, file_name: str | None = None) -> Arrival:
     container = OpenedContainer(reason_code="too_large", reason=f"a mail of {size} bytes")
-    arrival = build_mail_arrival(origin, b"", container, UNKNOWN_AUTHENTICATION)
-    assert arrival.mail is not None  # noqa: S101 - mail() gives one
+    arrival = build_mail_arrival(origin, b"", container, UNKNOWN_RESULT)
+    assert arrival.mail is not None  # noqa: S101 - build_mail_arrival sets it
     arrival = replace(arrival, mail=replace(arrival.mail, content_sha256=sha256, byte_count=size))
     quarantined = add_quarantined_mail(arrival, origin, sha256, container)
     return replace(quarantined, sightings=[_set_file_name(sighting, file_name) for sighting in quarantined.sightings])
@@ -128,9 +151,10 @@ def _build_oversized_mail_arrival(origin: Origin, sha256: str, size: int, file_n
 def _fetch_mbox_arrivals(
     context: FetchContext, file: ListedFile, stream: BinaryIO, known_fingerprints: Collection[str]
 ) -> Iterator[Arrival]:
-    """Yield the mails of an mbox; the last one carries the fingerprint of the file, which so is known only at its end.
+    """Yield the mails of an mbox that are not recorded under their key.
 
-    The others carry their own key, so that a file that has grown shows which of its mails are known.
+    The last mail carries the fingerprint of the file, so that the file counts as known only when all of it is recorded.
+    The others carry their own key, so that in a file that has grown the known mails are recognised.
     """
     origin = build_file_origin(context.settings, context.backend, file)
     for span in split_mbox(stream):
@@ -157,19 +181,19 @@ def _build_mbox_mail_arrival(
         )
     else:
         arrival = _build_mail_file_arrival(context, mail_origin, unescape_from_lines(stream.read(span.length)))
-    assert arrival.mail is not None  # noqa: S101 - a mail has one
+    assert arrival.mail is not None  # noqa: S101 - every mail arrival has one
     return replace(arrival, mail=replace(arrival.mail, folder=file_origin.location))
 
 
 @dataclass(slots=True)
 class _LimitedStream:
-    """The next bytes of an open file, as a file."""
+    """The next ``remaining`` bytes of an open file, as a file."""
 
     stream: BinaryIO
     remaining: int
 
     def read(self, size: int, /) -> bytes:
-        """Return that many bytes; fewer only before the end."""
+        """Return ``size`` bytes, fewer only before the end."""
         block = self.stream.read(min(size, self.remaining))
         self.remaining -= len(block)
         return block
@@ -183,4 +207,4 @@ def _read_whole_file(stream: BinaryIO, file: ListedFile) -> bytes:
 
 
 def _set_file_name(sighting: Sighting, file_name: str | None) -> Sighting:
-    return replace(sighting, file_name=file_name[:MAX_NAME_CHARS] if file_name else None)
+    return replace(sighting, file_name=file_name[:MAX_FILE_NAME_CHARS] if file_name else None)

@@ -1,4 +1,4 @@
-"""What lies in a directory: regular files only, sorted, without what systems and editors leave behind."""
+"""Lists a directory tree: regular files only, sorted, without the temporary files of systems and editors."""
 
 from __future__ import annotations
 
@@ -21,66 +21,60 @@ IGNORED_FILE_PATTERNS = (
 IGNORED_DIRECTORY_PATTERNS = (
     ".*", "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__",
 )  # fmt: skip
-MAILDIR_SUBDIRECTORIES = frozenset(
-    {"cur", "new", "tmp"}
-)  # what makes a folder a Maildir; mails in tmp are being delivered
+MAILDIR_SUBDIRECTORIES = frozenset({"cur", "new", "tmp"})  # a directory with all three is a Maildir
 MAILDIR_LOCATION_SEPARATOR = "/;UNIQUE="
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file as a look at the directory shows it."""
+    """A file as the directory lists it."""
 
-    raw_path: str  # the path as the system says it; text takes a tenth of the time and room of a Path
+    raw_path: str  # the path as the system gives it; a str needs a tenth of the time and memory of a Path
     size: int
     modified_ns: int
     inode: int
-    status_changed_ns: int  # unlike the time of modification, nobody can set it back
-    is_maildir_mail: bool = False  # a mail of a Maildir: its name and its folder tell its flags, and change
+    status_changed_ns: int  # unlike the time of modification, no program can set it back
+    is_maildir_mail: bool = False  # its name and directory encode its flags, so both can change
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path."""
         return Path(self.raw_path)
 
     @property
     def fingerprint(self) -> str:
-        """What stays the same as long as nobody writes to the file."""
+        """A text that stays the same as long as nobody writes to the file."""
         modification = f"{self.size}-{self.modified_ns}-{self.inode}"
-        return (
-            modification if self.is_maildir_mail else f"{modification}-{self.status_changed_ns}"
-        )  # a new name changes the last one
+        if self.is_maildir_mail:  # a new name, that is a new flag, changes the status time
+            return modification
+        return f"{modification}-{self.status_changed_ns}"
 
     @property
     def location(self) -> str:
-        """The path as text that any encoding can carry; of a mail in a Maildir the part that stays."""
+        """The path as text for any encoding; for a mail in a Maildir, the part that does not change with its flags."""
         if self.is_maildir_mail:
-            return truncate_with_hash(
-                decode_path(self.path.parent.parent)
-                + MAILDIR_LOCATION_SEPARATOR
-                + decode_path(self.path.name).partition(":2,")[0]
-            )
+            maildir, unique_name = decode_path(self.path.parent.parent), self.file_name.partition(":2,")[0]
+            return truncate_with_hash(f"{maildir}{MAILDIR_LOCATION_SEPARATOR}{unique_name}")
         return truncate_with_hash(decode_path(self.raw_path))
 
     @property
     def file_name(self) -> str:
-        """The name without the folders."""
+        """The name without the directories."""
         return decode_path(self.path.name)
 
     def is_unchanged(self) -> bool:
-        """Look again, and return whether the file is as it was."""
-        return (current := find_regular_file(self.raw_path)) is not None and replace(
-            current, is_maildir_mail=self.is_maildir_mail
-        ) == self
+        """Inspect the file again, and return whether it is as it was."""
+        current = find_regular_file(self.raw_path)
+        return current is not None and replace(current, is_maildir_mail=self.is_maildir_mail) == self
 
 
 def decode_path(path: str | Path) -> str:
-    """Return a path or name as text that any encoding can carry."""
+    """Return a path or name as text for any encoding; bytes that are not UTF-8 become ``\\x..``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def build_name_matcher(patterns: Collection[str]) -> Callable[[str], bool]:
-    """Return a test whether a name fits one of the patterns, without regard to case."""
+    """Return a function that tests whether a name matches one of the patterns, ignoring case."""
     match_name = re.compile("|".join(fnmatch.translate(pattern.casefold()) for pattern in patterns) or r"\b\B").match
     return lambda name: match_name(name.casefold()) is not None
 
@@ -92,15 +86,16 @@ is_ignored_directory = build_name_matcher(IGNORED_DIRECTORY_PATTERNS)
 def list_files(
     root: Path, is_wanted: Callable[[str], bool] = lambda _name: True, skipped_directories: Collection[Path] = ()
 ) -> Iterator[LocalFile | str]:
-    """Yield the files below ``root`` in sorted order; for one that cannot be looked at, the reason as text.
+    """Yield the files below ``root`` in sorted order; for a file that cannot be inspected, the reason as text.
 
-    Only files whose names are wanted, and none in the ``skipped`` directories. Links are not followed, and only regular
-    files count: nothing outside of ``root`` is ever opened. Of a Maildir the mails, but in ``tmp``, and its folders.
+    Yields only files for which ``is_wanted`` is true, and none in ``skipped_directories``. Links are not followed and
+    only regular files count, so nothing outside of ``root`` is ever opened. A Maildir yields its mails, without those
+    in ``tmp`` that are still being delivered, and then its subdirectories.
 
     Raises:
         OSError: ``root`` itself cannot be listed.
     """
-    stack = [_list_directory_entries(root)]  # not recursion: a folder may be nested deeper than Python's own stack
+    stack = [_list_directory_entries(root)]  # not recursion: directories may be nested deeper than Python's stack
     while stack:
         item = next(stack[-1], None)
         if item is None:
@@ -113,8 +108,9 @@ def list_files(
                 ):
                     stack.append(_list_directory_entries(Path(item.path)))
             elif not is_ignored_file(item.name) and is_wanted(item.name):
-                yield _inspect_entry(item) or f"{item.path!r} is not a regular file"
-        except FileNotFoundError:  # gone, or a mail that has another flag, and so another name, by now
+                status, is_maildir_mail = item.stat(follow_symlinks=False), isinstance(item, _MaildirMail)
+                yield (_from_stat_result(item.path, status, is_maildir_mail) or f"{item.path!r} is not a regular file")
+        except FileNotFoundError:  # removed, or a mail whose name has changed with its flags
             continue
         except OSError as error:
             yield f"{item.path!r} cannot be read: {error.strerror}"
@@ -122,7 +118,7 @@ def list_files(
 
 @dataclass(frozen=True, slots=True)
 class _MaildirMail:
-    """A file in a Maildir; it looks like an entry of a directory."""
+    """A file in a Maildir, with the interface of ``os.DirEntry``."""
 
     name: str
     path: str
@@ -136,18 +132,13 @@ class _MaildirMail:
 
 def _list_directory_entries(directory: Path) -> Iterator[os.DirEntry[str] | _MaildirMail]:
     entries = _scan_directory_by_name(directory)
-    if {
-        entry.name for entry in entries if entry.name in MAILDIR_SUBDIRECTORIES and entry.is_dir(follow_symlinks=False)
-    } >= MAILDIR_SUBDIRECTORIES:
-        mails = [entry for name in ("cur", "new") for entry in _scan_directory_by_name(directory / name)]
-        ordered_mails = sorted((_MaildirMail(entry.name, entry.path) for entry in mails), key=lambda mail: mail.name)
-        subdirectories = (
-            entry
-            for entry in entries
-            if entry.name not in MAILDIR_SUBDIRECTORIES and entry.is_dir(follow_symlinks=False)
-        )
-        return chain(ordered_mails, subdirectories)
-    return iter(entries)
+    maildir_parts = [entry for entry in entries if entry.name in MAILDIR_SUBDIRECTORIES]
+    if sum(entry.is_dir(follow_symlinks=False) for entry in maildir_parts) < len(MAILDIR_SUBDIRECTORIES):
+        return iter(entries)
+    mails = [entry for name in ("cur", "new") for entry in _scan_directory_by_name(directory / name)]
+    ordered_mails = sorted((_MaildirMail(entry.name, entry.path) for entry in mails), key=lambda mail: mail.name)
+    subdirectories = (entry for entry in entries if entry not in maildir_parts and entry.is_dir(follow_symlinks=False))
+    return chain(ordered_mails, subdirectories)
 
 
 def _scan_directory_by_name(directory: Path) -> list[os.DirEntry[str]]:
@@ -155,14 +146,8 @@ def _scan_directory_by_name(directory: Path) -> list[os.DirEntry[str]]:
         return sorted(scan, key=lambda entry: entry.name)
 
 
-def _inspect_entry(entry: os.DirEntry[str] | _MaildirMail) -> LocalFile | None:
-    return _from_stat_result(
-        entry.path, entry.stat(follow_symlinks=False), is_maildir_mail=isinstance(entry, _MaildirMail)
-    )
-
-
 def find_regular_file(path: str | Path) -> LocalFile | None:
-    """Return the file as it is now, or None if it is gone or is no regular file."""
+    """Return the file as it is now, or None if it does not exist or is not a regular file."""
     try:
         return _from_stat_result(str(path), os.lstat(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -176,10 +161,10 @@ def _from_stat_result(raw_path: str, status: os.stat_result, is_maildir_mail: bo
 
 
 def open_regular_file(path: Path) -> BufferedReader:
-    """Open a regular file for reading, following no link and waiting for nothing; raises OSError."""
+    """Open a regular file for reading, without following links and without blocking; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return os.fdopen(descriptor, "rb")
-    except OSError:  # a folder by now
+    except OSError:  # it is a directory now
         os.close(descriptor)
         raise

@@ -1,4 +1,4 @@
-"""Files of many mails: an mbox cut into its mails, without ever holding it as a whole (RFC 4155, and its dialects)."""
+"""Splits an mbox file into its mails without holding all of it in memory (RFC 4155 and its dialects)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from typing import BinaryIO
 
 _BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1000
-# A sender, and a date with a time and a year in whatever order; a sentence that begins with "From" has not all of it.
+# A sender, and a date with a time and a year in any order; an ordinary sentence that begins with "From" lacks these.
 _FROM_LINE_PATTERN = rb"From (?=[^\r\n]{0,300}\b\d{1,2}:\d\d\b)(?=[^\r\n]{0,300}\b(?:19|20)\d\d\b)[^\r\n]{1,300}\r?\n"
 _FROM_LINE_REGEX = re.compile(_FROM_LINE_PATTERN)
-_FROM_CANDIDATE_REGEX = re.compile(
-    rb"\nFrom "
-)  # what is searched for fast; the empty line before it is looked for where it is found
+_FROM_CANDIDATE_REGEX = re.compile(rb"\nFrom ")  # a fast search; the empty line before it is checked afterwards
 _QUOTED_FROM_REGEX = re.compile(rb"^>(>*From )", re.MULTILINE)
 _END_OF_HEADER_REGEX = re.compile(rb"\r?\n\r?\n")
 _MAX_HEADER_BYTES = 64 * 1024
-# What mail programs write into a mail that lies in an mbox: whether it was read, and other marks.
+# Header fields that mail programs add to a mail in an mbox: whether it was read, and other marks.
 _STATUS_FIELDS_REGEX = re.compile(
     rb"^(?:(?:X-)?Status|X-Keywords|X-UID|X-IMAP(?:base)?|X-Mozilla-(?:Status2?|Keys)|Content-Length|Lines):"
     rb"[^\n]*\n(?:[ \t][^\n]*\n)*",
@@ -31,10 +29,10 @@ _STATUS_FIELDS_REGEX = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class MailSpan:
-    """A mail in an mbox: where it is, without its From_ line, and what it is known by.
+    """The position of a mail in an mbox, without its From_ line, and the key that identifies it.
 
-    ``key`` is ``<n>:<first digits of the SHA-256>``, for the n-th mail with this content; marks that mail programs set
-    do not count, nor does the place in the file.
+    ``key`` is ``<n>:<first digits of the SHA-256>`` for the n-th mail with this content. It depends neither on marks
+    that mail programs set nor on the position in the file.
     """
 
     start: int
@@ -44,12 +42,12 @@ class MailSpan:
 
 
 def is_mbox(head: bytes) -> bool:
-    """Return whether a file begins like an mbox."""
+    """Return whether a file that begins with ``head`` is an mbox."""
     return _FROM_LINE_REGEX.match(head) is not None
 
 
 def split_mbox(stream: BinaryIO) -> Iterator[MailSpan]:
-    """Yield the mails of an mbox in their order; it may be read elsewhere between two of them."""
+    """Yield the mails of an mbox in their order; the caller may move the position of ``stream`` between two of them."""
     digest_counts: Counter[str] = Counter()
     previous: MailSpan | None = None
     for start, end in _locate_mails(stream):
@@ -63,7 +61,7 @@ def split_mbox(stream: BinaryIO) -> Iterator[MailSpan]:
 
 
 def unescape_from_lines(content: bytes) -> bytes:
-    """Return a mail as it was before it was put into an mbox."""
+    """Return a mail as it was before it was put into an mbox, with ``>From`` turned back into ``From``."""
     return _QUOTED_FROM_REGEX.sub(rb"\1", content)
 
 
@@ -74,15 +72,11 @@ def _locate_mails(stream: BinaryIO) -> Iterator[tuple[int, int]]:
         if start is not None:
             yield start, mail_end
         start = next_start
-    if start is not None:
-        yield start, max(start, _get_last_mail_end(stream))
-
-
-def _get_last_mail_end(stream: BinaryIO) -> int:
-    """Return where the last mail ends: before the empty line that a next From_ line would follow."""
-    file_length = stream.seek(0, os.SEEK_END)
-    tail = _read_at(stream, max(0, file_length - 4), 4)
-    return file_length - 2 if tail == b"\r\n\r\n" else file_length - 1 if tail.endswith(b"\n\n") else file_length
+    if start is not None:  # the last mail ends before the empty line that another From_ line would follow
+        file_length = stream.seek(0, os.SEEK_END)
+        tail = _read_at(stream, max(0, file_length - 4), 4)
+        empty_line_length = 2 if tail == b"\r\n\r\n" else 1 if tail.endswith(b"\n\n") else 0
+        yield start, max(start, file_length - empty_line_length)
 
 
 def _locate_from_lines(stream: BinaryIO) -> Iterator[tuple[int, int]]:
@@ -102,7 +96,7 @@ def _locate_from_lines(stream: BinaryIO) -> Iterator[tuple[int, int]]:
                 yield offset + start - blank_line_length, last_line_end
         if len(block) < _BLOCK_BYTES:
             return
-        offset += len(block) - _MAX_LINE_BYTES  # what may have been cut off is looked at again
+        offset += len(block) - _MAX_LINE_BYTES  # search again what may have been cut off
         block = _read_at(stream, offset, _BLOCK_BYTES)
 
 
@@ -112,7 +106,7 @@ def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
 
 
 def _compute_mail_digest(stream: BinaryIO, start: int, length: int) -> str:
-    """Return what a mail is known by: the first 16 digits of its SHA-256, without the marks of mail programs."""
+    """Return the first 16 digits of the SHA-256 of a mail, computed without the marks of mail programs."""
     head = _read_at(stream, start, min(length, _MAX_HEADER_BYTES))
     end = match.end() if (match := _END_OF_HEADER_REGEX.search(head)) else len(head)
     digest = hashlib.sha256(_STATUS_FIELDS_REGEX.sub(b"", head[:end]) + head[end:])

@@ -1,4 +1,4 @@
-"""How a remote folder is reached: one filesystem per scheme, with nothing that the settings do not say."""
+"""Connects to remote folders: one filesystem per URL scheme, configured by the settings alone."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ EXTRA_BY_SCHEME: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """What the settings say about one server; secrets are read when they are asked for."""
+    """The options and secrets of one folder; a secret is read when it is needed."""
 
     settings: FolderSettings
     url: SplitResult
 
     def get_option(self, name: str, default: Any = None) -> Any:
-        """Return an option that is no secret."""
+        """Return an option that is not secret."""
         return self.settings.options.get(name, default)
 
     def find_secret(self, name: str) -> str | None:
-        """Return a secret, or None where there is none. Raises ConfigurationError where its file cannot be read."""
+        """Return a secret, or None if it is not set. Raises ConfigurationError if its file cannot be read."""
         value, file = self.settings.secrets.get(name), self.settings.secret_files.get(name)
         if value is None and file is None:
             return None
         return read_secret(value, file, f"folder {self.settings.name!r}: {name}")
 
     def require_option(self, is_met: object, problem: str) -> None:
-        """Raise ConfigurationError unless it is met."""
+        """Raise ConfigurationError with ``problem`` unless ``is_met``."""
         if not is_met:
             raise ConfigurationError(f"folder {self.settings.name!r}: {problem}")
 
 
 @dataclass(frozen=True, slots=True)
 class FolderConnection:
-    """A filesystem, the folder in it, and how the ledger says where the folder is."""
+    """A filesystem, the path of the folder in it, and the location of the folder for the ledger."""
 
     filesystem: Any
     root: str
@@ -53,7 +53,7 @@ class FolderConnection:
     scheme: str
 
     def close(self) -> None:
-        """End the connection where the filesystem does not do so by itself."""
+        """Close the connection if the filesystem does not do so by itself."""
         if self.scheme == "sftp":
             self.filesystem.close()
         elif self.scheme.startswith("webdav"):
@@ -61,21 +61,21 @@ class FolderConnection:
 
 
 def connect_to_folder(settings: FolderSettings) -> FolderConnection:
-    """Return a filesystem for the folder; some connect at once, others with the first question.
+    """Return a filesystem for the folder; some connect at once, others with the first request.
 
     Raises:
-        ConfigurationError: the scheme is not known, its package is not installed, or an option or secret is missing.
+        ConfigurationError: the scheme is unknown, its package is not installed, or an option or secret is missing.
     """
     url = urlsplit(settings.url)
     options = ConnectionOptions(settings, url)
     options.require_option(
-        url.scheme in _BACKENDS, f"{url.scheme!r} is no kind of folder; known are {', '.join(_BACKENDS)}"
+        url.scheme in _BACKENDS, f"the URL scheme {url.scheme!r} is not supported; use one of {', '.join(_BACKENDS)}"
     )
     allowed_options, open_filesystem = _BACKENDS[url.scheme]
     given_options = {*settings.options, *settings.secrets, *settings.secret_files}
     options.require_option(
         given_options <= set(allowed_options),
-        f"{sorted(given_options - set(allowed_options))} are no options of {url.scheme}",
+        f"unknown options for {url.scheme}: {sorted(given_options - set(allowed_options))}",
     )
     host = url.netloc.rpartition("@")[2]
     try:
@@ -83,7 +83,7 @@ def connect_to_folder(settings: FolderSettings) -> FolderConnection:
     except ImportError as error:
         extra_name = EXTRA_BY_SCHEME[url.scheme]
         raise ConfigurationError(
-            f"folder {settings.name!r}: {url.scheme} is not installed; try: pip install 'invoices[{extra_name}]'"
+            f"folder {settings.name!r}: {url.scheme} is not installed; run: pip install 'invoices[{extra_name}]'"
         ) from error
     return FolderConnection(
         filesystem, root.rstrip("/"), f"{url.scheme}://{host}{unquote(url.path)}".rstrip("/"), url.scheme
@@ -91,7 +91,7 @@ def connect_to_folder(settings: FolderSettings) -> FolderConnection:
 
 
 def _open_s3_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
-    """S3: keys from the settings alone, neither from the environment nor from a file of the AWS tools."""
+    """Open S3 with keys from the settings alone, never from the environment or from files of the AWS tools."""
     from s3fs import S3FileSystem
 
     is_anonymous = bool(options.get_option("anon", False))
@@ -119,7 +119,7 @@ def _open_s3_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
 
 
 def _build_aws_session() -> Any:
-    """Return a session that reads no variable of the environment, and no file in the home of whoever runs this."""
+    """Return a session that reads neither environment variables nor files in the user's home directory."""
     from aiobotocore.session import AioSession
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as VARIABLES
 
@@ -131,12 +131,14 @@ def _build_aws_session() -> Any:
 
 
 def _open_sftp_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
-    """SFTP: the host must be known; no agent, no key and no settings of whoever runs this."""
+    """Open SFTP. The host key must be known; the user's own agent, keys and settings are not used."""
     from sources.folder.sftp_filesystem import SftpFileSystem, parse_private_key
 
     known_hosts = options.get_option("known_hosts")
     options.require_option(known_hosts, "set known_hosts to a file with the host's key, as ssh-keyscan writes it")
-    options.require_option(Path(str(known_hosts)).is_file(), f"there is no file {str(known_hosts)!r} of known hosts")
+    options.require_option(
+        Path(str(known_hosts)).is_file(), f"the known_hosts file {str(known_hosts)!r} does not exist"
+    )
     username = options.url.username or options.get_option("username")
     password, key = options.find_secret("password"), options.find_secret("private_key")
     options.require_option(username and (password or key), "set username, and password or private_key")
@@ -159,16 +161,17 @@ def _open_sftp_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
 
 
 def _open_webdav_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
-    """WebDAV: with a password only over TLS, or on this machine."""
+    """Open WebDAV; without TLS only on this machine."""
     import httpx
     from webdav4.fsspec import WebdavFileSystem
 
     scheme = options.url.scheme.removeprefix("webdav+")
     options.require_option(
-        scheme == "https" or is_loopback_host(options.url.hostname or ""), "webdav+http is for this machine itself only"
+        scheme == "https" or is_loopback_host(options.url.hostname or ""),
+        "webdav+http is allowed only for this machine; use webdav+https",
     )
     username, password = options.url.username or options.get_option("username"), options.find_secret("password")
-    options.require_option((username is None) == (password is None), "set both username and password, or none of them")
+    options.require_option((username is None) == (password is None), "set both username and password, or neither")
     host = options.url.netloc.rpartition("@")[2]
     filesystem = WebdavFileSystem(
         f"{scheme}://{host}{options.url.path}",
@@ -183,7 +186,7 @@ def _open_webdav_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
 
 
 def _open_gcs_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
-    """Google Cloud Storage: a service account's key from the settings, or nobody at all."""
+    """Open Google Cloud Storage with the key of a service account from the settings, or anonymously."""
     from gcsfs import GCSFileSystem
 
     service_account_key = options.find_secret("token")
@@ -202,7 +205,7 @@ def _open_gcs_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
 
 
 def _open_azure_filesystem(options: ConnectionOptions) -> tuple[Any, str]:
-    """Azure Blob Storage: one of its three kinds of secret from the settings."""
+    """Open Azure Blob Storage with one of its three kinds of secret from the settings."""
     from adlfs import AzureBlobFileSystem
 
     secrets = {name: options.find_secret(name) for name in ("account_key", "sas_token", "connection_string")}

@@ -1,4 +1,4 @@
-"""A folder behind a server, through fsspec: listed, copied here to be taken, and moved there."""
+"""A folder on a server, accessed through fsspec: its files are downloaded to be collected, and moved on the server."""
 
 from __future__ import annotations
 
@@ -15,46 +15,53 @@ from typing import Any, BinaryIO, cast
 from invoices.errors import ConfigurationError, InvoicesError, TransientError
 from invoices.settings.sources import FolderSettings
 from sources.arrivals import truncate_with_hash
+from sources.folder.folder_backend import FileChangedError, FileUnreadableError, ListedFile, parse_move_target
 from sources.folder.listing import build_name_matcher, is_ignored_directory, is_ignored_file
-from sources.folder.local_folder import FileChangedError, FileUnreadableError, ListedFile, parse_move_target
 from sources.folder.remote_filesystems import FolderConnection, connect_to_folder
 
-MAX_REQUEST_SECONDS = 300.0  # for one answer: a listing of one directory, or 8 MB of a file
+MAX_REQUEST_SECONDS = 300.0  # for one response: the listing of one directory, or 8 MB of a file
 _BLOCK_BYTES = 1 << 20
 _RANGE_BYTES = 8 << 20
-_MAX_MEMORY_BYTES = 8 << 20  # of a file on its way; a larger one goes to a temporary file without a name
+_MAX_MEMORY_BYTES = 8 << 20  # of a downloaded file; a larger one goes to a temporary file without a name
 _MAX_DEPTH = 100
-_MAX_FINGERPRINT_LENGTH = 80  # characters, as the ledger keeps it
-_OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # stores that show an object only once all of it is there
+_MAX_FINGERPRINT_BYTES = 80  # the size of the column in the ledger
+_OBJECT_STORE_SCHEMES = ("s3", "gs", "az")  # they list an object only once it is complete
 _TAG_KEYS = ("ETag", "etag", "generation", "md5Hash", "version_id", "VersionId")
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "modified", "updated")
 _CONNECTION_ERRORS = (ConnectionError, TimeoutError)
+_FILE_ERROR_NAMES = {
+    "SFTPPermissionDenied", "SFTPFailure", "SFTPNoSuchPath", "SFTPInvalidFilename", "ForbiddenOperation",
+}  # fmt: skip
+_ACCESS_ERROR_NAMES = {
+    "PermissionDenied", "SFTPPermissionDenied", "NoCredentialsError", "ClientAuthenticationError",
+    "InvalidAccessKeyId",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file as a listing of the server shows it."""
+    """A file as the server lists it."""
 
     path: str  # in the filesystem
-    path_parts: Sequence[str]  # below the folder: directories, and the file's own
+    path_parts: Sequence[str]  # below the folder: the directories, then the file name
     location: str
     size: int
     modified_ns: int
-    tag: str
+    tag: str  # an ETag, version or checksum from the server, or empty
 
     @property
     def fingerprint(self) -> str:
-        """What stays the same as long as nobody writes to it, as far as the server tells."""
-        return truncate_with_hash(f"{self.size}-{self.modified_ns}-{self.tag}", _MAX_FINGERPRINT_LENGTH)
+        """A text that stays the same as long as nobody writes to the file, as far as the server reports changes."""
+        return truncate_with_hash(f"{self.size}-{self.modified_ns}-{self.tag}", _MAX_FINGERPRINT_BYTES)
 
     @property
     def file_name(self) -> str:
-        """The name without the folders."""
+        """The name without the directories."""
         return self.path_parts[-1]
 
 
 class RemoteFolder:
-    """A folder behind a server; names from there are never names here."""
+    """A folder on a server; no name from the server is ever used as a local path."""
 
     def __init__(self, settings: FolderSettings) -> None:
         self._settings = settings
@@ -64,11 +71,11 @@ class RemoteFolder:
 
     @property
     def may_list_partial_files(self) -> bool:
-        """Whether the server shows files that are not there as a whole yet."""
+        """Whether the server can list files that are still being written."""
         return not self._settings.url.startswith(_OBJECT_STORE_SCHEMES)
 
     def check_listable(self) -> None:
-        """Raise ConfigurationError, or TransientError, unless the folder can be listed."""
+        """Raise ConfigurationError or TransientError unless the folder can be listed."""
         try:
             with self._translate_errors():
                 self._list_directory(())
@@ -77,14 +84,14 @@ class RemoteFolder:
             raise
 
     def close(self) -> None:
-        """Leave no connection; the next question makes a new one."""
+        """Close the connection; the next call opens a new one."""
         connection, self._cached_connection = self._cached_connection, None
         if connection is not None:
             with contextlib.suppress(Exception):  # it may be broken already
                 connection.close()
 
     def list_files(self) -> Iterator[RemoteFile | str]:
-        """Yield the files that are wanted, sorted by name in each directory."""
+        """Yield the selected files, sorted by name in each directory; for one that cannot be read, the reason."""
         stack = [iter(self._list_wanted_entries(()))]
         while stack:
             item = next(stack[-1], None)
@@ -96,7 +103,7 @@ class RemoteFolder:
                 yield item
 
     def list_changed_files(self, files: Sequence[ListedFile]) -> list[ListedFile]:
-        """List again where these files are, and return those that are not as they were."""
+        """List the directories of these files again, and return the files that have changed."""
         remote_files = [_require_remote_file(file) for file in files]
         current_fingerprints: set[tuple[str, str]] = set()
         for directory in {tuple(remote_file.path_parts[:-1]) for remote_file in remote_files}:
@@ -110,7 +117,7 @@ class RemoteFolder:
 
     @contextlib.contextmanager
     def open_file(self, file: ListedFile) -> Iterator[BinaryIO]:
-        """Bring a file here, whole and unchanged, and give it."""
+        """Download a file, complete and unchanged, and yield the local copy."""
         remote_file = _require_remote_file(file)
         with tempfile.SpooledTemporaryFile(max_size=_MAX_MEMORY_BYTES) as local_copy:
             with self._translate_errors(is_single_file=True):
@@ -119,7 +126,7 @@ class RemoteFolder:
             yield cast(BinaryIO, local_copy)
 
     def is_unchanged(self, file: ListedFile, stream: BinaryIO) -> bool:
-        """Return True: what was opened is a copy."""
+        """Return True: the open file is a local copy."""
         return file.size >= 0 and not stream.closed
 
     def get_parent_directories(self, file: ListedFile) -> Sequence[str]:
@@ -127,7 +134,7 @@ class RemoteFolder:
         return _require_remote_file(file).path_parts[:-1]
 
     def move_file(self, file: ListedFile, target_directory: Sequence[str]) -> bool:
-        """Move a file on the server to a directory of the folder, never over another file. Raises OSError."""
+        """Move a file on the server to a directory below the folder, never over another file. Raises OSError."""
         remote_file, connection = _require_remote_file(file), self._connection
         if not self._is_unchanged_on_server(remote_file):
             return False
@@ -150,14 +157,14 @@ class RemoteFolder:
 
     @property
     def _timeout_options(self) -> Mapping[str, float]:
-        """How long an asynchronous filesystem is waited for; the others have the limits of their connections."""
+        """The time limit for an asynchronous filesystem; the others use the limits of their connections."""
         return {"timeout": MAX_REQUEST_SECONDS} if self._connection.filesystem.async_impl else {}
 
     def _join_path(self, path_parts: Sequence[str]) -> str:
         return "/".join(part for part in (self._connection.root, *path_parts) if part) or self._connection.root
 
     def _list_wanted_entries(self, directory: tuple[str, ...]) -> list[RemoteFile | tuple[str, ...] | str]:
-        """Return what is wanted in a directory: files, directories as the names that lead there, and reasons."""
+        """Return the selected entries of a directory: files, subdirectories as tuples of names, and reasons as text."""
         try:
             with self._translate_errors(is_single_file=bool(directory)):
                 entries = self._list_directory(directory)
@@ -166,7 +173,7 @@ class RemoteFolder:
         return [item for name, info in entries if (item := self._classify_entry((*directory, name), info)) is not None]
 
     def _list_directory(self, directory: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return what a directory shows, by name; what claims to be elsewhere is not believed."""
+        """Return the entries of a directory by name, without those that claim to be in another directory."""
         path = self._join_path(directory)
         info_by_name = {}
         for info in self._fetch_listing(path):
@@ -182,7 +189,7 @@ class RemoteFolder:
         except FileNotFoundError:
             if path != self._connection.root or self.may_list_partial_files or "/" not in path:
                 raise
-            filesystem.ls(path.partition("/")[0])  # a store of objects has no empty folders, but buckets
+            filesystem.ls(path.partition("/")[0])  # an object store has no empty folders, so only the bucket must exist
 
     def _classify_entry(
         self, path_parts: tuple[str, ...], info: Mapping[str, Any]
@@ -225,7 +232,7 @@ class RemoteFolder:
             raise FileChangedError
 
     def _download_blocks(self, remote_file: RemoteFile) -> Iterator[bytes]:
-        """Yield the content; each question has its own end of patience, so that a silent server holds nobody up."""
+        """Yield the content; every request has its own time limit, so that a silent server cannot block a run."""
         filesystem = self._connection.filesystem
         if filesystem.async_impl:
             for start in range(0, remote_file.size, _RANGE_BYTES):
@@ -236,12 +243,12 @@ class RemoteFolder:
                 yield from iter(lambda: remote_stream.read(_BLOCK_BYTES), b"")
 
     def _is_unchanged_on_server(self, remote_file: RemoteFile) -> bool:
-        """Return whether the server still shows the file as it was listed."""
+        """Return whether the server still reports the file as it was listed."""
         with self._translate_errors(is_single_file=True):
             current = self._build_remote_file(
                 remote_file.path_parts, self._connection.filesystem.info(remote_file.path, **self._timeout_options)
             )
-        if remote_file.tag and current.tag:  # where there is one, it tells more than the time, which listings may round
+        if remote_file.tag and current.tag:  # more reliable than the time, which listings may round
             return (current.size, current.tag) == (remote_file.size, remote_file.tag)
         return (current.size, current.modified_ns) == (remote_file.size, remote_file.modified_ns)
 
@@ -251,24 +258,24 @@ class RemoteFolder:
             filesystem.mv(remote_file.path, target_path)
         elif self._connection.scheme.startswith("webdav"):
             filesystem.client.move(remote_file.path, target_path, overwrite=False)
-        else:  # there is no moving in an object store
+        else:  # an object store cannot move
             filesystem.cp_file(remote_file.path, target_path)
             if filesystem.info(target_path)["size"] == remote_file.size and self._is_unchanged_on_server(remote_file):
                 filesystem.rm_file(remote_file.path)
 
     @contextlib.contextmanager
     def _translate_errors(self, is_single_file: bool = False) -> Iterator[None]:
-        """Turn whatever a filesystem raises into our errors, without its words: they may hold a credential."""
+        """Convert any error of a filesystem to our own, without its message, which may contain a credential."""
         try:
             yield
         except (InvoicesError, FileChangedError, FileUnreadableError):
             raise
-        except Exception as error:  # noqa: BLE001 - each filesystem has its own errors, and none is to be missed
+        except Exception as error:  # noqa: BLE001 - every filesystem has its own errors, and none may be missed
             raise _build_folder_error(error, self._settings.name, is_single_file) from None
 
 
 def _require_remote_file(file: ListedFile) -> RemoteFile:
-    assert isinstance(file, RemoteFile)  # noqa: S101 - a listing's own entries come back to it
+    assert isinstance(file, RemoteFile)  # noqa: S101 - a backend is only given files from its own listing
     return file
 
 
@@ -278,38 +285,27 @@ def _build_folder_error(error: Exception, folder_name: str, is_single_file: bool
         isinstance(error, OSError) and not isinstance(error, _CONNECTION_ERRORS)
     ) or error_name in _FILE_ERROR_NAMES
     if is_single_file and isinstance(error, FileNotFoundError):
-        return FileChangedError()
+        return FileChangedError("it has changed or no longer exists")
     if is_single_file and is_file_error:
-        return FileUnreadableError(f"the server says {error_name}")
+        return FileUnreadableError(f"the server reports {error_name}")
     if error_name == "HostKeyNotVerifiable":
-        return ConfigurationError(f"folder {folder_name!r}: the host's key is not among the known hosts")
+        return ConfigurationError(
+            f"folder {folder_name!r}: the host's key is not in the file known_hosts; "
+            "ask the owner of the server before you add it"
+        )
     if isinstance(error, FileNotFoundError):
-        return ConfigurationError(f"folder {folder_name!r}: there is no such folder on the server")
+        return ConfigurationError(f"folder {folder_name!r}: there is no such folder on the server; check its url")
     if (
         isinstance(error, PermissionError)
         or error_name in _ACCESS_ERROR_NAMES
         or getattr(error, "status_code", None) in (401, 403)
     ):
         return ConfigurationError(
-            f"folder {folder_name!r}: the server lets nobody in with these settings ({error_name})"
+            f"folder {folder_name!r}: the server refuses access with these settings ({error_name})"
         )
-    return TransientError(f"folder {folder_name!r}: the server cannot be reached ({error_name})")
-
-
-_FILE_ERROR_NAMES = (
-    "SFTPPermissionDenied",
-    "SFTPFailure",
-    "SFTPNoSuchPath",
-    "SFTPInvalidFilename",
-    "ForbiddenOperation",
-)
-_ACCESS_ERROR_NAMES = (
-    "PermissionDenied",
-    "SFTPPermissionDenied",
-    "NoCredentialsError",
-    "ClientAuthenticationError",
-    "InvalidAccessKeyId",
-)
+    return TransientError(
+        f"folder {folder_name!r}: the server cannot be reached ({error_name}); the next run tries again"
+    )
 
 
 def _parse_modified_ns(info: Mapping[str, Any]) -> int:
@@ -323,7 +319,7 @@ def _parse_modified_ns(info: Mapping[str, Any]) -> int:
 
 
 def _generate_candidate_names(remote_file: RemoteFile) -> Iterator[str]:
-    """Yield the name, then names that differ with what is in it."""
+    """Yield the name, then names with a digest of the fingerprint."""
     stem, suffix = posixpath.splitext(remote_file.file_name)
     distinct_stem = f"{stem}-{hashlib.sha256(remote_file.fingerprint.encode()).hexdigest()[:8]}"
     numbered_names = (f"{distinct_stem}-{number}{suffix}" for number in count(2))

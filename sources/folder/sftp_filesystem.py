@@ -1,4 +1,4 @@
-"""SFTP over asyncssh: as fsspec's ``sshfs`` does it, but a file is never moved over another one."""
+"""SFTP over asyncssh, like fsspec's ``sshfs``, except that a file is never moved over another one."""
 
 from __future__ import annotations
 
@@ -17,29 +17,32 @@ class SftpFileSystem(SSHFileSystem):  # type: ignore[misc]  # sshfs ships no typ
 
     @wrap_exceptions  # type: ignore[untyped-decorator]  # sshfs ships no types
     async def _mv(self, lpath: str, rpath: str, **_options: Any) -> None:
-        """Rename as SFTP version 3 does: it fails where the new name is taken (draft-ietf-secsh-filexfer-02 §6.5)."""
+        """Rename as in SFTP version 3: it fails if the new name exists (draft-ietf-secsh-filexfer-02 §6.5)."""
         async with self._pool.get() as channel:
             await channel.rename(lpath, rpath)
 
     @wrap_exceptions  # type: ignore[untyped-decorator]  # sshfs ships no types
     async def _cat_file(self, path: str, start: int = 0, end: int = -1, **_options: Any) -> bytes:
-        """Read from one place to another; the whole file unless it is said which."""
+        """Return the bytes from ``start`` to ``end``, by default the whole file."""
         async with self._pool.get() as channel, channel.open(path, "rb") as remote_file:
             content: bytes = await remote_file.read(max(end - start, -1), start)
             return content
 
     def close(self) -> None:
-        """End the connection."""
-        sync(self.loop, self._close_pool, timeout=5)
+        """Close the connection."""
 
-    async def _close_pool(self) -> None:
-        await self._pool.close()
-        await self._stack.aclose()
+        async def close_pool() -> None:
+            await self._pool.close()
+            await self._stack.aclose()
+
+        sync(self.loop, close_pool, timeout=5)
 
 
 def parse_private_key(text: str, passphrase: str | None, folder_name: str) -> Any:
-    """Return a private key. Raises ConfigurationError where the text is none, or the passphrase does not fit."""
+    """Return a private key. Raises ConfigurationError if the text is not a key, or the passphrase is wrong."""
     try:
         return asyncssh.import_private_key(text + "\n", passphrase)
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-        raise ConfigurationError(f"folder {folder_name!r}: private_key: {type(error).__name__}") from None
+        raise ConfigurationError(
+            f"folder {folder_name!r}: check the private_key and its passphrase: {type(error).__name__}"
+        ) from None

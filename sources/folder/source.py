@@ -1,13 +1,13 @@
-"""The dlt source over a folder: lands what is new in the store, then tells of its arrival."""
+"""The dlt source of a folder: stores the bytes of new files first, then yields their arrivals."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 import dlt
 from dlt.extract import DltResource
@@ -16,43 +16,38 @@ from invoices.documents.store_batch import StoreBatch
 from invoices.ledger.mails import Arrival
 from invoices.settings.sources import FolderSettings
 from sources.arrivals import to_row
+from sources.folder.backend_factory import open_folder_backend
 from sources.folder.fetch import ContainerOpener, FetchContext, fetch_file_arrivals
-from sources.folder.local_folder import (
+from sources.folder.folder_backend import (
+    LOOKUP_BATCH_SIZE,
     FileChangedError,
     FileUnreadableError,
+    FingerprintLookup,
     FolderBackend,
     ListedFile,
-    open_folder_backend,
 )
+from sources.paging import PAGE_SIZE, Row
 
-PAGE_SIZE = 200  # arrivals per page, and so per transaction of whoever records them
-LOOKUP_BATCH_SIZE = 500  # files
-MAX_CLOCK_SKEW_NS = 24 * 60 * 60 * 10**9  # how far the clock of a share may be from ours, wrong time zones included
-
-FingerprintLookup = Callable[
-    [Sequence[str]], Mapping[str, Collection[str]]
-]  # locations → fingerprints that were taken there
+MAX_CLOCK_SKEW_NS = 24 * 60 * 60 * 10**9  # how far the clock of a share may differ from ours, wrong time zones included
 
 
 class BatchStore(Protocol):
-    """Where documents are kept."""
+    """The store that documents are written to."""
 
     def open_batch(self) -> StoreBatch:
-        """Return what many documents are put into to be made durable together."""
+        """Return a batch whose documents are made durable together."""
         ...
 
 
 @dataclass(slots=True)
 class FolderScanState:
-    """What a pass over the folder saw and did not take."""
+    """The files of a folder that a scan did not collect, and those that may be moved afterwards."""
 
     known_count: int = 0
     changing_files: list[str] = field(default_factory=list)
     unreadable_files: list[str] = field(default_factory=list)
-    over_limit_count: int = 0  # new files that are left for later runs
-    movable_files: list[ListedFile] = field(
-        default_factory=list
-    )  # with ``after = move:…``: what is to be moved once it is safe
+    over_limit_count: int = 0  # new files that a later run collects
+    movable_files: list[ListedFile] = field(default_factory=list)  # to be moved once recorded, with ``after = move:…``
 
 
 @dlt.source(name="folder", max_table_nesting=0)
@@ -64,16 +59,17 @@ def build_folder_source(
     scan_state: FolderScanState | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> DltResource:
-    """Load the arrivals of every file in the folder that is not ``known``: pages of at most 200.
+    """Load the arrivals of every file in the folder that is not recorded yet, in pages of at most 200.
 
-    ``known`` is asked, for some locations at a time, which fingerprints were taken there before.
+    ``lookup_fingerprints`` returns the fingerprints that are recorded for some locations; without it nothing is.
 
-    The bytes are in ``store``, flushed to disk, before their arrival is told. A file changed within the last day, or
-    in the future, is looked at again after ``settle_seconds``, all such files in one wait, and taken only if it stayed
-    as it was; else it is left for the next run and named in ``seen``, as is what cannot be read.
+    The bytes are in ``store``, flushed to disk, before their arrival is yielded. A file that was changed within the
+    last day, or in the future, is inspected again after ``settle_seconds`` (one wait for all such files), and is
+    collected only if it did not change. Otherwise a later run collects it, and ``scan_state`` names it. Files that
+    cannot be read are named there, too.
 
     Raises:
-        ConfigurationError: the folder is not there, cannot be listed, or lets nobody in with these settings.
+        ConfigurationError: the folder does not exist, cannot be listed, or refuses access with these settings.
         TransientError: the server of a remote folder cannot be reached.
     """
     backend = open_folder_backend(folder_settings)
@@ -81,34 +77,29 @@ def build_folder_source(
     scan = _FolderScan(
         folder_settings,
         backend,
-        lookup_fingerprints or _find_no_fingerprints,
+        lookup_fingerprints or (lambda _locations: {}),
         scan_state if scan_state is not None else FolderScanState(),
         sleep,
     )
 
     @dlt.resource(name="arrivals", primary_key="arrival_id", write_disposition="merge")
-    def load_arrival_pages() -> Iterator[list[dict[str, Any]]]:
+    def load_arrival_pages() -> Iterator[list[Row]]:
         with contextlib.closing(backend), store.open_batch() as store_batch:
             arrivals = scan.fetch_arrivals(FetchContext(folder_settings, backend, store_batch, container_opener))
-            while page := [_build_resource_row(arrival) for arrival in islice(arrivals, PAGE_SIZE)]:
+            while page := list(islice(arrivals, PAGE_SIZE)):
                 store_batch.flush()
-                yield page
+                yield [
+                    to_row(arrival)
+                    | {"arrival_id": arrival.mail.message_key if arrival.mail else arrival.sightings[0].sighting_id}
+                    for arrival in page
+                ]
 
     return load_arrival_pages
 
 
-def _build_resource_row(arrival: Arrival) -> dict[str, Any]:
-    key = arrival.mail.message_key if arrival.mail else arrival.sightings[0].sighting_id
-    return to_row(arrival) | {"arrival_id": key}
-
-
-def _find_no_fingerprints(_locations: Sequence[str]) -> Mapping[str, Collection[str]]:
-    return {}
-
-
 @dataclass(frozen=True, slots=True)
 class _NewFile:
-    """A file that is not known as it is now, and what was taken from it before."""
+    """A file that is not recorded with its present fingerprint, and the fingerprints that are."""
 
     file: ListedFile
     known_fingerprints: Collection[str]
@@ -116,7 +107,7 @@ class _NewFile:
 
 @dataclass(frozen=True, slots=True)
 class _FolderScan:
-    """One pass over a folder."""
+    """One scan of a folder."""
 
     settings: FolderSettings
     backend: FolderBackend
@@ -125,7 +116,7 @@ class _FolderScan:
     sleep: Callable[[float], None]
 
     def fetch_arrivals(self, context: FetchContext) -> Iterator[Arrival]:
-        """Yield what every new file brings, in the order of the settings."""
+        """Yield the arrivals of every new file, in the order of the settings."""
         for new_file in self._apply_order_and_limit(self._filter_stable_files(list(self._list_new_files()))):
             try:
                 yield from fetch_file_arrivals(context, new_file.file, new_file.known_fingerprints)
@@ -155,7 +146,7 @@ class _FolderScan:
             self.scan_state.movable_files.append(file)
 
     def _filter_stable_files(self, new_files: list[_NewFile]) -> list[_NewFile]:
-        """Return what nobody writes to: what has been the same for long, or before and after the wait."""
+        """Return the files that nobody writes to: unchanged for a day, or the same before and after the wait."""
         settle_seconds = self.settings.settle_seconds
         stable_before_ns = time.time_ns() - max(int(settle_seconds * 1e9), MAX_CLOCK_SKEW_NS)
         recent_files = [item.file for item in new_files if item.file.modified_ns > stable_before_ns]

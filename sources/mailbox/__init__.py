@@ -1,4 +1,4 @@
-"""The mailbox source: what the mails of an IMAP account bring, each taken once."""
+"""The mailbox source: the documents in the mails of an IMAP account; each mail is collected once."""
 
 from sources.mailbox.account_settings import build_account, build_limits
 from sources.mailbox.mailbox_session import MailboxSession, open_session

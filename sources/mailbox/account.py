@@ -1,4 +1,4 @@
-"""What it takes to reach a mailbox: where it is, who we are there, and how much patience and room it gets."""
+"""The account of a mailbox: server, user and credential, and the limits in time and size for its server."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ Security = Literal["tls", "starttls", "none"]
 
 
 class AccessTokenProvider(Protocol):
-    """Gives OAuth2 access tokens for one mailbox (see ``oauth``)."""
+    """Provides OAuth2 access tokens for one mailbox (see ``oauth``)."""
 
     def get_token(self) -> str:
-        """Return a token that is still good as far as we know; raises ConfigurationError or TransientError."""
+        """Return a token that has not expired as far as we know; raises ConfigurationError or TransientError."""
 
     def discard_token(self, rejected_token: str) -> None:
-        """Forget this token, because the server does not take it any more."""
+        """Forget this token, because the server no longer accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A mailbox and its credential: either ``password`` or ``token``; messages call it by its ``name``.
+    """A mailbox and its credential: either ``password`` or ``token_provider``. Messages use its ``name``.
 
-    ``security`` is ``tls`` from the first byte, ``starttls`` (or nothing at all), or ``none``, which is for this
-    machine only. ``ca_file`` holds the certificates to trust in place of the system's.
+    ``security`` is ``tls`` (from the first byte), ``starttls`` (never continues unencrypted) or ``none`` (for this
+    machine only). ``ca_file`` contains the certificates to trust instead of the system's.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Account:
         return f"mailbox {self.name!r} ({self.username!r} at {self.host}:{self.port})"
 
     def validate_settings(self) -> None:
-        """Raise ConfigurationError for what must not or cannot be used; nothing is sent."""
+        """Raise ConfigurationError for invalid or unsafe settings, before anything is sent."""
         for field_name, value in (("host", self.host), ("username", self.username), ("password", self.password or "")):
             reject_control_characters(value, f"the {field_name} of {self}")
         if (self.password is None) == (self.token_provider is None):
-            raise ConfigurationError(f"{self}: give it a password or OAuth2, one of the two")
+            raise ConfigurationError(f"{self}: set either a password or OAuth2")
         if not self.host or not self.username or self.password == "":
             raise ConfigurationError(f"{self}: host, username and password must not be empty")
         if self.security == "none" and not is_loopback_host(self.host):
             raise ConfigurationError(
-                f"{self}: security = 'none' would send the password readable to everyone; it is for this machine only, "
-                "so use 'tls' or 'starttls'"
+                f"{self}: security = 'none' sends the password unencrypted and is allowed only for this machine; "
+                "use 'tls' or 'starttls'"
             )
 
 
@@ -63,8 +63,8 @@ class Account:
 class ImapLimits:
     """How long a server may take, in seconds, and how much it may send, in bytes.
 
-    ``silence`` is the time between two signs of life; ``command`` the time for a whole command, and each
-    ``slowest`` bytes that it asks for add one second to that.
+    ``read_seconds`` is the time between two received blocks, ``command_seconds`` the time for a whole command. Each
+    ``min_bytes_per_second`` bytes that a command requests add one second to that.
     """
 
     connect_seconds: float = 15.0
@@ -77,10 +77,10 @@ class ImapLimits:
 
 
 def reject_control_characters(text: str, description: str) -> str:
-    """Return ``text``; raises ConfigurationError if it holds a control character, which could start a new command.
+    """Return ``text``; raises ConfigurationError if it contains a control character, which could start a new command.
 
-    Source: reliability S-17 (CR, LF and NUL); the rest of them has no place in a name or a password either.
+    Source: reliability S-17 (CR, LF and NUL); the others do not belong in a name or a password either.
     """
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise ConfigurationError(f"{description} holds a control character")
+        raise ConfigurationError(f"{description} contains a control character; remove it")
     return text

@@ -1,4 +1,4 @@
-"""What the settings of a mailbox say about reaching it."""
+"""Builds the account and the limits of a mailbox from its settings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from sources.mailbox.oauth import OAuthRegistration, OAuthTokenProvider
 
 
 def build_account(mailbox: MailboxSettings, secrets_directory: Path) -> Account:
-    """Return where the mailbox is and its credential; new refresh tokens are kept in ``secrets_directory``.
+    """Return the account of a mailbox; new refresh tokens are stored in ``secrets_directory``.
 
-    Raises ConfigurationError where a secret cannot be read.
+    Raises ConfigurationError if a secret cannot be read.
     """
     password = token_provider = None
     if mailbox.oauth is not None:
@@ -34,7 +34,7 @@ def build_account(mailbox: MailboxSettings, secrets_directory: Path) -> Account:
 
 
 def build_limits(mailbox: MailboxSettings) -> ImapLimits:
-    """Return how long the server may take, and how large a mail may be."""
+    """Return the limits for the server: how long it may take, and how large a mail may be."""
     defaults = ImapLimits()
     return ImapLimits(
         connect_seconds=min(defaults.connect_seconds, mailbox.timeout_seconds),

@@ -1,4 +1,4 @@
-"""What becomes of one mail on a server, as an arrival."""
+"""Builds the arrival of one mail on a server, fetched or not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SOURCE_KIND = "mailbox"
 
 @dataclass(frozen=True, slots=True)
 class MailboxFolder:
-    """Where mails are: a folder of a mailbox, with the UIDs that it has at this time."""
+    """A folder of a mailbox under its present UIDVALIDITY."""
 
     source_name: str
     settings: MailboxSettings
@@ -38,7 +38,7 @@ class MailboxFolder:
     uidvalidity: int
 
     def build_origin(self, summary: MessageSummary) -> Origin:
-        """Return the place of a mail: its address below the account (RFC 5092)."""
+        """Return the origin of a mail: its address below the account (RFC 5092)."""
         location = f"/{quote(self.name, safe='/')};UIDVALIDITY={self.uidvalidity}/;UID={summary.uid}"
         return Origin(self.source_name, SOURCE_KIND, location, summary.received_at)
 
@@ -46,7 +46,7 @@ class MailboxFolder:
 def build_unfetched_arrival(
     folder: MailboxFolder, summary: MessageSummary, outcome: MailOutcome, reason: str, header: MailHeader | None = None
 ) -> Arrival:
-    """Return the arrival of a mail that is not fetched, and why it is not."""
+    """Return the arrival of a mail that is not fetched, with the reason."""
     origin = folder.build_origin(summary)
     message = MailMessage(
         message_key=compute_message_key(folder.source_name, origin.location),
@@ -73,9 +73,9 @@ def build_fetched_arrival(
     store_batch: StoreBatch,
     now: dt.datetime,
 ) -> Arrival:
-    """Return the arrival of a mail that was fetched and opened, after the rules about names have had their say.
+    """Return the arrival of a mail that was fetched and opened, after applying the rules about file names.
 
-    The mail itself is put into the landing where it cannot be opened, and where it is to be deleted afterwards.
+    The mail itself is put into ``store_batch`` if it cannot be opened, or if it will be deleted on the server.
     """
     decision = _decide_with_file_names(folder.settings, summary, container, now)
     if not decision.is_taken:
@@ -99,7 +99,7 @@ def build_fetched_arrival(
 def _decide_with_file_names(
     settings: MailboxSettings, summary: MessageSummary, container: OpenedContainer, now: dt.datetime
 ) -> RuleDecision:
-    """Return what the rules say now that the mail is open; whatever could not be opened is set aside, never left."""
+    """Return the decision of the rules on an opened mail; one that cannot be opened is quarantined, never skipped."""
     if container.reason_code or container.header is None:
         return RuleDecision(True)
     header, file_names = container.header, [part.file_name for part in container.parts if part.file_name]
@@ -108,7 +108,7 @@ def _decide_with_file_names(
 
 
 def _mark_unmatched_parts(container: OpenedContainer, pattern: str | None) -> OpenedContainer:
-    """Return what was found with only those parts as documents whose names fit."""
+    """Return the container with every part skipped whose file name does not match ``pattern``."""
     if pattern is None:
         return container
     parts: Sequence[ContainerPart] = [
@@ -123,7 +123,7 @@ def _mark_unmatched_parts(container: OpenedContainer, pattern: str | None) -> Op
 def _add_pending_action(
     arrival: Arrival, origin: Origin, content: bytes, store_batch: StoreBatch, post_action: str
 ) -> Arrival:
-    """Return the arrival with what is owed to the mail; one that is to be deleted is kept whole beside its parts."""
+    """Return the arrival with its pending action; a mail to be deleted is also stored as a whole, beside its parts."""
     message = arrival.mail
     if message is None or message.outcome != "collected" or post_action == "keep":
         return arrival

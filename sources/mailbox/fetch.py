@@ -1,4 +1,4 @@
-"""The mails of one folder taken: sizes and headers first, then bodies, opened while the next ones are fetched."""
+"""Fetches the mails of one folder: sizes and headers first, then bodies, which are opened while the next arrive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
-from invoices.documents.containers.opened_container import MailHeader, OpenedContainer
+from invoices.documents.containers.opened_container import MailHeader
 from invoices.documents.store import DocumentStore
 from invoices.documents.store_batch import StoreBatch
 from invoices.errors import InvoicesError, TransientError
@@ -27,13 +27,13 @@ from sources.mailbox.rules import (
     list_required_header_fields,
 )
 from sources.mailbox.scan_state import ScanState
+from sources.paging import PAGE_SIZE
 
-PAGE_SIZE = 200  # mails in a page, and so in a transaction of whoever records them
 _SUMMARY_BATCH_SIZE = 200
 _MAX_FETCH_ATTEMPTS = 2
-_MAX_CONSECUTIVE_REFUSALS = 3  # messages, after which it is not the messages
-_GONE_REASON = "it was gone before it could be fetched"
-_NOT_RETURNED_REASON = "the server lists it, and gives nothing of it"
+_MAX_CONSECUTIVE_REFUSALS = 3  # after so many, the cause is the server and not the mails
+_GONE_REASON = "it was removed from the server before it could be fetched"
+_NOT_RETURNED_REASON = "the server lists it but returns no content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class FetchedMail:
 
 @dataclass(frozen=True, slots=True)
 class SkippedMail:
-    """A mail that is not fetched, and why; its header where that was read already."""
+    """A mail that is not fetched, with the reason, and with its header if that was parsed already."""
 
     summary: MessageSummary
     outcome: MailOutcome
@@ -56,11 +56,11 @@ class SkippedMail:
 
 @dataclass(slots=True)
 class FolderFetch:
-    """The mails with these UIDs of an open folder; ``known`` and ``owed`` are those that are recorded already.
+    """Fetches the mails with ``uids`` of an open folder; ``known_outcomes`` and ``retry_uids`` are recorded already.
 
-    After ``pages``, ``stopped_at`` is the first UID that was not looked at, because ``mails_per_run`` was reached.
-    Mails over which a line broke before, or that the server would not give, come last and one at a time: some servers
-    hang up over a mail that they cannot read, and it must not keep the others from us.
+    After ``fetch_pages``, ``stopped_at_uid`` is the first UID that was not checked because ``mails_per_run`` was
+    reached. Mails during whose fetch a connection broke, or that the server did not return, are fetched last and one
+    at a time: some servers close the connection over a mail that they cannot read, and it must not block the others.
     """
 
     source_name: str
@@ -83,14 +83,19 @@ class FolderFetch:
     _failure: InvoicesError | None = None
 
     def fetch_pages(self) -> Iterator[list[Arrival]]:
-        """Yield the arrivals; their documents are durable. Raises as ``Session``, after what came before is yielded."""
+        """Yield pages of arrivals whose documents are stored; raises as ``MailboxSession``, after the last of them."""
         with self.store.open_batch() as store_batch:
             fetched_mails = self._fetch_mails(store_batch)
             while not self._is_finished:
                 for container in self.opener_pool.open_containers_in_order(
                     self._queue_contents_for_opening(fetched_mails), store_batch
                 ):
-                    self._add_arrival(self._build_arrival(self._mails_being_opened.popleft(), container, store_batch))
+                    mail = self._mails_being_opened.popleft()
+                    self._add_arrival(
+                        build_fetched_arrival(
+                            self._mailbox_folder, mail.summary, mail.content, container, store_batch, self.now
+                        )
+                    )
                     if len(self._pending_arrivals) >= PAGE_SIZE:
                         store_batch.flush()
                         yield from self._pop_pages(PAGE_SIZE)
@@ -105,7 +110,7 @@ class FolderFetch:
             yield page
 
     def _queue_contents_for_opening(self, fetched_mails: Iterator[FetchedMail | None]) -> Iterator[bytes]:
-        """Yield bodies until all are drawn, a failure ends it, or mails without a body have filled a page."""
+        """Yield bodies to open, until there are no more, a fetch fails, or mails without a body have filled a page."""
         try:
             for fetched_mail in fetched_mails:
                 if fetched_mail is not None:
@@ -118,13 +123,16 @@ class FolderFetch:
         self._is_finished = True
 
     def _fetch_mails(self, store_batch: StoreBatch) -> Iterator[FetchedMail | None]:
-        """Yield what is fetched, and None after each group of UIDs; what needs no body goes onto the page."""
+        """Yield fetched mails, and None after each group of UIDs; arrivals that need no body are added to the page."""
         uids = deque(sorted(self.uids, key=lambda uid: (uid in self._fetch_last_uids, uid)))
         while uids and not self._is_limit_reached:
             uid_group = [uids.popleft() for _ in range(min(len(uids), _SUMMARY_BATCH_SIZE))]
             wanted_summaries = self._select_wanted_mails(uid_group, store_batch)
             wanted_summaries, deferred_uids = self._apply_run_limit(wanted_summaries)
-            self._stop_before_uids({*deferred_uids, *uids} if deferred_uids else ())
+            if deferred_uids:
+                self._is_limit_reached = True
+                # Mails to fetch again are recorded as such, so the position in the folder need not wait for them.
+                self.stopped_at_uid = min({*deferred_uids, *uids} - set(self.retry_uids), default=None)
             yield from self._fetch_bodies(
                 [summary for summary in wanted_summaries if summary.uid not in self._fetch_last_uids]
             )
@@ -138,7 +146,7 @@ class FolderFetch:
         return self.scan_state.fetch_last.get(self.folder_name, set()) | set(self.retry_uids)
 
     def _apply_run_limit(self, summaries: list[MessageSummary]) -> tuple[list[MessageSummary], list[int]]:
-        """Return what may be fetched in this run, and the UIDs of the rest."""
+        """Return the mails that this run may still fetch, and the UIDs of the others."""
         max_mails = self.settings.mails_per_run
         allowed_count = (
             len(summaries)
@@ -148,13 +156,8 @@ class FolderFetch:
         self.scan_state.fetched_count += allowed_count
         return summaries[:allowed_count], [summary.uid for summary in summaries[allowed_count:]]
 
-    def _stop_before_uids(self, unchecked_uids: Collection[int]) -> None:
-        """Stop after this group; what is owed stays owed wherever we stop."""
-        self._is_limit_reached = bool(unchecked_uids)
-        self.stopped_at_uid = min(set(unchecked_uids) - set(self.retry_uids), default=None)
-
     def _select_wanted_mails(self, uid_group: Sequence[int], store_batch: StoreBatch) -> list[MessageSummary]:
-        """Return which of these are to be fetched; the others are told of."""
+        """Return the mails to fetch; arrivals of the others are added to the page."""
         fields = list_required_header_fields(self.settings)
         summaries = list(self.session.fetch_message_summaries(uid_group, fields))
         self._add_missing_mails(set(uid_group) - {summary.uid for summary in summaries})
@@ -173,16 +176,13 @@ class FolderFetch:
     def _skip_if_too_large(self, summary: MessageSummary) -> SkippedMail | None:
         if summary.size <= self.settings.megabytes * MEGABYTE:
             return None
-        return SkippedMail(
-            summary,
-            "too_large",
-            f"it has {summary.size} bytes, more than the {self.settings.megabytes} MB that are taken",
-        )
+        reason = f"it has {summary.size} bytes, more than the limit of {self.settings.megabytes} MB (megabytes)"
+        return SkippedMail(summary, "too_large", reason)
 
     def _skip_if_rejected_by_rules(
         self, summary: MessageSummary, header: MailHeader | None, *, has_header_fields: bool
     ) -> SkippedMail | None:
-        """Return why the rules leave a mail, by its header; one that cannot be read is fetched and set aside."""
+        """Return why the rules skip a mail, by its header; one with an unreadable header is fetched and quarantined."""
         if header is None:
             return None
         facts = MailFacts(header.sender, header.recipients, header.subject, summary.received_at)
@@ -193,32 +193,26 @@ class FolderFetch:
         return SkippedMail(summary, outcome, decision.reason, header if has_header_fields else None)
 
     def _add_skipped_mails(self, skipped_mails: Sequence[SkippedMail], store_batch: StoreBatch) -> None:
-        """Put what is not fetched onto the page, with sender, subject and Message-ID, unless that is recorded."""
-        unrecorded_mails = [
-            skipped_mail
-            for skipped_mail in skipped_mails
-            if not self._is_recorded(skipped_mail.summary.uid, skipped_mail.outcome)
-        ]
+        """Add arrivals for these mails to the page, with sender, subject and Message-ID, unless they are recorded."""
+        unrecorded_mails = [mail for mail in skipped_mails if not self._is_recorded(mail.summary.uid, mail.outcome)]
         self.scan_state.known_count += len(skipped_mails) - len(unrecorded_mails)
         headers = self._fetch_identifying_headers(
-            [skipped_mail.summary.uid for skipped_mail in unrecorded_mails if skipped_mail.header is None], store_batch
+            [mail.summary.uid for mail in unrecorded_mails if mail.header is None], store_batch
         )
-        for skipped_mail in unrecorded_mails:
-            header = skipped_mail.header or headers.get(skipped_mail.summary.uid)
+        for mail in unrecorded_mails:
+            header = mail.header or headers.get(mail.summary.uid)
             self._add_arrival(
-                build_unfetched_arrival(
-                    self._mailbox_folder, skipped_mail.summary, skipped_mail.outcome, skipped_mail.reason, header
-                )
+                build_unfetched_arrival(self._mailbox_folder, mail.summary, mail.outcome, mail.reason, header)
             )
-            if skipped_mail.outcome == "too_large":
+            if mail.outcome == "too_large":
                 self.scan_state.remarks.append(
-                    f"the mail {self.folder_name!r};UID={skipped_mail.summary.uid} is not taken: {skipped_mail.reason}"
+                    f"the mail {self.folder_name!r};UID={mail.summary.uid} is not collected: {mail.reason}"
                 )
 
     def _fetch_identifying_headers(
         self, uids: Collection[int], store_batch: StoreBatch
     ) -> dict[int, MailHeader | None]:
-        """Return what mails say of themselves that are not fetched; nothing of those that the server does not give."""
+        """Return the identifying headers of mails that are not fetched, as far as the server returns them."""
         requested_uids = sorted(set(uids) - set(self._fetch_last_uids))
         try:
             summaries = (
@@ -236,14 +230,14 @@ class FolderFetch:
         }
 
     def _fetch_bodies(self, summaries: Sequence[MessageSummary]) -> Iterator[FetchedMail]:
-        """Give these with their bodies; where the server gives one of them not, each is asked for by itself."""
+        """Yield these mails with their bodies; those that the server does not return are then fetched one by one."""
         missing_summaries = {summary.uid: summary for summary in summaries}
         try:
             for uid, content in self.session.fetch_bodies(list(missing_summaries)):
                 if content or not missing_summaries[uid].size:
                     yield FetchedMail(missing_summaries.pop(uid), content)
         except TransientError as error:
-            if error.retry_after is not None:  # the server has had enough; it is no mail's fault
+            if error.retry_after is not None:  # the server throttles; no mail is the cause
                 raise
             if self.session.is_closed:
                 self.scan_state.fetch_last.setdefault(self.folder_name, set()).update(missing_summaries)
@@ -251,7 +245,7 @@ class FolderFetch:
         yield from self._fetch_one_by_one(missing_summaries)
 
     def _fetch_one_by_one(self, summaries_by_uid: Mapping[int, MessageSummary]) -> Iterator[FetchedMail]:
-        """Give these with their bodies; one that the server does not give waits, and harms no other."""
+        """Yield these mails with their bodies; one that the server does not return waits and blocks no other."""
         refused_count = 0
         for uid, summary in summaries_by_uid.items():
             try:
@@ -266,7 +260,7 @@ class FolderFetch:
                 ):
                     raise
                 if refused_count >= _MAX_CONSECUTIVE_REFUSALS:
-                    return  # those that are owed stay so, and keep no other mail waiting
+                    return  # the others are recorded for another try, and must not block new mails
                 continue
             refused_count = 0
             if content is None:
@@ -275,7 +269,7 @@ class FolderFetch:
                 yield FetchedMail(summary, content)
 
     def _fetch_body_with_retry(self, summary: MessageSummary) -> bytes | None:
-        """Return a body, asked for twice at most; None where it is gone."""
+        """Return a body, after at most two attempts; None if the mail no longer exists."""
         for attempts_left in reversed(range(_MAX_FETCH_ATTEMPTS)):
             try:
                 return self._fetch_body(summary)
@@ -285,16 +279,11 @@ class FolderFetch:
         return None
 
     def _fetch_body(self, summary: MessageSummary) -> bytes | None:
-        """Return a body, None where it is gone; what the server lists and does not give, it has refused."""
+        """Return a body, None if the mail no longer exists; raises TransientError if the server only lists it."""
         content = next((content for _, content in self.session.fetch_bodies([summary.uid])), None)
         if not content and (content is None or summary.size) and summary.uid in self.session.list_uids(summary.uid):
             raise TransientError(_NOT_RETURNED_REASON)
         return content
-
-    def _build_arrival(self, fetched_mail: FetchedMail, container: OpenedContainer, store_batch: StoreBatch) -> Arrival:
-        return build_fetched_arrival(
-            self._mailbox_folder, fetched_mail.summary, fetched_mail.content, container, store_batch, self.now
-        )
 
     @property
     def _mailbox_folder(self) -> MailboxFolder:
@@ -308,25 +297,25 @@ class FolderFetch:
         self._add_unfetched_mail(summary, "waiting", str(error))
 
     def _add_missing_mails(self, uids: Collection[int]) -> None:
-        """Tell of mails that the server did not speak of: those that it lists wait, the others are gone."""
+        """Add arrivals for mails missing in a response: those still listed wait, the others no longer exist."""
         listed_uids = set(uids).intersection(self.session.list_uids(min(uids))) if uids else set()
         for uid in sorted(listed_uids):
             self._add_refused_mail(MessageSummary(uid, 0, None, frozenset(), b""), TransientError(_NOT_RETURNED_REASON))
         self._add_vanished_mails(set(uids) - listed_uids)
 
     def _add_vanished_mails(self, uids: Collection[int]) -> None:
-        """Tell of mails that are owed and not there any more; of others nothing was ever told."""
+        """Add arrivals for recorded mails that no longer exist; others were never recorded."""
         for uid in sorted(set(uids) & set(self.retry_uids)):
             self._add_unfetched_mail(MessageSummary(uid, 0, None, frozenset(), b""), "skipped", _GONE_REASON)
 
     def _is_recorded(self, uid: int, outcome: MailOutcome) -> bool:
-        """Return whether the very same is recorded of a mail without a body."""
+        """Return whether the same outcome is already recorded for a mail that is not fetched."""
         return (outcome in ("waiting", "too_large") and uid in self.retry_uids) or self.known_outcomes.get(
             uid
         ) == outcome
 
     def _add_unfetched_mail(self, summary: MessageSummary, outcome: MailOutcome, reason: str) -> None:
-        """Put a mail without a body onto the page, unless the very same is recorded."""
+        """Add an arrival for a mail that is not fetched to the page, unless the same outcome is recorded."""
         if self._is_recorded(summary.uid, outcome):
             self.scan_state.known_count += 1
         else:

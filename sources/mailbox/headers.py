@@ -1,4 +1,4 @@
-"""Headers of mails, read where whole mails are read: in processes that are limited."""
+"""Parses mail headers in the same restricted processes that open whole mails."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from invoices.documents.store_batch import StoreBatch
 from sources.arrivals import MAIL_MEDIA_TYPE
 from sources.mailbox.imap_responses import MessageSummary
 
-_MAIL_PREFIX = b"X-Mailbox:\r\nDelivered-To:\r\n"  # before one that would not be taken for a mail by its content
-_SNIFFED_BYTES = 4096  # bytes, which tell a mail as well as more do
+_MAIL_PREFIX = b"X-Mailbox:\r\nDelivered-To:\r\n"  # makes any content a mail for the detection of media types
+_SNIFFED_BYTES = 4096  # enough to recognise a mail
 
 
 def parse_mail_headers(
@@ -21,10 +21,11 @@ def parse_mail_headers(
     summaries: Sequence[MessageSummary],
     fields: Sequence[str],
 ) -> Iterator[tuple[MessageSummary, MailHeader | None]]:
-    """Give each mail with its header, None where that cannot be read; an empty header where no fields were fetched.
+    """Yield each mail with its header: None if it cannot be parsed, an empty header if no fields were fetched.
 
-    Headers are as hostile as bodies: a long one holds the standard parser for minutes (reliability B-12). So a limited
-    process reads them, as it reads mails, and both times the rules see the same. Nothing comes into the landing.
+    Headers can be as hostile as bodies: a long one keeps the standard parser busy for minutes (reliability B-12). So a
+    restricted process parses them with the same code as whole mails, and the rules see the same values both times.
+    Nothing is put into ``store_batch``.
     """
     if not fields:
         yield from ((summary, MailHeader()) for summary in summaries)
@@ -37,5 +38,5 @@ def parse_mail_headers(
 
 
 def ensure_detected_as_mail(content: bytes) -> bytes:
-    """Return a mail so that it is taken for one: what lies in a mailbox is a mail, whatever its bytes look like."""
+    """Return a mail that is also detected as one: what is in a mailbox is a mail, whatever its bytes look like."""
     return content if detect_media_type(content[:_SNIFFED_BYTES]) == MAIL_MEDIA_TYPE else _MAIL_PREFIX + content

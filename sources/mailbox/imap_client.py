@@ -1,7 +1,7 @@
-"""The line to an IMAP server: IMAPClient's, with a bound on what the server may send and a guard on what we send.
+"""The connection to an IMAP server: IMAPClient with limits on what the server may send and checks on what we send.
 
-``imaplib`` beneath it reads a literal of whatever size the server names, keeps every untagged response, and sends line
-breaks that stand in an argument. Sources: reliability F-10, S-17.
+``imaplib`` alone reads a literal of any size that the server announces, keeps every untagged response, and sends line
+breaks inside arguments. Sources: reliability F-10, S-17.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from invoices.errors import ConfigurationError, ContractError
 from sources.mailbox.account import MEGABYTE, Account, ImapLimits
 
 MAX_LINE_BYTES = 8 * MEGABYTE  # the UIDs of a million messages, from a server without ESEARCH
-MAX_SMALL_RESPONSE_BYTES = 16 * MEGABYTE  # for the whole answer to a command that fetches no content
-_LINE_OVERHEAD_BYTES = 128  # in memory, beside its bytes: a million empty lines are not free
+MAX_SMALL_RESPONSE_BYTES = 16 * MEGABYTE  # for the whole response to a command that fetches no content
+_LINE_OVERHEAD_BYTES = 128  # memory per line beside its bytes: a million empty lines are not free
 _UNSOLICITED_RESPONSES = ("EXISTS", "RECENT", "EXPUNGE", "FETCH", "VANISHED", "ESEARCH", "SEARCH", "LIST")
 _STATUS_PATTERN = re.compile(rb"\S+ (OK|NO|BAD|BYE|PREAUTH)\b ?(?:\[([A-Za-z0-9/_-]+)[^\]]*\])? ?(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusResponse:
-    """A status as the server gave it: ``NO``, its code such as ``AUTHENTICATIONFAILED``, and its words."""
+    """A status response of the server: ``NO``, for example, a code such as ``AUTHENTICATIONFAILED``, and its text."""
 
     status: str
     code: str
@@ -36,7 +36,7 @@ class StatusResponse:
 
     @classmethod
     def find_in_line(cls, line: bytes) -> StatusResponse | None:
-        """Return the status that a line of the server holds, or None if it holds none."""
+        """Return the status response in a line from the server, or None if there is none."""
         match = _STATUS_PATTERN.match(line.strip())
         if match is None:
             return None
@@ -46,15 +46,15 @@ class StatusResponse:
 
 
 class BoundedImapClient(imaplib.IMAP4):
-    """A connection that refuses to send a line break in an argument, and to read more than was allowed.
+    """A connection that refuses to send a line break in an argument, or to read more bytes than allowed.
 
-    ``last`` is the line that the server has sent last. ``begin`` must be called before each command.
+    ``last_line`` is the last line that the server sent. Call ``prepare_command`` before each command.
     """
 
     def __init__(
         self, account: Account, limits: ImapLimits, tls_context: ssl.SSLContext | None, watch: ConnectionWatchdog
     ) -> None:
-        """Connect, and read the greeting; the whole of it is guarded by ``watch``."""
+        """Connect and read the greeting; ``watch`` limits the time for both."""
         self._account, self._limits, self._tls_context, self._watch = account, limits, tls_context, watch
         self._remaining_bytes = MAX_SMALL_RESPONSE_BYTES
         self.last_line = b""
@@ -62,17 +62,17 @@ class BoundedImapClient(imaplib.IMAP4):
         super().__init__(account.host, account.port, timeout=limits.connect_seconds)
 
     def prepare_command(self, max_response_bytes: int) -> None:
-        """Allow the server so many bytes for its answer to the next command, and forget what it told unasked."""
+        """Allow ``max_response_bytes`` for the response to the next command, and discard unsolicited responses."""
         self._remaining_bytes, self.last_line = max_response_bytes, b""
         for name in _UNSOLICITED_RESPONSES:
             self.untagged_responses.pop(name, None)
 
     def register_secrets(self, *secrets: bytes) -> None:
-        """Have these left out of what the server says, also as base64: some repeat what they did not understand."""
+        """Hide these in responses, also as base64: some servers repeat commands that they did not understand."""
         self._secrets.update(secrets, (base64.b64encode(secret) for secret in secrets))
 
     def redact_secrets(self, response: bytes) -> bytes:
-        """Return what the server says without what is to be hidden."""
+        """Return a response with every registered secret replaced by ``(hidden)``."""
         for secret in sorted(self._secrets - {b""}, key=len, reverse=True):
             response = response.replace(secret, b"(hidden)")
         return response
@@ -97,47 +97,47 @@ class BoundedImapClient(imaplib.IMAP4):
         data = self.file.read(size)
         if len(data) != size:
             raise self.abort("socket error: EOF")
-        return bytes(data)  # type: ignore[arg-type]  # typeshed leaves open that the file could be a text
+        return bytes(data)  # type: ignore[arg-type]  # typeshed allows a text file here
 
     def readline(self) -> bytes:
-        """Return a line with its end."""
+        """Return a line with its line end."""
         line: bytes = self.file.readline(min(MAX_LINE_BYTES, self._remaining_bytes) + 1)  # type: ignore[assignment]  # as above
         self._consume_response_allowance(len(line) + _LINE_OVERHEAD_BYTES, MAX_LINE_BYTES)
         self.last_line = line
         return line
 
     def send(self, data: bytes) -> None:  # type: ignore[override]  # neither library sends anything else
-        """Send one line; raises ConfigurationError, and sends nothing, if it would be more than one."""
+        """Send one line; raises ConfigurationError and sends nothing if it contains a line break."""
         if any(character in data.removesuffix(b"\r\n") for character in b"\r\n\0"):
-            raise ConfigurationError(f"{self._account}: a line break in what was to be sent; nothing was sent")
+            raise ConfigurationError(f"{self._account}: a value to be sent contains a line break; nothing was sent")
         super().send(data)
 
     def _consume_response_allowance(self, size: int, max_size: int | None = None) -> None:
         if size > (self._remaining_bytes if max_size is None else min(self._remaining_bytes, max_size)):
-            raise ContractError(f"{self._account}: the server sends more than anybody asked for")
+            raise ContractError(f"{self._account}: the server sent more data than was requested")
         self._remaining_bytes -= size
 
 
 class ParsingImapClient(IMAPClient):  # type: ignore[misc]  # the library ships no types
-    """IMAPClient over a guarded line, with times as the server gives them, and no record of what is sent."""
+    """IMAPClient over a BoundedImapClient, with times as the server sends them and without a log of what is sent."""
 
     def __init__(
         self, account: Account, limits: ImapLimits, tls_context: ssl.SSLContext | None, watch: ConnectionWatchdog
     ) -> None:
-        """Connect, and read the greeting."""
+        """Connect and read the greeting."""
         self._connection_arguments = (account, limits, tls_context, watch)
         timeout = SocketTimeout(limits.connect_seconds, limits.read_seconds)
         super().__init__(
             account.host, account.port, ssl=tls_context is not None, ssl_context=tls_context, timeout=timeout
         )
         self.normalise_times = False
-        self._imap.debug = 0  # the library writes each line to a logger otherwise
+        self._imap.debug = 0  # otherwise the library logs each line
 
     def _create_IMAP4(self) -> BoundedImapClient:
         return BoundedImapClient(*self._connection_arguments)
 
     @property
     def raw_client(self) -> BoundedImapClient:
-        """The connection beneath."""
+        """The underlying connection."""
         raw_client: BoundedImapClient = self._imap
         return raw_client

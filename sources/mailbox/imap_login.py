@@ -1,4 +1,4 @@
-"""A line to a mailbox that is encrypted, as the account says, and logged in."""
+"""Opens a connection to a mailbox: encrypted as the account requires, and logged in."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sources.mailbox.imap_client import MAX_SMALL_RESPONSE_BYTES, BoundedImapCli
 from sources.mailbox.imap_errors import CommandPurpose
 
 ChallengeResponder = Callable[[bytes], bytes]
-# What the two libraries raise when a server says something that cannot be: neither checks all that it reads.
+# What imaplib and IMAPClient raise on invalid responses: neither checks everything that it reads.
 INVALID_RESPONSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError)
 COMMAND_ERRORS = (imaplib.IMAP4.error, OSError, *INVALID_RESPONSE_ERRORS)
 
 
 def connect_and_log_in(account: Account, limits: ImapLimits) -> tuple[ParsingImapClient, str | None]:
-    """Return a connection that is logged in, and the access token that did it, if it was one.
+    """Return a connection that is logged in, and the access token that was used, if any.
 
-    Raises ConfigurationError before anything is sent, AccountError for a refused login (it is not tried again),
+    Raises ConfigurationError before anything is sent, AccountError for a refused login (do not try it again),
     TransientError and ContractError.
     """
     account.validate_settings()
@@ -39,8 +39,8 @@ def connect_and_log_in(account: Account, limits: ImapLimits) -> tuple[ParsingIma
 
 
 def close_connection(client: ParsingImapClient) -> None:
-    """Close the connection without a word."""
-    with contextlib.suppress(OSError):  # the other side may have been first
+    """Close the connection without LOGOUT."""
+    with contextlib.suppress(OSError):  # the server may have closed it already
         client.shutdown()
 
 
@@ -52,7 +52,7 @@ def run_command(
     command_label: str,
     command: Callable[[], object],
 ) -> None:
-    """Run one command on a line that is not yet a session; raises our errors."""
+    """Run one command before there is a session; raises our errors."""
     with ConnectionWatchdog(limits.command_seconds) as watch:
         try:
             raw_client.prepare_command(MAX_SMALL_RESPONSE_BYTES)
@@ -69,13 +69,13 @@ def run_command(
 def build_command_error(
     account: Account, purpose: CommandPurpose, command_label: str, error: Exception, raw_client: BoundedImapClient
 ) -> InvoicesError:
-    """Return our error for what went wrong on a line."""
+    """Return our error for a failed command, from the underlying cause and the last status of the server."""
     cause = error.__context__ if isinstance(error.__context__, imaplib.IMAP4.error | OSError) else error
     return imap_errors.build_imap_error(account, purpose, command_label, cause, find_last_status(raw_client))
 
 
 def find_last_status(raw_client: BoundedImapClient) -> StatusResponse | None:
-    """Return the status that the server gave last: its BYE, or the answer to the last command."""
+    """Return the last status of the server: its BYE, or the response to the last command."""
     bye_lines = raw_client.untagged_responses.get("BYE")
     last_line = b"* BYE " + bytes(bye_lines[-1]) if bye_lines else raw_client.last_line  # type: ignore[arg-type]  # a line
     return StatusResponse.find_in_line(raw_client.redact_secrets(last_line))
@@ -89,44 +89,42 @@ def _connect_to_server(account: Account, limits: ImapLimits) -> ParsingImapClien
         except InvoicesError:
             raise
         except COMMAND_ERRORS as error:
-            status_response = StatusResponse.find_in_line(_extract_greeting_line(error))
+            refused_line = error.args[0] if error.args and isinstance(error.args[0], bytes) else b""
+            status_response = StatusResponse.find_in_line(refused_line)
             cause = TimeoutError() if watch.has_expired else error
             raise imap_errors.build_imap_error(
                 account, CommandPurpose.READ, imap_errors.GREETING_LABEL, cause, status_response
             ) from None
     if client.raw_client.state != "NONAUTH":
         close_connection(client)
-        raise ContractError(f"{account}: the server says that somebody is logged in already; no mailbox is opened so")
+        raise ContractError(
+            f"{account}: the server reports that somebody is logged in already, so the mailbox is not opened"
+        )
     return client
-
-
-def _extract_greeting_line(error: Exception) -> bytes:
-    """Return the line that imaplib did not take for a greeting."""
-    return error.args[0] if error.args and isinstance(error.args[0], bytes) else b""
 
 
 def _build_tls_context(account: Account) -> ssl.SSLContext:
     try:
         tls_context = ssl.create_default_context(cafile=account.ca_file)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{account}: its ca_file {str(account.ca_file)!r} cannot be read") from error
+        raise ConfigurationError(f"{account}: the ca_file {str(account.ca_file)!r} cannot be read") from error
     tls_context.minimum_version = ssl.TLSVersion.TLSv1_2
     return tls_context
 
 
 def _start_tls(account: Account, limits: ImapLimits, client: ParsingImapClient) -> None:
-    """Begin TLS; where the server cannot or does not want to, nothing else is ever sent to it."""
+    """Start TLS; if the server does not support it or refuses, nothing else is sent to it."""
     tls_context = _build_tls_context(account)
     if "STARTTLS" not in client.raw_client.capabilities:
         raise ConfigurationError(
-            f"{account}: the server does not offer STARTTLS, and nothing is sent without; use 'tls'"
+            f"{account}: the server does not offer STARTTLS, and nothing is sent unencrypted; use 'tls'"
         )
     run_command(
         account, limits, client.raw_client, CommandPurpose.OPEN_FOLDER, "STARTTLS", lambda: client.starttls(tls_context)
     )
-    client.raw_client.untagged_responses.clear()  # what came before was not from a known server
+    client.raw_client.untagged_responses.clear()  # responses before TLS can be from anybody
     if not isinstance(client.raw_client.socket(), ssl.SSLSocket) or client.raw_client.state != "NONAUTH":
-        raise ContractError(f"{account}: the line is not encrypted after STARTTLS")
+        raise ContractError(f"{account}: the connection is not encrypted after STARTTLS")
 
 
 def _log_in(account: Account, limits: ImapLimits, client: ParsingImapClient) -> str | None:
@@ -161,7 +159,7 @@ def _log_in_with_password(account: Account, client: ParsingImapClient) -> None:
     if "AUTH=PLAIN" in capabilities:
         client.sasl_login("PLAIN", _build_single_use_responder(f"\0{account.username}\0{password}"))
     elif "LOGINDISABLED" in capabilities:
-        raise ConfigurationError(f"{account}: the server takes no password here; use 'tls', or OAuth2")
+        raise ConfigurationError(f"{account}: the server accepts no password on this connection; use 'tls', or OAuth2")
     else:
         arguments = (_quote_imap_string(account.username), _quote_imap_string(password))
         status, data = client.raw_client.xatom("LOGIN", *arguments)  # type: ignore[arg-type]  # takes both
@@ -172,9 +170,11 @@ def _log_in_with_password(account: Account, client: ParsingImapClient) -> None:
 
 def _log_in_with_token(account: Account, limits: ImapLimits, client: ParsingImapClient, token: str) -> None:
     if "AUTH=XOAUTH2" not in client.raw_client.capabilities:
-        raise ConfigurationError(f"{account}: the server does not offer OAuth2 (XOAUTH2); give the mailbox a password")
+        raise ConfigurationError(
+            f"{account}: the server does not offer OAuth2 (XOAUTH2); set a password for this mailbox"
+        )
     if not token.isascii() or not token.isprintable():
-        raise ContractError(f"{account}: the access token holds what no access token may hold")
+        raise ContractError(f"{account}: the access token contains characters that are not allowed in one")
     sasl_response = f"user={account.username}\1auth=Bearer {token}\1\1"
     client.raw_client.register_secrets(token.encode(), sasl_response.encode())
     run_command(
@@ -188,7 +188,7 @@ def _log_in_with_token(account: Account, limits: ImapLimits, client: ParsingImap
 
 
 def _build_single_use_responder(text: str) -> ChallengeResponder:
-    """Return what says ``text`` to the first challenge, and nothing to later ones: those explain the refusal."""
+    """Return a responder with ``text`` for the first challenge, and nothing for later ones, which explain a refusal."""
     unsent = [text.encode()]
     return lambda _challenge: unsent.pop() if unsent else b""
 

@@ -1,4 +1,4 @@
-"""What an IMAP server answers, as values: everything in it is checked here, and nothing of it is believed before."""
+"""Parses and checks the responses of an IMAP server; no other module uses unchecked values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from invoices.errors import ConfigurationError, ContractError
 from sources.mailbox.account import Account
 
-_MAX_NEW_MESSAGES = 100_000  # how many messages may come between opening a folder and listing it
+_MAX_NEW_MESSAGES = 100_000  # that may arrive between opening a folder and listing it
 _ESEARCH_ALL_PATTERN = re.compile(rb"\bALL ([0-9:,]+)", re.IGNORECASE)
 _FLAG_PATTERN = re.compile(r"\\(Seen|Flagged|Answered|Deleted|Draft)|[A-Za-z0-9$_.-]{1,100}")
 _SPECIAL_USE_FLAGS = {"\\all", "\\archive", "\\drafts", "\\flagged", "\\junk", "\\sent", "\\trash", "\\important"}
@@ -19,7 +19,7 @@ _SPECIAL_USE_FLAGS = {"\\all", "\\archive", "\\drafts", "\\flagged", "\\junk", "
 
 @dataclass(frozen=True, slots=True)
 class ListedFolder:
-    """A folder as the server lists it; ``special_use`` is such as ``\\Trash`` (RFC 6154), or None."""
+    """A folder as the server lists it."""
 
     name: str
     delimiter: str | None
@@ -27,18 +27,18 @@ class ListedFolder:
 
     @property
     def is_selectable(self) -> bool:
-        """Whether it can hold messages, or only other folders."""
+        """Whether it can contain messages, and not only other folders."""
         return not {flag.lower() for flag in self.flags} & {"\\noselect", "\\nonexistent"}
 
     @property
     def special_use(self) -> str | None:
-        """What the server says that this folder is for."""
+        r"""The special use of the folder, for example ``\Trash`` (RFC 6154), or None."""
         return next((flag for flag in sorted(self.flags) if flag.lower() in _SPECIAL_USE_FLAGS), None)
 
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """An open folder: UIDs are good as long as ``uidvalidity`` is the same; ``uid_next`` is None if not told."""
+    """An open folder: UIDs are valid as long as ``uidvalidity`` is the same; ``uid_next`` is None if not reported."""
 
     name: str
     uidvalidity: int
@@ -48,14 +48,14 @@ class FolderState:
     permanent_flags: frozenset[str]
 
     def can_store_flag(self, flag: str) -> bool:
-        r"""Return whether a flag set here stays; ``\*`` in the folder's flags means any keyword (RFC 3501 §7.1)."""
+        r"""Return whether the folder stores a flag; ``\*`` in its permanent flags means any keyword (RFC 3501 §7.1)."""
         permanent_names = {name.lower() for name in self.permanent_flags}
         return flag.lower() in permanent_names or (r"\*" in permanent_names and not flag.startswith("\\"))
 
 
 @dataclass(frozen=True, slots=True)
 class MessageSummary:
-    """A message without its body: ``size`` of the whole in bytes, ``received_at`` in UTC, None if not readable."""
+    """A message without its body: ``size`` of the whole in bytes, ``received_at`` in UTC or None if it is invalid."""
 
     uid: int
     size: int
@@ -65,7 +65,7 @@ class MessageSummary:
 
 
 def parse_folder_list(account: Account, list_response: Iterable[Any]) -> list[ListedFolder]:
-    """Return the folders of a LIST; raises ContractError."""
+    """Return the folders in the response to LIST; raises ContractError."""
     try:
         return [
             ListedFolder(str(name), delimiter.decode("ascii") if delimiter else None, _decode_flags(flags))
@@ -78,20 +78,20 @@ def parse_folder_list(account: Account, list_response: Iterable[Any]) -> list[Li
 def parse_folder_state(
     account: Account, name: str, response: Mapping[bytes, Any], *, is_read_only: bool
 ) -> FolderState:
-    """Return the state of a folder just opened; raises ContractError where there are no lasting UIDs."""
+    """Return the state of a folder just opened; raises ContractError if it has no lasting UIDs."""
     uidvalidity, uid_next, message_count = (response.get(key) for key in (b"UIDVALIDITY", b"UIDNEXT", b"EXISTS"))
     if (
         uidvalidity is None
         or message_count is None
         or not all(map(_is_imap_number, (uidvalidity, message_count + 1, uid_next or 1)))
     ):
-        raise ContractError(f"{account}: the server does not give the folder {name!r} lasting UIDs (UIDVALIDITY)")
+        raise ContractError(f"{account}: the server reports no lasting UIDs (UIDVALIDITY) for the folder {name!r}")
     flags = _decode_flags(response.get(b"PERMANENTFLAGS", response.get(b"FLAGS", ())))
     return FolderState(name, uidvalidity, uid_next, message_count, is_read_only or b"READ-ONLY" in response, flags)
 
 
 def parse_esearch_uids(account: Account, response: bytes, message_count: int) -> list[int]:
-    """Return the UIDs of an ESEARCH answer (RFC 4731); raises ContractError for more than the folder can hold."""
+    """Return the UIDs in an ESEARCH response (RFC 4731); raises ContractError for more than the folder can contain."""
     match = _ESEARCH_ALL_PATTERN.search(response)
     uids: list[int] = []
     for uid_range in match.group(1).decode().split(",") if match else []:
@@ -102,7 +102,7 @@ def parse_esearch_uids(account: Account, response: bytes, message_count: int) ->
         except ValueError:
             raise _build_invalid_response_error(account, "SEARCH") from None
         if len(uids) + high - low + 1 > message_count + _MAX_NEW_MESSAGES:
-            raise ContractError(f"{account}: the server lists more messages than the folder holds ({message_count})")
+            raise ContractError(f"{account}: the server lists more messages than the folder contains ({message_count})")
         uids.extend(range(low, high + 1))
     return uids
 
@@ -114,7 +114,7 @@ def parse_message_summaries(
     *,
     is_without_header: bool = False,
 ) -> Iterator[MessageSummary]:
-    """Give what a FETCH tells about these messages, without those of which it has no header, unless none was asked."""
+    """Yield the summaries in a FETCH response; a message without a header is left out, unless none was requested."""
     for uid, size in parse_message_sizes(account, uids, fetch_response).items():
         message_data = fetch_response[uid]
         header_bytes = next(
@@ -139,7 +139,7 @@ def parse_message_summaries(
 def parse_message_sizes(
     account: Account, uids: Sequence[int], fetch_response: Mapping[int, Mapping[bytes, Any]]
 ) -> dict[int, int]:
-    """Return the announced size of each message that is still there."""
+    """Return the announced size of each message that still exists."""
     sizes_by_uid = {
         uid: fetch_response[uid][b"RFC822.SIZE"] for uid in uids if b"RFC822.SIZE" in fetch_response.get(uid, {})
     }
@@ -149,15 +149,15 @@ def parse_message_sizes(
 
 
 def find_message_content(account: Account, uid: int, message_data: Mapping[bytes, Any], key: bytes) -> bytes | None:
-    """Return the bytes under ``key``, or None where the message is gone; raises ContractError for anything else."""
+    """Return the bytes under ``key``, or None if the message no longer exists; raises ContractError."""
     content = message_data.get(key)
     if content is not None and not isinstance(content, bytes):
-        raise ContractError(f"{account}: the server sends no content for message {uid}")
+        raise ContractError(f"{account}: the server sent no content for message {uid}")
     return content
 
 
 def group_uids_by_size(sizes_by_uid: Mapping[int, int], max_bytes: int) -> Iterator[list[int]]:
-    """Give the UIDs in groups of about ``at_once`` bytes, and at least one message."""
+    """Yield the UIDs in groups of at most ``max_bytes``, or of one message that is larger."""
     group: list[int] = []
     total_bytes = 0
     for uid, size in sizes_by_uid.items():
@@ -171,9 +171,9 @@ def group_uids_by_size(sizes_by_uid: Mapping[int, int], max_bytes: int) -> Itera
 
 
 def validate_flag_name(account: Account, flag: str) -> None:
-    """Raise ConfigurationError for a flag that must not be set, or that no server would understand."""
+    """Raise ConfigurationError for a flag that must not be set, or that is invalid."""
     if _FLAG_PATTERN.fullmatch(flag) is None:
-        raise ConfigurationError(f"{account}: {flag!r} cannot be a flag: letters, digits, $, _, . and - alone")
+        raise ConfigurationError(f"{account}: {flag!r} is not a valid flag: use only letters, digits, $, _, . and -")
 
 
 def _is_imap_number(value: object, minimum: int = 1) -> bool:
@@ -194,4 +194,4 @@ def _convert_to_utc(timestamp: object) -> dt.datetime | None:
 
 
 def _build_invalid_response_error(account: Account, command: str) -> ContractError:
-    return ContractError(f"{account}: the server's answer to {command} cannot be understood")
+    return ContractError(f"{account}: the server's response to {command} is invalid")

@@ -1,7 +1,7 @@
-"""A session with one mailbox over IMAP: ``open_session`` gives it, logged in.
+"""A session with one mailbox over IMAP, opened with ``open_session``.
 
-Reading never marks a message as seen. What is changed is changed by UID, and nothing is ever expunged but the UIDs
-named: there is no EXPUNGE without UIDs, and no CLOSE, which is one. A failed session is over: open another one.
+Reading never marks a message as seen. All changes are made by UID, and only the given UIDs are ever expunged: neither
+EXPUNGE without UIDs nor CLOSE, which implies it, is used. A session that failed is closed: open another one.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from sources.mailbox.imap_client import MAX_SMALL_RESPONSE_BYTES, ParsingImapCli
 from sources.mailbox.imap_errors import CommandPurpose
 from sources.mailbox.imap_responses import FolderState, ListedFolder, MessageSummary
 
-MAX_UIDS_PER_COMMAND = 200  # in one command
-_TYPICAL_HEADER_BYTES = 16 * 1024  # bytes, when it comes to time
+MAX_UIDS_PER_COMMAND = 200
+_TYPICAL_HEADER_BYTES = 16 * 1024  # to estimate the time for a command
 _RESPONSE_OVERHEAD_BYTES = 4096
 _Result = TypeVar("_Result")
 
 
 @contextlib.contextmanager
 def open_session(account: Account, limits: ImapLimits | None = None) -> Iterator[MailboxSession]:
-    """Log in, and hang up at the end of the block; no folder is opened yet.
+    """Log in, and log out at the end of the block; no folder is opened yet.
 
-    Raises ConfigurationError (also AccountError: a refused login, which nobody should repeat), TransientError (busy,
-    throttled, a broken line; with ``retry_after`` where it wants to be left alone) and ContractError (not IMAP).
+    Raises ConfigurationError (including AccountError: a refused login, which must not be repeated), TransientError
+    (busy, throttled or a broken connection; with ``retry_after`` if the server throttles) and ContractError (not IMAP).
     """
     limits = limits or ImapLimits()
     client, token = imap_login.connect_and_log_in(account, limits)
@@ -43,51 +43,53 @@ def open_session(account: Account, limits: ImapLimits | None = None) -> Iterator
 
 
 class MailboxSession:
-    """A line to a mailbox, logged in; made by ``open_session``. Every method raises as ``open_session`` does."""
+    """A logged-in session, created by ``open_session``. Every method raises as ``open_session`` does."""
 
     def __init__(
         self, account: Account, limits: ImapLimits, client: ParsingImapClient, access_token: str | None
     ) -> None:
-        """Take over a connection that is logged in."""
+        """Use a connection that is logged in."""
         self._account, self._limits, self._client, self._access_token = account, limits, client, access_token
         self._folder_state: FolderState | None = None
         self._sizes_by_uid: dict[int, int] = {}
         self._is_closed = False
         self.capabilities: frozenset[str] = self._run_command(
-            CommandPurpose.READ, "CAPABILITY", self._fetch_capabilities
+            CommandPurpose.READ,
+            "CAPABILITY",
+            lambda: frozenset(name.decode("ascii", "replace").upper() for name in client.capabilities()),
         )
 
     def __repr__(self) -> str:
-        """Show whose it is."""
-        return f"Session({self._account})"
+        """Show the account, without its secrets."""
+        return f"MailboxSession({self._account})"
 
     def close(self) -> None:
-        """Hang up; a folder's messages stay as they are."""
+        """Log out; nothing in the open folder is changed."""
         if not self._is_closed:
-            with contextlib.suppress(InvoicesError):  # nothing depends on a polite end
+            with contextlib.suppress(InvoicesError):  # nothing depends on LOGOUT
                 self._run_command(CommandPurpose.READ, "LOGOUT", self._client.logout, timeout_seconds=5.0)
         self._is_closed = True
         imap_login.close_connection(self._client)
 
     def list_folders(self) -> list[ListedFolder]:
-        """Return the account's folders, those too that hold no messages themselves."""
+        """Return all folders of the account, including those that cannot contain messages."""
         return imap_responses.parse_folder_list(
             self._account, self._run_command(CommandPurpose.READ, "LIST", self._client.list_folders)
         )
 
     def open_folder_read_only(self, folder: str) -> FolderState:
-        """Open a folder for reading alone, so that nothing in it can change, and return its state."""
+        """Open a folder with EXAMINE, so that nothing in it can be changed, and return its state."""
         return self._open_folder(folder, is_read_only=True)
 
     def open_folder_read_write(self, folder: str) -> FolderState:
-        """Open a folder for reading and changing; ``is_read_only`` tells where the server allows no changes."""
+        """Open a folder with SELECT; ``is_read_only`` of its state is true if the server allows no changes."""
         return self._open_folder(folder, is_read_only=False)
 
     def list_uids(self, first_uid: int = 1) -> list[int]:
-        """Return the UIDs from ``first`` on in the open folder, ascending.
+        """Return the UIDs from ``first_uid`` on in the open folder, ascending.
 
-        With ESEARCH the answer to this is short however many there are. ``n:*`` names the last message also where its
-        UID is below n (RFC 3501 §6.4.8), so those below are left out.
+        With ESEARCH the response is short, however many there are. ``n:*`` includes the last message even if its UID is
+        below n (RFC 3501 §6.4.8), so lower UIDs are removed.
         """
         state, uid_range, esearch_response = self._get_open_folder(), f"{max(first_uid, 1)}:*", None
         if "ESEARCH" in self.capabilities:
@@ -108,16 +110,17 @@ class MailboxSession:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing can be asked any more, because the line broke or the other side made no sense."""
+        """Whether no command can be sent any more, because the connection broke or a response was invalid."""
         return self._is_closed
 
     def fetch_message_summaries(
         self, uids: Iterable[int], fields: Sequence[str] | None = None
     ) -> Iterator[MessageSummary]:
-        """Give size, time, flags and header of these messages; one that is gone meanwhile is left out.
+        """Yield size, time, flags and header of these messages; messages that no longer exist are left out.
 
-        The header is cut after ``Limits.largest_header`` bytes. ``fields`` are the names of those to fetch, of ours and
-        never from a mail; None fetches all, and of no fields the header is empty, which costs the server least.
+        The header is cut after ``ImapLimits.max_header_bytes``. ``fields`` are the names of the header fields to fetch,
+        never taken from a mail. None fetches all fields; with an empty sequence the header is empty, which costs the
+        server least.
         """
         fetch_items = ["RFC822.SIZE", "INTERNALDATE", "FLAGS"]
         if fields is None or fields:
@@ -135,10 +138,10 @@ class MailboxSession:
                 yield summary
 
     def fetch_bodies(self, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Give these messages whole, byte by byte as the server has them; one that is gone meanwhile is left out.
+        """Yield UID and complete content of these messages, unchanged; messages that no longer exist are left out.
 
-        About ``Limits.at_once`` bytes are held at a time. Raises DocumentError ("too_large") when it comes to a
-        message larger than ``Limits.largest_message``, before any of it is fetched: look at the size in its header.
+        About ``ImapLimits.max_batch_bytes`` are in memory at a time. Raises DocumentError ("too_large") for a message
+        larger than ``ImapLimits.max_message_bytes`` before any of it is fetched: check the size in its summary first.
         """
         for uid_group in _group_uids(uids):
             sizes_by_uid = self._fetch_message_sizes(uid_group)
@@ -150,20 +153,20 @@ class MailboxSession:
         self._store_flag(uids, r"\Seen")
 
     def set_flag(self, uids: Iterable[int], flag: str = r"\Flagged") -> None:
-        r"""Set a flag or a keyword; raises ConfigurationError where this folder does not keep that keyword."""
+        r"""Set a flag or a keyword; raises ConfigurationError if the folder does not store it."""
         imap_responses.validate_flag_name(self._account, flag)
         self._store_flag(uids, flag)
 
     def move_messages(self, uids: Iterable[int], target_folder: str) -> bool:
-        r"""Move messages; return False where the server can neither MOVE nor expunge by UID: they are flagged then.
+        r"""Move messages; return False if the server can neither MOVE nor expunge by UID: then they are only flagged.
 
-        Without MOVE it is COPY, then ``\Deleted`` and UID EXPUNGE (RFC 4315), which takes away these alone.
+        Without MOVE they are copied, marked ``\Deleted`` and removed by UID EXPUNGE (RFC 4315), which removes no other.
         """
         if not self.capabilities & {"MOVE", "UIDPLUS"}:
             self.set_flag(uids)
             return False
         self._get_writable_folder()
-        reject_control_characters(target_folder, f"{self._account}: the folder's name")
+        reject_control_characters(target_folder, f"{self._account}: the name of the folder")
         for uid_group in _group_uids(uids):
             if "MOVE" in self.capabilities:
                 self._run_command(
@@ -181,7 +184,7 @@ class MailboxSession:
         return True
 
     def delete_messages(self, uids: Iterable[int]) -> bool:
-        r"""Delete messages; return False where the server cannot expunge by UID: they are marked ``\Deleted`` only."""
+        r"""Delete messages; return False if the server cannot expunge by UID and they are only marked ``\Deleted``."""
         can_expunge = "UIDPLUS" in self.capabilities
         for uid_group in _group_uids(uids):
             self._store_flag(uid_group, r"\Deleted")
@@ -190,7 +193,7 @@ class MailboxSession:
         return can_expunge
 
     def _open_folder(self, folder: str, *, is_read_only: bool) -> FolderState:
-        reject_control_characters(folder, f"{self._account}: the folder's name")
+        reject_control_characters(folder, f"{self._account}: the name of the folder")
         self._folder_state, self._sizes_by_uid = None, {}
         command = "EXAMINE" if is_read_only else "SELECT"
         response = self._run_command(
@@ -211,7 +214,7 @@ class MailboxSession:
         return response
 
     def _run_esearch_command(self, uid_range: str) -> bytes | None:
-        """Return the ESEARCH answer, which is there also where nothing fits (RFC 4731 §3.1); else None."""
+        """Return the ESEARCH response, which exists even if nothing is found (RFC 4731 §3.1), or None."""
         status, data = self._client.raw_client.uid("SEARCH", "RETURN", "(ALL)", "UID", uid_range)
         if status != "OK":
             raise imaplib.IMAP4.error(data[-1])
@@ -231,7 +234,7 @@ class MailboxSession:
                 yield uid, body
 
     def _fetch_message_sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        """Return what the server says that these messages weigh; those that are gone are left out."""
+        """Return the sizes that the server announces; messages that no longer exist are left out."""
         unknown_uids = [uid for uid in uids if uid not in self._sizes_by_uid]
         fetch_response = (
             self._run_fetch_command(unknown_uids, ["RFC822.SIZE"], MAX_SMALL_RESPONSE_BYTES) if unknown_uids else {}
@@ -239,7 +242,7 @@ class MailboxSession:
         self._sizes_by_uid.update(imap_responses.parse_message_sizes(self._account, unknown_uids, fetch_response))
         for uid in uids:
             if self._sizes_by_uid.get(uid, 0) > self._limits.max_message_bytes:
-                message = f"{self._account}: message {uid} has {self._sizes_by_uid[uid]} bytes, more than are taken"
+                message = f"{self._account}: message {uid} has {self._sizes_by_uid[uid]} bytes, more than the limit"
                 raise DocumentError(message, reason_code="too_large")
         return {uid: self._sizes_by_uid[uid] for uid in uids if uid in self._sizes_by_uid}
 
@@ -259,7 +262,7 @@ class MailboxSession:
     def _store_flag(self, uids: Iterable[int], flag: str) -> None:
         state = self._get_writable_folder()
         if not state.can_store_flag(flag):
-            raise ConfigurationError(f"{self._account}: the folder {state.name!r} does not keep the flag {flag!r}")
+            raise ConfigurationError(f"{self._account}: the folder {state.name!r} does not store the flag {flag!r}")
         for uid_group in _group_uids(uids):
             self._run_command(
                 CommandPurpose.CHANGE, f"STORE {flag}", partial(self._client.add_flags, uid_group, [flag], silent=True)
@@ -267,20 +270,17 @@ class MailboxSession:
 
     def _get_open_folder(self) -> FolderState:
         if self._folder_state is None:
-            raise RuntimeError("no folder is open; examine or select one first")
+            raise RuntimeError("no folder is open; open one first")
         return self._folder_state
 
     def _get_writable_folder(self) -> FolderState:
         state = self._get_open_folder()
         if state.is_read_only:
             raise ConfigurationError(
-                f"{self._account}: the folder {state.name!r} is read-only, so nothing in it can be marked, moved or "
-                "deleted; let the mailbox keep its messages (after = 'keep'), or ask for the right to write"
+                f"{self._account}: the folder {state.name!r} is read-only, so its mails cannot be marked, moved or "
+                "deleted; set after = 'keep', or ask for the right to write"
             )
         return state
-
-    def _fetch_capabilities(self) -> frozenset[str]:
-        return frozenset(name.decode("ascii", "replace").upper() for name in self._client.capabilities())
 
     def _run_command(
         self,
@@ -290,9 +290,9 @@ class MailboxSession:
         max_response_bytes: int = MAX_SMALL_RESPONSE_BYTES,
         timeout_seconds: float | None = None,
     ) -> _Result:
-        """Run one command within its time and its room, and return what the library makes of the answer."""
+        """Run one command within its limits of time and size, and return the response as the library parsed it."""
         if self._is_closed:
-            raise TransientError(f"{self._account}: this session is over")
+            raise TransientError(f"{self._account}: the session is closed")
         raw_client = self._client.raw_client
         with ConnectionWatchdog(timeout_seconds or self._limits.command_seconds) as watch:
             try:
@@ -308,7 +308,7 @@ class MailboxSession:
                 ) from None
 
     def _handle_command_failure(self, purpose: CommandPurpose, command_label: str, error: Exception) -> InvoicesError:
-        """Return our error, and end the session unless the server has only said NO."""
+        """Return our error, and close the session unless the server only answered NO."""
         status_response = imap_login.find_last_status(self._client.raw_client)
         mapped_error = imap_login.build_command_error(
             self._account, purpose, command_label, error, self._client.raw_client
@@ -321,12 +321,14 @@ class MailboxSession:
         ):
             self._account.token_provider.discard_token(self._access_token)
             self._is_closed = True
-            return TransientError(f"{self._account}: the access token is over, a new one is asked for", retry_after=0.0)
+            return TransientError(
+                f"{self._account}: the access token has expired; a new one is requested", retry_after=0.0
+            )
         return mapped_error
 
 
 def _group_uids(uids: Iterable[int]) -> Iterator[list[int]]:
-    """Give UIDs in groups that one command can name; raises ContractError for what cannot be a UID."""
+    """Yield UIDs in groups for one command each; raises ContractError for numbers that cannot be UIDs."""
     uid_list = list(uids)
     if any(not 0 < uid < 2**32 for uid in uid_list):
         raise ContractError("a UID is a number from 1 to 2^32 - 1 (RFC 3501 §2.3.1.1)")

@@ -1,7 +1,8 @@
-"""Access tokens for a mailbox, got with a refresh token (RFC 6749 §6), as Google and Microsoft 365 want it.
+"""Gets access tokens for a mailbox with a refresh token (RFC 6749 §6), as Google and Microsoft 365 require.
 
-Some servers give a new refresh token with each answer, and the old one dies (RFC 6749 §10.4; Microsoft's after 90 days,
-demands A9). The new one is kept in a file of its own, and used until somebody signs in again and configures another.
+Some servers issue a new refresh token with each response, and the old one becomes invalid (RFC 6749 §10.4; Microsoft's
+after 90 days, demands A9). The new one is stored in a file of its own, and used until somebody signs in again and
+configures another one.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from invoices.documents.store_batch import sync_folder
 from invoices.errors import AccountError, ConfigurationError, ContractError, InvoicesError, TransientError
 
 MAX_RESPONSE_BYTES = 1024 * 1024
-DEFAULT_LIFETIME_SECONDS = 300.0  # seconds, for an answer that does not tell (RFC 6749 §5.1: it should)
-RENEW_BEFORE_EXPIRY_SECONDS = 60.0  # seconds before its end at which a token is given up
+DEFAULT_LIFETIME_SECONDS = 300.0  # for a response without expires_in (RFC 6749 §5.1: it should have one)
+RENEW_BEFORE_EXPIRY_SECONDS = 60.0
 SIGN_IN_ERRORS = {"invalid_grant", "interaction_required", "consent_required", "login_required"}
 CLIENT_ERRORS = {"invalid_client", "unauthorized_client", "invalid_scope", "unsupported_grant_type"}
 TRANSIENT_ERRORS = {"temporarily_unavailable", "server_error", "slow_down"}
@@ -39,7 +40,7 @@ TRANSIENT_ERRORS = {"temporarily_unavailable", "server_error", "slow_down"}
 
 @dataclass(frozen=True, slots=True)
 class OAuthRegistration:
-    """Who asks for tokens, where, and what for; ``refresh_token`` is the one that was configured."""
+    """The client, endpoint and scope of token requests; ``refresh_token`` is the configured one."""
 
     endpoint: str
     client_id: str
@@ -49,7 +50,7 @@ class OAuthRegistration:
 
 
 class OAuthTokenProvider:
-    """The access tokens of one mailbox, each used until shortly before its end; threads may share it."""
+    """Provides the access tokens of one mailbox, each used until shortly before it expires; threads may share it."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class OAuthTokenProvider:
         http_session: requests.Session | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what was configured; ``folder`` is where a new refresh token is kept.
+        """Prepare for requests; new refresh tokens are stored in ``directory``.
 
         Raises ConfigurationError unless the endpoint is https, or http on this machine.
         """
@@ -72,13 +73,13 @@ class OAuthTokenProvider:
         self._valid_until = 0.0
 
     def __repr__(self) -> str:
-        """Show whose it is, and nothing secret."""
-        return f"RefreshedToken({self._name!r})"
+        """Show the mailbox, without secrets."""
+        return f"OAuthTokenProvider({self._name!r})"
 
     def get_token(self) -> str:
-        """Return an access token that is still good.
+        """Return an access token that has not expired.
 
-        Raises AccountError where somebody has to sign in again, TransientError and ContractError.
+        Raises AccountError if somebody has to sign in again, TransientError and ContractError.
         """
         with self._lock:
             if self._access_token is None or self._clock() >= self._valid_until:
@@ -86,7 +87,7 @@ class OAuthTokenProvider:
             return self._access_token
 
     def discard_token(self, rejected_token: str) -> None:
-        """Forget this token, because the server does not take it any more."""
+        """Forget this token, because the server no longer accepts it."""
         with self._lock:
             if self._access_token == rejected_token:
                 self._access_token = None
@@ -123,16 +124,12 @@ class OAuthTokenProvider:
         ).parse_json()
 
     def _build_token_error(self, call: ApiCall, status: int, headers: Mapping[str, str], body: bytes) -> InvoicesError:
-        """Return what a refusal means (RFC 6749 §5.2)."""
+        """Return our error for an error response (RFC 6749 §5.2)."""
         error_detail = parse_error_body(body, call.secrets)
-        message, error_code = (
-            f"mailbox {self._name!r}: {error_mapping.format_error_message(call, status, error_detail)}",
-            error_detail.code or "",
-        )
+        message = f"mailbox {self._name!r}: {error_mapping.format_error_message(call, status, error_detail)}"
+        error_code = error_detail.code or ""
         if error_code in SIGN_IN_ERRORS:
-            return AccountError(
-                f"{message}. It may not be read any more: sign in again, and configure the new refresh token"
-            )
+            return AccountError(f"{message}. Access was withdrawn: sign in again, and configure the new refresh token")
         if error_code in CLIENT_ERRORS or status == 401:
             return AccountError(f"{message}. Check the client_id, the client_secret and the scope of this mailbox")
         if error_code in TRANSIENT_ERRORS or status in error_mapping.RETRYABLE_STATUSES or status >= 500:
@@ -141,26 +138,28 @@ class OAuthTokenProvider:
 
 
 class RefreshTokenFile:
-    """The refresh token that a server has given in place of the configured one, in a file that we alone can read.
+    """Stores the refresh token that a server issued to replace the configured one, in a file that only we can read.
 
-    The file says from which configured token it comes: once another one is configured, that one is newer and wins.
+    The file records from which configured token it comes: if another one is configured, that one is newer and is used.
     """
 
     def __init__(self, path: Path, registration: OAuthRegistration) -> None:
-        """Take the place of the file; nothing is read yet."""
+        """Set the path of the file; nothing is read yet."""
         self._path, self._configured_token = path, registration.refresh_token
-        self._unsaved_token: str | None = None  # given to us, and not yet written down: the one before it may be dead
+        self._unsaved_token: str | None = None  # issued and not written yet: the token before it may be invalid
         parts = (registration.endpoint, registration.client_id, registration.refresh_token)
         self._registration_digest = hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @contextlib.contextmanager
     def lock_and_read_token(self) -> Iterator[str]:
-        """Give the refresh token to use; no other process can use or replace it until the end of the block."""
+        """Yield the refresh token to use; no other process can use or replace it until the end of the block."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock_fd = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(f"{str(self._path.parent)!r} cannot keep a refresh token: {error}") from error
+            raise ConfigurationError(
+                f"a refresh token cannot be stored in {str(self._path.parent)!r}: {error}"
+            ) from error
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX)
             yield self._get_newest_token()
@@ -168,9 +167,9 @@ class RefreshTokenFile:
             os.close(lock_fd)
 
     def write_token(self, refresh_token: str) -> None:
-        """Write the new refresh token down, wholly or not at all; raises TransientError where that fails.
+        """Write the new refresh token atomically; raises TransientError if that fails.
 
-        It is not lost then as long as this process lives.
+        The token is then still kept in memory as long as this process lives.
         """
         self._unsaved_token = refresh_token
         draft_path = self._path.with_suffix(".draft")
@@ -184,7 +183,7 @@ class RefreshTokenFile:
             draft_path.replace(self._path)
             sync_folder(self._path.parent)
         except OSError as error:
-            raise TransientError(f"the new refresh token cannot be kept in {str(self._path)!r}: {error}") from error
+            raise TransientError(f"the new refresh token cannot be written to {str(self._path)!r}: {error}") from error
         self._unsaved_token = None
 
     def _get_newest_token(self) -> str:
@@ -196,33 +195,23 @@ class RefreshTokenFile:
         except FileNotFoundError:
             return self._configured_token
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ConfigurationError(f"the refresh token kept in {str(self._path)!r} cannot be read") from error
+            raise ConfigurationError(f"the refresh token stored in {str(self._path)!r} cannot be read") from error
         return token if isinstance(token, str) and token else self._configured_token
 
 
 def _parse_token_response(mailbox_name: str, response: Any) -> tuple[str, float, str | None]:
-    """Return the access token, its life in seconds, and the new refresh token if there is one (RFC 6749 §5.1)."""
+    """Return the access token, its lifetime in seconds, and the new refresh token if there is one (RFC 6749 §5.1)."""
     response = response if isinstance(response, dict) else {}
     token, lifetime, new_refresh_token = (response.get(key) for key in ("access_token", "expires_in", "refresh_token"))
     if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token or not token:
         raise ContractError(
-            f"mailbox {mailbox_name!r}: the token endpoint has answered success, but without an access token"
+            f"mailbox {mailbox_name!r}: the token endpoint reported success but sent no valid access token"
         )
     if str(response.get("token_type", "Bearer")).lower() != "bearer":
-        raise ContractError(f"mailbox {mailbox_name!r}: the token endpoint gives no bearer tokens")
-    lifetime_seconds = (
-        float(lifetime)
-        if isinstance(lifetime, int | Decimal | str) and _is_positive_number(lifetime)
-        else DEFAULT_LIFETIME_SECONDS
-    )
-    return (
-        token,
-        lifetime_seconds,
-        new_refresh_token
-        if isinstance(new_refresh_token, str) and new_refresh_token.isprintable() and new_refresh_token
-        else None,
-    )
-
-
-def _is_positive_number(value: int | Decimal | str) -> bool:
-    return str(value).isascii() and str(value).isdigit() and 0 < int(value) < 10**9
+        raise ContractError(f"mailbox {mailbox_name!r}: the token endpoint does not issue bearer tokens")
+    lifetime_seconds = DEFAULT_LIFETIME_SECONDS
+    if isinstance(lifetime, int | Decimal | str) and str(lifetime).isascii() and str(lifetime).isdigit():
+        lifetime_seconds = float(lifetime) if 0 < int(lifetime) < 10**9 else DEFAULT_LIFETIME_SECONDS
+    if not isinstance(new_refresh_token, str) or not new_refresh_token.isprintable() or not new_refresh_token:
+        new_refresh_token = None
+    return token, lifetime_seconds, new_refresh_token

@@ -1,4 +1,4 @@
-"""What is done to mails once their documents are safe: marked, flagged, moved or deleted, by UID alone."""
+"""Marks, flags, moves or deletes mails on the server by UID, once their documents are stored and recorded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from invoices.errors import ConfigurationError
 from invoices.settings.sources import MOVE_PREFIX
 from sources.mailbox.mailbox_session import MailboxSession
 
-MAX_MAILS_PER_COMMAND = 100  # mails in one command, and so between two confirmations
+MAX_MAILS_PER_COMMAND = 100  # each command is confirmed and recorded on its own
 
 
 def run_post_action(
@@ -19,13 +19,14 @@ def run_post_action(
     pending_uids: Sequence[int],
     record_done: Callable[[Sequence[int]], None],
 ) -> str | None:
-    """Do to these mails what ``mailbox_after`` says; return a sentence where that cannot be done as it is meant.
+    """Apply the action of the setting ``after`` to these mails; return a sentence if it cannot be done as configured.
 
-    ``done`` is called with the UIDs of each chunk once the server has confirmed it. A mail that is not there any more
-    counts as done: it was moved or deleted before, and whoever did it could not write that down. If the folder's UIDs
-    are others now, nothing is done. Whatever is refused for good leaves the rest as it is, for a later run.
+    ``record_done`` is called with the UIDs of each chunk once the server has confirmed it. A mail that no longer exists
+    counts as done: an earlier run moved or deleted it and could not record that. If the folder has another UIDVALIDITY
+    now, nothing is done. If the server refuses the action for good, the remaining mails stay as they are, for a later
+    run.
 
-    Raises TransientError and ContractError as ``Session`` does.
+    Raises TransientError and ContractError as ``MailboxSession`` does.
     """
     if post_action == "keep" or not pending_uids:
         return None
@@ -48,13 +49,17 @@ def _run_post_action_in_chunks(
         uid_chunk = pending_uids[start : start + MAX_MAILS_PER_COMMAND]
         present_uids = [uid for uid in uid_chunk if uid in existing_uids]
         if present_uids and not _apply_post_action(session, post_action, present_uids):
-            problem = _describe_fallback(post_action)
+            problem = (
+                "the server cannot delete single mails (UIDPLUS), so they are only marked as deleted"
+                if post_action == "delete"
+                else "the server can neither move nor delete single mails (MOVE, UIDPLUS), so they are only flagged"
+            )
         record_done(uid_chunk)
     return problem
 
 
 def _apply_post_action(session: MailboxSession, post_action: str, uids: Sequence[int]) -> bool:
-    """Change these mails; return False where something less was done, because the server cannot do more."""
+    """Change these mails; return False if the server could only flag them or mark them as deleted."""
     if post_action.startswith(MOVE_PREFIX):
         return session.move_messages(uids, post_action.removeprefix(MOVE_PREFIX))
     if post_action == "delete":
@@ -64,9 +69,3 @@ def _apply_post_action(session: MailboxSession, post_action: str, uids: Sequence
     else:
         session.set_flag(uids)
     return True
-
-
-def _describe_fallback(post_action: str) -> str:
-    if post_action == "delete":
-        return "the server cannot delete single mails (UIDPLUS), so they are only marked as deleted"
-    return "the server can neither move single mails nor delete them (MOVE, UIDPLUS), so they are only flagged"

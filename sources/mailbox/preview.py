@@ -1,4 +1,4 @@
-"""What a look through a mailbox would do, by sizes and headers alone: nothing is fetched whole, nothing is changed."""
+"""Previews a scan of a mailbox from sizes and headers alone; no mail is fetched as a whole, nothing is changed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from sources.mailbox.imap_responses import MessageSummary
 from sources.mailbox.mailbox_session import MailboxSession
 from sources.mailbox.rules import MailFacts, apply_rules, list_required_header_fields
 
-MAX_PREVIEWED_MAILS = 500  # mails of a folder, the newest
+MAX_PREVIEWED_MAILS = 500  # per folder, the newest
 
 
 @dataclass(frozen=True, slots=True)
 class FolderPreview:
-    """A folder that is configured: how many mails it has, and of the newest which rule does what with how many.
+    """A configured folder: the number of its mails, and how the rules decide on the newest of them.
 
-    The keys of ``decisions`` are such as ``rule 2 leaves it``, ``no rule fits, so it is taken`` or ``too large``.
+    The keys of ``decision_counts`` are texts such as ``rule 2 skips it``, ``no rule matches, so it is collected`` or
+    ``too large``.
     """
 
     name: str
@@ -36,7 +37,7 @@ class FolderPreview:
 
 @dataclass(frozen=True, slots=True)
 class MailboxPreview:
-    """A mailbox: what is configured and there, what is configured and missing, and what else could be configured."""
+    """A mailbox: its configured folders, the configured folders that do not exist, and the other folders it has."""
 
     folders: Sequence[FolderPreview]
     missing_folders: Sequence[str]
@@ -50,9 +51,9 @@ def fetch_mailbox_preview(
     store: DocumentStore,
     now: dt.datetime,
 ) -> MailboxPreview:
-    """Return what a look through the mailbox would find; headers are read by ``unwrappers``.
+    """Return what a scan of the mailbox would do now; ``opener_pool`` parses the headers.
 
-    Raises as ``Session`` does, but not about a folder that is missing.
+    Raises as ``MailboxSession`` does, but not for a missing folder.
     """
     folder_previews: list[FolderPreview] = []
     missing_folders: list[str] = []
@@ -81,7 +82,7 @@ def _fetch_folder_preview(
     newest_uids = session.list_uids(1)[-MAX_PREVIEWED_MAILS:]
     fields = list_required_header_fields(mailbox)
     summaries = list(session.fetch_message_summaries(newest_uids, fields))
-    with store.open_batch() as store_batch:  # headers bring nothing into it
+    with store.open_batch() as store_batch:  # parsing headers puts nothing into it
         summaries_with_headers = parse_mail_headers(opener_pool, store_batch, summaries, fields)
         decision_counts = Counter(
             _describe_decision(mailbox, summary, header, now) for summary, header in summaries_with_headers
@@ -95,11 +96,11 @@ def _describe_decision(
     if summary.size > mailbox.megabytes * MEGABYTE:
         return "too large"
     if header is None:
-        return "cannot be read, so it is taken and set aside"
+        return "its header cannot be read, so it is quarantined"
     facts = MailFacts(header.sender, header.recipients, header.subject, summary.received_at)
     decision = apply_rules(mailbox, facts, now)
     if decision is None:
-        return "taken or left by the names of the files in it"
+        return "depends on the file names in it"
     if decision.rule_number is None:
-        return "no rule fits, so it is " + ("taken" if decision.is_taken else "left")
-    return f"rule {decision.rule_number} {'takes' if decision.is_taken else 'leaves'} it"
+        return "no rule matches, so it is " + ("collected" if decision.is_taken else "skipped")
+    return decision.reason

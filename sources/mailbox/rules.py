@@ -1,4 +1,4 @@
-"""Which mails are taken: ordered rules, the first that fits decides. Pure: nothing is asked, nothing is changed."""
+"""Decides which mails are collected: rules in order, the first that matches decides. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fnmatch import fnmatchcase
 
 from invoices.settings.sources import MailboxSettings, MailRule
 
-IDENTIFYING_FIELDS = ("FROM", "SUBJECT", "MESSAGE-ID")  # what is told of a mail that is not fetched
+IDENTIFYING_FIELDS = ("FROM", "SUBJECT", "MESSAGE-ID")  # recorded of a mail that is not fetched
 _ONE_SECOND = dt.timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class MailFacts:
-    """What rules look at; ``names`` are the file names in the mail, None as long as it is not opened."""
+    """The properties of a mail that rules test; ``file_names`` is None as long as the mail is not opened."""
 
     sender: str | None = None
     recipients: Sequence[str] = ()
@@ -28,7 +28,10 @@ class MailFacts:
 
 @dataclass(frozen=True, slots=True)
 class RuleDecision:
-    """Whether a mail is taken, by which rule, counted from 1 (None: no rule fits), and which file names of it."""
+    """Whether a mail is collected, and which rule decided, counted from 1 (None: no rule matches).
+
+    With ``attachment_pattern``, only attachments whose file names match it are documents.
+    """
 
     is_taken: bool
     rule_number: int | None = None
@@ -36,13 +39,14 @@ class RuleDecision:
 
     @property
     def reason(self) -> str:
-        """Say who decided."""
-        decider = f"rule {self.rule_number}" if self.rule_number else "no rule"
-        return f"{decider} {'fits' if self.rule_number is None else 'takes' if self.is_taken else 'leaves'} it"
+        """The decision as text, such as ``rule 2 skips it``."""
+        if self.rule_number is None:
+            return "no rule matches it"
+        return f"rule {self.rule_number} {'collects' if self.is_taken else 'skips'} it"
 
 
 def apply_rules(mailbox: MailboxSettings, facts: MailFacts, now: dt.datetime) -> RuleDecision | None:
-    """Return what becomes of a mail, or None where that depends on the file names in it."""
+    """Return the decision on a mail, or None if it depends on the file names in the mail."""
     for number, rule in enumerate(mailbox.rules, 1):
         if not _is_rule_match(rule, facts, now):
             continue
@@ -54,7 +58,7 @@ def apply_rules(mailbox: MailboxSettings, facts: MailFacts, now: dt.datetime) ->
 
 
 def is_taken_when_older(mailbox: MailboxSettings, facts: MailFacts, now: dt.datetime) -> bool:
-    """Return whether a mail that is left now will be taken once it is older."""
+    """Return whether a mail that is skipped now will be collected, or may be, once it is older."""
     if facts.received_at is None:
         return False
     for moment in sorted(_list_rule_change_times(mailbox, facts.received_at)):
@@ -65,27 +69,27 @@ def is_taken_when_older(mailbox: MailboxSettings, facts: MailFacts, now: dt.date
 
 
 def list_required_header_fields(mailbox: MailboxSettings) -> tuple[str, ...]:
-    """Return the header fields that the rules ask for, and then those that are told of a mail that they leave."""
-    needed: list[str] = []
+    """Return the header fields that the rules need, then those that identify a skipped mail; or none."""
+    rule_fields: list[str] = []
     for rule in mailbox.rules:
-        needed += ["FROM"] * (rule.sender is not None) + ["TO", "CC"] * (rule.recipient is not None)
-        needed += ["SUBJECT"] * (rule.subject is not None)
-    return tuple(dict.fromkeys([*needed, *IDENTIFYING_FIELDS])) if needed else ()
+        rule_fields += ["FROM"] * (rule.sender is not None) + ["TO", "CC"] * (rule.recipient is not None)
+        rule_fields += ["SUBJECT"] * (rule.subject is not None)
+    return tuple(dict.fromkeys([*rule_fields, *IDENTIFYING_FIELDS])) if rule_fields else ()
 
 
 def compute_rules_digest(mailbox: MailboxSettings) -> str:
-    """Return what is the same as long as the rules are: 64 hex digits."""
+    """Return a digest of the rules and of ``otherwise``, which changes when they do: 64 hex digits."""
     rules = [rule.model_dump(mode="json") for rule in mailbox.rules]
     return hashlib.sha256(json.dumps([rules, mailbox.otherwise], sort_keys=True).encode()).hexdigest()
 
 
 def is_pattern_match(text: str | None, pattern: str) -> bool:
-    """Return whether a text fits a pattern of file names, without regard to case."""
+    """Return whether a text matches a shell-style pattern, ignoring case."""
     return text is not None and fnmatchcase(text.casefold(), pattern.casefold())
 
 
 def _is_rule_match(rule: MailRule, facts: MailFacts, now: dt.datetime) -> bool:
-    """Return whether all fits that a rule says, file names left aside."""
+    """Return whether a mail meets all conditions of a rule except the one on file names."""
     return (
         (rule.sender is None or is_pattern_match(facts.sender, rule.sender))
         and (
@@ -108,7 +112,7 @@ def _is_age_match(rule: MailRule, received_at: dt.datetime | None, now: dt.datet
 
 
 def _list_rule_change_times(mailbox: MailboxSettings, received_at: dt.datetime) -> set[dt.datetime]:
-    """Return the moments from which on the age of a mail makes another rule fit."""
+    """Return the times at which the age of a mail makes another rule match."""
     age_limits = {
         age for rule in mailbox.rules for age in (rule.younger_than_days, rule.older_than_days) if age is not None
     }

@@ -1,4 +1,4 @@
-"""Every folder of a mailbox looked through over one session: what is to be fetched in each, and how far it then is."""
+"""Scans all folders of a mailbox over one session: plans what to fetch in each, and how far each is afterwards."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from invoices.errors import ConfigurationError
 from invoices.ledger.mails import Arrival, MailFolderPosition, MailOutcome
 from invoices.settings.sources import MailboxSettings
 from sources.mailbox.account import MEGABYTE
-from sources.mailbox.fetch import PAGE_SIZE, FolderFetch
+from sources.mailbox.fetch import FolderFetch
 from sources.mailbox.imap_responses import FolderState
 from sources.mailbox.mailbox_session import MailboxSession
 from sources.mailbox.rules import compute_rules_digest
 from sources.mailbox.scan_state import MailboxHistory, ScanState
 
-UID_OVERLAP = 100  # UIDs that are listed again: of mails that come together, a lower one may be shown later
-
-__all__ = ["PAGE_SIZE", "MailboxScan"]
+UID_OVERLAP = 100  # UIDs that are listed again: of mails that arrive at the same time, a lower one may appear later
 
 
 @dataclass(slots=True)
 class MailboxScan:
-    """One look through a mailbox, as ``source.mailbox`` describes it."""
+    """One scan of a mailbox, as ``source.build_mailbox_source`` describes it."""
 
     source_name: str
     settings: MailboxSettings
@@ -37,7 +35,7 @@ class MailboxScan:
     clock: Callable[[], dt.datetime]
 
     def fetch_pages(self) -> Iterator[list[Arrival]]:
-        """Yield the arrivals of all folders, and write down how far each folder is."""
+        """Yield the arrivals of all folders, and record in ``scan_state`` how far each folder is."""
         missing_folders: list[str] = []
         for folder in self.settings.folders:
             try:
@@ -52,22 +50,30 @@ class MailboxScan:
             self.scan_state.problems.append("; ".join(missing_folders))
 
     def _fetch_folder_pages(self, plan: FolderPlan) -> Iterator[list[Arrival]]:
-        """Yield what a folder brings, oldest first."""
-        self.scan_state.known_count += max(plan.state.message_count - len(plan.uids_to_check), 0)
+        """Yield the arrivals of a folder, oldest first."""
+        name, uids_to_check = plan.state.name, plan.uids_to_check
+        self.scan_state.known_count += max(plan.state.message_count - len(uids_to_check), 0)
+        refused_uids = self.scan_state.refused_uids.get(name, set())
         folder_fetch = FolderFetch(
-            self.source_name, self.settings, self.session, self.opener_pool, self.store, self.clock(), self.scan_state,
-            plan.state.name, plan.state.uidvalidity, self._list_uids_not_refused(plan), plan.known_outcomes, plan.retry_uids,
-        )  # fmt: skip
+            source_name=self.source_name,
+            settings=self.settings,
+            session=self.session,
+            opener_pool=self.opener_pool,
+            store=self.store,
+            now=self.clock(),
+            scan_state=self.scan_state,
+            folder_name=name,
+            uidvalidity=plan.state.uidvalidity,
+            uids=[uid for uid in uids_to_check if uid not in refused_uids],
+            known_outcomes=plan.known_outcomes,
+            retry_uids=plan.retry_uids,
+        )
         if folder_fetch.uids:
             yield from folder_fetch.fetch_pages()
-        self.scan_state.positions[plan.state.name] = plan.build_position(folder_fetch.stopped_at_uid)
-
-    def _list_uids_not_refused(self, plan: FolderPlan) -> list[int]:
-        refused_uids = self.scan_state.refused_uids.get(plan.state.name, set())
-        return [uid for uid in plan.uids_to_check if uid not in refused_uids]
+        self.scan_state.positions[name] = plan.build_position(folder_fetch.stopped_at_uid)
 
     def _plan_folder(self, folder: str) -> FolderPlan:
-        """Return what is to be looked at in a folder; EXAMINE is all that it costs where nothing is new."""
+        """Open a folder and return what to check in it; if nothing is new, the only command is EXAMINE."""
         state, rules_digest = self.session.open_folder_read_only(folder), compute_rules_digest(self.settings)
         last_position = self.history.find_position(folder)
         if last_position is not None and last_position.uidvalidity != state.uidvalidity:
@@ -81,26 +87,28 @@ class MailboxScan:
         return plan
 
     def _list_new_uids(self, plan: FolderPlan) -> None:
-        """Ask what is new. What a server says that cannot be is told, and nothing is taken for done because of it."""
+        """List the new UIDs of a folder. An inconsistent response becomes a problem, and never counts as the end."""
         listed_uids = self.session.list_uids(plan.first_listed_uid) if plan.may_have_new_mails else []
         plan.new_uids = [uid for uid in listed_uids if uid not in plan.known_outcomes]
         name, state = plan.state.name, plan.state
         if plan.may_have_new_mails and plan.first_listed_uid == 1 and len(listed_uids) < state.message_count:
             plan.is_listing_short = True
             problem = (
-                f"the folder {name!r} has {state.message_count} mails, and the server lists {len(listed_uids)} of them"
+                f"the folder {name!r} has {state.message_count} mails, but the server lists only {len(listed_uids)}; "
+                "the next run lists them again"
             )
             self.scan_state.problems.append(problem)
         if state.uid_next is not None and state.uid_next < plan.first_new_uid:
             self.scan_state.problems.append(
-                f"the next UID of the folder {name!r} went back to {state.uid_next}, with the same UIDVALIDITY: new "
-                "mails may bear known UIDs. Give this mailbox another name: all is read again, and known by its content"
+                f"the next UID of the folder {name!r} went back to {state.uid_next} under the same UIDVALIDITY, so new "
+                "mails may have known UIDs: give this mailbox another name, then all mails are fetched again and known "
+                "documents are recognised by content"
             )
 
 
 @dataclass(slots=True)
 class FolderPlan:
-    """What is to be looked at in an open folder, by UID; ``before`` is how far it was, with these very UIDs."""
+    """What to check in an open folder, by UID; ``last_position`` is how far it was under the same UIDVALIDITY."""
 
     state: FolderState
     rules_digest: str
@@ -123,30 +131,27 @@ class FolderPlan:
 
     @property
     def has_same_rules(self) -> bool:
-        """Whether all that was left so far would be left again."""
+        """Whether the rules are the same as in the last scan, so that skipped mails need no second check."""
         return self.last_position is not None and self.last_position.rules == self.rules_digest
 
     @property
     def may_have_new_mails(self) -> bool:
-        """Whether there may be mails that nobody has looked at."""
+        """Whether there may be mails that were never checked."""
         return self.last_position is None or self.state.uid_next is None or self.state.uid_next != self.first_new_uid
 
     @property
     def uids_to_check(self) -> list[int]:
-        """The mails to look at, ascending; of known ones those that are owed, and those that other rules left."""
+        """The mails to check, ascending: new ones, those to fetch again, and those that other rules skipped."""
         return sorted({*self.new_uids, *self.retry_uids, *self._list_skipped_uids()})
 
     def build_position(self, stopped_at_uid: int | None) -> MailFolderPosition:
-        """Return how far the folder is, once all that is to be looked at was, or what comes before ``stopped_at``.
+        """Return how far the folder is after all mails to check were fetched, or those before ``stopped_at_uid``.
 
-        That is past the last mail which was listed: no promise of a next UID is believed.
+        The next UID is the one after the last listed mail; the next UID that the server announces is not trusted.
         """
-        next_uid = (
-            max([self.first_new_uid, *(uid + 1 for uid in (*self.new_uids, *self.known_outcomes))])
-            if not self.is_listing_short
-            else self.first_new_uid
-        )
-        rules_digest = self.rules_digest
+        next_uid, rules_digest = self.first_new_uid, self.rules_digest
+        if not self.is_listing_short:
+            next_uid = max([next_uid, *(uid + 1 for uid in (*self.new_uids, *self.known_outcomes))])
         if stopped_at_uid is not None:
             next_uid = max(self.first_new_uid, min(next_uid, stopped_at_uid))
             if any(uid >= stopped_at_uid for uid in self._list_skipped_uids()):
@@ -154,6 +159,6 @@ class FolderPlan:
         return MailFolderPosition(self.state.uidvalidity, next_uid, rules_digest)
 
     def _list_skipped_uids(self) -> list[int]:
-        return (
-            [] if self.has_same_rules else [uid for uid, outcome in self.known_outcomes.items() if outcome == "skipped"]
-        )
+        if self.has_same_rules:
+            return []
+        return [uid for uid, outcome in self.known_outcomes.items() if outcome == "skipped"]

@@ -1,4 +1,4 @@
-"""What a look through a mailbox is told of earlier ones, and what it tells at its end."""
+"""The results of earlier scans of a mailbox that a scan needs, and the results of the scan itself."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from invoices.ledger.mails import MailFolderPosition, MailOutcome
 
 
 class MailboxHistory(Protocol):
-    """What is known of one mailbox; ``folder`` is its name on the server."""
+    """The recorded state of one mailbox; ``folder`` is the name of a folder on the server."""
 
     def find_position(self, folder: str) -> MailFolderPosition | None:
-        """Return how far a folder is, or None if it was never looked through to the end."""
+        """Return how far a folder was scanned, or None if no scan of it ever ended."""
         ...
 
     def list_known_outcomes(self, folder: str, uidvalidity: int, first_uid: int) -> Mapping[int, MailOutcome]:
-        """Return the outcome of every mail from the UID ``first`` on that is recorded."""
+        """Return the outcome of every recorded mail from ``first_uid`` on."""
         ...
 
     def list_uids_to_fetch(self, folder: str, uidvalidity: int, max_bytes: int) -> Sequence[int]:
-        """Return the UIDs that are still to be fetched: waiting ones, and too large ones of up to ``largest`` bytes."""
+        """Return the UIDs to fetch again: waiting mails, and too large ones that have at most ``max_bytes``."""
         ...
 
 
 @dataclass(slots=True)
 class ScanState:
-    """What a look through a mailbox saw, in mails; it may go on over several sessions.
+    """The counts of mails and the results of a scan of a mailbox, which may take several sessions.
 
-    ``positions`` may be recorded once everything that was yielded is; a folder is among them when it was gone through,
-    or as far as ``mails_per_run`` allows. ``problems`` and ``remarks`` are sentences for a person. By
-    folder, ``suspects`` are mails over whose fetching a line broke: another session fetches them last, one at a time;
-    ``refused`` are those that were not given then: they wait, and are not asked for again in this run.
+    Record ``positions`` after everything that was yielded is recorded. They contain a folder once it was scanned to
+    its end, or as far as ``mails_per_run`` allows. ``problems`` and ``remarks`` are sentences for people. By folder,
+    ``fetch_last`` are the mails during whose fetch a connection broke: the next session fetches them last, one at a
+    time. ``refused_uids`` are the mails that the server did not return even then: they wait, and are not requested
+    again in this run.
     """
 
     known_count: int = 0
@@ -50,5 +51,5 @@ class ScanState:
     fetched_count: int = 0
 
     def count_outcome(self, outcome: MailOutcome) -> None:
-        """Count one mail."""
+        """Count one mail; the outcomes are the names of the counters."""
         setattr(self, outcome, getattr(self, outcome) + 1)

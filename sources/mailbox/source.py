@@ -1,4 +1,4 @@
-"""The dlt source over one mailbox: each mail's documents are in the store before the mail is told of."""
+"""The dlt source of one mailbox: stores the documents of each mail first, then yields its arrival."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def build_mailbox_source(
     scan_state: ScanState,
     clock: Callable[[], dt.datetime],
 ) -> DltResource:
-    """Load the mails of all configured folders that are not known to ``memory``, in pages of at most 200.
+    """Load the mails of all configured folders that ``history`` does not contain, in pages of at most 200.
 
-    A row is an arrival as ``sources.arrivals.as_row`` gives it. All that is in a page is in ``store``, flushed to disk,
-    before the page is yielded. Nothing on the server is changed. Iterate over it with ``sources.paging.pages``.
+    A row is an arrival from ``sources.arrivals.to_row``. The documents of a page are in ``store``, flushed to disk,
+    before the page is yielded. Nothing on the server is changed. Iterate with ``sources.paging.iter_row_pages``.
 
     Raises:
-        TransientError: the line broke, or the server is busy; what was yielded stays good, and another visit goes on.
-        ConfigurationError, ContractError: as ``connection.Session``. A folder that is missing is a problem in ``seen``.
+        TransientError: the connection broke, or the server is busy. What was yielded is valid; another scan continues.
+        ConfigurationError, ContractError: as ``MailboxSession``. A missing folder is a problem in ``scan_state``.
         OSError: the store cannot be written.
     """
     scan = MailboxScan(source_name, mailbox_settings, session, opener_pool, store, history, scan_state, clock)

@@ -1,4 +1,4 @@
-"""A house whose documents come by mail: its invoices.toml, its command line, what its ledger says, and mails for it."""
+"""An application that collects documents from mailboxes: its invoices.toml, commands and ledger, and mails for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 @contextmanager
 def start_fork_servers(directory: Path, count: int = 1) -> Iterator[list[ForkServer]]:
-    """Give processes from which command lines are forked, which spares each of these its imports."""
+    """Yield processes that fork the commands of the application, so that these need not import everything again."""
     shim = compile_kill_shim(directory)
     fork_servers = [ForkServer(shim, build_environment(directory)) for _ in range(count)]
     try:
@@ -39,7 +39,7 @@ def start_fork_servers(directory: Path, count: int = 1) -> Iterator[list[ForkSer
 
 
 def build_mailbox_entry(account: MailAccount, name: str = "office", security: str = "none", **overrides: Any) -> Row:
-    """Return what invoices.toml says of a user's mailbox."""
+    """Return the entry of invoices.toml for a user's mailbox."""
     port = getattr(account, PORT_ATTRIBUTES[security])
     defaults: Row = {
         "name": name,
@@ -54,28 +54,27 @@ def build_mailbox_entry(account: MailAccount, name: str = "office", security: st
 
 @dataclass(frozen=True, slots=True)
 class MailApp:
-    """A home, and beside it the invoices.toml with which commands run there."""
+    """A home directory, and beside it the invoices.toml that its commands use."""
 
     directory: Path
     fork_server: ForkServer
 
     @property
     def home(self) -> Path:
-        """The home."""
+        """The home directory."""
         return self.directory / "home"
 
     def write_config(self, *mailboxes: Mapping[str, Any]) -> None:
-        """Write invoices.toml anew."""
+        """Write invoices.toml with these mailboxes, in place of an earlier one."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.joinpath("invoices.toml").write_text(
             "\n".join(map(_render_mailbox_toml, mailboxes)), encoding="utf-8"
         )
 
     def build_command(self, *arguments: str, **environment_overrides: str) -> AppCommand:
-        """Return a command line in this house; it runs beside the home, with ``more`` in its environment."""
-        real_mode_settings = (
-            {} if arguments[0] == "run" else {"INVOICES_SMARTBILLS_COM__API_KEY": "unused"}
-        )  # a rehearsal changes no mail
+        """Return a command of this application, with ``environment_overrides`` in its environment."""
+        # A rehearsal changes no mail; a real key makes it a real run.
+        real_mode_settings = {} if arguments[0] == "run" else {"INVOICES_SMARTBILLS_COM__API_KEY": "unused"}
         return AppCommand(
             (*arguments, "--json"), build_environment(self.home, **real_mode_settings, **environment_overrides)
         )
@@ -83,7 +82,7 @@ class MailApp:
     def run_command(
         self, *arguments: str, point: KillPoint | None = None, **environment_overrides: str
     ) -> CommandResult:
-        """Run a command, killed at the point if there is one; its ``out`` has all that was printed since its start."""
+        """Run a command, killed at ``point`` if there is one; ``stdout`` of the result has everything it printed."""
         command = self.build_command(*arguments, **environment_overrides)
         size_before = command.output_path.stat().st_size if command.output_path.exists() else 0
         status = self.fork_server.run_command(command, point)
@@ -92,13 +91,13 @@ class MailApp:
         return CommandResult(status, output, "")
 
     def run_collect(self) -> Row:
-        """Return what a collect told that had no problems."""
+        """Run a collect without problems, and return its report."""
         result = self.run_command("collect")
         assert result.exit_status == 0, result.stdout
         return result.json_output
 
     def run_reconcile(self) -> Row:
-        """Return what reconcile told; nothing is missing, twice or unsafe."""
+        """Run reconcile, which must find nothing missing, duplicated or unsound, and return its report."""
         result = self.run_command("reconcile")
         report = result.json_output
         assert (result.exit_status, report["missing"], report["twice"], report["sound"]) == (0, 0, 0, True), (
@@ -111,18 +110,20 @@ class MailApp:
         return (self.home / "documents" / sha256[:2] / sha256).is_file()
 
     def query_ledger(self, sql: str) -> list[Row]:
-        """Return what the ledger answers."""
+        """Return the rows of a query on the ledger."""
         with closing(sqlite3.connect(f"file:{self.home / 'ledger.sqlite'}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql)]
 
-    def read_ledger_tables(self, without: Collection[str] = ("source_visits", "counters")) -> dict[str, list[Row]]:
-        """Return all that stands in the ledger; when a source was visited, and what counts that, is left aside."""
+    def read_ledger_tables(
+        self, without: Collection[str] = ("source_visits", "counters", "alembic_version")
+    ) -> dict[str, list[Row]]:
+        """Return all tables of the ledger, without its version and what changes with every visit of a source."""
         names = [row["name"] for row in self.query_ledger("select name from sqlite_master where type = 'table'")]
         return {name: self.query_ledger(f"select * from {name} order by 1, 2") for name in names if name not in without}
 
     def list_documents(self) -> list[str]:
-        """Return every document of the ledger, in the order of their arrival; each is in the store."""
+        """Return the hashes of all documents, in the order of their arrival; each must be in the store."""
         hashes = [
             row["document_sha256"]
             for row in self.query_ledger("select document_sha256 from documents order by sequence")
@@ -145,7 +146,7 @@ def _render_toml_value(value: Any) -> str:
 
 
 def list_sample_paths(*kinds: str, state: str = "accepted") -> list[Path]:
-    """Return a sample document of each kind."""
+    """Return the path of a sample document of each kind."""
     manifest_rows = [json.loads(line) for line in (SAMPLES / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     path_by_kind = {
         row["kind"]: SAMPLES / row["path"] for row in reversed(manifest_rows) if row["expected_state"] == state
@@ -154,12 +155,12 @@ def list_sample_paths(*kinds: str, state: str = "accepted") -> list[Path]:
 
 
 def build_pdf(number: int) -> bytes:
-    """Return a PDF, in name at least, that is another one for each number."""
+    """Return the content of a file named as a PDF, different for each number."""
     return b"%%PDF-1.4\n%% invoice %d\n%%%%EOF\n" % number
 
 
 def build_mail(number: int, *attached: tuple[str, bytes], sender: str = "shop@supplier.example") -> bytes:
-    """Return a mail, with CR LF; without attachments it has one PDF."""
+    """Return a mail with CR LF and these attachments, by default one PDF."""
     message = _build_message(number, sender)
     for name, content in attached or [(f"invoice-{number}.pdf", build_pdf(number))]:
         message.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
@@ -167,7 +168,7 @@ def build_mail(number: int, *attached: tuple[str, bytes], sender: str = "shop@su
 
 
 def build_varied_mails() -> list[bytes]:
-    """Return twelve mails: plain ones, and with a logo, a calendar, a mail within, a ZIP, a copy, and with nothing."""
+    """Return twelve mails: plain ones, and with a logo, a calendar, a forwarded mail, a ZIP, a copy, or nothing."""
     with_logo = _build_message(20)
     with_logo.add_alternative('<p>Hello</p><img src="cid:logo">', subtype="html")
     html_part: Any = with_logo.get_payload()[1]  # type: ignore[index]  # it has two parts
@@ -191,12 +192,12 @@ def build_varied_mails() -> list[bytes]:
 
 
 def build_mail_without_document() -> bytes:
-    """Return a mail in which there is no document."""
+    """Return a mail without a document."""
     return _build_message(99).as_bytes()
 
 
 def parse_message_ids(mails: Iterable[bytes]) -> list[str]:
-    """Return the Message-ID of each of our mails, sorted."""
+    """Return the Message-IDs of these mails, sorted."""
     header_blocks = (mail.partition(b"\r\n\r\n")[0].splitlines() for mail in mails)
     return sorted(
         line.split()[1].decode()

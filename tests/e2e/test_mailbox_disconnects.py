@@ -1,16 +1,18 @@
-"""A line that breaks at any command of a visit: the next visit misses nothing, and takes nothing twice.
+"""A connection that breaks at any command of a visit: the next visit misses nothing and collects nothing twice.
 
-Which test shows which row of the reliability tables:
+Which tests cover which row of the reliability tables:
 
-- F-09: cut before and after each command, and within a message: ``test_cut_at_any_command…``, ``test_cut_within…``
-- F-10: a line that falls silent: ``test_a_line_that_falls_silent…`` (nobody listens by IDLE here)
+- F-09: a disconnect before and after each command, and within a message: ``test_after_a_disconnect…``
+- F-10: a connection that becomes silent: ``test_a_silent_connection…`` (IDLE is not used)
 - F-11: a changed UIDVALIDITY: ``test_mailboxes.py``, through the command line
-- F-12: a crash after a mail has landed, before and after it is moved: ``test_mailboxes.py`` and
+- F-12: a crash after a mail is stored, before and after it is moved: ``test_mailboxes.py`` and
   ``test_kill_sweep_mailbox.py``
-- F-13: no MOVE: the cuts of ``COPY`` here; no UIDPLUS, read-only folders and flags that are not kept:
-  ``integration/test_mailbox_connection.py``
-- F-14: nothing new costs one EXAMINE: ``integration/test_mailbox_source.py``; 20,000 mails: ``make bench``
-- F-15: a server that throttles: ``test_a_server_that_throttles…``; tokens: ``integration/test_mailbox_oauth.py``
+- F-13: no MOVE: the disconnects at ``COPY`` here; no UIDPLUS, read-only folders and flags that are not stored:
+  ``integration/sources/mailbox/test_mailbox_session.py``
+- F-14: without new mails the only command is EXAMINE: ``integration/sources/mailbox/test_source.py``; 20,000 mails:
+  ``make bench``
+- F-15: a server that throttles: ``test_a_server_that_throttles…``; tokens:
+  ``integration/sources/mailbox/test_oauth.py``
 - F-16: the same document in several mails and folders: ``test_mailboxes.py``; one Message-ID for two mails, or none:
   ``test_mails_with_one_message_id…``
 """
@@ -59,17 +61,17 @@ CHANGE_COMMANDS = {
     "seen": ("UID STORE",),
     "copy": ("UID COPY", "UID STORE", "UID EXPUNGE"),  # move:Done, at a server without MOVE
 }
-FETCH_BODY_COMMAND = b"UID FETCH \0(BODY.PEEK[])"  # what is between does not matter
+FETCH_BODY_COMMAND = b"UID FETCH \0(BODY.PEEK[])"  # with any text in place of the zero byte
 NUMBERS = itertools.count(1)
 
 
 def list_occurrences(names: tuple[str, ...]) -> list[tuple[str, int]]:
-    """Return each name with how often it came before and here."""
+    """Return each name with its number among equal names."""
     return [(name, names[: position + 1].count(name)) for position, name in enumerate(names)]
 
 
 def generate_cuts() -> Iterator[tuple[str, ConnectionCut]]:
-    """Yield every cut before and after a command, with what is done to mails."""
+    """Yield each action with every cut before and after one of its commands."""
     yield "move:Done", ConnectionCut()
     for action, change_commands in CHANGE_COMMANDS.items():
         commands = list_occurrences((*READ_COMMANDS, *change_commands, "LOGOUT"))
@@ -80,7 +82,7 @@ def generate_cuts() -> Iterator[tuple[str, ConnectionCut]]:
 
 @dataclass(slots=True)
 class MailboxScenario:
-    """One mailbox with three mails, and the house that visits it."""
+    """One mailbox with three mails, and the application that collects it."""
 
     app: App
     account: MailAccount
@@ -99,7 +101,7 @@ class MailboxScenario:
         )
 
     def collect_mailbox(self, **overrides: Any) -> RunReport:
-        """Return what a visit reported; nobody waits for its pauses."""
+        """Visit the mailbox without real pauses, and return the report."""
         report, source = RunReport(), self.build_settings(**overrides)
         with track_source_visit(self.app, source, report):
             for batch in mailboxes.collect_mailbox_arrivals(self.app, source, report, sleep=self.pauses.append):
@@ -107,12 +109,12 @@ class MailboxScenario:
         return report
 
     def query_ledger(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return what the ledger answers about this mailbox, ``:me`` in the query."""
+        """Return the rows of a query on the ledger; ``:me`` in it is the name of this mailbox."""
         with self.app.ledger.open_snapshot() as connection:
             return [tuple(row) for row in connection.execute(text(sql), {"me": self.build_settings().name})]
 
     def list_stored_message_ids(self) -> set[str]:
-        """Return the Message-ID of each mail whose document the ledger knows and the store has."""
+        """Return the Message-IDs of the mails whose documents are in the ledger and in the store."""
         stored_documents = self.query_ledger(
             "select m.message_id, s.document_sha256 from sightings s join messages m using (message_key) "
             "where s.source_name = :me"
@@ -120,7 +122,7 @@ class MailboxScenario:
         return {name for name, sha256 in stored_documents if sha256 in self.app.store}
 
     def run_reconcile(self) -> dict[str, Any]:
-        """Return what reconcile finds in this mailbox."""
+        """Return the report of reconcile on this mailbox."""
         settings = self.app.settings.model_copy(update={"mailboxes": (self.build_settings(),)})
         with App(settings, prepare_vendor_settings=lambda _closing: settings) as app:
             return reconcile_sources(app)
@@ -128,11 +130,10 @@ class MailboxScenario:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A house for all mailboxes; each is another source there."""
-    rehearsal_settings = Settings(home=tmp_path_factory.mktemp("house") / "home", reading=ReadingSettings(workers=1))
-    vendor_settings = rehearsal_settings.smartbills_com.model_copy(
-        update={"api_key": SecretStr("unused")}
-    )  # a rehearsal changes no mail
+    """An application for all mailboxes, each of which is another source."""
+    rehearsal_settings = Settings(home=tmp_path_factory.mktemp("app") / "home", reading=ReadingSettings(workers=1))
+    # A rehearsal changes no mail; a real key makes it a real run.
+    vendor_settings = rehearsal_settings.smartbills_com.model_copy(update={"api_key": SecretStr("unused")})
     settings = rehearsal_settings.model_copy(update={"smartbills_com": vendor_settings})
     with App(settings, prepare_vendor_settings=lambda _closing: settings) as new_app:
         yield new_app
@@ -140,7 +141,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 @pytest.fixture(scope="module")
 def server_without_move(dovecot_program: Path) -> Iterator[DovecotServer]:
-    """A server that does not know MOVE, as far as it says."""
+    """A server that does not offer MOVE."""
     with dovecot_server.run_server(dovecot_program, WITHOUT_MOVE) as server:
         yield server
 
@@ -155,38 +156,32 @@ def build_scenario(app: App, server: DovecotServer, action: str) -> MailboxScena
 
 
 def get_server(request: pytest.FixtureRequest, action: str) -> DovecotServer:
-    server: DovecotServer = request.getfixturevalue("without_move" if action == "copy" else "dovecot")
+    server: DovecotServer = request.getfixturevalue("server_without_move" if action == "copy" else "dovecot")
     return server
 
 
 def assert_mailbox_complete(scenario: MailboxScenario) -> None:
-    """Assert that another visit, over a sound line, leaves nothing to be done, and that nothing is lost or twice."""
+    """Assert that after another visit, without a proxy, everything is done, and nothing is lost or duplicated."""
     assert scenario.collect_mailbox().problems == []
     expected = parse_message_ids(scenario.mails)
     assert sorted(scenario.list_stored_message_ids()) == expected
-    sightings_per_mail = 2 if scenario.action == "delete" else 1  # what is in the mail, and the mail itself
+    sightings_per_mail = 2 if scenario.action == "delete" else 1  # the attachment, and the mail itself
     expected_actions = {"none"} if scenario.action == "keep" else {"done"}
-    assert {
-        row[0] for row in scenario.query_ledger("select action from messages where source_name = :me")
-    } == expected_actions
-    assert len(scenario.query_ledger("select * from sightings where source_name = :me")) == sightings_per_mail * len(
-        expected
-    )
-    remaining, moved_counts = (
-        parse_message_ids(scenario.account.list_messages()),
-        Counter(parse_message_ids(scenario.account.list_messages("Done"))),
-    )
+    actions = scenario.query_ledger("select distinct action from messages where source_name = :me")
+    assert {action for (action,) in actions} == expected_actions
+    sightings = scenario.query_ledger("select * from sightings where source_name = :me")
+    assert len(sightings) == sightings_per_mail * len(expected)
+    remaining = parse_message_ids(scenario.account.list_messages())
+    moved_counts = Counter(parse_message_ids(scenario.account.list_messages("Done")))
     assert remaining == (expected if scenario.action in ("seen", "keep") else [])
     assert sorted(moved_counts) == (expected if scenario.action in ("move:Done", "copy") else [])
-    assert (
-        max(moved_counts.values(), default=1) == 1 or scenario.action == "copy"
-    )  # COPY has no memory: it may come again
+    assert max(moved_counts.values(), default=1) == 1 or scenario.action == "copy"  # COPY may be repeated
     reconciliation = scenario.run_reconcile()
     assert (reconciliation["missing"], reconciliation["twice"], reconciliation["sound"]) == (0, 0, True), reconciliation
 
 
 @pytest.mark.parametrize("after", list(CHANGE_COMMANDS))
-def test_a_whole_visit_has_these_commands(app: App, request: pytest.FixtureRequest, after: str) -> None:
+def test_an_undisturbed_visit_has_exactly_these_commands(app: App, request: pytest.FixtureRequest, after: str) -> None:
     scenario = build_scenario(app, get_server(request, after), after)
     with ImapFaultProxy(scenario.account.port) as proxy:
         assert scenario.collect_mailbox(port=proxy.port).problems == []
@@ -195,20 +190,22 @@ def test_a_whole_visit_has_these_commands(app: App, request: pytest.FixtureReque
 
 
 @pytest.mark.parametrize(("after", "cut"), list(generate_cuts()), ids=str)
-def test_cut_at_any_command_the_next_visit_misses_nothing_and_repeats_nothing(
+def test_after_a_disconnect_at_any_command_the_next_visit_misses_nothing_and_repeats_nothing(
     app: App, request: pytest.FixtureRequest, after: str, cut: ConnectionCut
 ) -> None:
     scenario = build_scenario(app, get_server(request, after), after)
     with ImapFaultProxy(scenario.account.port, cut) as proxy:
         scenario.collect_mailbox(port=proxy.port)
     assert proxy.connection_count == 1 + len(scenario.pauses) == (1 if cut.command_name == "LOGOUT" else 2)
-    gone = set(parse_message_ids(scenario.mails)) - set(parse_message_ids(scenario.account.list_messages()))
-    assert gone <= scenario.list_stored_message_ids()
+    removed = set(parse_message_ids(scenario.mails)) - set(parse_message_ids(scenario.account.list_messages()))
+    assert removed <= scenario.list_stored_message_ids()
     assert_mailbox_complete(scenario)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 300, 617, -1])
-def test_cut_within_a_message_no_half_of_it_is_kept(app: App, dovecot: DovecotServer, offset: int) -> None:
+def test_after_a_disconnect_within_a_message_no_part_of_it_is_stored(
+    app: App, dovecot: DovecotServer, offset: int
+) -> None:
     scenario = build_scenario(app, dovecot, "delete")
     size = len(scenario.mails[0])
     before = set(list_stored_files(app))
@@ -221,7 +218,7 @@ def test_cut_within_a_message_no_half_of_it_is_kept(app: App, dovecot: DovecotSe
 
 
 def list_stored_files(app: App) -> list[str]:
-    """Return the names of all files of the store, drafts too."""
+    """Return the names of all files in the store, including drafts."""
     return [path.name for path in app.settings.documents_directory.rglob("*") if path.is_file()]
 
 
@@ -234,27 +231,27 @@ def list_stored_files(app: App) -> list[str]:
     ],
     ids=str,
 )
-def test_a_line_that_falls_silent_is_given_up_and_nothing_is_missed(
+def test_a_silent_connection_is_closed_and_nothing_is_missed(
     app: App, dovecot: DovecotServer, cut: ConnectionCut
 ) -> None:
     scenario = build_scenario(app, dovecot, "move:Done")
     with ImapFaultProxy(scenario.account.port, cut) as proxy:
         problems = scenario.collect_mailbox(port=proxy.port, timeout_seconds=0.4).problems
     assert all("in time" in problem for problem in problems)
-    assert problems or cut.command_name == "UID MOVE"  # there the second session finds that it is done
+    assert problems or cut.command_name == "UID MOVE"  # then the second session finds that it is done
     assert (proxy.connection_count, len(scenario.pauses)) == (2, 1)
     assert_mailbox_complete(scenario)
 
 
 class ThrottleCommands:
-    """Answers the first so many commands that begin and end so as a server that has had enough."""
+    """Answers the first ``times`` matching commands like a server that throttles; ``name`` is ``<start>\\0<end>``."""
 
     def __init__(self, name: bytes, response_text: bytes, times: int) -> None:
         self._name, _, self._end = name.partition(b"\0")
         self._response_text, self.remaining = response_text, times
 
     def __call__(self, command_line: bytes) -> bytes | None:
-        """Return the answer, or None where the server is to answer."""
+        """Return the response, or None if the server shall answer."""
         tag, _, command = command_line.partition(b" ")
         if not self.remaining or not (command.startswith(self._name) and command.rstrip().endswith(self._end)):
             return None
@@ -265,20 +262,22 @@ class ThrottleCommands:
 @pytest.mark.parametrize(
     "name", [b"AUTHENTICATE", b"EXAMINE", b"UID SEARCH", b"UID FETCH", FETCH_BODY_COMMAND, b"SELECT", b"UID MOVE"]
 )
-@pytest.mark.parametrize("words", [b"[LIMIT] slow down", b"[UNAVAILABLE] Suggested Backoff Time: 7000 milliseconds"])
-def test_a_server_that_throttles_for_a_moment_is_waited_for_once(
-    app: App, dovecot: DovecotServer, name: bytes, words: bytes
+@pytest.mark.parametrize(
+    "response_text", [b"[LIMIT] slow down", b"[UNAVAILABLE] Suggested Backoff Time: 7000 milliseconds"]
+)
+def test_a_server_that_throttles_once_gets_one_pause(
+    app: App, dovecot: DovecotServer, name: bytes, response_text: bytes
 ) -> None:
     scenario = build_scenario(app, dovecot, "move:Done")
-    with ImapFaultProxy(scenario.account.port, override=ThrottleCommands(name, words, 1)) as proxy:
+    with ImapFaultProxy(scenario.account.port, override=ThrottleCommands(name, response_text, 1)) as proxy:
         assert scenario.collect_mailbox(port=proxy.port).problems == []
-    assert scenario.pauses == [7.0 if b"Backoff" in words else 5.0]
+    assert scenario.pauses == [7.0 if b"Backoff" in response_text else 5.0]
     assert proxy.connection_count == 2
     assert_mailbox_complete(scenario)
 
 
 @pytest.mark.parametrize("name", [b"AUTHENTICATE", b"EXAMINE", FETCH_BODY_COMMAND, b"UID MOVE"])
-def test_a_server_that_throttles_all_the_time_is_left_alone_until_the_next_run(
+def test_a_server_that_throttles_all_the_time_waits_for_the_next_run(
     app: App, dovecot: DovecotServer, name: bytes
 ) -> None:
     scenario = build_scenario(app, dovecot, "move:Done")
@@ -295,22 +294,26 @@ def test_mails_with_one_message_id_or_none_are_different_mails(app: App, dovecot
     scenario = build_scenario(app, dovecot, "keep")
     first, second, third = scenario.mails
     name = parse_message_ids([first])[0].encode()
-    changed = [
+    changed_mails = [
         second.replace(parse_message_ids([second])[0].encode(), name),
         third.replace(b"Message-ID:", b"X-Nothing:"),
     ]
-    other = dovecot.create_account()
-    for content in (first, *changed):
-        other.deliver_message(content)
-    scenario.account = other
+    second_account = dovecot.create_account()
+    for content in (first, *changed_mails):
+        second_account.deliver_message(content)
+    scenario.account = second_account
     assert scenario.collect_mailbox().problems == []
     sighting_rows = scenario.query_ledger(
         "select message_id, document_sha256 from sightings where source_name = :me order by location"
     )
-    known = [hashlib.sha256(build_pdf(number)).hexdigest() for number in list_mail_numbers(scenario.mails)]
-    assert sighting_rows == [(name.decode(), known[0]), (name.decode(), known[1]), (None, known[2])]
+    expected_hashes = [hashlib.sha256(build_pdf(number)).hexdigest() for number in list_mail_numbers(scenario.mails)]
+    assert sighting_rows == [
+        (name.decode(), expected_hashes[0]),
+        (name.decode(), expected_hashes[1]),
+        (None, expected_hashes[2]),
+    ]
 
 
 def list_mail_numbers(mails: list[bytes]) -> list[int]:
-    """Return the numbers that our mails were made with."""
+    """Return the numbers that the mails were built with."""
     return [int(name.removeprefix("<mail-").partition("@")[0]) for mail in mails for name in parse_message_ids([mail])]

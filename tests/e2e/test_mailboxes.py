@@ -1,4 +1,4 @@
-"""Mailboxes through the command line and a real server: everything is taken once, and nothing is touched too early."""
+"""Mailboxes through the command line and a real server: all is collected once, and no mail is changed too early."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
 
 @pytest.fixture(scope="module")
 def fork_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ForkServer]]:
-    """The two processes from which command lines are forked."""
+    """Two processes that fork the commands."""
     with start_fork_servers(tmp_path_factory.mktemp("shim"), 2) as servers:
         yield servers
 
 
 @pytest.fixture
 def mail_app(tmp_path: Path, fork_servers: list[ForkServer]) -> MailApp:
-    """A house without settings yet."""
-    return MailApp(tmp_path / "house", fork_servers[0])
+    """An application without settings yet."""
+    return MailApp(tmp_path / "app", fork_servers[0])
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def hash_content(content: bytes) -> str:
 
 
 def hash_mail_documents(*numbers: int) -> set[str]:
-    """Return the documents in our mails of these numbers."""
+    """Return the hashes of the documents in the mails with these numbers."""
     return {hash_content(build_pdf(number)) for number in numbers}
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
-def test_a_changed_uidvalidity_reads_again_takes_nothing_twice_and_misses_no_new_mail_with_an_old_uid(
+def test_after_a_changed_uidvalidity_nothing_is_collected_twice_and_no_new_mail_is_missed(
     mail_app: MailApp, account: MailAccount, security: str
 ) -> None:
     mail_app.write_config(build_mailbox_entry(account, security=security))
@@ -80,7 +80,7 @@ def test_a_changed_uidvalidity_reads_again_takes_nothing_twice_and_misses_no_new
     assert (source_report["listed"], source_report["known"]) == (3, 3)
 
 
-def test_a_mail_that_was_moved_away_and_back_or_copied_is_seen_everywhere_and_taken_once(
+def test_a_moved_or_copied_mail_has_a_sighting_everywhere_and_one_document(
     mail_app: MailApp, account: MailAccount
 ) -> None:
     account.create_folder("Later")
@@ -101,7 +101,7 @@ def test_a_mail_that_was_moved_away_and_back_or_copied_is_seen_everywhere_and_ta
 
 
 @pytest.mark.parametrize(("after", "flag"), [("seen", r"\Seen"), ("flag", r"\Flagged")])
-def test_mails_whose_documents_are_safe_are_marked_and_no_others(
+def test_only_mails_with_stored_documents_are_marked(
     mail_app: MailApp, account: MailAccount, after: str, flag: str
 ) -> None:
     account.deliver_message(build_mail_without_document())
@@ -116,9 +116,7 @@ def test_mails_whose_documents_are_safe_are_marked_and_no_others(
 
 
 @pytest.mark.parametrize("after", ["move:Done", "delete"])
-def test_mails_leave_the_folder_once_their_documents_are_safe_and_no_others(
-    mail_app: MailApp, account: MailAccount, after: str
-) -> None:
+def test_only_mails_with_stored_documents_leave_the_folder(mail_app: MailApp, account: MailAccount, after: str) -> None:
     account.create_folder("Done")
     account.deliver_message(build_mail_without_document())
     mails = account.list_messages()
@@ -137,17 +135,17 @@ def test_mails_leave_the_folder_once_their_documents_are_safe_and_no_others(
 
 @pytest.mark.parametrize("after", ["move:Done", "delete"])
 @pytest.mark.parametrize("moment", ["before the server acts", "before the ledger knows"])
-def test_a_process_killed_between_server_and_ledger_is_made_good_by_the_next(
+def test_the_next_run_completes_what_a_killed_process_began(
     mail_app: MailApp, account: MailAccount, after: str, moment: str
 ) -> None:
     account.create_folder("Done")
     mails, command = account.list_messages(), b"UID MOVE" if after == "move:Done" else b"UID EXPUNGE"
 
     def is_kill_moment(sent: bytes, received: bytes) -> bool:
-        place = sent.find(command)
+        position = sent.find(command)
         if moment == "before the server acts":
-            return place >= 0
-        tag = sent[:place].split()[-1] if place >= 0 else b""
+            return position >= 0
+        tag = sent[:position].split()[-1] if position >= 0 else b""
         return bool(tag) and b"\r\n" + tag + b" OK" in received
 
     with ProcessKillingProxy(account.port, is_kill_moment) as proxy:
@@ -167,7 +165,7 @@ def test_a_process_killed_between_server_and_ledger_is_made_good_by_the_next(
 
 
 class ProcessKillingProxy(DisconnectingProxy):
-    """Kills whoever is connected at the moment, instead of passing on what came."""
+    """Kills the connected processes at a chosen moment, instead of forwarding data."""
 
     def __init__(self, port: int, should_kill: Callable[[bytes, bytes], bool]) -> None:
         def kill_when_due(sent: bytes, received: bytes) -> bool:
@@ -186,23 +184,23 @@ class ProcessKillingProxy(DisconnectingProxy):
         return True
 
 
-def test_of_two_collects_at_once_the_second_says_so_and_ends_well(
+def test_of_two_collects_at_once_the_second_reports_it_and_succeeds(
     mail_app: MailApp, fork_servers: list[ForkServer], account: MailAccount
 ) -> None:
-    at_the_door, open_the_door = threading.Event(), threading.Event()
+    is_waiting, is_released = threading.Event(), threading.Event()
 
     def wait_for_release(sent: bytes, received: bytes) -> bool:
-        at_the_door.set()
-        return not open_the_door.wait(60)
+        is_waiting.set()
+        return not is_released.wait(60)
 
     with DisconnectingProxy(account.port, wait_for_release) as proxy, ThreadPoolExecutor(1) as threads:
         mail_app.write_config(build_mailbox_entry(account) | {"port": proxy.port})
         first = threads.submit(mail_app.run_collect)
         try:
-            assert at_the_door.wait(60)
-            second = replace(mail_app, fork=fork_servers[1]).run_command("collect")
+            assert is_waiting.wait(60)
+            second = replace(mail_app, fork_server=fork_servers[1]).run_command("collect")
         finally:
-            open_the_door.set()
+            is_released.set()
         assert first.result()["documents"]["new"] == 3
     assert (second.exit_status, second.stdout.count("\n")) == (0, 1)
     assert "a run is already active" in second.stdout
@@ -210,27 +208,27 @@ def test_of_two_collects_at_once_the_second_says_so_and_ends_well(
     mail_app.run_reconcile()
 
 
-def test_two_homes_with_one_ledger_and_one_store_take_a_mailbox_once(
+def test_two_homes_with_one_ledger_and_one_store_collect_a_mailbox_once(
     tmp_path: Path, fork_servers: list[ForkServer], account: MailAccount, postgres: PostgresServer
 ) -> None:
     url = postgres.create_database()
-    houses = [
+    mail_apps = [
         MailApp(tmp_path / name, fork_server) for name, fork_server in zip(("one", "two"), fork_servers, strict=True)
     ]
     (tmp_path / "documents").mkdir()
-    for mail_app in houses:
+    for mail_app in mail_apps:
         mail_app.write_config(build_mailbox_entry(account))
         mail_app.home.mkdir()
         (mail_app.home / "documents").symlink_to(tmp_path / "documents")
     with ThreadPoolExecutor(2) as threads:
-        results = list(threads.map(lambda mail_app: mail_app.run("collect", INVOICES_LEDGER_URL=url), houses))
-    assert [mail_app.status for mail_app in results] == [0, 0], [mail_app.out for mail_app in results]
-    assert sum(mail_app.told["documents"]["new"] for mail_app in results) == 3
-    compared = houses[0].run_command("reconcile", INVOICES_LEDGER_URL=url).json_output
-    assert (compared["missing"], compared["twice"], compared["sound"]) == (0, 0, True)
+        results = list(threads.map(lambda app: app.run_command("collect", INVOICES_LEDGER_URL=url), mail_apps))
+    assert [result.exit_status for result in results] == [0, 0], [result.stdout for result in results]
+    assert sum(result.json_output["documents"]["new"] for result in results) == 3
+    reconciliation = mail_apps[0].run_command("reconcile", INVOICES_LEDGER_URL=url).json_output
+    assert (reconciliation["missing"], reconciliation["twice"], reconciliation["sound"]) == (0, 0, True)
 
 
-def test_a_refused_password_is_told_once_and_keeps_no_other_mailbox_back(
+def test_a_refused_password_is_tried_once_and_blocks_no_other_mailbox(
     mail_app: MailApp, account: MailAccount, dovecot: DovecotServer
 ) -> None:
     locked = dovecot.create_account()
@@ -252,9 +250,7 @@ def test_a_refused_password_is_told_once_and_keeps_no_other_mailbox_back(
     assert "AUTHENTICATIONFAILED" in str(visits["locked"])
 
 
-def test_the_doctor_logs_in_tells_what_the_rules_would_take_and_changes_nothing(
-    mail_app: MailApp, account: MailAccount
-) -> None:
+def test_the_doctor_logs_in_previews_the_rules_and_changes_nothing(mail_app: MailApp, account: MailAccount) -> None:
     mail_app.write_config(build_mailbox_entry(account, after="flag", rules=[{"subject": "Invoice 2", "take": False}]))
     before = account.list_flags_by_uid()
     result = mail_app.run_command("doctor")
@@ -267,10 +263,10 @@ def test_the_doctor_logs_in_tells_what_the_rules_would_take_and_changes_nothing(
     assert [uid for uid, flags in account.list_flags_by_uid().items() if r"\Flagged" in flags] == [1, 3]
 
 
-def test_from_mail_to_export_each_number_leads_back_to_its_mail(mail_app: MailApp, dovecot: DovecotServer) -> None:
+def test_every_exported_invoice_leads_back_to_its_mail(mail_app: MailApp, dovecot: DovecotServer) -> None:
     account = dovecot.create_account()
-    chosen = list_sample_paths("cii EN 16931", "ubl Invoice", "pdf+cii EN 16931")
-    for number, sample in enumerate(chosen, start=1):
+    samples = list_sample_paths("cii EN 16931", "ubl Invoice", "pdf+cii EN 16931")
+    for number, sample in enumerate(samples, start=1):
         account.deliver_message(
             build_mail(number, (sample.name, sample.read_bytes()), sender=f"shop{number}@supplier.example")
         )
@@ -285,12 +281,12 @@ def test_from_mail_to_export_each_number_leads_back_to_its_mail(mail_app: MailAp
             "join core.invoices using (document_sha256) order by subject"
         ).fetchall()
         daily = connection.execute(
-            "select source_name, source_kind, message_count, taken_message_count, empty_message_count, document_count, "
-            "new_document_count, accepted_count from marts.intake_daily"
+            "select source_name, source_kind, message_count, collected_message_count, empty_message_count, "
+            "document_count, new_document_count, accepted_count from marts.intake_daily"
         ).fetchall()
     assert sighting_rows == [
         (hash_content(sample.read_bytes()), f"shop{number}@supplier.example", f"Invoice {number}",
          f"<mail-{number}@supplier.example>", sample.name, "office")
-        for number, sample in enumerate(chosen, start=1)
+        for number, sample in enumerate(samples, start=1)
     ]  # fmt: skip
     assert daily == [("office", "mailbox", 4, 3, 1, 3, 3, 3)]

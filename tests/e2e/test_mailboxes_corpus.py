@@ -1,4 +1,4 @@
-"""The mails of the corpus in a real mailbox, through the command line: all attachments are taken, and only once."""
+"""The mails of the corpus in a real mailbox, through the command line: all attachments are collected, only once."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ pytestmark = [pytest.mark.corpus, pytest.mark.slow, pytest.mark.unmeasured]
 
 @pytest.fixture
 def mail_app(tmp_path: Path) -> Iterator[MailApp]:
-    """A house without settings yet."""
+    """An application without settings yet."""
     with start_fork_servers(tmp_path) as (fork_server,):
-        yield MailApp(tmp_path / "house", fork_server)
+        yield MailApp(tmp_path / "app", fork_server)
 
 
 def hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_every_attachment_of_the_corpus_is_in_the_store_and_a_second_look_changes_nothing(
+def test_every_attachment_of_the_corpus_is_stored_and_a_second_collect_changes_nothing(
     corpus: Path, mail_app: MailApp, dovecot: DovecotServer
 ) -> None:
-    known = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
-    mails = {row["path"]: row for row in known if row["kind"] == "email"}
-    winmails = {row["path"]: row for row in known if row["kind"] == "tnef"}
+    manifest = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    mails = {row["path"]: row for row in manifest if row["kind"] == "email"}
+    winmails = {row["path"]: row for row in manifest if row["kind"] == "tnef"}
     assert (len(mails), len(winmails)) == (50, 5)
     account = dovecot.create_account()
     for path in mails:
@@ -52,7 +52,7 @@ def test_every_attachment_of_the_corpus_is_in_the_store_and_a_second_look_change
     assert mail_app.run_collect()["documents"]["new"] == 0
     assert mail_app.read_ledger_tables() == before
     assert account.list_flags_by_uid() == flags
-    assert not any(r"\Seen" in attachment for attachment in flags.values())
+    assert not any(r"\Seen" in mail_flags for mail_flags in flags.values())
     (source_report,) = mail_app.run_reconcile()["sources"]
     assert (source_report["listed"], source_report["known"]) == (55, 55)
 

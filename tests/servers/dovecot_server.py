@@ -1,6 +1,6 @@
-"""A Dovecot IMAP server of the tests' own: made in a temporary folder, on the loopback, gone when they are over.
+"""A Dovecot IMAP server for tests: in a temporary folder, on the loopback interface, removed afterwards.
 
-What an ``Account`` does goes past IMAP: files in the Maildir, or ``doveadm``. So it shows what the server really holds.
+A ``MailAccount`` does not use IMAP, but files in the Maildir or ``doveadm``, so it shows what the server really stores.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ passdb {{
 
 @dataclass(frozen=True, slots=True)
 class MailAccount:
-    """One user of the server, and what the server's own side can do to its mailbox."""
+    """One user of the server, with direct access to its mailbox."""
 
     server: DovecotServer = field(repr=False)
     username: str
@@ -97,32 +97,32 @@ class MailAccount:
 
     @property
     def host(self) -> str:
-        """Where the server is; its certificate is for this address alone, not for ``localhost``."""
+        """The address of the server; its certificate is valid for this address only, not for ``localhost``."""
         return self.server.host
 
     @property
     def port(self) -> int:
-        """The port that begins in plain text and knows STARTTLS."""
+        """The port that starts unencrypted and offers STARTTLS."""
         return self.server.port
 
     @property
     def tls_port(self) -> int:
-        """The port that speaks TLS at once."""
+        """The port with TLS from the first byte."""
         return self.server.tls_port
 
     @property
     def maildir(self) -> Path:
-        """The folder that holds the INBOX, and the other folders as ``.Name``."""
+        """The directory of the INBOX, with the other folders in it as ``.Name``."""
         return self.server.folder / "mail" / self.username / "Maildir"
 
     def get_folder_path(self, folder: str) -> Path:
-        """Return where a folder's messages are; ``/`` separates the levels of its name."""
+        """Return the directory of a folder; ``/`` separates the levels of its name."""
         if folder == "INBOX":
             return self.maildir
         return self.maildir / ("." + imap_utf7.encode(folder).decode().replace("/", "."))
 
     def create_folder(self, folder: str) -> None:
-        """Make a folder, empty."""
+        """Create an empty folder."""
         for part in ("cur", "new", "tmp"):
             (self.get_folder_path(folder) / part).mkdir(parents=True, exist_ok=True)
         if folder != "INBOX":
@@ -130,9 +130,9 @@ class MailAccount:
         self.server.assign_to_server_user(self.maildir.parent)
 
     def deliver_message(self, content: bytes, folder: str = "INBOX", flags: str = "") -> None:
-        """Put a message into a folder, as a delivery agent does; ``flags`` are Maildir's letters, such as ``"S"``.
+        """Deliver a message to a folder, as a delivery agent does; ``flags`` are Maildir letters such as ``"S"``.
 
-        The server sends bare line feeds as CR LF: only a message that has CR LF alone comes back byte by byte.
+        The server sends bare line feeds as CR LF: only a message with nothing but CR LF comes back unchanged.
         """
         number = next(self.server.sequence_numbers)
         directory = self.get_folder_path(folder) / ("cur" if flags else "new")
@@ -145,7 +145,7 @@ class MailAccount:
         draft.rename(target)
 
     def list_messages(self, folder: str = "INBOX") -> list[bytes]:
-        """Return the messages that lie in a folder, in the order of their delivery."""
+        """Return the messages in a folder, in the order of their delivery."""
         files = [file for part in ("cur", "new") for file in (self.get_folder_path(folder) / part).iterdir()]
         return [file.read_bytes() for file in sorted(files, key=lambda file: file.name)]
 
@@ -154,7 +154,7 @@ class MailAccount:
         return sorted(self.list_flags_by_uid(folder))
 
     def list_flags_by_uid(self, folder: str = "INBOX") -> dict[int, frozenset[str]]:
-        """Return the flags and keywords of a folder's messages, by UID; a delivery not yet seen has ``\\\\Recent``."""
+        """Return the flags and keywords of a folder's messages, by UID; a message not yet listed has ``\\\\Recent``."""
         lines = self.server.run_doveadm(
             "-f", "tab", "fetch", "-u", self.username, "uid flags", "mailbox", folder, "all"
         ).splitlines()[1:]
@@ -167,7 +167,7 @@ class MailAccount:
         return int(status.rpartition("uidvalidity=")[2])
 
     def reset_uidvalidity(self, folder: str = "INBOX") -> int:
-        """Make the server forget the UIDs it gave, so that they start at 1 again; return the new UIDVALIDITY."""
+        """Reset the UIDs of a folder, so that they start at 1 again; return the new UIDVALIDITY."""
         before = self.get_uidvalidity(folder)
         for file in self.get_folder_path(folder).glob("dovecot*"):
             if file.name.startswith(("dovecot-uidlist", "dovecot.index")):
@@ -179,7 +179,7 @@ class MailAccount:
 
 @dataclass(frozen=True, slots=True)
 class DovecotServer:
-    """A running server; ``account`` makes a user with an empty mailbox."""
+    """A running server; ``create_account`` creates a user with an empty mailbox."""
 
     folder: Path
     port: int
@@ -190,32 +190,31 @@ class DovecotServer:
 
     @property
     def ca_file(self) -> Path:
-        """The certificate of the authority that has signed the server's."""
+        """The certificate of the authority that signed the server's certificate."""
         return self.folder / "ca.pem"
 
     @property
     def log(self) -> str:
-        """What the server has written down so far."""
+        """The log of the server so far."""
         return (self.folder / "log").read_text(errors="replace")
 
     def create_account(self, name: str = "", password: str = "") -> MailAccount:
-        """Make a user, with a name and a password of ours unless they are given, and return it."""
+        """Create a user, by default with a generated name and password."""
         number = next(self.sequence_numbers)
         account = MailAccount(self, name or f"user{number}@example.org", password or f"sesame-{number}")
-        user_file = (
-            self.folder / "users" / account.username
-        )  # of its own: the server looks at a file once a second only
+        # One file per user, because the server checks a file only once a second.
+        user_file = self.folder / "users" / account.username
         user_file.write_text(f"{account.username}:{account.password}\n")
         account.create_folder("INBOX")
         return account
 
     def run_doveadm(self, *arguments: str) -> str:
-        """Return what the server's administration program prints."""
+        """Return the output of the server's administration program."""
         command = [find_program("doveadm") or "doveadm", "-c", self.folder / "dovecot.conf", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
     def assign_to_server_user(self, path: Path) -> None:
-        """Make a file, or a folder with all that is in it, the property of the server's user."""
+        """Give a file, or a directory with its content, to the user of the server."""
         if os.getuid() != 0:
             return
         owner = pwd.getpwnam(self.user)
@@ -225,14 +224,14 @@ class DovecotServer:
 
 
 def find_program(name: str = "dovecot") -> Path | None:
-    """Return the server's program; or None where it is not installed."""
+    """Return the path of the program, or None if it is not installed."""
     program = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), *PROGRAM_DIRECTORIES)))
     return Path(program) if program else None
 
 
 @contextlib.contextmanager
 def run_server(program: Path, extra_configuration: str = "") -> Iterator[DovecotServer]:
-    """Run a server until the end of the block; ``extra`` is added to its configuration."""
+    """Run a server until the end of the block; ``extra_configuration`` is added to its configuration."""
     folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
     folder.chmod(0o755)
     try:
@@ -268,7 +267,7 @@ def _prepare_server(folder: Path, extra_configuration: str) -> DovecotServer:
 
 
 def _get_server_owner() -> tuple[str, str]:
-    """Return the user and the group of the server's processes: ourselves, or for root somebody without rights."""
+    """Return the user and group for the processes of the server: our own, or for root one without rights."""
     user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
     return user.pw_name, grp.getgrgid(user.pw_gid).gr_name
 

@@ -1,4 +1,4 @@
-"""A line to an IMAP server that breaks at a chosen byte of a chosen command, falls silent, or answers by itself."""
+"""A proxy for an IMAP server that disconnects at a chosen byte of a chosen command, goes silent, or answers itself."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ CutMoment = Literal["before", "after", "within"]
 
 @dataclass(frozen=True, slots=True)
 class ConnectionCut:
-    """Where a line ends: before the server gets the ``nth`` command of a name, or before the client gets its answer.
+    """Where a connection ends: before the server gets a command, or before the client gets the response to it.
 
-    ``within`` is so many bytes into the first message of that answer. Without a name it is before the greeting.
+    ``occurrence`` counts the commands with the name ``command_name``. With ``within``, it ends ``body_offset`` bytes
+    into the first message of the response. Without a name, it ends before the greeting. With ``is_silent`` nothing
+    more is forwarded, but the connection stays open.
     """
 
     command_name: str = ""
@@ -31,10 +33,11 @@ class ConnectionCut:
     is_silent: bool = False
 
     def __str__(self) -> str:
-        return f"{self.moment}-{self.command_name or 'greeting'}-{self.occurrence}{f'-{self.body_offset}' if self.body_offset else ''}"
+        offset = f"-{self.body_offset}" if self.body_offset else ""
+        return f"{self.moment}-{self.command_name or 'greeting'}-{self.occurrence}{offset}"
 
     def count_allowed_bytes(self, sent: bytes, received: bytes) -> tuple[int, int]:
-        """Return how much may pass of all that the client and the server have sent."""
+        """Return how many bytes of ``sent`` (by the client) and ``received`` (from the server) may be forwarded."""
         total_bytes = len(sent), len(received)
         if not self.command_name:
             return len(sent), 0
@@ -55,10 +58,7 @@ class ConnectionCut:
 
 
 class ImapFaultProxy(LoopbackServer):
-    """Passes on what client and server say, up to the cut; ``instead`` may answer a command in the server's place.
-
-    ``commands`` are the names of all that came, of every connection.
-    """
+    """Forwards between clients and a server, up to the cut; ``override`` may answer a command instead of the server."""
 
     def __init__(
         self, port: int, cut: ConnectionCut | None = None, override: Callable[[bytes], bytes | None] | None = None
@@ -69,7 +69,7 @@ class ImapFaultProxy(LoopbackServer):
 
     @property
     def command_names(self) -> list[str]:
-        """What the clients asked for."""
+        """The names of all commands, of every connection."""
         return [
             match["name"].decode()
             for stream in self._client_streams
@@ -78,11 +78,11 @@ class ImapFaultProxy(LoopbackServer):
 
     @property
     def connection_count(self) -> int:
-        """How often somebody came."""
+        """The number of connections."""
         return len(self._client_streams)
 
     def handle_connection(self, client: socket.socket) -> None:
-        """Speak with one client until either side, or the cut, ends it."""
+        """Forward for one client until either side, or the cut, ends the connection."""
         with socket.create_connection(("127.0.0.1", self._port)) as server:
             server.settimeout(0.05)
             connection = _ProxiedConnection(self, client, server, self._cut, self._override)
@@ -94,7 +94,7 @@ class ImapFaultProxy(LoopbackServer):
 
 
 class _ProxiedConnection:
-    """One client and the server."""
+    """One connection between a client and the server."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _ProxiedConnection:
         self._lock = threading.Lock()
 
     def forward_bytes(self, source: socket.socket, target: socket.socket) -> None:
-        """Pass on what a side says until the end."""
+        """Forward what ``source`` sends until the end."""
         with contextlib.suppress(OSError):
             while chunk := self._proxy.receive_bytes(source):
                 allowed, is_over = self._take_allowed_bytes(source, chunk)
@@ -124,7 +124,7 @@ class _ProxiedConnection:
                 endpoint.shutdown(socket.SHUT_RDWR)
 
     def _take_allowed_bytes(self, source: socket.socket, chunk: bytes) -> tuple[bytes, bool]:
-        """Return what of it may pass, and whether that is the end."""
+        """Return the part of ``chunk`` that may be forwarded, and whether the connection ends after it."""
         with self._lock:
             stream = self.sent if source is self._client else self.received
             length_before = len(stream)

@@ -1,4 +1,4 @@
-"""An IMAP server that says exactly what a test tells it, also what no server should; and a line that fails midway."""
+"""An IMAP server with scripted responses, also invalid ones; and a proxy that disconnects at a chosen moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_RESPONSES: Mapping[str, bytes] = {
 
 
 class LoopbackServer:
-    """Serves each connection in a thread of its own until the end of the block."""
+    """A server on the loopback interface that handles each connection in a thread, until the end of the block."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -30,11 +30,11 @@ class LoopbackServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         return int(self._listener.getsockname()[1])
 
     def handle_connection(self, connection: socket.socket) -> None:
-        """Speak with one client."""
+        """Serve one client."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -62,7 +62,7 @@ class LoopbackServer:
             self.handle_connection(connection)
 
     def receive_bytes(self, connection: socket.socket) -> bytes:
-        """Return what comes next; nothing at the end."""
+        """Return the next bytes; empty at the end."""
         while not self.stop_event.is_set():
             with contextlib.suppress(TimeoutError):
                 return connection.recv(65536)
@@ -70,10 +70,10 @@ class LoopbackServer:
 
 
 class ScriptedImapServer(LoopbackServer):
-    """Answers by the command's name; ``drips`` are those whose answer comes a byte at a time, without an end.
+    """Responds by the name of a command; the response to ``slow_command`` comes a byte at a time, without an end.
 
-    ``{tag}`` in an answer is the command's tag, ``{close}`` at its end hangs up. ``seen`` holds the lines that came,
-    those of a login too.
+    ``{tag}`` in a response is the tag of the command, ``{close}`` at its end disconnects. ``received_lines`` are the
+    lines of the clients, including those of a login.
     """
 
     def __init__(self, greeting: bytes = b"* OK ready\r\n", slow_command: str = "", **responses: bytes) -> None:
@@ -92,7 +92,7 @@ class ScriptedImapServer(LoopbackServer):
 
     def _send_response(self, connection: socket.socket, command: bytes) -> None:
         tag, _, command_text = command.partition(b" ")
-        if not command_text:  # of a login
+        if not command_text:  # the second line of AUTHENTICATE
             tag, name = self._tag, "AUTHENTICATE"
         else:
             name = command_text.removeprefix(b"UID ").split(b" ")[0].decode()
@@ -112,10 +112,10 @@ class ScriptedImapServer(LoopbackServer):
 
 
 class DisconnectingProxy(LoopbackServer):
-    """Stands before an IMAP server, and cuts each line for which ``cuts`` says so.
+    """A proxy for an IMAP server that disconnects as soon as ``should_disconnect(sent, received)`` is true.
 
-    ``cuts(sent, received)`` is asked before anything is passed on: all that the client has sent on this line, and all
-    that the server has, including what would be passed on now. ``goes_silent`` stops passing on instead of hanging up.
+    The function is called before anything is forwarded, with everything that the client and the server have sent on
+    this connection, including what would be forwarded next. With ``is_silent`` the proxy stops forwarding instead.
     """
 
     def __init__(

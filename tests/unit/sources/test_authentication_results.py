@@ -1,4 +1,4 @@
-"""Authentication-Results: only our own server's word counts, and nobody can put words into its mouth."""
+"""Authentication-Results: only results of our own server count, and no sender can forge them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def parse_results(*fields: str) -> str:
         ("mx.example.com; iprev=pass policy.iprev=192.0.2.1; spf=pass", "spf=pass"),
     ],
 )  # fmt: skip
-def test_what_our_server_found_out_is_told_in_one_order(field: str, expected: str) -> None:
+def test_the_results_of_our_server_are_listed_in_a_fixed_order(field: str, expected: str) -> None:
     assert parse_results(field) == expected
 
 
@@ -60,29 +60,29 @@ def test_what_our_server_found_out_is_told_in_one_order(field: str, expected: st
         "",
     ],
 )
-def test_what_our_server_did_not_say_is_unknown(field: str) -> None:
+def test_results_that_our_server_did_not_write_are_unknown(field: str) -> None:
     assert parse_results(field) == "unknown"
 
 
-def test_only_the_topmost_field_counts_since_the_sender_writes_below_it() -> None:
+def test_only_the_topmost_field_counts_because_senders_can_write_below_it() -> None:
     forged = "mx.example.com; dmarc=pass"
     assert parse_results("mx.evil.example; spf=fail", forged) == "unknown"
     assert parse_results("mx.example.com; dmarc=fail", forged) == "dmarc=fail"
 
 
-def test_without_a_field_or_without_servers_of_ours_it_is_unknown() -> None:
+def test_without_a_field_or_configured_servers_the_result_is_unknown() -> None:
     assert parse_results() == "unknown"
     assert summarise_authentication_results(["mx.example.com; dmarc=pass"], ()) == "unknown"
 
 
 @given(st.text(st.sampled_from(list('ab=;()"\\ 1')), max_size=40))
-def test_whatever_stands_in_a_quoted_string_or_a_comment_changes_nothing(text: str) -> None:
+def test_quoted_strings_and_comments_change_nothing(text: str) -> None:
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     comment = text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
     assert parse_results(f'mx.example.com; spf=fail reason="{quoted}" ({comment}); dkim=pass') == "spf=fail dkim=pass"
 
 
 @given(st.text(max_size=300))
-def test_no_text_at_all_breaks_it(text: str) -> None:
+def test_any_text_is_accepted(text: str) -> None:
     assert parse_results(text) == "unknown" or "mx" in text.lower()
     parse_results(f"mx.example.com; {text}")

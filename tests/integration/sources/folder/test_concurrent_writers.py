@@ -1,9 +1,8 @@
-"""A folder that others write to while it is looked through: reliability F-17 to F-23."""
+"""A folder that others write to while it is scanned: reliability F-17 to F-23."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import subprocess
 import sys
@@ -16,13 +15,12 @@ from typing import Any
 import pytest
 from dlt.extract.exceptions import ResourceExtractionError
 
-from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.store import DocumentStore
 from invoices.documents.store_batch import ByteSource, StoreBatch
 from invoices.settings.sources import FolderSettings
 from sources.folder import FolderScanState, build_folder_source
+from tests.integration.sources.folder.folder_fixtures import SETTLED_TIMESTAMP, DisabledContainerOpener, hash_content
 
-SETTLED_TIMESTAMP = 1_700_000_000
 REPLACE_FILE_SCRIPT = """
 import itertools, os, sys
 for number in itertools.count():
@@ -33,17 +31,8 @@ for number in itertools.count():
 """
 
 
-class DisabledContainerOpener:
-    """Opens no container."""
-
-    def open_container(
-        self, _container: bytes | Path, _store_batch: StoreBatch, _file_name: str | None = None
-    ) -> OpenedContainer:
-        return OpenedContainer(reason_code="damaged_archive")
-
-
 class FullDiskStoreBatch(StoreBatch):
-    """A landing on a disk that is full."""
+    """A batch on a full disk."""
 
     def put_file(self, source: ByteSource) -> tuple[str, int]:
         source.read(1)
@@ -51,26 +40,13 @@ class FullDiskStoreBatch(StoreBatch):
 
 
 class FullDiskStore:
-    """A store on a disk that is full."""
+    """A store on a full disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def open_batch(self) -> StoreBatch:
         return FullDiskStoreBatch(self.root)
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """An empty folder."""
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DocumentStore:
-    """An empty store."""
-    return DocumentStore(tmp_path / "documents")
 
 
 def scan_folder(
@@ -98,22 +74,17 @@ def list_document_hashes(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [row["document_sha256"] for row in rows]
 
 
-def hash_content(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def test_a_writer_that_pauses_for_long_ends_in_the_whole_file(inbox: Path, store: DocumentStore) -> None:
+def test_after_a_long_pause_of_the_writer_the_whole_file_is_collected(inbox: Path, store: DocumentStore) -> None:
     append_bytes(inbox / "slow.pdf", b"first half, ")
-    assert list_document_hashes(scan_folder(inbox, store)) == [
-        hash_content(b"first half, ")
-    ]  # it paused longer than we wait
+    # The writer pauses for longer than the source waits, so the first half is collected too.
+    assert list_document_hashes(scan_folder(inbox, store)) == [hash_content(b"first half, ")]
     append_bytes(inbox / "slow.pdf", b"second half")
     assert list_document_hashes(scan_folder(inbox, store)) == [hash_content(b"first half, second half")]
 
 
 @pytest.mark.parametrize("hours", [-14, -1, 0, 1, 14])
-def test_a_clock_that_is_hours_off_hides_no_writer(inbox: Path, store: DocumentStore, hours: int) -> None:
-    server_time = time.time() + hours * 3600  # what time it is on the share
+def test_a_clock_that_is_hours_off_does_not_hide_a_writer(inbox: Path, store: DocumentStore, hours: int) -> None:
+    server_time = time.time() + hours * 3600  # the time on the share
     append_bytes(inbox / "half.pdf", b"half", server_time)
     scan_state = FolderScanState()
     assert (
@@ -125,7 +96,7 @@ def test_a_clock_that_is_hours_off_hides_no_writer(inbox: Path, store: DocumentS
     assert scan_state.changing_files == [str(inbox / "half.pdf")]
 
 
-def test_all_young_files_are_waited_for_together(inbox: Path, store: DocumentStore) -> None:
+def test_there_is_one_wait_for_all_recent_files(inbox: Path, store: DocumentStore) -> None:
     for number in range(20):
         append_bytes(inbox / f"{number}.pdf", b"%d" % number)
     waits: list[float] = []
@@ -133,42 +104,40 @@ def test_all_young_files_are_waited_for_together(inbox: Path, store: DocumentSto
     assert waits == [2.0]
 
 
-def test_only_whole_versions_of_a_file_that_is_replaced_all_the_time_are_taken(
-    inbox: Path, store: DocumentStore
-) -> None:
-    taken_documents: list[str] = []
+def test_only_whole_versions_of_a_constantly_replaced_file_are_collected(inbox: Path, store: DocumentStore) -> None:
+    collected_hashes: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-c", REPLACE_FILE_SCRIPT, inbox], stdout=subprocess.PIPE, text=True
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "0\n"
         for _ in range(60):
-            taken_documents += list_document_hashes(scan_folder(inbox, store))
+            collected_hashes += list_document_hashes(scan_folder(inbox, store))
         writer.terminate()
         versions = len(writer.stdout.readlines())
-    taken_documents += list_document_hashes(scan_folder(inbox, store))
-    contents = [store.read(sha256).splitlines() for sha256 in taken_documents]
+    collected_hashes += list_document_hashes(scan_folder(inbox, store))
+    contents = [store.read(sha256).splitlines() for sha256 in collected_hashes]
     assert versions > 1
-    assert taken_documents
+    assert collected_hashes
     assert all(len(lines) == 5_000 and len(set(lines)) == 1 for lines in contents)
 
 
-def test_a_file_deleted_while_it_is_read_is_no_document(inbox: Path, tmp_path: Path) -> None:
+def test_a_file_deleted_while_it_is_read_is_not_collected(inbox: Path, tmp_path: Path) -> None:
     for name in ("a.pdf", "b.pdf"):
         append_bytes(inbox / name, name.encode(), SETTLED_TIMESTAMP)
 
-    class Deleting(StoreBatch):
+    class DeletingStoreBatch(StoreBatch):
         def put_file(self, source: ByteSource) -> tuple[str, int]:
             (inbox / "a.pdf").unlink(missing_ok=True)
             return super().put_file(source)
 
-    class Store(FullDiskStore):
+    class DeletingStore(FullDiskStore):
         def open_batch(self) -> StoreBatch:
-            return Deleting(self.root)
+            return DeletingStoreBatch(self.root)
 
     DocumentStore(tmp_path / "documents")
     scan_state = FolderScanState()
-    assert list_document_hashes(scan_folder(inbox, Store(tmp_path / "documents"), scan_state)) == [
+    assert list_document_hashes(scan_folder(inbox, DeletingStore(tmp_path / "documents"), scan_state)) == [
         hash_content(b"b.pdf")
     ]
     assert scan_state.changing_files == [str(inbox / "a.pdf")]
@@ -193,7 +162,9 @@ def test_a_device_is_never_opened(inbox: Path, store: DocumentStore) -> None:
     assert "is not a regular file" in scan_state.unreadable_files[0]
 
 
-def test_a_full_disk_takes_nothing_and_blames_no_file(inbox: Path, store: DocumentStore, tmp_path: Path) -> None:
+def test_on_a_full_disk_nothing_is_collected_and_no_file_is_blamed(
+    inbox: Path, store: DocumentStore, tmp_path: Path
+) -> None:
     append_bytes(inbox / "a.pdf", b"one", SETTLED_TIMESTAMP)
     scan_state = FolderScanState()
     with pytest.raises(ResourceExtractionError) as error_info:
@@ -203,14 +174,14 @@ def test_a_full_disk_takes_nothing_and_blames_no_file(inbox: Path, store: Docume
     assert list_document_hashes(scan_folder(inbox, store)) == [hash_content(b"one")]
 
 
-def test_workers_that_store_the_same_bytes_at_once_have_one_document(tmp_path: Path, store: DocumentStore) -> None:
+def test_threads_that_store_the_same_bytes_at_once_create_one_document(tmp_path: Path, store: DocumentStore) -> None:
     inboxes = [tmp_path / f"inbox{number}" for number in range(4)]
-    for each in inboxes:
-        each.mkdir()
+    for folder in inboxes:
+        folder.mkdir()
         for number in range(50):
-            append_bytes(each / f"{number}.pdf", b"%d" % number, SETTLED_TIMESTAMP)
+            append_bytes(folder / f"{number}.pdf", b"%d" % number, SETTLED_TIMESTAMP)
     with ThreadPoolExecutor(4) as threads:
-        looks = list(threads.map(lambda each: scan_folder(each, store), inboxes))
-    assert [len(rows) for rows in looks] == [50] * 4
-    assert len({sha256 for rows in looks for sha256 in list_document_hashes(rows)}) == 50
-    assert all(store.read(sha256) for sha256 in list_document_hashes(looks[0]))
+        scans = list(threads.map(lambda folder: scan_folder(folder, store), inboxes))
+    assert [len(rows) for rows in scans] == [50] * 4
+    assert len({sha256 for rows in scans for sha256 in list_document_hashes(rows)}) == 50
+    assert all(store.read(sha256) for sha256 in list_document_hashes(scans[0]))

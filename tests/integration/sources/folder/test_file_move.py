@@ -1,4 +1,4 @@
-"""What becomes of files once they are safe: moved beside, each of them once, nothing overwritten, nothing outside."""
+"""Moving recorded files: each once, below the folder, without overwriting or leaving it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,17 @@ from typing import Any
 
 import pytest
 
-from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.store import DocumentStore
-from invoices.documents.store_batch import StoreBatch
 from invoices.errors import ConfigurationError
 from invoices.settings.sources import FolderSettings
 from sources.folder import FolderScanState, build_folder_source, move_recorded_files
 from sources.folder.file_move import move_without_overwrite
 from sources.folder.listing import find_regular_file
-
-SETTLED_TIMESTAMP = 1_700_000_000
-
-
-class DisabledContainerOpener:
-    """Opens no container."""
-
-    def open_container(
-        self, _container: bytes | Path, _store_batch: StoreBatch, _file_name: str | None = None
-    ) -> OpenedContainer:
-        return OpenedContainer(reason_code="damaged_archive")
+from tests.integration.sources.folder.folder_fixtures import SETTLED_TIMESTAMP, DisabledContainerOpener
 
 
 class FolderRun:
-    """A run: collects, writes into a ledger of its own, moves."""
+    """A run that collects files, records them in a dictionary and moves them."""
 
     def __init__(self, tmp_path: Path, target: str = "done") -> None:
         self.inbox, self.store = tmp_path / "inbox", DocumentStore(tmp_path / "documents")
@@ -74,22 +62,22 @@ class FolderRun:
         return {path.relative_to(self.inbox).as_posix(): path.read_text() for path in paths}
 
 
-def build_failing_call(number: int) -> Callable[..., None]:
-    """Return what the system's own call does on a filesystem that has not what it takes."""
+def build_failing_call(error_number: int) -> Callable[..., None]:
+    """Return a system call that fails with this error number."""
 
-    def raise_os_error(*_given: Any, **_more: Any) -> None:
-        raise OSError(number, os.strerror(number))
+    def raise_os_error(*_arguments: Any, **_options: Any) -> None:
+        raise OSError(error_number, os.strerror(error_number))
 
     return raise_os_error
 
 
 @pytest.fixture
 def folder_run(tmp_path: Path) -> FolderRun:
-    """A run over an empty folder whose files go to ``done``."""
+    """A run over an empty folder whose files are moved to ``done``."""
     return FolderRun(tmp_path)
 
 
-def test_files_go_beside_with_their_folders_and_are_not_looked_at_there(folder_run: FolderRun) -> None:
+def test_files_are_moved_with_their_directories_and_not_collected_there(folder_run: FolderRun) -> None:
     folder_run.write_settled_file("a.pdf", "a")
     folder_run.write_settled_file("Acme/2026/b.pdf", "b")
     assert folder_run() == []
@@ -97,7 +85,7 @@ def test_files_go_beside_with_their_folders_and_are_not_looked_at_there(folder_r
     assert folder_run.collect_files() == FolderScanState()
 
 
-def test_a_name_that_is_taken_gets_a_suffix_from_the_content(folder_run: FolderRun) -> None:
+def test_a_file_whose_name_exists_gets_a_suffix_from_its_content(folder_run: FolderRun) -> None:
     for content in ("one", "two", "two"):
         folder_run.write_settled_file("bill.pdf", content)
         assert folder_run() == []
@@ -106,7 +94,7 @@ def test_a_name_that_is_taken_gets_a_suffix_from_the_content(folder_run: FolderR
     }  # fmt: skip
 
 
-def test_a_file_written_to_after_it_was_taken_stays(folder_run: FolderRun) -> None:
+def test_a_file_changed_after_it_was_collected_stays(folder_run: FolderRun) -> None:
     folder_run.write_settled_file("bill.pdf")
     assert folder_run(lambda: folder_run.write_settled_file("bill.pdf", "changed")) == []
     assert folder_run.read_files() == {"bill.pdf": "changed"}
@@ -114,7 +102,7 @@ def test_a_file_written_to_after_it_was_taken_stays(folder_run: FolderRun) -> No
     assert folder_run.read_files() == {"done/bill.pdf": "changed"}
 
 
-def test_a_file_that_the_ledger_does_not_know_stays(folder_run: FolderRun) -> None:
+def test_a_file_that_is_not_recorded_stays(folder_run: FolderRun) -> None:
     folder_run.write_settled_file("bill.pdf")
     scan_state = folder_run.collect_files()
     folder_run.recorded_fingerprints.clear()  # the run died before the transaction
@@ -122,7 +110,7 @@ def test_a_file_that_the_ledger_does_not_know_stays(folder_run: FolderRun) -> No
     assert folder_run.read_files() == {"bill.pdf": "one"}
 
 
-def test_a_run_killed_before_the_move_is_made_good_by_the_next(folder_run: FolderRun) -> None:
+def test_the_next_run_moves_what_a_killed_run_did_not(folder_run: FolderRun) -> None:
     folder_run.write_settled_file("bill.pdf")
     folder_run.collect_files()
     scan_state = folder_run.collect_files()
@@ -131,7 +119,7 @@ def test_a_run_killed_before_the_move_is_made_good_by_the_next(folder_run: Folde
     assert folder_run.read_files() == {"done/bill.pdf": "one"}
 
 
-def test_a_run_killed_in_the_middle_of_the_move_leaves_one_file_in_the_end(folder_run: FolderRun) -> None:
+def test_after_a_run_killed_during_the_move_one_file_remains(folder_run: FolderRun) -> None:
     path = folder_run.write_settled_file("bill.pdf")
     (folder_run.inbox / "done").mkdir()
     os.link(path, folder_run.inbox / "done" / "bill.pdf")
@@ -139,13 +127,13 @@ def test_a_run_killed_in_the_middle_of_the_move_leaves_one_file_in_the_end(folde
     assert folder_run.read_files() == {"done/bill.pdf": "one"}
 
 
-def test_a_file_that_somebody_takes_away_meanwhile_is_no_trouble(folder_run: FolderRun) -> None:
+def test_a_file_removed_meanwhile_is_not_a_problem(folder_run: FolderRun) -> None:
     path = folder_run.write_settled_file("bill.pdf")
     assert folder_run(path.unlink) == []
     assert folder_run.read_files() == {}
 
 
-def test_no_link_leads_out_of_the_folder(folder_run: FolderRun, tmp_path: Path) -> None:
+def test_a_link_as_target_is_not_followed(folder_run: FolderRun, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     folder_run.write_settled_file("bill.pdf")
     (folder_run.inbox / "done").symlink_to(tmp_path / "outside")
@@ -156,11 +144,11 @@ def test_no_link_leads_out_of_the_folder(folder_run: FolderRun, tmp_path: Path) 
 
 @pytest.mark.parametrize("target", ["../done", "/tmp/done", "a/../../b"])
 def test_a_target_outside_of_the_folder_is_a_configuration_error(tmp_path: Path, target: str) -> None:
-    with pytest.raises(ConfigurationError, match="not a folder beside"):
+    with pytest.raises(ConfigurationError, match="name a directory below"):
         FolderRun(tmp_path, target).collect_files()
 
 
-def test_a_share_that_may_not_be_written_to_is_told_once_and_taken_once(
+def test_a_read_only_share_is_one_problem_and_its_files_are_collected_once(
     folder_run: FolderRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder_run.write_settled_file("a.pdf")
@@ -171,7 +159,7 @@ def test_a_share_that_may_not_be_written_to_is_told_once_and_taken_once(
     assert folder_run.collect_files().known_count == 2
 
 
-def test_a_file_is_copied_where_it_cannot_be_linked(folder_run: FolderRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_linked_is_copied(folder_run: FolderRun, monkeypatch: pytest.MonkeyPatch) -> None:
     for content in ("one", "two"):
         folder_run.write_settled_file("bill.pdf", content).chmod(0o640)
         monkeypatch.setattr(os, "link", build_failing_call(errno.EXDEV))
@@ -181,7 +169,7 @@ def test_a_file_is_copied_where_it_cannot_be_linked(folder_run: FolderRun, monke
     assert (status.st_mtime, status.st_mode & 0o777) == (SETTLED_TIMESTAMP, 0o640)
 
 
-def test_a_file_of_many_links_is_moved_under_the_name_that_was_taken(folder_run: FolderRun) -> None:
+def test_a_file_with_several_links_is_moved_under_each_name(folder_run: FolderRun) -> None:
     path = folder_run.write_settled_file("bill.pdf")
     os.link(path, folder_run.inbox / "again.pdf")
     assert folder_run() == []
@@ -190,7 +178,7 @@ def test_a_file_of_many_links_is_moved_under_the_name_that_was_taken(folder_run:
     assert folder_run.read_files() == {"done/again.pdf": "one", "done/bill.pdf": "one"}
 
 
-def test_another_file_that_came_under_the_name_is_never_taken_away(folder_run: FolderRun) -> None:
+def test_another_file_under_the_same_name_is_not_moved(folder_run: FolderRun) -> None:
     path = folder_run.write_settled_file("bill.pdf")
     entry = find_regular_file(path)
     assert entry is not None

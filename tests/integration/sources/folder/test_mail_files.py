@@ -1,12 +1,11 @@
-"""Files of mail in a folder: .eml, mbox and Maildir, opened as a mailbox's mails are; and other containers."""
+"""Mail files in a folder (.eml, mbox and Maildir), opened like the mails of a mailbox; and other containers."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -21,35 +20,14 @@ from invoices.ledger.sightings import list_fingerprints_by_location
 from invoices.settings.sources import FolderSettings
 from sources.arrivals import from_row
 from sources.folder import FolderScanState, build_folder_source
+from tests.integration.sources.folder.folder_fixtures import SETTLED_TIMESTAMP, Row, hash_content, write_settled_file
 
-Row = dict[str, Any]
-SETTLED_TIMESTAMP = 1_700_000_000
 FROM_LINE = b"From billing@supplier.example Mon Jan  5 10:00:00 2026\n"
 PDF_CONTENT = b"%PDF-1.7 the bill "
 
 
-@pytest.fixture
-def inbox(tmp_path: Path) -> Path:
-    """An empty folder."""
-    (tmp_path / "inbox").mkdir()
-    return tmp_path / "inbox"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> DocumentStore:
-    """An empty store."""
-    return DocumentStore(tmp_path / "documents")
-
-
-@pytest.fixture(scope="module")
-def opener_pool() -> Iterator[ContainerOpenerPool]:
-    """What opens containers."""
-    with ContainerOpenerPool(1) as pool:
-        yield pool
-
-
 class Collector:
-    """Collects as a run does: what is yielded is written into the ledger, page by page."""
+    """Collects as a run does, and records every row in the ledger."""
 
     def __init__(self, inbox: Path, store: DocumentStore, opener_pool: ContainerOpenerPool, ledger: Ledger) -> None:
         self.inbox, self.store, self.opener_pool, self.ledger = inbox, store, opener_pool, ledger
@@ -76,7 +54,7 @@ class Collector:
 
 @pytest.fixture
 def collector(inbox: Path, store: DocumentStore, opener_pool: ContainerOpenerPool, ledger: Ledger) -> Collector:
-    """A run's way of collecting."""
+    """A collector for the inbox."""
     return Collector(inbox, store, opener_pool, ledger)
 
 
@@ -94,17 +72,6 @@ def build_mbox(*mails: bytes) -> bytes:
     return b"".join(FROM_LINE + mail.rstrip(b"\n") + b"\n\n" for mail in mails)
 
 
-def write_settled_file(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    os.utime(path, (SETTLED_TIMESTAMP, SETTLED_TIMESTAMP))
-    return path
-
-
-def hash_content(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def list_subjects(rows: list[Row]) -> list[str]:
     return [row["message"]["subject"] for row in rows]
 
@@ -113,7 +80,7 @@ def list_document_hashes(rows: list[Row]) -> list[str]:
     return [sighting["document_sha256"] for row in rows for sighting in row["sightings"]]
 
 
-def test_an_eml_is_a_mail_whatever_its_name(inbox: Path, collector: Collector, store: DocumentStore) -> None:
+def test_an_eml_is_opened_as_a_mail_whatever_its_name(inbox: Path, collector: Collector, store: DocumentStore) -> None:
     path = write_settled_file(inbox / "Acme" / "saved.txt", build_mail())
     (row,) = collector(sub_folders=("entity",))
     (sighting_row,) = row["sightings"]
@@ -129,7 +96,7 @@ def test_an_eml_is_a_mail_whatever_its_name(inbox: Path, collector: Collector, s
     assert collector() == []
 
 
-def test_a_mail_that_cannot_be_opened_is_set_aside_as_a_whole(
+def test_a_mail_that_cannot_be_opened_is_quarantined_as_a_whole(
     inbox: Path, collector: Collector, store: DocumentStore
 ) -> None:
     broken = b"From: a@b.example\nSubject: x\nContent-Type: multipart/mixed; boundary=x\n\nno parts here\n"
@@ -141,7 +108,7 @@ def test_a_mail_that_cannot_be_opened_is_set_aside_as_a_whole(
     assert store.read(hash_content(broken)) == broken
 
 
-def test_the_mails_of_an_mbox_are_taken_one_by_one(inbox: Path, collector: Collector, store: DocumentStore) -> None:
+def test_the_mails_of_an_mbox_are_collected_one_by_one(inbox: Path, collector: Collector, store: DocumentStore) -> None:
     content = build_mbox(*(build_mail(number) for number in (1, 2, 3)))
     write_settled_file(inbox / "archive.mbox", content)
     rows = collector()
@@ -153,25 +120,25 @@ def test_the_mails_of_an_mbox_are_taken_one_by_one(inbox: Path, collector: Colle
     assert scan_state.known_count == 1
 
 
-def test_an_mbox_that_grew_brings_the_new_mails_only(inbox: Path, collector: Collector, ledger: Ledger) -> None:
+def test_only_new_mails_of_a_grown_mbox_are_collected(inbox: Path, collector: Collector, ledger: Ledger) -> None:
     write_settled_file(inbox / "archive.mbox", build_mbox(build_mail(1), build_mail(2)))
     collector()
     write_settled_file(inbox / "archive.mbox", build_mbox(build_mail(1), build_mail(2), build_mail(3)))
     again = collector()
-    assert list_subjects(again) == ["Invoice 2", "Invoice 3"]  # the last one carried the mark of the file
+    assert list_subjects(again) == ["Invoice 2", "Invoice 3"]  # the last one had carried the fingerprint of the file
     with ledger.open_snapshot() as connection:
         assert connection.exec_driver_sql("select count(*) from messages").scalar() == 3
         assert connection.exec_driver_sql("select count(*) from sightings").scalar() == 3
     assert collector() == []
 
 
-def test_an_mbox_goes_on_where_a_killed_run_was(inbox: Path, collector: Collector) -> None:
+def test_an_mbox_continues_where_a_killed_run_stopped(inbox: Path, collector: Collector) -> None:
     write_settled_file(inbox / "archive.mbox", build_mbox(*(build_mail(number) for number in range(1, 6))))
-    assert list_subjects(collector(at_most=2)) == ["Invoice 1", "Invoice 2"]
+    assert list_subjects(collector(max_rows=2)) == ["Invoice 1", "Invoice 2"]
     assert list_subjects(collector()) == ["Invoice 3", "Invoice 4", "Invoice 5"]
 
 
-def test_marks_and_places_in_an_mbox_make_no_other_mails(inbox: Path, collector: Collector, ledger: Ledger) -> None:
+def test_marks_and_positions_in_an_mbox_do_not_change_a_mail(inbox: Path, collector: Collector, ledger: Ledger) -> None:
     read = build_mail(2).replace(b"\n\n", b"\nStatus: RO\nX-UID: 7\n\n", 1)
     write_settled_file(inbox / "archive.mbox", build_mbox(build_mail(1), build_mail(2), build_mail(2), build_mail(3)))
     collector()
@@ -181,13 +148,13 @@ def test_marks_and_places_in_an_mbox_make_no_other_mails(inbox: Path, collector:
         assert connection.exec_driver_sql("select count(*) from messages").scalar() == 4
 
 
-def test_a_sentence_that_begins_with_from_ends_no_mail(inbox: Path, collector: Collector) -> None:
+def test_a_sentence_that_begins_with_from_does_not_end_a_mail(inbox: Path, collector: Collector) -> None:
     text = "Dear all,\n\nFrom 9:30 on we meet.\n\n>From Monday on not.\n"
     write_settled_file(inbox / "archive.mbox", build_mbox(build_mail(1, text), build_mail(2)))
     assert list_subjects(collector()) == ["Invoice 1", "Invoice 2"]
 
 
-def test_an_mbox_of_many_blocks_is_cut_at_the_same_places(inbox: Path, collector: Collector) -> None:
+def test_an_mbox_of_many_blocks_is_split_correctly(inbox: Path, collector: Collector) -> None:
     sizes = (700_000, 349_000, 1_000, 1_048_000, 40)
     mails = [build_mail(number, "x" * 70 + "\n" + "y\n" * (size // 2)) for number, size in enumerate(sizes, 1)]
     write_settled_file(inbox / "archive.mbox", build_mbox(*mails))
@@ -197,27 +164,27 @@ def test_an_mbox_of_many_blocks_is_cut_at_the_same_places(inbox: Path, collector
     ]
 
 
-def test_an_mbox_that_is_written_to_meanwhile_gives_whole_mails_and_goes_on_later(
+def test_an_mbox_written_to_meanwhile_yields_whole_mails_and_is_finished_later(
     inbox: Path, collector: Collector
 ) -> None:
     path = write_settled_file(inbox / "archive.mbox", build_mbox(*(build_mail(number) for number in (1, 2))))
-    unwrap, scan_state = collector.opener_pool.open_container, FolderScanState()
+    open_container, scan_state = collector.opener_pool.open_container, FolderScanState()
 
-    class Delivering:
-        def open_container(self, *given: Any) -> Any:
-            with path.open("ab") as more:
-                more.write(build_mbox(build_mail(3)))
-            return unwrap(*given)
+    class AppendingOpener:
+        def open_container(self, *arguments: Any) -> Any:
+            with path.open("ab") as mbox:
+                mbox.write(build_mbox(build_mail(3)))
+            return open_container(*arguments)
 
-    collector.opener_pool = Delivering()  # type: ignore[assignment]  # what a source asks of it
+    collector.opener_pool = AppendingOpener()  # type: ignore[assignment]  # all that the source uses
     assert collector(scan_state) == []
     assert scan_state.changing_files == [str(path)]
-    collector.opener_pool = type("Quiet", (), {"open_container": staticmethod(unwrap)})()
+    collector.opener_pool = type("PlainOpener", (), {"open_container": staticmethod(open_container)})()
     os.utime(path, (SETTLED_TIMESTAMP, SETTLED_TIMESTAMP))
     assert list_subjects(collector())[:3] == ["Invoice 1", "Invoice 2", "Invoice 3"]
 
 
-def test_a_maildir_is_a_folder_of_mails_and_flags_make_no_other_mail(inbox: Path, collector: Collector) -> None:
+def test_a_maildir_yields_its_mails_and_flags_do_not_change_a_mail(inbox: Path, collector: Collector) -> None:
     for name in ("cur", "new", "tmp"):
         (inbox / "Mail" / name).mkdir(parents=True)
     write_settled_file(inbox / "Mail" / "cur" / "1700000000.M1P1.host:2,S", build_mail(1))
@@ -233,17 +200,19 @@ def test_a_maildir_is_a_folder_of_mails_and_flags_make_no_other_mail(inbox: Path
     assert scan_state.known_count == 2
 
 
-def test_an_archive_is_kept_and_what_is_in_it_is_taken(inbox: Path, collector: Collector, store: DocumentStore) -> None:
+def test_an_archive_is_stored_and_its_files_are_collected(
+    inbox: Path, collector: Collector, store: DocumentStore
+) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("one.pdf", PDF_CONTENT)
         archive.writestr("two.xml", b"<?xml version='1.0'?><x/>")
     path = write_settled_file(inbox / "bills.zip", packed.getvalue())
     (row,) = collector()
-    itself, sighting_row, two = row["sightings"]
-    assert (itself["settled"]["reason_code"], itself["file_name"]) == ("container", "bills.zip")
-    assert [sighting_row["location"], two["location"]] == [f"{path}/;SECTION=1", f"{path}/;SECTION=2"]
-    assert (sighting_row["file_name"], sighting_row["settled"], store.read(sighting_row["document_sha256"])) == (
+    archive_row, first_row, second_row = row["sightings"]
+    assert (archive_row["settled"]["reason_code"], archive_row["file_name"]) == ("container", "bills.zip")
+    assert [first_row["location"], second_row["location"]] == [f"{path}/;SECTION=1", f"{path}/;SECTION=2"]
+    assert (first_row["file_name"], first_row["settled"], store.read(first_row["document_sha256"])) == (
         "one.pdf",
         None,
         PDF_CONTENT,

@@ -1,4 +1,4 @@
-"""Folders in which more lies than one kind of thing: nothing that could be an invoice is passed over."""
+"""Directories that contain a Maildir and other files: nothing that could be an invoice is missed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from sources.folder.listing import LocalFile, list_files
 
 
-def test_folders_beside_the_mails_of_a_maildir_are_looked_through_too(tmp_path: Path) -> None:
+def test_directories_beside_a_maildir_are_listed_too(tmp_path: Path) -> None:
     for name in (
         "cur/1.a:2,S",
         "new/2.b",

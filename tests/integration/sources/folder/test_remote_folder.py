@@ -1,9 +1,8 @@
-"""Folders behind an SFTP, an S3 and a WebDAV server: real ones, started here."""
+"""Folders on real SFTP, S3 and WebDAV servers, which the tests start."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import socket
@@ -20,17 +19,18 @@ from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError, TransientError
 from invoices.settings.sources import FolderSettings
 from sources.folder import FolderScanState, build_folder_source, move_recorded_files
-from sources.folder.local_folder import FileChangedError, open_folder_backend
+from sources.folder.backend_factory import open_folder_backend
+from sources.folder.folder_backend import FileChangedError
 from sources.folder.remote_filesystems import connect_to_folder
+from tests.integration.sources.folder.folder_fixtures import Row, hash_content
 from tests.servers import s3_server, sftp_server, webdav_server
 
-Row = dict[str, Any]
 NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFolder:
-    """A folder on a server, and what others do to it past our own program."""
+    """A folder on a server, with direct access to its files past our own code."""
 
     settings: FolderSettings
     write_file: Callable[[str, bytes], object]
@@ -124,29 +124,16 @@ def s3_folder(s3_server_process: s3_server.S3Server) -> RemoteFolder:
     )
 
 
-@pytest.fixture(params=["sftp", "s3", "webdav"])
+@pytest.fixture(params=["sftp_folder", "s3_folder", "webdav_folder"])
 def remote_folder(request: pytest.FixtureRequest) -> RemoteFolder:
     """A folder on each of the servers."""
     folder_fixture: RemoteFolder = request.getfixturevalue(request.param)
     return folder_fixture
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> DocumentStore:
-    """An empty store."""
-    return DocumentStore(tmp_path / "documents")
-
-
-@pytest.fixture(scope="module")
-def opener_pool() -> Iterator[ContainerOpenerPool]:
-    """What opens containers."""
-    with ContainerOpenerPool(1) as pool:
-        yield pool
-
-
 @dataclass(slots=True)
 class FolderScanner:
-    """A look at a folder, with a ledger that knows what it took."""
+    """Scans a folder, and remembers the fingerprints of the collected files."""
 
     store: DocumentStore
     opener_pool: ContainerOpenerPool
@@ -177,15 +164,11 @@ class FolderScanner:
 
 @pytest.fixture
 def scan_folder(store: DocumentStore, opener_pool: ContainerOpenerPool) -> FolderScanner:
-    """A look at a folder."""
+    """A scanner without recorded files."""
     return FolderScanner(store, opener_pool, {}, [])
 
 
-def hash_content(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def test_files_are_taken_once_with_their_folders(
+def test_files_are_collected_once_with_their_sub_folders(
     remote_folder: RemoteFolder, scan_folder: FolderScanner, store: DocumentStore
 ) -> None:
     large = b"%PDF-1.7 " + bytes(9_000_000)
@@ -215,7 +198,7 @@ def test_new_content_under_an_old_name_is_a_new_document(
     assert [row["document_sha256"] for row in scan_folder(remote_folder.settings)] == [hash_content(b"the second")]
 
 
-def test_patterns_order_and_cap_hold(remote_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
+def test_patterns_order_and_limit_apply(remote_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
     for name in ("a.PDF", "b.pdf", "c.xml", "not-this.pdf"):
         remote_folder.write_file(name, name.encode())
     scan_state = FolderScanState()
@@ -225,9 +208,7 @@ def test_patterns_order_and_cap_hold(remote_folder: RemoteFolder, scan_folder: F
     assert [row["file_name"] for row in scan_folder(settings)] == ["b.pdf"]
 
 
-def test_taken_files_are_moved_beside_never_over_others(
-    remote_folder: RemoteFolder, scan_folder: FolderScanner
-) -> None:
+def test_collected_files_are_moved_without_overwriting(remote_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
     settings = remote_folder.build_settings(after="move:done")
     for content in (b"first", b"the second"):
         scan_state = FolderScanState()
@@ -235,12 +216,12 @@ def test_taken_files_are_moved_beside_never_over_others(
         remote_folder.write_file("later.part", b"stays")
         assert scan_folder(settings, scan_state) != []
         assert move_recorded_files(settings, scan_folder.get_known_fingerprints, scan_state.movable_files) == []
-    first, second, left = remote_folder.list_names()
-    assert (first[:11], second, left) == ("done/sub/a-", "done/sub/a.pdf", "later.part")
+    first, second, remaining = remote_folder.list_names()
+    assert (first[:11], second, remaining) == ("done/sub/a-", "done/sub/a.pdf", "later.part")
     assert scan_folder(settings) == []
 
 
-def test_what_the_ledger_does_not_know_stays(remote_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
+def test_files_that_are_not_recorded_stay(remote_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
     settings, scan_state = remote_folder.build_settings(after="move:done"), FolderScanState()
     remote_folder.write_file("a.pdf", b"one")
     scan_folder(settings, scan_state)
@@ -250,27 +231,27 @@ def test_what_the_ledger_does_not_know_stays(remote_folder: RemoteFolder, scan_f
     assert remote_folder.list_names() == ["a.pdf"]
 
 
-def test_a_file_that_changes_after_it_was_listed_is_not_taken(remote_folder: RemoteFolder) -> None:
+def test_a_file_that_changes_after_it_was_listed_is_not_collected(remote_folder: RemoteFolder) -> None:
     remote_folder.write_file("a.pdf", b"first")
-    with contextlib.closing(open_folder_backend(remote_folder.settings)) as at:
-        (listed_file,) = at.list_files()
+    with contextlib.closing(open_folder_backend(remote_folder.settings)) as backend:
+        (listed_file,) = backend.list_files()
         remote_folder.write_file("a.pdf", b"no longer the first")
         assert not isinstance(listed_file, str)
-        with pytest.raises(FileChangedError), at.open_file(listed_file):
+        with pytest.raises(FileChangedError), backend.open_file(listed_file):
             pytest.fail("opened")
 
 
-def test_an_object_that_changes_without_changing_its_length_is_not_taken(s3_folder: RemoteFolder) -> None:
+def test_an_object_that_changes_but_keeps_its_length_is_not_collected(s3_folder: RemoteFolder) -> None:
     s3_folder.write_file("a.pdf", b"first")
-    at = open_folder_backend(s3_folder.settings)
-    (listed_file,) = at.list_files()
+    backend = open_folder_backend(s3_folder.settings)
+    (listed_file,) = backend.list_files()
     s3_folder.write_file("a.pdf", b"other")
     assert not isinstance(listed_file, str)
-    with pytest.raises(FileChangedError), at.open_file(listed_file):
+    with pytest.raises(FileChangedError), backend.open_file(listed_file):
         pytest.fail("opened")
 
 
-def test_the_server_itself_refuses_to_move_a_file_over_another(sftp_folder: RemoteFolder, tmp_path: Path) -> None:
+def test_the_sftp_server_refuses_to_move_a_file_over_another(sftp_folder: RemoteFolder, tmp_path: Path) -> None:
     sftp_folder.write_file("a.pdf", b"one")
     sftp_folder.write_file("b.pdf", b"two")
     with (
@@ -281,11 +262,11 @@ def test_the_server_itself_refuses_to_move_a_file_over_another(sftp_folder: Remo
     assert (tmp_path / "in" / "b.pdf").read_bytes() == b"two"
 
 
-@pytest.mark.parametrize("where", ["sftp", "webdav"])
-def test_an_upload_that_goes_on_is_left_for_the_next_run(
-    where: str, scan_folder: FolderScanner, request: pytest.FixtureRequest
+@pytest.mark.parametrize("fixture_name", ["sftp_folder", "webdav_folder"])
+def test_an_unfinished_upload_is_collected_by_a_later_run(
+    fixture_name: str, scan_folder: FolderScanner, request: pytest.FixtureRequest
 ) -> None:
-    remote_folder: RemoteFolder = request.getfixturevalue(where)
+    remote_folder: RemoteFolder = request.getfixturevalue(fixture_name)
     remote_folder.write_file("half.pdf", b"%PDF-1.7 half")
     remote_folder.write_file("whole.pdf", b"%PDF-1.7 whole")
     scan_state = FolderScanState()
@@ -297,13 +278,13 @@ def test_an_upload_that_goes_on_is_left_for_the_next_run(
     assert scan_folder.waits == [2.0]
 
 
-def test_a_bucket_shows_whole_objects_only_so_nobody_waits(s3_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
+def test_objects_in_a_bucket_are_collected_without_a_wait(s3_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
     s3_folder.write_file("a.pdf", b"one")
     assert len(scan_folder(s3_folder.settings)) == 1
     assert scan_folder.waits == []
 
 
-def test_a_prefix_with_nothing_in_it_is_an_empty_folder(s3_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
+def test_a_prefix_without_objects_is_an_empty_folder(s3_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
     assert scan_folder(s3_folder.settings) == []
     with pytest.raises(ConfigurationError, match="no such folder"):
         scan_folder(s3_folder.build_settings(url="s3://no-such-bucket/in"))
@@ -319,48 +300,44 @@ def test_links_on_the_server_are_not_followed(
     assert len(scan_state.unreadable_files) == 2
 
 
-def test_an_unknown_host_is_refused_before_anything_is_said(
-    sftp_folder: RemoteFolder, scan_folder: FolderScanner, tmp_path: Path
-) -> None:
-    other = (Path(str(sftp_folder.settings.options["known_hosts"]))).read_text().replace("127.0.0.1", "127.0.0.2")
-    (tmp_path / "known").write_text(other)
-    with pytest.raises(ConfigurationError, match="not among the known hosts"):
+def test_an_unknown_host_is_refused(sftp_folder: RemoteFolder, scan_folder: FolderScanner, tmp_path: Path) -> None:
+    known_hosts = (Path(str(sftp_folder.settings.options["known_hosts"]))).read_text().replace("127.0.0.1", "127.0.0.2")
+    (tmp_path / "known").write_text(known_hosts)
+    with pytest.raises(ConfigurationError, match="not in the file known_hosts"):
         scan_folder(sftp_folder.build_settings(options={"known_hosts": str(tmp_path / "known")}))
 
 
-def test_wrong_credentials_are_told_without_them(
+def test_the_error_about_wrong_credentials_does_not_contain_them(
     remote_folder: RemoteFolder, scan_folder: FolderScanner, tmp_path: Path
 ) -> None:
     scheme = remote_folder.settings.url.partition(":")[0]
-    wrong: dict[str, Any] = {"secrets": {"key": "house", "secret": "hush-hush", "password": "hush-hush"}}
-    wrong["secrets"] = {k: v for k, v in wrong["secrets"].items() if (k == "password") == (scheme != "s3")}
+    overrides: dict[str, Any] = {"secrets": {"key": "user", "secret": "hush-hush", "password": "hush-hush"}}
+    overrides["secrets"] = {k: v for k, v in overrides["secrets"].items() if (k == "password") == (scheme != "s3")}
     if scheme == "sftp":
-        wrong["secret_files"] = {}
-    with pytest.raises(ConfigurationError, match="lets nobody in") as error_info:
-        scan_folder(remote_folder.build_settings(**wrong))
+        overrides["secret_files"] = {}
+    with pytest.raises(ConfigurationError, match="refuses access") as error_info:
+        scan_folder(remote_folder.build_settings(**overrides))
     assert "hush" not in str(error_info.value)
     assert error_info.value.__cause__ is None
 
 
-def test_a_server_that_is_not_there_is_asked_again_later(
-    remote_folder: RemoteFolder, scan_folder: FolderScanner
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+def test_an_unreachable_server_is_a_transient_error(remote_folder: RemoteFolder, scan_folder: FolderScanner) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        unused_address = f"127.0.0.1:{unused.getsockname()[1]}"
     settings = remote_folder.settings
     if settings.url.startswith("s3"):
-        settings = remote_folder.build_settings(options={"endpoint_url": f"http://{nobody}"})
+        settings = remote_folder.build_settings(options={"endpoint_url": f"http://{unused_address}"})
     else:
         scheme, _ = settings.url.split("://")
         settings = remote_folder.build_settings(
-            url=f"{scheme}://{nobody}/in", options={**settings.options, "username": "house"}
+            url=f"{scheme}://{unused_address}/in", options={**settings.options, "username": "user"}
         )
     with pytest.raises(TransientError, match="'away'"):
         scan_folder(settings)
 
 
-def test_keys_of_whoever_runs_this_are_never_used(
+def test_credentials_from_the_environment_are_never_used(
     s3_folder: RemoteFolder, sftp_folder: RemoteFolder, scan_folder: FolderScanner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.ACCESS_KEY)

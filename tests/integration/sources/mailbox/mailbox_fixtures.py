@@ -1,4 +1,4 @@
-"""A mailbox with a ledger and a store behind it: a look through it writes down all that it brings."""
+"""A mailbox with a ledger and a store: scanning it records everything that the source yields."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MAILBOX_NAME = "office"
 
 
 def build_invoice_mail(number: int, *, name: str = "", content: bytes = b"", **headers: str) -> bytes:
-    """Return a mail with one PDF (in name at least), with CR LF, as a server gives it back byte by byte."""
+    """Return a mail with one attachment that is named as a PDF, with CR LF, as a server returns it unchanged."""
     mail = EmailMessage(policy=SMTP)
     default_headers = {"From": "shop@example.org", "To": "office@example.com", "Subject": f"Invoice {number}"}
     for header, value in {**default_headers, "Date": "Sat, 01 Aug 2026 10:00:00 +0000", **headers}.items():
@@ -67,13 +67,13 @@ def add_attachment(mail: bytes, content: bytes, name: str) -> bytes:
 
 
 def build_pdf(number: int) -> bytes:
-    """Return what is attached to the mail of that number."""
+    """Return the attachment of the mail with this number."""
     return b"%%PDF-1.4 invoice %d" % number
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerMailboxHistory:
-    """What the ledger knows of the mailbox."""
+    """The recorded state of the mailbox, from the ledger."""
 
     ledger: Ledger
 
@@ -88,14 +88,14 @@ class LedgerMailboxHistory:
             return list_mail_outcomes_by_uid(connection, MAILBOX_NAME, folder, uidvalidity, first_uid)
 
     def list_uids_to_fetch(self, folder: str, uidvalidity: int, max_bytes: int) -> Sequence[int]:
-        """Return the UIDs that are still to be fetched."""
+        """Return the UIDs to fetch again."""
         with self.ledger.open_snapshot() as connection:
             return list_uids_to_fetch(connection, MAILBOX_NAME, folder, uidvalidity, max_bytes)
 
 
 @dataclass(slots=True)
 class MailboxHarness:
-    """One user's mailbox, and the house's side of it."""
+    """One user's mailbox, with the ledger, store and settings that scan it."""
 
     account: MailAccount
     ledger: Ledger
@@ -113,7 +113,7 @@ class MailboxHarness:
         return MailboxSettings(**{**defaults, **login, **self.settings})
 
     def scan_mailbox(self, scan_state: ScanState | None = None) -> ScanState:
-        """Look through it once, and write down what came, also where it fails in the end; ``rows`` are all of it."""
+        """Scan it once and record what is yielded, even if the scan fails in the end; ``rows`` has all of it."""
         settings, scan_state, self.rows = self.build_settings(), scan_state or ScanState(), []
         with open_session(build_account(settings, self.directory), build_limits(settings)) as session:
             for page in iter_row_pages(self.build_source(session, scan_state)):
@@ -124,7 +124,7 @@ class MailboxHarness:
         return scan_state
 
     def build_source(self, session: MailboxSession, scan_state: ScanState) -> DltSource:
-        """Return the source itself."""
+        """Return the dlt source."""
         history = LedgerMailboxHistory(self.ledger)
         return build_mailbox_source(
             MAILBOX_NAME,
@@ -138,7 +138,7 @@ class MailboxHarness:
         )
 
     def apply_pending_actions(self, folder: str = "INBOX") -> str | None:
-        """Do what is owed to the mails of a folder, as the settings say."""
+        """Run the pending actions on the mails of a folder; return the problem, if there is one."""
         settings = self.build_settings()
         uidvalidity = self.account.get_uidvalidity(folder)
         with self.ledger.open_snapshot() as connection:
@@ -152,14 +152,14 @@ class MailboxHarness:
             return run_post_action(session, settings.after, folder, uidvalidity, pending_uids, record_done)
 
     def list_outcomes_by_uid(self, folder: str = "INBOX") -> dict[int, str]:
-        """Return what the ledger says of the mails of a folder, by UID."""
+        """Return the recorded outcome of the mails of a folder, by UID."""
         rows = self.query_ledger(
             "select uid, outcome from messages where folder = :folder order by seen_at, uid", folder
         )
         return dict(rows)
 
     def query_ledger(self, sql: str, folder: str = "") -> list[tuple[Any, ...]]:
-        """Return what the ledger answers."""
+        """Return the rows of a query on the ledger."""
         with self.ledger.open_snapshot() as connection:
             return [tuple(row) for row in connection.execute(text(sql), {"folder": folder} if folder else {})]
 
@@ -178,7 +178,7 @@ class MailboxHarness:
 
 
 class CommandRecordingProxy(DisconnectingProxy):
-    """A line that notes the commands, and may be cut."""
+    """A proxy that records the commands, and can close the connection after some bytes or at a command."""
 
     def __init__(self, port: int, cut_after: int = 10**9, cut_at: bytes = b"\0") -> None:
         self.commands: list[bytes] = []
@@ -191,5 +191,5 @@ class CommandRecordingProxy(DisconnectingProxy):
 
     def list_command_names(self) -> list[str]:
         """Return the commands that were sent after the login, without their arguments."""
-        words = [command.removeprefix(b"UID ").split(b" ")[0].decode() for command in self.commands]
-        return [name for name in words if name not in ("AUTHENTICATE", "LOGIN", "CAPABILITY", "LOGOUT")]
+        names = [command.removeprefix(b"UID ").split(b" ")[0].decode() for command in self.commands]
+        return [name for name in names if name not in ("AUTHENTICATE", "LOGIN", "CAPABILITY", "LOGOUT")]

@@ -1,4 +1,4 @@
-"""The corpus of real mails in a real mailbox: every attachment that is known is in the store, and once is enough."""
+"""The corpus of real mails in a real mailbox: every known attachment is stored, and a second scan finds nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.corpus
 
 @pytest.fixture
 def mail_entries(corpus: Path) -> list[dict[str, Any]]:
-    """What the manifest says of the mails."""
+    """The entries of the manifest for mails."""
     documents = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text("utf-8").splitlines()]
     return [document for document in documents if document["kind"] == "email"]
 
@@ -30,7 +30,7 @@ def mail_entries(corpus: Path) -> list[dict[str, Any]]:
 def mailbox_harness(
     dovecot: DovecotServer, ledger: Ledger, corpus: Path, mail_entries: list[dict[str, Any]], tmp_path: Path
 ) -> Iterator[MailboxHarness]:
-    """A mailbox with all of them."""
+    """A mailbox with all mails of the corpus."""
     account = dovecot.create_account()
     for entry in mail_entries:
         account.deliver_message((corpus / entry["path"]).read_bytes())
@@ -38,7 +38,7 @@ def mailbox_harness(
         yield MailboxHarness(account, ledger, DocumentStore(tmp_path / "store"), pool, tmp_path)
 
 
-def test_every_known_attachment_of_every_mail_is_in_the_store_and_a_second_look_finds_nothing(
+def test_every_known_attachment_is_stored_and_a_second_scan_finds_nothing(
     mailbox_harness: MailboxHarness, mail_entries: list[dict[str, Any]]
 ) -> None:
     scan_state = mailbox_harness.scan_mailbox()
@@ -59,10 +59,10 @@ def test_every_known_attachment_of_every_mail_is_in_the_store_and_a_second_look_
 
 
 def list_hashes_with_either_line_end(mailbox_harness: MailboxHarness) -> set[str]:
-    """Return the hashes of the documents, also as they are with bare line feeds.
+    """Return the hashes of the documents as stored, and with bare line feeds.
 
-    On its way through IMAP every line of a mail ends in CR LF (RFC 5322 §2.3), so also those of a text that is attached
-    without any encoding; the manifest is about the files.
+    Over IMAP every line of a mail ends in CR LF (RFC 5322 §2.3), also in a text that is attached without encoding;
+    the hashes of the manifest are those of the files.
     """
     contents = [mailbox_harness.store.read(sha256) for sha256 in mailbox_harness.list_reason_codes_by_document()]
     hashes_with_bare_line_feeds = {hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() for content in contents}

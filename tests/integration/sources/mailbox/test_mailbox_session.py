@@ -1,4 +1,4 @@
-"""A session with a real IMAP server: how it opens, what it reads, what it changes, and what it never does."""
+"""A session with a real IMAP server: login, reading, changes, and what it never does."""
 
 from __future__ import annotations
 
@@ -26,25 +26,17 @@ plugin {
   acl = vfile
 }
 """
-WITHOUT_MOVE_AND_EXPUNGE_CONFIGURATION = "imap_capability = IMAP4rev1 LITERAL+"
 
 
 @pytest.fixture
 def mail_user(dovecot: DovecotServer) -> User:
-    """A user with three mails, the second of which is read."""
+    """A user with three mails, the second of which is marked as seen."""
     return create_user_with_mails(dovecot)
 
 
 @pytest.fixture(scope="module")
-def server_without_uid_expunge(dovecot_program: Path) -> Iterator[DovecotServer]:
-    """A server that can neither MOVE, nor expunge by UID, nor ESEARCH, as far as it says."""
-    with dovecot_server.run_server(dovecot_program, WITHOUT_MOVE_AND_EXPUNGE_CONFIGURATION) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def restricted_server(dovecot_program: Path) -> Iterator[DovecotServer]:
-    """A server without MOVE, with rights per folder, that takes one connection of each user."""
+    """A server without MOVE, with rights per folder, that allows one connection per user."""
     with dovecot_server.run_server(dovecot_program, NARROW_CONFIGURATION) as server:
         yield server
 
@@ -62,7 +54,7 @@ def build_account(user: User, security: Security = "tls") -> Account:
 
 
 @pytest.mark.parametrize("security", ["tls", "starttls", "none"])
-def test_a_session_reads_what_the_server_has_byte_by_byte(mail_user: User, security: Security) -> None:
+def test_a_session_reads_every_message_unchanged(mail_user: User, security: Security) -> None:
     with open_session(build_account(mail_user, security)) as session:
         state = session.open_folder_read_only("INBOX")
         assert (state.message_count, state.uidvalidity, state.uid_next) == (3, mail_user.get_uidvalidity(), 4)
@@ -71,11 +63,11 @@ def test_a_session_reads_what_the_server_has_byte_by_byte(mail_user: User, secur
         }
 
 
-def test_a_header_tells_size_time_and_flags_without_the_body(mail_user: User) -> None:
+def test_a_summary_has_size_time_flags_and_header_without_the_body(mail_user: User) -> None:
     with open_session(build_account(mail_user)) as session:
         session.open_folder_read_only("INBOX")
         fetched_headers = list(session.fetch_message_summaries([1, 2, 99]))
-    assert [(each.uid, each.size, each.header_bytes) for each in fetched_headers] == [
+    assert [(header.uid, header.size, header.header_bytes) for header in fetched_headers] == [
         (n, len(MAIL_TEMPLATE % n), HEADER_TEMPLATE % n) for n in (1, 2)
     ]
     assert fetched_headers[1].flags >= {r"\Seen"}
@@ -84,7 +76,7 @@ def test_a_header_tells_size_time_and_flags_without_the_body(mail_user: User) ->
     assert fetched_headers[0].received_at.tzinfo is dt.UTC
 
 
-def test_a_header_is_cut_where_it_is_longer_than_allowed(mail_user: User) -> None:
+def test_a_header_is_cut_at_its_limit(mail_user: User) -> None:
     mail_user.deliver_message(b"Subject: x\r\nX-Long: " + b"y" * 500 + b"\r\n\r\nbody\r\n")
     with open_session(build_account(mail_user), ImapLimits(max_header_bytes=100)) as session:
         session.open_folder_read_only("INBOX")
@@ -93,7 +85,7 @@ def test_a_header_is_cut_where_it_is_longer_than_allowed(mail_user: User) -> Non
     assert header.size > 500
 
 
-def test_reading_leaves_no_trace(mail_user: User) -> None:
+def test_reading_changes_no_flags(mail_user: User) -> None:
     with open_session(build_account(mail_user)) as session:
         session.open_folder_read_write("INBOX")
         assert (
@@ -104,13 +96,13 @@ def test_reading_leaves_no_trace(mail_user: User) -> None:
     assert [sorted(flags - {r"\Recent"}) for flags in mail_user.list_flags_by_uid().values()] == [[], [r"\Seen"], []]
 
 
-def test_bodies_come_in_parts_and_each_one_once(mail_user: User) -> None:
+def test_bodies_are_fetched_in_batches_each_one_once(mail_user: User) -> None:
     with open_session(build_account(mail_user), ImapLimits(max_batch_bytes=1)) as session:
         session.open_folder_read_only("INBOX")
         assert [uid for uid, _ in session.fetch_bodies([1, 2, 3])] == [1, 2, 3]
 
 
-def test_a_message_that_is_gone_meanwhile_is_left_out(mail_user: User) -> None:
+def test_a_message_deleted_meanwhile_is_left_out(mail_user: User) -> None:
     with open_session(build_account(mail_user)) as session, open_session(build_account(mail_user)) as other:
         session.open_folder_read_only("INBOX")
         other.open_folder_read_write("INBOX")
@@ -127,7 +119,7 @@ def test_a_message_larger_than_allowed_is_not_fetched(mail_user: User) -> None:
 
 
 @pytest.mark.parametrize(("first", "expected"), [(1, [1, 2, 3]), (3, [3]), (4, []), (900, [])])
-def test_uids_from_one_on_are_those_and_no_earlier_one(mail_user: User, first: int, expected: list[int]) -> None:
+def test_uids_are_listed_from_the_first_one_on(mail_user: User, first: int, expected: list[int]) -> None:
     with open_session(build_account(mail_user)) as session:
         session.open_folder_read_only("INBOX")
         assert "ESEARCH" in session.capabilities
@@ -147,7 +139,7 @@ def test_an_empty_folder_has_no_uids(dovecot: DovecotServer) -> None:
         assert session.list_all_uids() == []
 
 
-def test_folders_are_told_with_their_delimiter_and_use(mail_user: User) -> None:
+def test_folders_are_listed_with_delimiter_and_special_use(mail_user: User) -> None:
     for name in ("Trash", "Rechnungen/Märkte", 'a "b" \\c & d', "2026"):
         mail_user.create_folder(name)
     with open_session(build_account(mail_user)) as session:
@@ -163,7 +155,7 @@ def test_folders_are_told_with_their_delimiter_and_use(mail_user: User) -> None:
         )
 
 
-def test_marks_are_set_where_they_are_wanted_and_nowhere_else(mail_user: User) -> None:
+def test_flags_are_set_on_the_given_messages_only(mail_user: User) -> None:
     with open_session(build_account(mail_user)) as session:
         session.open_folder_read_write("INBOX")
         session.mark_seen([1])
@@ -172,7 +164,7 @@ def test_marks_are_set_where_they_are_wanted_and_nowhere_else(mail_user: User) -
     assert mail_user.list_flags_by_uid() == {1: {r"\Seen"}, 2: {r"\Seen"}, 3: {"$Invoice", r"\Flagged"}}
 
 
-def test_a_moved_message_is_in_the_other_folder_alone(mail_user: User) -> None:
+def test_a_moved_message_is_only_in_the_other_folder(mail_user: User) -> None:
     mail_user.create_folder("Done")
     with open_session(build_account(mail_user)) as session:
         session.open_folder_read_write("INBOX")
@@ -185,9 +177,7 @@ def test_a_moved_message_is_in_the_other_folder_alone(mail_user: User) -> None:
 def test_without_move_only_the_moved_message_is_expunged(restricted_server: DovecotServer) -> None:
     user = create_user_with_mails(restricted_server)
     user.create_folder("Done")
-    user.deliver_message(
-        MAIL_TEMPLATE % 4, flags="T"
-    )  # somebody else has marked it as deleted, and may yet change his mind
+    user.deliver_message(MAIL_TEMPLATE % 4, flags="T")  # marked as deleted by somebody else, who may still undo it
     with open_session(build_account(user)) as session:
         session.open_folder_read_write("INBOX")
         assert "MOVE" not in session.capabilities
@@ -196,7 +186,7 @@ def test_without_move_only_the_moved_message_is_expunged(restricted_server: Dove
     assert user.list_messages("Done") == [MAIL_TEMPLATE % 2]
 
 
-def test_a_server_that_can_neither_move_nor_expunge_by_uid_flags_only(
+def test_without_move_and_uid_expunge_messages_are_only_flagged(
     server_without_uid_expunge: DovecotServer,
 ) -> None:
     user = create_user_with_mails(server_without_uid_expunge)
@@ -211,7 +201,7 @@ def test_a_server_that_can_neither_move_nor_expunge_by_uid_flags_only(
     assert user.list_flags_by_uid()[2] >= {r"\Deleted"}
 
 
-def test_deleting_takes_the_named_messages_alone(mail_user: User) -> None:
+def test_only_the_given_messages_are_deleted(mail_user: User) -> None:
     mail_user.deliver_message(MAIL_TEMPLATE % 4, flags="T")
     with open_session(build_account(mail_user)) as session:
         session.open_folder_read_write("INBOX")
@@ -219,9 +209,11 @@ def test_deleting_takes_the_named_messages_alone(mail_user: User) -> None:
     assert mail_user.list_uids() == [2, 3, 4]
 
 
-def test_a_missing_folder_is_a_matter_of_the_settings(mail_user: User) -> None:
+def test_a_missing_folder_is_a_configuration_error(mail_user: User) -> None:
     with open_session(build_account(mail_user)) as session:
-        with pytest.raises(ConfigurationError, match=r"mailbox 'office' .* EXAMINE 'Nowhere'.*check the folders"):
+        with pytest.raises(
+            ConfigurationError, match=r"mailbox 'office' .* EXAMINE 'Nowhere'.*check that the folder exists"
+        ):
             session.open_folder_read_only("Nowhere")
         session.open_folder_read_write("INBOX")
         with pytest.raises(ConfigurationError, match="MOVE to 'Nowhere'"):
@@ -242,7 +234,7 @@ def test_nothing_is_changed_in_a_folder_opened_for_reading(mail_user: User) -> N
                 change([1])
 
 
-def test_a_mailbox_that_may_only_be_read_says_so_once_it_is_opened(restricted_server: DovecotServer) -> None:
+def test_a_read_only_mailbox_is_reported_when_it_is_opened(restricted_server: DovecotServer) -> None:
     user = create_user_with_mails(restricted_server)
     (user.maildir / "dovecot-acl").write_text("owner lr\n")
     with open_session(build_account(user)) as session:
@@ -252,7 +244,7 @@ def test_a_mailbox_that_may_only_be_read_says_so_once_it_is_opened(restricted_se
             session.mark_seen([1])
 
 
-def test_a_changed_uidvalidity_is_seen(mail_user: User) -> None:
+def test_a_changed_uidvalidity_is_reported(mail_user: User) -> None:
     before = mail_user.get_uidvalidity()
     after = mail_user.reset_uidvalidity()
     with open_session(build_account(mail_user)) as session:
@@ -260,16 +252,16 @@ def test_a_changed_uidvalidity_is_seen(mail_user: User) -> None:
 
 
 @pytest.mark.parametrize("security", ["tls", "none"])
-def test_a_wrong_password_is_a_matter_of_the_settings(mail_user: User, security: Security) -> None:
-    wrong = replace(build_account(mail_user, security), password="wrong-password")
-    message = get_refusal_message(wrong, AccountError)
+def test_a_wrong_password_is_an_account_error(mail_user: User, security: Security) -> None:
+    wrong_account = replace(build_account(mail_user, security), password="wrong-password")
+    message = get_refusal_message(wrong_account, AccountError)
     assert "mailbox 'office'" in message
     assert "AUTHENTICATIONFAILED" in message
     assert "check the username and the password" in message
     assert "wrong-password" not in message
 
 
-def test_a_password_may_have_any_letter(dovecot: DovecotServer) -> None:
+def test_a_password_may_contain_any_character(dovecot: DovecotServer) -> None:
     with open_session(build_account(dovecot.create_account(password='ä "b" \\ {5} ¿'))) as session:
         assert session.list_folders()
 
@@ -278,7 +270,7 @@ def test_a_password_may_have_any_letter(dovecot: DovecotServer) -> None:
 def test_an_unknown_certificate_gets_no_password(mail_user: User, security: Security) -> None:
     message = get_refusal_message(replace(build_account(mail_user, security), ca_file=None), ConfigurationError)
     assert "cannot be verified" in message
-    assert "name its authority in ca_file" in message
+    assert "set ca_file to the certificate of its authority" in message
     assert mail_user.username not in mail_user.server.log
 
 
@@ -289,20 +281,20 @@ def test_a_certificate_for_another_name_gets_no_password(mail_user: User) -> Non
     assert mail_user.username not in mail_user.server.log
 
 
-def test_tls_at_a_port_that_does_not_speak_it_is_told(mail_user: User) -> None:
+def test_tls_on_a_port_without_it_is_explained(mail_user: User) -> None:
     assert "143: 'starttls'" in get_refusal_message(
         replace(build_account(mail_user), port=mail_user.port), ConfigurationError
     )
 
 
-def test_too_many_connections_are_tried_later(restricted_server: DovecotServer) -> None:
+def test_too_many_connections_are_a_transient_error(restricted_server: DovecotServer) -> None:
     account = build_account(restricted_server.create_account())
     with open_session(account):
         assert "Maximum number of connections" in get_refusal_message(account, TransientError)
 
 
-def get_refusal_message(account: Account, kind: type[Exception]) -> str:
-    """Return the words with which no session is opened."""
-    with pytest.raises(kind) as error_info, open_session(account):
+def get_refusal_message(account: Account, error_type: type[Exception]) -> str:
+    """Return the message of the error with which opening a session fails."""
+    with pytest.raises(error_type) as error_info, open_session(account):
         pass
     return str(error_info.value)

@@ -1,4 +1,4 @@
-"""Access tokens for a mailbox: asked for, kept, renewed; and taken or refused by a real Dovecot that asks who it is."""
+"""Access tokens for a mailbox: requested, stored and renewed; and accepted or refused by a real Dovecot."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ force_introspection = no
 
 @dataclass
 class AuthorizationServer:
-    """An authorization server: gives numbered access tokens for the refresh tokens it knows, and tells who has them."""
+    """An authorization server that issues numbered access tokens for known refresh tokens, and checks them."""
 
     server: ScriptedServer
     username: str = "me@example.org"
@@ -74,14 +74,14 @@ class AuthorizationServer:
 
 @pytest.fixture(scope="module")
 def authorization_http_server() -> Iterator[ScriptedServer]:
-    """Where every office of these tests is."""
+    """The HTTP server of all authorization servers of these tests."""
     with ScriptedServer() as server:
         yield server
 
 
 @pytest.fixture
 def authorization_server(authorization_http_server: ScriptedServer) -> AuthorizationServer:
-    """An authorization server on the loopback, new."""
+    """A new authorization server on the loopback interface."""
     authorization_http_server.requests.clear()
     new_server = AuthorizationServer(authorization_http_server)
     authorization_http_server.set_handler(new_server.build_response)
@@ -92,15 +92,17 @@ def authorization_server(authorization_http_server: ScriptedServer) -> Authoriza
 def oauth_mail_server(
     dovecot_program: Path, authorization_http_server: ScriptedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[DovecotServer]:
-    """A Dovecot that takes access tokens, and asks the office whose they are."""
+    """A Dovecot that accepts access tokens and checks them with the authorization server."""
     configuration = tmp_path_factory.mktemp("oauth") / "oauth2.conf"
     configuration.write_text(OAUTH2_TEMPLATE % authorization_http_server.url)
     with dovecot_server.run_server(dovecot_program, PASSDB_TEMPLATE % configuration) as server:
         yield server
 
 
-def build_token(
-    authorization_server: AuthorizationServer, directory: Path, refresh_token: str = "first-refresh"
+def build_token_provider(
+    authorization_server: AuthorizationServer,
+    directory: Path,
+    refresh_token: str = "first-refresh",  # noqa: S107 - of a server of these tests
 ) -> OAuthTokenProvider:
     registration = OAuthRegistration(
         f"{authorization_server.server.url}/token", "our-app", refresh_token, "our-secret", "mail"
@@ -108,7 +110,7 @@ def build_token(
     return OAuthTokenProvider("office", registration, directory)
 
 
-def test_a_token_is_asked_for_once_and_used_until_shortly_before_its_end(
+def test_a_token_is_requested_once_and_used_until_shortly_before_it_expires(
     authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
     now = [0.0]
@@ -127,26 +129,24 @@ def test_a_token_is_asked_for_once_and_used_until_shortly_before_its_end(
     }  # fmt: skip
 
 
-def test_only_the_token_that_was_refused_is_forgotten(
-    authorization_server: AuthorizationServer, tmp_path: Path
-) -> None:
-    token = build_token(authorization_server, tmp_path)
+def test_only_the_refused_token_is_discarded(authorization_server: AuthorizationServer, tmp_path: Path) -> None:
+    token = build_token_provider(authorization_server, tmp_path)
     first = token.get_token()
     token.discard_token(first)
     assert token.get_token() == "access-2"
-    token.discard_token(first)  # somebody else comes late
+    token.discard_token(first)  # a second thread reports the same token late
     assert token.get_token() == "access-2"
 
 
-def test_a_new_refresh_token_is_kept_for_us_alone_and_used_from_then_on(
+def test_a_new_refresh_token_is_stored_privately_and_used_from_then_on(
     authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
     authorization_server.rotates_refresh_tokens = True
-    build_token(authorization_server, tmp_path / "tokens").get_token()
+    build_token_provider(authorization_server, tmp_path / "tokens").get_token()
     token_file = tmp_path / "tokens" / "office.json"
     assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(token_file.parent.stat().st_mode) == 0o700
-    build_token(authorization_server, tmp_path / "tokens").get_token()  # another process
+    build_token_provider(authorization_server, tmp_path / "tokens").get_token()  # another process
     assert [form["refresh_token"] for form in authorization_server.list_request_forms()] == [
         "first-refresh",
         "refresh-1",
@@ -154,49 +154,47 @@ def test_a_new_refresh_token_is_kept_for_us_alone_and_used_from_then_on(
     assert "first-refresh" not in token_file.read_text()
 
 
-def test_a_newly_configured_refresh_token_wins_over_the_kept_one(
+def test_a_newly_configured_refresh_token_replaces_the_stored_one(
     authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
     authorization_server.rotates_refresh_tokens = True
-    build_token(authorization_server, tmp_path).get_token()
+    build_token_provider(authorization_server, tmp_path).get_token()
     authorization_server.refresh_tokens = ["signed-in-again"]
-    assert build_token(authorization_server, tmp_path, "signed-in-again").get_token() == "access-2"
+    assert build_token_provider(authorization_server, tmp_path, "signed-in-again").get_token() == "access-2"
 
 
-def test_nobody_spends_a_refresh_token_that_another_has_just_spent(
-    authorization_server: AuthorizationServer, tmp_path: Path
-) -> None:
+def test_threads_never_use_a_refresh_token_twice(authorization_server: AuthorizationServer, tmp_path: Path) -> None:
     authorization_server.rotates_refresh_tokens = True
-    tokens = [build_token(authorization_server, tmp_path) for _ in range(12)]
+    tokens = [build_token_provider(authorization_server, tmp_path) for _ in range(12)]
     with ThreadPoolExecutor(4) as pool:
-        given = list(pool.map(lambda token: token.current(), tokens))
-    assert sorted(given) == sorted(f"access-{number}" for number in range(1, 13))
+        access_tokens = list(pool.map(lambda token: token.get_token(), tokens))
+    assert sorted(access_tokens) == sorted(f"access-{number}" for number in range(1, 13))
 
 
-def test_a_new_refresh_token_that_cannot_be_written_down_yet_is_not_lost(
+def test_a_new_refresh_token_that_cannot_be_written_is_not_lost(
     authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
     authorization_server.rotates_refresh_tokens = True
-    token = build_token(authorization_server, tmp_path)
+    token = build_token_provider(authorization_server, tmp_path)
     (tmp_path / "office.draft").mkdir()
-    with pytest.raises(TransientError, match="cannot be kept"):
+    with pytest.raises(TransientError, match="cannot be written"):
         token.get_token()
     (tmp_path / "office.draft").rmdir()
     assert token.get_token() == "access-2"
-    assert build_token(authorization_server, tmp_path).get_token() == "access-3"
+    assert build_token_provider(authorization_server, tmp_path).get_token() == "access-3"
 
 
-def test_a_withdrawn_permission_asks_to_sign_in_again(
+def test_after_a_withdrawn_permission_the_error_asks_to_sign_in_again(
     authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
     with pytest.raises(AccountError, match=r"mailbox 'office'.*invalid_grant.*sign in again") as error:
-        build_token(authorization_server, tmp_path, "revoked-refresh").get_token()
+        build_token_provider(authorization_server, tmp_path, "revoked-refresh").get_token()
     assert "revoked-refresh" not in str(error.value)
     assert "our-secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("step", "kind"),
+    ("reply", "error_type"),
     [
         (Response.from_json({"error": "invalid_client"}, status=401), AccountError),
         (Response.from_json({"error": "invalid_scope"}, status=400), AccountError),
@@ -210,39 +208,39 @@ def test_a_withdrawn_permission_asks_to_sign_in_again(
         (Response.from_json({"access_token": 5}), ContractError),
         (Response.from_json(["no"]), ContractError),
         (Response.from_json({"access_token": "x", "token_type": "mac"}), ContractError),
-        (Response(200, b"<html>", {"Content-Type": "text/html"}), TransientError),  # of a network that wants a sign-in
+        (Response(200, b"<html>", {"Content-Type": "text/html"}), TransientError),  # from a captive portal
     ],
 )
-def test_what_else_a_token_endpoint_may_say(
-    authorization_server: AuthorizationServer, tmp_path: Path, step: Response | Disconnect, kind: type[Exception]
+def test_other_responses_of_a_token_endpoint_become_our_errors(
+    authorization_server: AuthorizationServer, tmp_path: Path, reply: Response | Disconnect, error_type: type[Exception]
 ) -> None:
-    authorization_server.server.set_replies(step)
-    with pytest.raises(kind) as error:
-        build_token(authorization_server, tmp_path).get_token()
-    assert type(error.value) is kind
+    authorization_server.server.set_replies(reply)
+    with pytest.raises(error_type) as error:
+        build_token_provider(authorization_server, tmp_path).get_token()
+    assert type(error.value) is error_type
     assert getattr(error.value, "retry_after", None) == (
-        7.0 if isinstance(step, Response) and step.status == 429 else None
+        7.0 if isinstance(reply, Response) and reply.status == 429 else None
     )
 
 
 @pytest.mark.parametrize("endpoint", ["http://login.example.org/token", "ftp://x/", "https://me@x/", "nonsense"])
-def test_a_refresh_token_goes_over_https_alone(tmp_path: Path, endpoint: str) -> None:
+def test_a_refresh_token_is_sent_only_over_https(tmp_path: Path, endpoint: str) -> None:
     with pytest.raises(ConfigurationError):
         OAuthTokenProvider("office", OAuthRegistration(endpoint, "our-app", "first-refresh"), tmp_path)
 
 
 def create_account(server: DovecotServer, authorization_server: AuthorizationServer, directory: Path) -> Account:
-    """Return an account of a new user of the server, who is the one whose tokens the office gives."""
+    """Return the account of a new user, for whom the authorization server then issues tokens."""
     mail_user = server.create_account()
     mail_user.deliver_message(b"Subject: 1\r\n\r\nx\r\n")
     authorization_server.username = mail_user.username
-    token = build_token(authorization_server, directory)
+    token = build_token_provider(authorization_server, directory)
     return Account(
         "office", mail_user.host, mail_user.tls_port, mail_user.username, token_provider=token, ca_file=server.ca_file
     )
 
 
-def test_a_real_server_opens_the_mailbox_for_a_token(
+def test_a_real_server_accepts_a_token(
     oauth_mail_server: DovecotServer, authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
     mail_account = create_account(oauth_mail_server, authorization_server, tmp_path)
@@ -253,7 +251,7 @@ def test_a_real_server_opens_the_mailbox_for_a_token(
     assert authorization_server.issued_count == 1
 
 
-def test_a_token_that_the_server_refuses_is_renewed_once(
+def test_a_refused_token_is_renewed_once(
     oauth_mail_server: DovecotServer, authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
     mail_account = create_account(oauth_mail_server, authorization_server, tmp_path)
@@ -264,13 +262,11 @@ def test_a_token_that_the_server_refuses_is_renewed_once(
     assert authorization_server.issued_count == 2
 
 
-def test_a_mailbox_that_refuses_the_renewed_token_too_is_not_asked_again(
+def test_a_mailbox_that_also_refuses_the_renewed_token_is_not_tried_again(
     oauth_mail_server: DovecotServer, authorization_server: AuthorizationServer, tmp_path: Path
 ) -> None:
-    mail_account = replace(
-        create_account(oauth_mail_server, authorization_server, tmp_path),
-        username=oauth_mail_server.create_account().username,
-    )  # of somebody else
+    mail_account = create_account(oauth_mail_server, authorization_server, tmp_path)
+    mail_account = replace(mail_account, username=oauth_mail_server.create_account().username)  # another user
     with pytest.raises(AccountError, match=r"mailbox 'office'.*and the sign-in") as error, open_session(mail_account):
         pass
     assert authorization_server.issued_count == 2
@@ -278,19 +274,24 @@ def test_a_mailbox_that_refuses_the_renewed_token_too_is_not_asked_again(
 
 
 @pytest.mark.parametrize(
-    "words", [b"* BYE Session expired, please login again.\r\n", b"{tag} NO [EXPIRED] too old\r\n"]
+    "response", [b"* BYE Session expired, please login again.\r\n", b"{tag} NO [EXPIRED] too old\r\n"]
 )
-def test_a_token_that_ends_in_the_middle_is_renewed_for_the_next_session(
-    authorization_server: AuthorizationServer, tmp_path: Path, words: bytes
+def test_a_token_that_expires_during_a_session_is_renewed_for_the_next_one(
+    authorization_server: AuthorizationServer, tmp_path: Path, response: bytes
 ) -> None:
-    offers = b"* CAPABILITY IMAP4rev1 AUTH=XOAUTH2\r\n{tag} OK done\r\n"
-    with ScriptedImapServer(CAPABILITY=offers, SEARCH=words) as server:
+    capability_response = b"* CAPABILITY IMAP4rev1 AUTH=XOAUTH2\r\n{tag} OK done\r\n"
+    with ScriptedImapServer(CAPABILITY=capability_response, SEARCH=response) as server:
         mail_account = Account(
-            "office", "127.0.0.1", server.port, "me", "none", token_provider=build_token(authorization_server, tmp_path)
+            "office",
+            "127.0.0.1",
+            server.port,
+            "me",
+            "none",
+            token_provider=build_token_provider(authorization_server, tmp_path),
         )
         with open_session(mail_account) as session:
             session.open_folder_read_write("INBOX")
-            with pytest.raises(TransientError, match="access token is over") as error:
+            with pytest.raises(TransientError, match="access token has expired") as error:
                 session.list_all_uids()
         with open_session(mail_account):
             pass
@@ -298,8 +299,8 @@ def test_a_token_that_ends_in_the_middle_is_renewed_for_the_next_session(
     assert authorization_server.issued_count == 2
 
 
-def test_nothing_secret_is_shown_or_kept(authorization_server: AuthorizationServer, tmp_path: Path) -> None:
-    token = build_token(authorization_server, tmp_path)
+def test_no_secret_is_shown_or_stored(authorization_server: AuthorizationServer, tmp_path: Path) -> None:
+    token = build_token_provider(authorization_server, tmp_path)
     token.get_token()
     mail_account = Account("office", "127.0.0.1", 1, "me", "none", token_provider=token)
     registration = OAuthRegistration("https://x.example/token", "our-app", "first-refresh", "our-secret")
@@ -308,7 +309,9 @@ def test_nothing_secret_is_shown_or_kept(authorization_server: AuthorizationServ
     assert not any("access-1" in file.read_text() for file in tmp_path.iterdir())
 
 
-def test_a_kept_file_that_nobody_can_read_is_told(authorization_server: AuthorizationServer, tmp_path: Path) -> None:
+def test_an_invalid_token_file_is_a_configuration_error(
+    authorization_server: AuthorizationServer, tmp_path: Path
+) -> None:
     (tmp_path / "office.json").write_text(json.dumps(["not ours"]))
     with pytest.raises(ConfigurationError, match=r"office\.json"):
-        build_token(authorization_server, tmp_path).get_token()
+        build_token_provider(authorization_server, tmp_path).get_token()

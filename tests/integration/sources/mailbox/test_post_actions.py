@@ -1,4 +1,4 @@
-"""What is done to mails once their documents are safe, on a real server: no more than was meant, and no other mail."""
+"""Actions on mails after their documents are stored, on a real server: only what is configured, on no other mail."""
 
 from __future__ import annotations
 
@@ -18,36 +18,13 @@ from tests.servers import dovecot_server
 from tests.servers.dovecot_server import DovecotServer
 from tests.servers.scripted_imap_server import DisconnectingProxy
 
-WITHOUT_MOVE_CONFIGURATION = "imap_capability = IMAP4rev1 LITERAL+ UIDPLUS UNSELECT"
-WITHOUT_MOVE_AND_EXPUNGE_CONFIGURATION = "imap_capability = IMAP4rev1 LITERAL+"
 ACL_CONFIGURATION = "mail_plugins = acl\nplugin {\n  acl = vfile\n}"
 MAIL_WITHOUT_INVOICE = b"From: a@example.org\r\nSubject: Hello\r\n\r\nHow are you?\r\n"
 
 
 @pytest.fixture(scope="module")
-def opener_pool() -> Iterator[ContainerOpenerPool]:
-    """The process that opens mails."""
-    with ContainerOpenerPool(1) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def server_without_uid_expunge(dovecot_program: Path) -> Iterator[DovecotServer]:
-    """A server that can neither MOVE nor expunge by UID."""
-    with dovecot_server.run_server(dovecot_program, WITHOUT_MOVE_AND_EXPUNGE_CONFIGURATION) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def server_without_move(dovecot_program: Path) -> Iterator[DovecotServer]:
-    """A server that can expunge by UID, but not MOVE."""
-    with dovecot_server.run_server(dovecot_program, WITHOUT_MOVE_CONFIGURATION) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def server_with_acl(dovecot_program: Path) -> Iterator[DovecotServer]:
-    """A server that knows rights to folders (RFC 4314)."""
+    """A server with access rights per folder (RFC 4314)."""
     with dovecot_server.run_server(dovecot_program, ACL_CONFIGURATION) as server:
         yield server
 
@@ -56,13 +33,14 @@ def server_with_acl(dovecot_program: Path) -> Iterator[DovecotServer]:
 def mailbox_harness(
     dovecot: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path
 ) -> MailboxHarness:
+    """A mailbox with two invoices and a mail without one."""
     return build_harness(dovecot, ledger, opener_pool, tmp_path)
 
 
 def build_harness(
     server: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, directory: Path
 ) -> MailboxHarness:
-    """Return a mailbox with two invoices, and a mail between them that is none."""
+    """Return a mailbox with two invoices and, between them, a mail without one."""
     account = server.create_account()
     account.create_folder("Done")
     for mail in (build_invoice_mail(1), MAIL_WITHOUT_INVOICE, build_invoice_mail(3)):
@@ -78,15 +56,13 @@ def list_flags(mailbox_harness: MailboxHarness) -> list[tuple[int, list[str]]]:
     return [(uid, sorted(flags - {r"\Recent"})) for uid, flags in mailbox_harness.account.list_flags_by_uid().items()]
 
 
-def test_what_is_kept_is_not_touched(mailbox_harness: MailboxHarness) -> None:
+def test_with_keep_no_mail_has_a_pending_action(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.scan_mailbox()
     assert list_actions_by_uid(mailbox_harness) == dict.fromkeys((1, 2, 3), "none")
 
 
 @pytest.mark.parametrize(("after", "flag"), [("seen", r"\Seen"), ("flag", r"\Flagged")])
-def test_mails_that_brought_a_document_are_marked_and_no_others(
-    mailbox_harness: MailboxHarness, after: str, flag: str
-) -> None:
+def test_only_mails_with_documents_are_marked(mailbox_harness: MailboxHarness, after: str, flag: str) -> None:
     mailbox_harness.settings = {"after": after}
     mailbox_harness.scan_mailbox()
     assert list_actions_by_uid(mailbox_harness) == {1: "pending", 2: "none", 3: "pending"}
@@ -96,8 +72,8 @@ def test_mails_that_brought_a_document_are_marked_and_no_others(
     assert list_actions_by_uid(mailbox_harness) == {1: "done", 2: "none", 3: "done"}
 
 
-@pytest.mark.parametrize("server", ["dovecot", "older_server"])
-def test_mails_are_moved_with_and_without_the_command_for_it(
+@pytest.mark.parametrize("server", ["dovecot", "server_without_move"])
+def test_mails_are_moved_with_and_without_the_move_command(
     server: str, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     mailbox_harness = build_harness(request.getfixturevalue(server), ledger, opener_pool, tmp_path)
@@ -109,7 +85,7 @@ def test_mails_are_moved_with_and_without_the_command_for_it(
     assert sorted(mailbox_harness.account.list_messages("Done")) == sorted([first, last])
 
 
-def test_where_mails_cannot_be_moved_they_are_flagged_and_that_is_told_once(
+def test_mails_that_cannot_be_moved_are_flagged_and_reported_once(
     server_without_uid_expunge: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path
 ) -> None:
     mailbox_harness = build_harness(server_without_uid_expunge, ledger, opener_pool, tmp_path)
@@ -120,21 +96,21 @@ def test_where_mails_cannot_be_moved_they_are_flagged_and_that_is_told_once(
     assert mailbox_harness.apply_pending_actions() is None
 
 
-def test_what_is_deleted_is_kept_whole_with_all_that_was_in_it(mailbox_harness: MailboxHarness) -> None:
+def test_a_deleted_mail_is_stored_whole_with_its_documents(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"after": "delete"}
-    whole = mailbox_harness.account.list_messages()
+    mails = mailbox_harness.account.list_messages()
     mailbox_harness.scan_mailbox()
     assert mailbox_harness.apply_pending_actions() is None
     assert mailbox_harness.account.list_messages() == [MAIL_WITHOUT_INVOICE]
     stored = [sha256 for sha256, code in mailbox_harness.list_reason_codes_by_document().items() if code == "container"]
-    assert sorted(mailbox_harness.store.read(sha256) for sha256 in stored) == sorted({*whole} - {MAIL_WITHOUT_INVOICE})
+    assert sorted(mailbox_harness.store.read(sha256) for sha256 in stored) == sorted({*mails} - {MAIL_WITHOUT_INVOICE})
     rows = mailbox_harness.query_ledger(
         "select count(*) from sightings where skip_reason_code = 'container' and message_key is not null"
     )
     assert rows == [(2,)]
 
 
-def test_where_mails_cannot_be_deleted_one_by_one_they_are_marked_only(
+def test_mails_that_cannot_be_deleted_one_by_one_are_only_marked(
     server_without_uid_expunge: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path
 ) -> None:
     mailbox_harness = build_harness(server_without_uid_expunge, ledger, opener_pool, tmp_path)
@@ -152,7 +128,7 @@ def test_a_missing_target_folder_is_a_problem_and_every_mail_stays(mailbox_harne
     assert list_actions_by_uid(mailbox_harness)[1] == "pending"
 
 
-def test_a_folder_that_may_only_be_read_is_a_problem_and_nothing_changes(
+def test_a_read_only_folder_is_a_problem_and_nothing_changes(
     server_with_acl: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path
 ) -> None:
     mailbox_harness = build_harness(server_with_acl, ledger, opener_pool, tmp_path)
@@ -175,15 +151,15 @@ def test_under_another_uidvalidity_nothing_is_done(mailbox_harness: MailboxHarne
     assert mailbox_harness.account.list_uids() == [1, 2, 3]
 
 
-def test_what_was_done_and_not_written_down_is_done_again_without_harm(mailbox_harness: MailboxHarness) -> None:
+def test_an_action_that_was_done_but_not_recorded_is_repeated_safely(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"after": "move:Done"}
     mailbox_harness.scan_mailbox()
 
     def raise_keyboard_interrupt(_uids: Sequence[int]) -> None:
         raise KeyboardInterrupt
 
-    session_of = open_session(build_account(mailbox_harness.build_settings(), mailbox_harness.directory))
-    with session_of as session, pytest.raises(KeyboardInterrupt):
+    session_context = open_session(build_account(mailbox_harness.build_settings(), mailbox_harness.directory))
+    with session_context as session, pytest.raises(KeyboardInterrupt):
         run_post_action(
             session, "move:Done", "INBOX", mailbox_harness.account.get_uidvalidity(), [1, 3], raise_keyboard_interrupt
         )
@@ -193,7 +169,7 @@ def test_what_was_done_and_not_written_down_is_done_again_without_harm(mailbox_h
     assert len(mailbox_harness.account.list_messages("Done")) == 2
 
 
-def test_a_line_that_breaks_between_chunks_leaves_the_rest_due(mailbox_harness: MailboxHarness) -> None:
+def test_after_a_broken_connection_the_other_mails_stay_pending(mailbox_harness: MailboxHarness) -> None:
     for number in range(4, 203):
         mailbox_harness.account.deliver_message(build_invoice_mail(number))
     mailbox_harness.settings = {"after": "seen"}
@@ -211,7 +187,7 @@ def test_a_line_that_breaks_between_chunks_leaves_the_rest_due(mailbox_harness: 
     assert set(list_actions_by_uid(mailbox_harness).values()) == {"done", "none"}
 
 
-def test_a_mail_that_is_too_large_is_left_as_it_is(mailbox_harness: MailboxHarness) -> None:
+def test_a_too_large_mail_is_not_changed(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.account.deliver_message(build_invoice_mail(4, content=b"%PDF-1.4 " + b"x" * MEGABYTE))
     mailbox_harness.settings = {"after": "delete", "megabytes": 1}
     mailbox_harness.scan_mailbox()

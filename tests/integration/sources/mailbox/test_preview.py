@@ -1,4 +1,4 @@
-"""A look ahead: what would be taken and left, by headers alone, with nothing changed."""
+"""The preview of a mailbox: what a scan would collect and skip, from headers alone, with nothing changed."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ def test_a_preview_counts_what_each_rule_decides_and_changes_nothing(mail_user: 
     store = DocumentStore(tmp_path / "store")
     with (
         open_session(build_account(settings, tmp_path), build_limits(settings)) as session,
-        ContainerOpenerPool(1) as unwrappers,
+        ContainerOpenerPool(1) as opener_pool,
     ):
-        mailbox_preview = fetch_mailbox_preview(session, settings, unwrappers, store, NOW)
+        mailbox_preview = fetch_mailbox_preview(session, settings, opener_pool, store, NOW)
     (inbox,) = mailbox_preview.folders
     assert (inbox.name, inbox.mail_count, inbox.checked_count) == ("INBOX", 3, 3)
-    assert inbox.decision_counts == {"rule 1 leaves it": 1, "rule 2 takes it": 1, "too large": 1}
+    assert inbox.decision_counts == {"rule 1 skips it": 1, "rule 2 collects it": 1, "too large": 1}
     assert mailbox_preview.missing_folders == ["Nowhere"]
     assert list(mailbox_preview.other_folders) == ["Archive"]
     assert all(r"\Seen" not in flags for flags in mail_user.list_flags_by_uid().values())
     assert list(store.get_path("0" * 64).parents[1].rglob("*")) == [store.get_path("0" * 64).parents[1] / "incoming"]
 
 
-def test_a_preview_says_what_needs_a_look_into_the_mail(mail_user: MailAccount, tmp_path: Path) -> None:
+def test_a_preview_names_mails_that_depend_on_their_file_names(mail_user: MailAccount, tmp_path: Path) -> None:
     settings = build_settings(mail_user, rules=({"sender": "shop@*", "attachment": "*.pdf"},), otherwise="leave")
     store = DocumentStore(tmp_path / "store")
     with (
         open_session(build_account(settings, tmp_path), build_limits(settings)) as session,
-        ContainerOpenerPool(1) as unwrappers,
+        ContainerOpenerPool(1) as opener_pool,
     ):
-        (inbox,) = fetch_mailbox_preview(session, settings, unwrappers, store, NOW).folders
+        (inbox,) = fetch_mailbox_preview(session, settings, opener_pool, store, NOW).folders
     assert inbox.decision_counts == {
-        "no rule fits, so it is left": 1,
-        "taken or left by the names of the files in it": 2,
+        "no rule matches, so it is skipped": 1,
+        "depends on the file names in it": 2,
     }
 
 
-def test_an_account_has_the_password_of_its_file_and_shows_it_to_nobody(tmp_path: Path) -> None:
+def test_an_account_has_the_password_from_its_file_and_does_not_show_it(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("sesame\n")
     file.chmod(stat.S_IRUSR)
@@ -83,7 +83,7 @@ def test_an_account_with_oauth_has_a_token_and_no_password(tmp_path: Path) -> No
     oauth = OAuthSettings(provider="google", client_id="c", refresh_token="r")
     account = build_account(MailboxSettings(name="m", host="imap.gmail.com", username="u", oauth=oauth), tmp_path)
     assert account.password is None
-    assert repr(account.token_provider) == "RefreshedToken('m')"
+    assert repr(account.token_provider) == "OAuthTokenProvider('m')"
 
 
 def test_a_secret_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_secret_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
     assert get_refusal_message(file) == f"everybody may read {str(file)!r}; try: chmod 600 {file}"
 
 
-def test_a_password_file_that_is_none_is_told_in_words(tmp_path: Path) -> None:
+def test_an_unusable_password_file_is_explained(tmp_path: Path) -> None:
     empty, folder = tmp_path / "empty", tmp_path / "folder"
     empty.touch(mode=0o600)
     folder.mkdir()
@@ -105,7 +105,7 @@ def test_a_password_file_that_is_none_is_told_in_words(tmp_path: Path) -> None:
 
 
 def get_refusal_message(file: Path) -> str:
-    """Return what is said of a password file, after whose it is."""
+    """Return the error about a password file, without its beginning."""
     with pytest.raises(ConfigurationError) as error_info:
         build_account(MailboxSettings(name="m", host="h.example", username="u", password_file=file), file.parent)
     return str(error_info.value).removeprefix("the password of mailbox 'm': ")

@@ -1,19 +1,14 @@
-"""Mails that a server lists and does not give, as no real one does on demand: they wait, and the others are taken."""
+"""Mails that a server lists but does not return: they wait, and the others are collected."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection
 
 import pytest
 
-from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
-from invoices.documents.store import DocumentStore
 from invoices.errors import TransientError
-from invoices.ledger import Ledger
 from tests.integration.sources.mailbox.mailbox_fixtures import MailboxHarness, build_invoice_mail
-from tests.servers.dovecot_server import DovecotServer
 from tests.servers.scripted_imap_server import ScriptedImapServer
 
 MAILS = {number: build_invoice_mail(number) for number in range(1, 6)}
@@ -24,7 +19,7 @@ HEADER_RESPONSES = b"".join(
 
 
 class RefusingImapServer(ScriptedImapServer):
-    """A server with five mails, that says NO whenever one of ``refused`` is among those that it shall give."""
+    """A server with five mails that answers NO to a FETCH of bodies which includes one of ``refused_uids``."""
 
     def __init__(self, refused_uids: Collection[int], response_text: bytes = b"NO I cannot read that") -> None:
         super().__init__(
@@ -46,26 +41,11 @@ class RefusingImapServer(ScriptedImapServer):
         connection.sendall(tag + b" OK done\r\n")
 
 
-@pytest.fixture(scope="module")
-def opener_pool() -> Iterator[ContainerOpenerPool]:
-    """The process that opens mails."""
-    with ContainerOpenerPool(1) as pool:
-        yield pool
-
-
-@pytest.fixture
-def mailbox_harness(
-    dovecot: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path
-) -> MailboxHarness:
-    """A mailbox; its server is another one in each test."""
-    return MailboxHarness(dovecot.create_account(), ledger, DocumentStore(tmp_path / "store"), opener_pool, tmp_path)
-
-
-def test_one_that_is_refused_by_itself_waits_and_is_named(mailbox_harness: MailboxHarness) -> None:
+def test_a_mail_that_is_refused_alone_waits_and_is_named(harness_without_mails: MailboxHarness) -> None:
     with RefusingImapServer([2]) as server:
-        mailbox_harness.settings = {"port": server.port}
-        scan_state = mailbox_harness.scan_mailbox()
-    assert mailbox_harness.list_outcomes_by_uid() == {
+        harness_without_mails.settings = {"port": server.port}
+        scan_state = harness_without_mails.scan_mailbox()
+    assert harness_without_mails.list_outcomes_by_uid() == {
         1: "collected",
         2: "waiting",
         3: "collected",
@@ -75,26 +55,26 @@ def test_one_that_is_refused_by_itself_waits_and_is_named(mailbox_harness: Mailb
     (problem,) = scan_state.problems
     assert "UID=2" in problem
     with RefusingImapServer([]) as server:
-        mailbox_harness.settings = {"port": server.port}
-        assert mailbox_harness.scan_mailbox().collected == 1
-    assert mailbox_harness.list_outcomes_by_uid()[2] == "collected"
+        harness_without_mails.settings = {"port": server.port}
+        assert harness_without_mails.scan_mailbox().collected == 1
+    assert harness_without_mails.list_outcomes_by_uid()[2] == "collected"
 
 
-def test_where_one_after_another_is_refused_it_is_not_the_mails_and_the_look_ends(
-    mailbox_harness: MailboxHarness,
+def test_after_several_refusals_in_a_row_the_scan_ends(
+    harness_without_mails: MailboxHarness,
 ) -> None:
     with RefusingImapServer([2, 3, 4, 5]) as server:
-        mailbox_harness.settings = {"port": server.port}
+        harness_without_mails.settings = {"port": server.port}
         with pytest.raises(TransientError, match="cannot read"):
-            mailbox_harness.scan_mailbox()
-    assert mailbox_harness.list_outcomes_by_uid() == {1: "collected", 2: "waiting", 3: "waiting", 4: "waiting"}
+            harness_without_mails.scan_mailbox()
+    assert harness_without_mails.list_outcomes_by_uid() == {1: "collected", 2: "waiting", 3: "waiting", 4: "waiting"}
 
 
-def test_a_server_that_wants_us_to_slow_down_is_not_asked_for_each_mail(mailbox_harness: MailboxHarness) -> None:
+def test_a_throttling_server_is_not_asked_for_each_mail(harness_without_mails: MailboxHarness) -> None:
     with RefusingImapServer([1], b"NO [THROTTLED] Backoff Time: 5000 milliseconds") as server:
-        mailbox_harness.settings = {"port": server.port}
-        with pytest.raises(TransientError) as raised:
-            mailbox_harness.scan_mailbox()
+        harness_without_mails.settings = {"port": server.port}
+        with pytest.raises(TransientError) as error_info:
+            harness_without_mails.scan_mailbox()
         assert sum(b"BODY.PEEK[]" in command for command in server.received_lines) == 1
-    assert raised.value.retry_after == 5.0
-    assert mailbox_harness.list_outcomes_by_uid() == {}
+    assert error_info.value.retry_after == 5.0
+    assert harness_without_mails.list_outcomes_by_uid() == {}

@@ -1,4 +1,4 @@
-"""The mailbox source over a real server: everything is taken, once, whatever happens on the way."""
+"""The mailbox source on a real server: everything is collected exactly once, whatever fails in between."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from invoices.errors import ConfigurationError, TransientError
 from sources.mailbox import ScanState, build_account, open_session
+from sources.mailbox.account import MEGABYTE
 from sources.paging import retry_scan_once
 from tests.integration.sources.mailbox.mailbox_fixtures import (
     CommandRecordingProxy,
@@ -17,14 +18,12 @@ from tests.integration.sources.mailbox.mailbox_fixtures import (
     build_pdf,
 )
 
-MEGABYTE = 1024 * 1024
-
 
 def hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_every_attachment_is_in_the_store_with_where_it_came_from(mailbox_harness: MailboxHarness) -> None:
+def test_every_attachment_is_stored_with_its_origin(mailbox_harness: MailboxHarness) -> None:
     scan_state = mailbox_harness.scan_mailbox()
     assert (scan_state.collected, scan_state.problems) == (3, [])
     assert mailbox_harness.list_reason_codes_by_document() == {
@@ -43,7 +42,7 @@ def test_reading_never_marks_a_mail_as_seen(mailbox_harness: MailboxHarness) -> 
     assert all(r"\Seen" not in flags for flags in mailbox_harness.account.list_flags_by_uid().values())
 
 
-def test_where_nothing_is_new_one_examine_is_all_that_is_asked(mailbox_harness: MailboxHarness) -> None:
+def test_without_new_mails_the_only_command_is_one_examine(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.scan_mailbox()
     with CommandRecordingProxy(mailbox_harness.account.port) as proxy:
         mailbox_harness.settings = {"port": proxy.port}
@@ -53,7 +52,7 @@ def test_where_nothing_is_new_one_examine_is_all_that_is_asked(mailbox_harness: 
     assert scan_state.known_count == 3
 
 
-def test_one_new_mail_is_fetched_alone(mailbox_harness: MailboxHarness) -> None:
+def test_only_the_new_mail_is_fetched(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.scan_mailbox()
     mailbox_harness.account.deliver_message(build_invoice_mail(4))
     with CommandRecordingProxy(mailbox_harness.account.port) as proxy:
@@ -63,7 +62,9 @@ def test_one_new_mail_is_fetched_alone(mailbox_harness: MailboxHarness) -> None:
     assert [command.split(b" ")[2] for command in fetches] == [b"4", b"4"]
 
 
-def test_a_changed_uidvalidity_reads_again_and_takes_nothing_twice(mailbox_harness: MailboxHarness) -> None:
+def test_after_a_changed_uidvalidity_mails_are_fetched_again_but_no_document_twice(
+    mailbox_harness: MailboxHarness,
+) -> None:
     mailbox_harness.scan_mailbox()
     before = mailbox_harness.list_reason_codes_by_document()
     mailbox_harness.account.reset_uidvalidity()
@@ -72,7 +73,7 @@ def test_a_changed_uidvalidity_reads_again_and_takes_nothing_twice(mailbox_harne
     assert mailbox_harness.query_ledger("select count(*) from messages") == [(6,)]
 
 
-def test_a_mail_that_is_moved_away_and_back_is_no_second_document(mailbox_harness: MailboxHarness) -> None:
+def test_a_mail_moved_away_and_back_is_not_a_second_document(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"folders": ("INBOX", "Later")}
     mailbox_harness.account.create_folder("Later")
     mailbox_harness.scan_mailbox()
@@ -85,7 +86,7 @@ def test_a_mail_that_is_moved_away_and_back_is_no_second_document(mailbox_harnes
     assert mailbox_harness.list_reason_codes_by_document() == before
 
 
-def test_a_copy_in_another_folder_is_seen_there_too_and_taken_once(mailbox_harness: MailboxHarness) -> None:
+def test_a_copy_in_another_folder_is_another_sighting_of_one_document(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.account.create_folder("Rechnungen/Märkte")
     mailbox_harness.account.deliver_message(build_invoice_mail(2), "Rechnungen/Märkte")
     mailbox_harness.settings = {"folders": ("INBOX", "Rechnungen/Märkte")}
@@ -95,7 +96,7 @@ def test_a_copy_in_another_folder_is_seen_there_too_and_taken_once(mailbox_harne
     assert len(mailbox_harness.query_ledger("select * from sightings where subject = 'Invoice 2'")) == 2
 
 
-def test_a_missing_folder_is_one_problem_and_the_others_are_looked_through(mailbox_harness: MailboxHarness) -> None:
+def test_missing_folders_are_one_problem_and_the_others_are_scanned(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"folders": ("Nowhere", "INBOX", "Nobody")}
     scan_state = mailbox_harness.scan_mailbox()
     assert scan_state.collected == 3
@@ -105,7 +106,7 @@ def test_a_missing_folder_is_one_problem_and_the_others_are_looked_through(mailb
     assert "'Nobody'" in problem
 
 
-def test_after_a_cut_in_mid_mailbox_the_rest_is_fetched_and_nothing_twice(mailbox_harness: MailboxHarness) -> None:
+def test_after_a_disconnect_the_other_mails_are_fetched_and_none_twice(mailbox_harness: MailboxHarness) -> None:
     for number in range(4, 261):
         mailbox_harness.account.deliver_message(
             build_invoice_mail(number, content=b"%%PDF-1.4 %d " % number + b"x" * 3000)
@@ -123,7 +124,9 @@ def test_after_a_cut_in_mid_mailbox_the_rest_is_fetched_and_nothing_twice(mailbo
 
 
 @pytest.mark.parametrize("command", ["EXAMINE", "UID SEARCH", "UID FETCH", "LOGOUT"])
-def test_cut_at_any_command_a_later_look_misses_nothing(mailbox_harness: MailboxHarness, command: str) -> None:
+def test_after_a_disconnect_at_any_command_a_later_scan_misses_nothing(
+    mailbox_harness: MailboxHarness, command: str
+) -> None:
     with CommandRecordingProxy(mailbox_harness.account.port, cut_at=command.encode()) as proxy:
         mailbox_harness.settings = {"port": proxy.port}
         if command == "LOGOUT":
@@ -137,7 +140,7 @@ def test_cut_at_any_command_a_later_look_misses_nothing(mailbox_harness: Mailbox
     assert len(mailbox_harness.list_reason_codes_by_document()) == 3
 
 
-def test_a_mail_that_is_too_large_is_told_once_and_its_body_never_fetched(mailbox_harness: MailboxHarness) -> None:
+def test_a_too_large_mail_is_reported_once_and_its_body_never_fetched(mailbox_harness: MailboxHarness) -> None:
     deliver_large_mail(mailbox_harness)
     with CommandRecordingProxy(mailbox_harness.account.port) as proxy:
         mailbox_harness.settings = {"megabytes": 1, "port": proxy.port}
@@ -156,7 +159,7 @@ def test_a_mail_that_is_too_large_is_told_once_and_its_body_never_fetched(mailbo
     assert mailbox_harness.list_outcomes_by_uid()[4] == "collected"
 
 
-def test_a_line_that_breaks_over_the_header_of_a_large_mail_keeps_no_other_from_us(
+def test_a_disconnect_over_the_header_of_a_large_mail_blocks_no_other_mail(
     mailbox_harness: MailboxHarness,
 ) -> None:
     deliver_large_mail(mailbox_harness)
@@ -183,7 +186,7 @@ def test_a_mail_that_cannot_be_opened_is_itself_the_document(mailbox_harness: Ma
     assert mailbox_harness.query_ledger("select action, reason from messages where uid = 4")[0][0] == "none"
 
 
-def test_a_mail_is_one_whatever_its_first_bytes_look_like(mailbox_harness: MailboxHarness) -> None:
+def test_a_mail_is_opened_as_one_whatever_its_first_bytes_are(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.account.deliver_message(b"X-Only: y\r\n\r\n")
     mailbox_harness.account.deliver_message(b"\r\nno header at all\r\n")
     mailbox_harness.scan_mailbox()
@@ -194,12 +197,12 @@ def test_a_mail_is_one_whatever_its_first_bytes_look_like(mailbox_harness: Mailb
 
 
 def scan_with_retry(mailbox_harness: MailboxHarness, scan_state: ScanState) -> None:
-    """Look through the mailbox, and once more where that breaks off."""
+    """Scan the mailbox, and once more if the scan breaks off."""
     for _ in retry_scan_once(lambda: iter([mailbox_harness.scan_mailbox(scan_state)]), sleep=lambda _seconds: None):
         pass
 
 
-def test_a_mail_over_which_the_server_hangs_up_waits_and_harms_no_other(mailbox_harness: MailboxHarness) -> None:
+def test_a_mail_over_which_the_server_disconnects_waits_and_blocks_no_other(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"mails_per_run": 1}
     mailbox_harness.scan_mailbox()
     (file,) = [
@@ -224,7 +227,7 @@ def test_a_mail_over_which_the_server_hangs_up_waits_and_harms_no_other(mailbox_
     assert mailbox_harness.list_outcomes_by_uid() == {1: "collected", 2: "collected", 3: "collected"}
 
 
-def test_our_own_servers_findings_about_the_sender_are_noted(mailbox_harness: MailboxHarness) -> None:
+def test_the_authentication_results_of_our_own_servers_are_recorded(mailbox_harness: MailboxHarness) -> None:
     for server in ("mx.example.com", "mx.evil.example"):
         result = f"{server}; dkim=pass (x) header.d=example.org; spf=fail smtp.mailfrom=example.org"
         mailbox_harness.account.deliver_message(build_invoice_mail(7, Authentication_Results=result))
@@ -235,32 +238,32 @@ def test_our_own_servers_findings_about_the_sender_are_noted(mailbox_harness: Ma
     ]  # fmt: skip
 
 
-def test_what_fails_for_a_moment_is_visited_once_more_after_a_pause() -> None:
+def test_a_scan_is_repeated_once_after_a_transient_error() -> None:
     pauses: list[float] = []
     errors = [TransientError("busy", retry_after=900.0)]
 
-    def generate_visit() -> Iterator[str]:
+    def start_scan() -> Iterator[str]:
         yield "some"
         if errors:
             raise errors.pop(0)
 
-    assert list(retry_scan_once(generate_visit, pauses.append)) == ["some", "some"]
+    assert list(retry_scan_once(start_scan, pauses.append)) == ["some", "some"]
     errors += [TransientError("a"), TransientError("b")]
     with pytest.raises(TransientError, match="b"):
-        list(retry_scan_once(generate_visit, pauses.append))
+        list(retry_scan_once(start_scan, pauses.append))
     assert pauses == [30.0, 2.0]
 
 
-def test_wrong_settings_are_not_tried_again() -> None:
-    def generate_visit() -> Iterator[str]:
+def test_a_configuration_error_is_not_retried() -> None:
+    def start_scan() -> Iterator[str]:
         yield "some"
         raise ConfigurationError("wrong")
 
     with pytest.raises(ConfigurationError):
-        list(retry_scan_once(generate_visit, lambda _seconds: pytest.fail("it waits")))
+        list(retry_scan_once(start_scan, lambda _seconds: pytest.fail("it waits")))
 
 
-def test_when_a_row_comes_its_documents_are_in_the_store(mailbox_harness: MailboxHarness) -> None:
+def test_the_documents_of_a_row_are_stored_before_it_is_yielded(mailbox_harness: MailboxHarness) -> None:
     with open_session(build_account(mailbox_harness.build_settings(), mailbox_harness.directory)) as session:
         for row in mailbox_harness.build_source(session, ScanState()):
             assert all(sighting_row["document_sha256"] in mailbox_harness.store for sighting_row in row["sightings"])

@@ -1,4 +1,4 @@
-"""Rules, and the cap of a run, over a real server: what is left is recorded, and other rules take it after all."""
+"""Rules and the limit of a run on a real server: skipped mails are recorded, and other rules can collect them later."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hash_content(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_rules_leave_a_mail_by_its_header_and_other_rules_take_it_after_all(mailbox_harness: MailboxHarness) -> None:
+def test_a_mail_skipped_by_its_header_is_collected_under_other_rules(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.account.deliver_message(
         build_invoice_mail(4, From="Market <NEWS@Market.example>", Message_ID="<n4@market.example>")
     )
@@ -33,7 +33,7 @@ def test_rules_leave_a_mail_by_its_header_and_other_rules_take_it_after_all(mail
         assert not any(b"4" in command.split(b" ")[2] for command in proxy.commands if b"BODY.PEEK[]" in command)
         assert mailbox_harness.query_ledger(
             "select message_id, sender, subject, reason from messages where uid = 4"
-        ) == [("<n4@market.example>", "news@market.example", "Invoice 4", "rule 1 leaves it")]
+        ) == [("<n4@market.example>", "news@market.example", "Invoice 4", "rule 1 skips it")]
         mailbox_harness.scan_mailbox()
         assert mailbox_harness.rows == []
         assert proxy.list_command_names() == ["EXAMINE"]
@@ -42,7 +42,7 @@ def test_rules_leave_a_mail_by_its_header_and_other_rules_take_it_after_all(mail
     assert mailbox_harness.list_outcomes_by_uid()[4] == "collected"
 
 
-def test_of_a_mail_that_a_rule_takes_by_file_names_only_those_files_are_documents(
+def test_a_rule_on_file_names_makes_only_matching_files_documents(
     mailbox_harness: MailboxHarness,
 ) -> None:
     mailbox_harness.settings = {"rules": ({"attachment": "*-2.PDF"},), "otherwise": "leave"}
@@ -52,7 +52,7 @@ def test_of_a_mail_that_a_rule_takes_by_file_names_only_those_files_are_document
     assert mailbox_harness.list_reason_codes_by_document() == {hash_content(build_pdf(2)): "collected"}
 
 
-def test_files_that_fit_no_rule_are_kept_beside_the_one_that_does_and_are_no_documents(
+def test_files_that_match_no_rule_are_stored_but_not_documents(
     mailbox_harness: MailboxHarness,
 ) -> None:
     mailbox_harness.settings = {"rules": ({"attachment": "invoice*"},), "otherwise": "leave"}
@@ -62,7 +62,7 @@ def test_files_that_fit_no_rule_are_kept_beside_the_one_that_does_and_are_no_doc
     assert mailbox_harness.list_reason_codes_by_document()[hash_content(build_pdf(5))] == "unmatched"
 
 
-def test_a_mail_that_is_too_young_for_a_rule_is_taken_once_it_is_old_enough(mailbox_harness: MailboxHarness) -> None:
+def test_a_mail_too_young_for_a_rule_is_collected_once_it_is_old_enough(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"rules": ({"older_than_days": 2},), "otherwise": "leave"}
     assert mailbox_harness.scan_mailbox().waiting == 3
     assert mailbox_harness.query_ledger("select sender, subject from messages where uid = 3") == [
@@ -74,7 +74,7 @@ def test_a_mail_that_is_too_young_for_a_rule_is_taken_once_it_is_old_enough(mail
     assert mailbox_harness.scan_mailbox().collected == 3
 
 
-def test_a_run_fetches_the_oldest_mails_and_the_next_run_goes_on(mailbox_harness: MailboxHarness) -> None:
+def test_a_run_fetches_the_oldest_mails_and_the_next_run_continues(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"mails_per_run": 2}
     assert mailbox_harness.scan_mailbox().positions["INBOX"].uid_next == 3
     assert list(mailbox_harness.list_outcomes_by_uid()) == [1, 2]
@@ -82,7 +82,7 @@ def test_a_run_fetches_the_oldest_mails_and_the_next_run_goes_on(mailbox_harness
     assert list(mailbox_harness.list_outcomes_by_uid()) == [1, 2, 3]
 
 
-def test_a_mail_that_was_to_be_fetched_later_and_is_gone_is_owed_no_more(mailbox_harness: MailboxHarness) -> None:
+def test_a_waiting_mail_that_is_removed_is_no_longer_waiting(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.settings = {"rules": ({"older_than_days": 2},), "otherwise": "leave"}
     mailbox_harness.scan_mailbox()
     mailbox_harness.account.server.run_doveadm(
@@ -92,7 +92,7 @@ def test_a_mail_that_was_to_be_fetched_later_and_is_gone_is_owed_no_more(mailbox
     assert mailbox_harness.list_outcomes_by_uid() == {1: "waiting", 2: "skipped", 3: "waiting"}
 
 
-def test_other_rules_and_a_cap_together_leave_nothing_behind(mailbox_harness: MailboxHarness) -> None:
+def test_new_rules_together_with_a_limit_miss_no_mail(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.account.deliver_message(build_invoice_mail(4))
     mailbox_harness.settings = {"otherwise": "leave"}
     before = mailbox_harness.scan_mailbox().positions["INBOX"]
@@ -106,17 +106,17 @@ def test_other_rules_and_a_cap_together_leave_nothing_behind(mailbox_harness: Ma
     assert mailbox_harness.list_outcomes_by_uid() == dict.fromkeys(range(1, 6), "collected")
 
 
-def test_a_folder_is_gone_through_before_the_cap_of_a_run_reaches_the_next_one(mailbox_harness: MailboxHarness) -> None:
+def test_the_limit_of_a_run_applies_across_folders_in_order(mailbox_harness: MailboxHarness) -> None:
     mailbox_harness.account.create_folder("More")
     mailbox_harness.account.deliver_message(build_invoice_mail(4), "More")
     mailbox_harness.settings = {"folders": ("INBOX", "More"), "mails_per_run": 3}
     scan_state = mailbox_harness.scan_mailbox()
-    assert {name: reached.uid_next for name, reached in scan_state.positions.items()} == {"INBOX": 4, "More": 1}
+    assert {name: position.uid_next for name, position in scan_state.positions.items()} == {"INBOX": 4, "More": 1}
     assert mailbox_harness.scan_mailbox().collected == 1
     assert mailbox_harness.list_outcomes_by_uid("More") == {1: "collected"}
 
 
-def test_mails_that_rules_leave_come_in_pages_too(mailbox_harness: MailboxHarness) -> None:
+def test_skipped_mails_are_recorded_in_pages_too(mailbox_harness: MailboxHarness) -> None:
     for number in range(4, 451):
         mailbox_harness.account.deliver_message(b"From: a@b.example\r\nSubject: %d\r\n\r\nx\r\n" % number)
     mailbox_harness.settings = {"rules": ({"take": False, "sender": "a@b.example"},)}
@@ -132,7 +132,7 @@ def test_mails_that_rules_leave_come_in_pages_too(mailbox_harness: MailboxHarnes
     assert list(mailbox_harness.list_outcomes_by_uid().values()).count("skipped") == 447
 
 
-def test_mails_that_rules_leave_are_told_before_all_headers_are_read(mailbox_harness: MailboxHarness) -> None:
+def test_skipped_mails_are_yielded_before_all_headers_are_read(mailbox_harness: MailboxHarness) -> None:
     for number in range(4, 451):
         mailbox_harness.account.deliver_message(b"From: a@b.example\r\nSubject: %d\r\n\r\nx\r\n" % number)
     mailbox_harness.settings = {"rules": ({"take": False, "sender": "*"},)}

@@ -1,4 +1,4 @@
-"""An mbox is cut into the mails that were put into it, wherever blocks end."""
+"""An mbox is split into the mails that were put into it, wherever blocks end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def build_mbox(mails: list[bytes]) -> bytes:
 
 
 @given(st.lists(st.lists(lines, max_size=12), min_size=1, max_size=6))
-def test_what_was_put_in_comes_out(bodies: list[list[bytes]]) -> None:
+def test_the_mails_of_an_mbox_come_out_unchanged(bodies: list[list[bytes]]) -> None:
     mails = [b"Subject: x\n\n" + b"".join(line + b"\n" for line in body).rstrip(b"\n") + b"\n" for body in bodies]
     content = build_mbox(mails)
     spans = list(split_mbox(io.BytesIO(content)))
@@ -40,16 +40,18 @@ def test_a_block_may_end_anywhere_around_a_mail() -> None:
         assert mail_contents == mails, shift
 
 
-def test_lines_of_other_systems_are_known_too() -> None:
+def test_line_ends_of_other_systems_are_recognised() -> None:
     content = build_mbox([b"Subject: 1\n\none\n", b"Subject: 2\n\ntwo\n"]).replace(b"\n", b"\r\n")
     mail_contents = [content[span.start : span.start + span.length] for span in split_mbox(io.BytesIO(content))]
     assert mail_contents == [b"Subject: 1\r\n\r\none\r\n", b"Subject: 2\r\n\r\ntwo\r\n"]
 
 
-def test_a_mail_has_the_same_key_whatever_follows_it_and_whoever_has_read_it() -> None:
+def test_the_key_of_a_mail_depends_neither_on_marks_nor_on_other_mails() -> None:
     first, second = b"Subject: 1\n\none\n", b"Subject: 2\n\ntwo\n"
-    read = b"Subject: 1\nStatus: RO\nX-Mozilla-Keys: a\n b\n\none\n"
-    keys = [next(split_mbox(io.BytesIO(build_mbox(mails)))).key for mails in ([first], [first, second], [read, second])]
+    marked = b"Subject: 1\nStatus: RO\nX-Mozilla-Keys: a\n b\n\none\n"
+    keys = [
+        next(split_mbox(io.BytesIO(build_mbox(mails)))).key for mails in ([first], [first, second], [marked, second])
+    ]
     assert len(set(keys)) == 1
 
 

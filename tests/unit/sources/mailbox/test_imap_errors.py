@@ -1,4 +1,4 @@
-"""What is said of a mail server that cannot be reached: what is wrong, and what to look at next."""
+"""The error about a mail server that cannot be reached: what is wrong, and what to check next."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ UNREACHABLE_ERROR = OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "problem"),
     [
-        (NAME_NOT_KNOWN_ERROR, "there is no host 'imap.exmple.org'"),
-        (TEMPORARY_NAME_ERROR, "the name server gave no address of the host 'imap.exmple.org'"),
-        (CONNECTION_REFUSED_ERROR, "nothing listens on port 14399 of 'imap.exmple.org'"),
-        (UNREACHABLE_ERROR, "no way leads to 'imap.exmple.org' from here"),
-        (TimeoutError(), "no complete answer in time to the greeting"),
+        (NAME_NOT_KNOWN_ERROR, "the host 'imap.exmple.org' does not exist"),
+        (TEMPORARY_NAME_ERROR, "the host 'imap.exmple.org' has no address, as the name server did not answer"),
+        (CONNECTION_REFUSED_ERROR, "no server listens on port 14399 of 'imap.exmple.org'"),
+        (UNREACHABLE_ERROR, "the host 'imap.exmple.org' cannot be reached from this network"),
+        (TimeoutError(), "the server did not complete the greeting in time"),
     ],
 )
-def test_a_server_that_cannot_be_reached_is_told_in_words(error: OSError, words: str) -> None:
+def test_the_error_explains_why_a_server_cannot_be_reached(error: OSError, problem: str) -> None:
     account = Account("office", "imap.exmple.org", 14399, "ann", password="x")
-    message = build_imap_error(account, CommandPurpose.READ, GREETING_LABEL, error, None)
-    assert isinstance(message, TransientError)
-    assert str(message) == f"{account}: {words}{NEXT_STEP}"
+    imap_error = build_imap_error(account, CommandPurpose.READ, GREETING_LABEL, error, None)
+    assert isinstance(imap_error, TransientError)
+    assert str(imap_error) == f"{account}: {problem}{NEXT_STEP}"
