@@ -43,7 +43,9 @@ def extract_invoices(root: Element) -> list[Record]:
             "taxes": _extract_taxes(root),
             "allowances": _extract_allowances_or_charges(root, charges=False),
             "charges": _extract_allowances_or_charges(root, charges=True),
-            "lines": [_extract_line(line) for line in [*root.iterfind("InvoiceLine"), *root.iterfind("CreditNoteLine")]],
+            "lines": [
+                _extract_line(line) for line in [*root.iterfind("InvoiceLine"), *root.iterfind("CreditNoteLine")]
+            ],
         })
     ]  # fmt: skip
 
@@ -160,7 +162,10 @@ def _extract_line(line: Element) -> Record:
         "order_line": find_text(line, "OrderLineReference/LineID"),
         "allowances": _extract_allowances_or_charges(line, charges=False),
         "charges": _extract_allowances_or_charges(line, charges=True),
-        "sub_lines": [_extract_line(sub_line) for sub_line in [*line.iterfind("SubInvoiceLine"), *line.iterfind("SubCreditNoteLine")]],
+        "sub_lines": [
+            _extract_line(sub_line)
+            for sub_line in [*line.iterfind("SubInvoiceLine"), *line.iterfind("SubCreditNoteLine")]
+        ],
     })  # fmt: skip
 
 

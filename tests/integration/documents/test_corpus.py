@@ -167,11 +167,11 @@ def test_no_reader_was_lost_and_everything_set_aside_says_why(readings: dict[str
 def test_no_document_takes_300_megabytes() -> None:
     program = f"""
 import json, pathlib, resource
-from invoices.documents.document_reader_pool import Readers
+from invoices.documents.document_reader_pool import DocumentReaderPool
 corpus = pathlib.Path({str(CORPUS_DIRECTORY)!r})
 paths = [corpus / json.loads(line)["path"] for line in (corpus / "manifest.jsonl").open()]
-with Readers() as readers:
-    list(readers.read_many(paths))
+with DocumentReaderPool() as reader_pool:
+    list(reader_pool.read_in_order(paths))
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -97,8 +97,8 @@ def test_a_bad_document_harms_no_other_of_its_batch(tmp_path: Path, reader_pool:
 def test_memory_stays_below_300_megabytes(tmp_path: Path, name: str, content: bytes) -> None:
     program = f"""
 import pathlib, resource
-from invoices.documents.document_reader_pool import Readers
-with Readers(workers=1) as pool:
+from invoices.documents.document_reader_pool import DocumentReaderPool
+with DocumentReaderPool(worker_count=1) as pool:
     print(pool.read(pathlib.Path({str(write_file(tmp_path, name, content))!r})).outcome)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
@@ -170,8 +170,8 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     write_file(tmp_path, "a.xml", UBL_TEMPLATE % 1)
     program = f"""
 import os, pathlib, psutil
-from invoices.documents.document_reader_pool import Readers
-pool = Readers(workers=1)
+from invoices.documents.document_reader_pool import DocumentReaderPool
+pool = DocumentReaderPool(worker_count=1)
 pool.read(pathlib.Path({str(tmp_path / "a.xml")!r}))
 print(psutil.Process().children()[0].pid, flush=True)
 os.kill(os.getpid(), 9)

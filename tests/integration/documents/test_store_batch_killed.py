@@ -24,17 +24,17 @@ KILLED_WRITER_SCRIPT = """
 import ctypes, io, json, os, sys
 from pathlib import Path
 from invoices.documents.store import DocumentStore
-from tests.integration.documents.test_store_batch_killed import LATER, SETTLED
+from tests.integration.documents.test_store_batch_killed import FLUSHED_CONTENTS, LATER_CONTENTS
 
-def land(folder):
+def store_documents(folder):
     store = DocumentStore(folder / "documents")
-    with store.landing() as landing:
-        for content in SETTLED:
-            landing.put(content)
-        landing.settle()
-        (folder / "told").touch()
-        for content in LATER:
-            landing.put_file(io.BytesIO(content))
+    with store.open_batch() as batch:
+        for content in FLUSHED_CONTENTS:
+            batch.put(content)
+        batch.flush()
+        (folder / "flushed").touch()
+        for content in LATER_CONTENTS:
+            batch.put_file(io.BytesIO(content))
 
 for line in sys.stdin:
     folder, at, when = json.loads(line)
@@ -43,7 +43,7 @@ for line in sys.stdin:
         arm = ctypes.CDLL(None).killpoint_arm
         arm.argtypes = [ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
         arm(f"{folder}/documents".encode(), at, when.encode(), f"{folder}/calls".encode(), 0)
-        land(Path(folder))
+        store_documents(Path(folder))
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -97,7 +97,7 @@ def test_whatever_is_shown_is_whole(killed_store_directories: list[Path]) -> Non
 
 
 def test_what_was_flushed_is_there(killed_store_directories: list[Path]) -> None:
-    flushed_stores = [folder for folder in killed_store_directories if (folder / "told").exists()]
+    flushed_stores = [folder for folder in killed_store_directories if (folder / "flushed").exists()]
     assert 5 < len(flushed_stores) < len(killed_store_directories)
     for folder in flushed_stores:
         assert set(FLUSHED_CONTENTS) <= set(read_visible_documents(folder).values()), folder

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from invoices.documents.child_process import ChildResponse
 from invoices.documents.containers import container_opener_process
 from invoices.documents.containers.opened_container import ContainerPart, OpenedContainer
-from invoices.documents.document_reader_process import ChildResponse
 
 MEGABYTE = 1 << 20
 
@@ -24,13 +24,13 @@ MEGABYTE = 1 << 20
 def build_response(*contents: bytes, **fields: Any) -> ChildResponse:
     parts = [ContainerPart(str(number), "application/octet-stream") for number, _ in enumerate(contents, start=1)]
     lengths = [len(content) for content in contents]
-    return ChildResponse({"found": OpenedContainer(parts=parts), "lengths": lengths, **fields}, contents)
+    return ChildResponse({"opened_container": OpenedContainer(parts=parts), "part_lengths": lengths, **fields}, contents)
 
 
 def send_partial_response(stop: Callable[[], object]) -> ChildResponse:
     """Tell of three parts, and come to the middle of the second."""
     line = json.dumps(
-        {**build_response(bytes(9), bytes(MEGABYTE), b"").header, "last": False}, default=to_dict
+        {**build_response(bytes(9), bytes(MEGABYTE), b"").header, "is_last": False}, default=to_dict
     ).encode()
     os.write(find_response_descriptor(), line + b"\n" + b"the first" + b"x" * 1000)
     stop()
@@ -101,20 +101,20 @@ BEHAVIOURS: dict[bytes, Callable[[], ChildResponse]] = {
     b"hang in the middle": lambda: send_partial_response(sleep_forever),
     b"crash in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGSEGV)),
     b"die of memory in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGKILL)),
-    b"lie about lengths": lambda: build_response(b"one", b"two", lengths=[3]),
-    b"say more than asked": lambda: build_response(b"one", b"two", lengths=[3, 1]),
-    b"claim a terabyte": lambda: build_response(b"one", lengths=[1 << 40]),
-    b"claim less than nothing": lambda: build_response(b"one", lengths=[-1]),
-    b"tell rubbish": lambda: build_response(b"one", found="rubbish"),
+    b"lie about lengths": lambda: build_response(b"one", b"two", part_lengths=[3]),
+    b"say more than asked": lambda: build_response(b"one", b"two", part_lengths=[3, 1]),
+    b"claim a terabyte": lambda: build_response(b"one", part_lengths=[1 << 40]),
+    b"claim less than nothing": lambda: build_response(b"one", part_lengths=[-1]),
+    b"tell rubbish": lambda: build_response(b"one", opened_container="rubbish"),
     b"tell hashes": lambda: build_response(
-        b"one", found=OpenedContainer(parts=[ContainerPart("1", "text/plain")], part_hashes=["0" * 64])
+        b"one", opened_container=OpenedContainer(parts=[ContainerPart("1", "text/plain")], part_hashes=["0" * 64])
     ),
     b"leave out at will": lambda: build_response(
-        b"one", found=OpenedContainer(parts=[ContainerPart("1", "text/plain", skip_reason_code="whim")])
+        b"one", opened_container=OpenedContainer(parts=[ContainerPart("1", "text/plain", skip_reason_code="whim")])
     ),
-    b"set aside at will": lambda: build_response(found=OpenedContainer(reason_code="whim")),
+    b"set aside at will": lambda: build_response(opened_container=OpenedContainer(reason_code="whim")),
     b"call it something long": lambda: build_response(
-        b"one", found=OpenedContainer(parts=[ContainerPart("1", "t" * 121)])
+        b"one", opened_container=OpenedContainer(parts=[ContainerPart("1", "t" * 121)])
     ),
     b"large": lambda: build_response(*[bytes([number]) * (20 * MEGABYTE) for number in range(4)]),
     b"surroundings": build_environment_response,

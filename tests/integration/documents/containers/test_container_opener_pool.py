@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from invoices.documents.child_process import ProcessLimits
 from invoices.documents.containers.container_opener_pool import CONTAINER_LIMITS, ContainerOpenerPool
-from invoices.documents.document_reader_process import ProcessLimits
 from invoices.documents.store import DocumentStore
 from tests.integration.documents.containers import misbehaving_container_opener
 
@@ -231,18 +231,22 @@ def read_memory_megabytes(field_name: str, process: int | str = "self") -> int:
 
 MEMORY_SCRIPT = """
 import pathlib
+from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.store import DocumentStore
-from invoices.documents.containers.container_opener_pool import Unwrappers
 from tests.integration.documents.containers.test_container_opener_pool import *
 store = DocumentStore(pathlib.Path({store!r}))
-bomb = mail_with(archive_bomb(300))
-with Unwrappers(1) as pool, Unwrappers(1, module=ODD) as odd, store.landing() as landing:
-    for order in (bomb, b"say"): pool.unwrap(order, landing)
-    assert len(odd.unwrap(b"large", landing).parts) == 4
-    before = megabytes("VmHWM")
-    for _ in range(97): assert len(pool.unwrap(bomb, landing).parts) == 1
-    for order in (b"bomb", b"crash", b"lie about lengths"): odd.unwrap(order, landing)
-    print(before, megabytes("VmHWM"))
+bomb = build_mail(build_archive_bomb(300))
+with (
+    ContainerOpenerPool(1) as pool,
+    ContainerOpenerPool(1, module=MISBEHAVING_MODULE) as misbehaving_pool,
+    store.open_batch() as batch,
+):
+    for content in (bomb, b"say"): pool.open_container(content, batch)
+    assert len(misbehaving_pool.open_container(b"large", batch).parts) == 4
+    before = read_memory_megabytes("VmHWM")
+    for _ in range(97): assert len(pool.open_container(bomb, batch).parts) == 1
+    for command in (b"bomb", b"crash", b"lie about lengths"): misbehaving_pool.open_container(command, batch)
+    print(before, read_memory_megabytes("VmHWM"))
 """
 
 
