@@ -11,7 +11,7 @@ FLAG_RULES: Mapping[str, str] = {
     "PDF-LINKS": "a PDF links to no address outside",
     "PDF-HIDDEN-TEXT": "all text of a PDF can be seen",
     "PDF-SIGNATURE": "a signed PDF was not changed after it was signed",
-    "INTAKE-NAME": "the name of a file says what the file is",
+    "INTAKE-NAME": "the name of a file matches its type",
     "INTAKE-TYPE": "a file is of the type that its mail states",
     "INTAKE-CONTAINER": "what is in a mail or archive can be opened, and its names stay inside",
     "MAIL-FROM": "a mail has one sender, and the name shown does not pretend to be another",

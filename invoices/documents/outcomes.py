@@ -51,7 +51,7 @@ REASON_CODES: dict[str, tuple[Outcome, str]] = {
     "reader_memory": ("unreadable", "reading took too much memory and was stopped"),
     "reader_crashed": ("unreadable", "the reader crashed on this file"),
     "order": ("not_invoice", "an order"),
-    "order_response": ("not_invoice", "the answer to an order"),
+    "order_response": ("not_invoice", "the response to an order"),
     "delivery": ("not_invoice", "a despatch advice, delivery note or waybill"),
     "payment": ("not_invoice", "a payment, receipt of payment or remittance advice"),
     "payroll": ("not_invoice", "a payslip"),

@@ -67,7 +67,7 @@ def _list_action_flags(pdf: pikepdf.Pdf) -> Iterator[tuple[str, str]]:
     with ignore_broken_pdf_errors():
         hidden_layer_count = count_hidden_layers(pdf)
     if active_kinds := sorted(action_kinds - {"URI"}):
-        yield "PDF-ACTIVE", f"the PDF contains actions: {', '.join(active_kinds)}"
+        yield "PDF-ACTIVE", f"the PDF holds actions: {', '.join(active_kinds)}"
     if "URI" in action_kinds:
         yield "PDF-LINKS", "the PDF links to external addresses; none of them is called"
     if hidden_layer_count:
