@@ -113,12 +113,10 @@ def classify_non_invoice_xml(root: Element) -> DocumentReading:
     if name == "Document" and "iso:std:iso:20022" in namespace_uri:  # camt is a statement, pain a payment
         return build_reading("statement" if "camt." in namespace_uri else "payment", XML_TYPE)
     if reason_code := _REASON_CODE_BY_ROOT_NAME.get(name):
-        is_order_response = (
-            root.findtext("{*}ExchangedDocument/{*}TypeCode", "").strip() == "231"
-        )  # UNTDID 1001, Order-X
-        return build_reading(
-            "order_response" if reason_code == "order" and is_order_response else reason_code, XML_TYPE
-        )
+        type_code = root.findtext("{*}ExchangedDocument/{*}TypeCode", "").strip()
+        if reason_code == "order" and type_code == "231":  # UNTDID 1001: the order response of Order-X
+            reason_code = "order_response"
+        return build_reading(reason_code, XML_TYPE)
     if name == "svg":
         return build_reading("active_content", XML_TYPE)
     if name == "html":

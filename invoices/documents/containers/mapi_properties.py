@@ -52,7 +52,7 @@ class LittleEndianReader:
         """Return the next integer of ``width`` bytes."""
         return int.from_bytes(self.read_bytes(width), "little")
 
-    def look_ahead(self, count: int) -> bytes:
+    def peek_bytes(self, count: int) -> bytes:
         """Return up to ``count`` of the next bytes, without moving the position."""
         return self._data[self.position : self.position + count]
 

@@ -89,7 +89,7 @@ def _parse_attributes(content: bytes) -> Iterator[tuple[int, int, bytes]]:
     if reader.read_integer(4) != _TNEF_SIGNATURE:
         raise TnefDecodeError("it does not begin with the TNEF signature")
     reader.read_bytes(2)  # a key that only the mail program needs
-    while reader.look_ahead(64).strip(b"\0 \r\n\t"):
+    while reader.peek_bytes(64).strip(b"\0 \r\n\t"):
         level, number = reader.read_integer(1), reader.read_integer(2)
         if level not in (_MESSAGE_LEVEL, _ATTACHMENT_LEVEL):
             raise TnefDecodeError(f"an attribute of the unknown level {level}")

@@ -62,7 +62,7 @@ def extract_invoices(root: Element) -> list[Record]:
             "buyer": _extract_party(trade.find("ApplicableHeaderTradeAgreement/BuyerTradeParty")),
             **_extract_settlement_fields(settlement, currency),
             "line_texts": [
-                "\n".join(xml_tree.iterate_texts(line_item, "AssociatedDocumentLineDocument/IncludedNote/Content"))
+                "\n".join(xml_tree.iter_texts(line_item, "AssociatedDocumentLineDocument/IncludedNote/Content"))
                 for line_item in line_items if not _is_billed_line(line_item)
             ],
             "lines": [_extract_line(line_item) for line_item in line_items if _is_billed_line(line_item)],
@@ -80,7 +80,7 @@ def _extract_header_fields(document: Element, trade: Element) -> Record:
         "issue_date": _find_date(document, "IssueDateTime"),
         "type_code": type_code,
         "kind": classify_type_code(type_code),
-        "note": "\n".join(xml_tree.iterate_texts(document, "IncludedNote/Content")) or None,
+        "note": "\n".join(xml_tree.iter_texts(document, "IncludedNote/Content")) or None,
         "buyer_reference": find_text(agreement, "BuyerReference"),
         "order_number": find_text(order_reference, "IssuerAssignedID") or find_text(order_reference, "ID"),
         "delivery_date": _find_date(delivery_event, "OccurrenceDateTime"),
@@ -98,8 +98,7 @@ def _extract_settlement_fields(settlement: Element | None, currency: str | None)
     return {
         "tax_currency": find_text(settlement, "TaxCurrencyCode"),
         "due_date": find_single_distinct_value([due_date for due_date in due_dates if due_date]),
-        "payment_terms": "\n".join(xml_tree.iterate_texts(settlement, "SpecifiedTradePaymentTerms/Description"))
-        or None,
+        "payment_terms": "\n".join(xml_tree.iter_texts(settlement, "SpecifiedTradePaymentTerms/Description")) or None,
         "period_start": _find_date(period, "StartDateTime"),
         "period_end": _find_date(period, "EndDateTime"),
         "payee_name": find_text(settlement, "PayeeTradeParty/Name"),

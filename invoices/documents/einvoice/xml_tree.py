@@ -67,7 +67,7 @@ def find_text(element: Element | None, path: str = ".") -> str | None:
     return value or None
 
 
-def iterate_texts(element: Element, path: str) -> Iterator[str]:
+def iter_texts(element: Element, path: str) -> Iterator[str]:
     """Yield the non-empty trimmed texts at ``path``."""
     for node in element.iterfind(path):
         value = (node.text or "").strip()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import io
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 import zlib
 from collections.abc import Iterator
@@ -40,6 +43,17 @@ def list_reader_processes() -> list[psutil.Process]:
 
 def is_running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def wait_for_unread_input(pid: int) -> None:
+    """Wait until there are bytes in the pipe to a process."""
+    unread_byte_count = array.array("i", [0])
+    deadline = time.monotonic() + 10
+    with open(f"/proc/{pid}/fd/0", "rb", buffering=0) as pipe:
+        while not unread_byte_count[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            fcntl.ioctl(pipe, termios.FIONREAD, unread_byte_count)
 
 
 def write_file(folder: Path, name: str, content: bytes) -> Path:
@@ -133,7 +147,7 @@ def test_a_reader_that_crashes_on_a_document_is_reported_with_its_signal(tmp_pat
         child = list_reader_processes()[0]
         child.suspend()  # so that it crashes while it handles the request
         reading = thread.submit(pool.read, path)
-        time.sleep(0.5)
+        wait_for_unread_input(child.pid)
         child.send_signal(signal.SIGSEGV)
         child.resume()
         assert reading.result().reason_code == "reader_crashed"
