@@ -1,4 +1,4 @@
-"""What documents are, read in processes that can be killed: a bad file costs a result and never the batch."""
+"""Documents read in processes that can be killed: a bad file costs its own result and never the batch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 
 from invoices.documents import title_ocr_process
+from invoices.documents.child_process import ProcessLimits
 from invoices.documents.document_reader_client import DocumentReader
-from invoices.documents.document_reader_process import ProcessLimits
 from invoices.documents.outcomes import DocumentReading, Outcome
 from invoices.errors import TransientError
 
@@ -26,10 +26,10 @@ class DocumentReaderPool:
     """A pool of reader processes, started when first needed; threads may share it; close it, or use ``with``.
 
     A document gets ``limits.seconds`` on the clock and ``limits.memory_bytes`` of private memory; past either, its
-    process is killed and replaced, and the reading says ``reader_timeout``, ``reader_memory`` or ``reader_crashed``.
+    process is killed and replaced, and the reading is ``reader_timeout``, ``reader_memory`` or ``reader_crashed``.
 
-    Where the package rapidocr-onnxruntime is installed (or ``titles`` is true), one more process reads the heads of
-    pictures, so that an expense report or a delivery note does not go to a paid model.
+    Where the package rapidocr-onnxruntime is installed (or ``use_title_ocr`` is true), one more process reads the
+    titles of pictures, so that an expense report or a delivery note does not go to a paid model.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class DocumentReaderPool:
         self.close()
 
     def read(self, path: Path) -> DocumentReading:
-        """Return what the document at ``path`` is; waits for an idle process where all are busy."""
+        """Return what the document at ``path`` is; waits until a process is idle."""
         reading = _read_with_idle_reader(self._idle_readers, path)
         if self._uses_title_ocr and reading.outcome == "needs_extraction" and reading.media_type in _IMAGE_TYPES:
-            with contextlib.suppress(TransientError):  # where it does not start, a model is asked anyway
+            with contextlib.suppress(TransientError):  # if it does not start, the picture goes to a model anyway
                 title_reading = _read_with_idle_reader(self._idle_title_readers, path)
                 return title_reading if title_reading.outcome == "not_invoice" else reading
         return reading
 
     def read_in_order(self, paths: Iterable[Path]) -> Iterator[DocumentReading]:
-        """Yield the reading of each path, in their order, with all processes at work and a bounded number ahead."""
+        """Yield the reading of each path in order; all processes work, a bounded number of documents ahead."""
         pending_futures: deque[Future[DocumentReading]] = deque()
-        with ThreadPoolExecutor(self._worker_count, thread_name_prefix="reader") as executor:
+        with ThreadPoolExecutor(self._worker_count, thread_name_prefix="document-reader") as executor:
             try:
                 for path in paths:
                     pending_futures.append(executor.submit(self.read, path))
@@ -82,7 +82,7 @@ class DocumentReaderPool:
                     future.cancel()
 
     def close(self) -> None:
-        """End all processes; none is left behind."""
+        """End all processes."""
         with contextlib.ExitStack() as stack:
             for reader in self._all_readers:
                 stack.callback(reader.close)

@@ -1,4 +1,4 @@
-"""One file as a reading, by its content: the door behind which every format has its own module."""
+"""One file as a reading: detects the format by content and calls the module that reads it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REASON_CODE_BY_TYPE = {
 
 
 def read_document_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> DocumentReading:
-    """Return what the file is; DocumentError ends in a reading, anything else a parser raises is for the caller."""
+    """Return what the file is; a DocumentError becomes a reading, other exceptions of parsers pass through."""
     try:
         file_status = path.stat()
         if not stat.S_ISREG(file_status.st_mode):
@@ -67,9 +67,7 @@ def _read_by_media_type(file_type: str, path: Path) -> DocumentReading:
 
         return read_image_file(path, file_type)
     if file_type == "application/pkcs7-mime":
-        return build_reading(
-            "unsupported_einvoice", file_type, "a signed or encrypted file, which is not unwrapped here"
-        )
+        return build_reading("unsupported_einvoice", file_type, "a signed or encrypted file that was not opened")
     if file_type in _REASON_CODE_BY_TYPE:
         return build_reading(_REASON_CODE_BY_TYPE[file_type], file_type)
     return build_reading("unsupported_type", file_type, f"files of type {file_type} are not read")

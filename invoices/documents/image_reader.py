@@ -1,4 +1,4 @@
-"""A picture as a reading: a task for a model, or a logo, or broken, by its header and its last bytes."""
+"""A picture as a reading: ``needs_extraction``, a logo, or damaged, by its header and its last bytes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ MAX_PIXELS = 50_000_000
 _TAIL_BYTES = 65_536
 _END_MARKERS = {"image/png": b"IEND", "image/jpeg": b"\xff\xd9"}
 
-# No invoice can be read below these; a stamp of 300 by 300 or a banner of 1000 by 60 is decoration.
+# No invoice is legible in a smaller picture; a stamp of 300 by 300 or a banner of 1000 by 60 is decoration.
 MIN_SIDE_PIXELS = 200
 MIN_PIXELS = 120_000
 
 
 def read_image_file(path: Path, media_type: str) -> DocumentReading:
-    """Return ``needs_extraction`` for a picture of the size of a page, else why not; pixels are not decoded."""
+    """Return ``needs_extraction`` for a picture that may show an invoice, else why not; pixels are not decoded."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow only warns of bombs; the cap below decides
+            warnings.simplefilter("ignore")  # Pillow only warns of bombs; MAX_PIXELS below decides
             with Image.open(path, formats=["PNG", "JPEG"]) as image:
                 width, height = image.size
     except Image.DecompressionBombError:
@@ -37,13 +37,9 @@ def read_image_file(path: Path, media_type: str) -> DocumentReading:
         return build_reading(
             "logo", media_type, f"a picture of {width} × {height} pixels is too small to hold an invoice"
         )
-    if not _has_end_marker(path, media_type):
-        return build_reading("truncated", media_type)
-    return DocumentReading("needs_extraction", media_type, 1)
-
-
-def _has_end_marker(path: Path, media_type: str) -> bool:
-    """Return whether the end mark is among the last bytes; some cameras append data of their own after it."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return _END_MARKERS[media_type] in file.read()
+        has_end_marker = _END_MARKERS[media_type] in file.read()  # some cameras append data of their own after it
+    if not has_end_marker:
+        return build_reading("truncated", media_type)
+    return DocumentReading("needs_extraction", media_type, 1)

@@ -1,4 +1,4 @@
-"""One limited child process as its parent sees it: start, ask, take the answer, kill at the deadline, replace."""
+"""The parent's side of one limited child process: start it, send requests, kill it at the deadline, replace it."""
 
 from __future__ import annotations
 
@@ -15,47 +15,45 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import IO, TypeVar
 
-from invoices.documents.document_reader_process import ProcessLimits
+from invoices.documents.child_process import ProcessLimits
 from invoices.errors import TransientError
 
 T = TypeVar("T")
 
-_START_TIMEOUT_SECONDS = 60.0  # an overloaded machine starts slowly; that is not the document's fault
+_START_TIMEOUT_SECONDS = 60.0  # generous, because an overloaded machine starts processes slowly
 _CLOSE_TIMEOUT_SECONDS = 2.0
 _MAX_LINE_BYTES = 64 * 1024 * 1024
-_PIPE_BYTES = 1 << 20  # as large as anybody may make one: a mail and its parts go through in one piece
+_PIPE_BYTES = 1 << 20  # the most an ordinary user may set: a mail and its parts go through in one piece
 _READ_BLOCK_BYTES = 1 << 18
 # One thread per library: on a machine of many cores their stacks alone would fill the allowed memory.
 _CHILD_ENVIRONMENT = {
     "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1",
     "MALLOC_ARENA_MAX": "2",
 }  # fmt: skip
-_OUT_OF_MEMORY_SHARE = 0.7  # of what is allowed: a child that died with more in use died of it
+_OUT_OF_MEMORY_SHARE = 0.7  # of the limit: a child that died with more memory in use ran out of it
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessFailure:
-    """Why a child gave no answer: ``reader_timeout``, ``reader_memory`` or ``reader_crashed``."""
+    """Why a child gave no response: ``reader_timeout``, ``reader_memory`` or ``reader_crashed``."""
 
     reason_code: str
     reason: str | None = None
 
 
 class ResponseReader:
-    """What a child says to one question, as it comes: lines and bytes. Its author is not to be believed."""
+    """The response to one request, read as it arrives: lines and bytes. It is untrusted."""
 
     def __init__(self, descriptor: int, seconds: float) -> None:
-        self.sent_byte_count = 0  # bytes of the question that are sent
+        self.sent_byte_count = 0  # bytes of the request that are sent
         self._descriptor = descriptor
-        self._remaining_seconds = (
-            seconds  # of waiting for the child; what we do with its answer meanwhile is not its fault
-        )
+        self._remaining_seconds = seconds  # of waiting for the child; our own work in between does not count
         self._buffer = bytearray()
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
 
     def read_line(self) -> bytes:
-        """Return the next line without its end. Raises _Late or _Gone."""
+        """Return the next line without its line end. Raises _ResponseTimeoutError or _ProcessExitedError."""
         searched_byte_count = 0
         while (end := self._buffer.find(b"\n", searched_byte_count)) < 0:
             searched_byte_count = len(self._buffer)
@@ -67,7 +65,7 @@ class ResponseReader:
         return line
 
     def read_exactly(self, size: int) -> bytes:
-        """Return that many bytes. Raises _Late or _Gone."""
+        """Return ``size`` bytes. Raises _ResponseTimeoutError or _ProcessExitedError."""
         while len(self._buffer) < size:
             self._receive_block()
         with memoryview(self._buffer) as view:
@@ -77,11 +75,11 @@ class ResponseReader:
 
     @property
     def has_unread_bytes(self) -> bool:
-        """Return whether more came than was taken."""
+        """Return whether more bytes arrived than were read."""
         return bool(self._buffer)
 
     def wait_until_ready(self, poll: select.poll) -> None:
-        """Wait for the child. Raises _Late where it has used up its seconds."""
+        """Wait for the child. Raises _ResponseTimeoutError when its seconds are used up."""
         started = time.monotonic()
         is_ready = self._remaining_seconds > 0 and poll.poll(self._remaining_seconds * 1000)
         self._remaining_seconds -= time.monotonic() - started
@@ -97,7 +95,7 @@ class ResponseReader:
 
 
 class LimitedProcess:
-    """A child that answers one question at a time; not for several threads at once."""
+    """A child that answers one request at a time; not thread-safe."""
 
     def __init__(self, limits: ProcessLimits, module: str) -> None:
         self._limits = limits
@@ -109,11 +107,12 @@ class LimitedProcess:
     def send_request(
         self, request: bytes, parse_response: Callable[[ResponseReader], tuple[T, bool]]
     ) -> T | ProcessFailure:
-        """Return what ``take`` makes of the answer, and replace the child where ``take`` says that it was the last.
+        """Return the result of ``parse_response``, which also returns whether the child ends after this response.
 
-        ``question`` is a line of JSON and what follows it. Where the child gives no whole answer in time, or ``take``
-        raises ValueError over it, the child is killed and the reason returned. A child that somebody else killed is
-        replaced and asked once more, so ``take`` may be called twice. Raises TransientError if no child starts.
+        ``request`` is a line of JSON and what follows it. If the child does not send a whole response in time, or
+        ``parse_response`` raises ValueError, the child is killed and the reason returned. A child that was killed with
+        SIGKILL is replaced and the request repeated once, so ``parse_response`` may be called twice. Raises
+        TransientError if no child starts.
         """
         try:
             return self._send_request_retrying_if_killed(request, parse_response)
@@ -124,17 +123,17 @@ class LimitedProcess:
             return self._classify_exit()
         except ValueError:
             self.kill_process()
-            return ProcessFailure("reader_crashed", "what the reader said of this file makes no sense")
+            return ProcessFailure("reader_crashed", "the reader's response about this file is invalid")
         except BaseException:
-            self.kill_process()  # in the middle of an answer
+            self.kill_process()  # in the middle of a response
             raise
 
     def close(self) -> None:
-        """End the child: politely, then not."""
+        """End the child: close its input, and kill it if it does not end in time."""
         if self._process is None:
             return
         process, self._process = self._process, None
-        with process:  # closes the pipes: the child's input ends, and it does
+        with process:  # closes the pipes: the child ends with its input
             try:
                 process.communicate(timeout=_CLOSE_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
@@ -166,13 +165,13 @@ class LimitedProcess:
         )
         result, is_last = parse_response(reader)
         if reader.has_unread_bytes:
-            raise ValueError("the child says more than it was asked")
+            raise ValueError("the response is longer than it states")
         if is_last:
             self.close()
         return result
 
     def _begin_request(self, request: bytes) -> tuple[subprocess.Popen[bytes], ResponseReader]:
-        """Return a child that got the beginning of the question; one that died while it was idle is replaced."""
+        """Return a child that received the start of the request; one that died while idle is replaced."""
         for _ in range(2):
             process = self._get_running_process()
             reader = ResponseReader(_get_pipe_descriptor(process.stdout), self._limits.seconds)
@@ -180,7 +179,7 @@ class LimitedProcess:
                 reader.sent_byte_count = os.write(_get_pipe_descriptor(process.stdin), request)
                 return process, reader
             self.kill_process()
-        raise TransientError(f"the reader process {self._module!r} dies before it is asked")
+        raise TransientError(f"the reader process {self._module!r} ended twice before it took a request")
 
     def _get_running_process(self) -> subprocess.Popen[bytes]:
         if self._process is not None:
@@ -190,45 +189,44 @@ class LimitedProcess:
             ResponseReader(_get_pipe_descriptor(process.stdout), _START_TIMEOUT_SECONDS).read_line()
         except (_ProcessExitedError, _ResponseTimeoutError) as error:
             self.kill_process()
-            raise TransientError(f"the reader process {self._module!r} does not start") from error
+            raise TransientError(f"the reader process {self._module!r} did not start") from error
         return process
 
     def _classify_exit(self) -> ProcessFailure:
-        """Return why the child is gone, judged by how it ended: SIGKILL and SIGABRT are how memory runs out."""
+        """Return why the child ended, from its exit status; SIGKILL and SIGABRT mean that memory ran out."""
         self._collect_exit_status()
         status = self._exit_status
         if status in {-signal.SIGXCPU, -signal.SIGALRM}:
             return ProcessFailure("reader_timeout")
-        is_out_of_memory = (
-            self._peak_memory_bytes > _OUT_OF_MEMORY_SHARE * self._limits.memory_bytes
-        )  # true, too, below a parent that large
+        # The peak includes the parent's memory before the exec, so a large parent also makes this true.
+        is_out_of_memory = self._peak_memory_bytes > _OUT_OF_MEMORY_SHARE * self._limits.memory_bytes
         if status == -signal.SIGKILL or (status == -signal.SIGABRT and is_out_of_memory):
             return ProcessFailure("reader_memory")
         exit_description = f"signal {-status}" if status < 0 else f"status {status}"
-        return ProcessFailure("reader_crashed", f"the reader died of this file ({exit_description})")
+        return ProcessFailure("reader_crashed", f"the reader crashed on this file ({exit_description})")
 
     def _collect_exit_status(self) -> None:
-        """Note the exit status of a child that is gone, and the most memory it held in bytes."""
+        """Record the exit status and the peak memory (bytes) of a child that closed its output."""
         process, self._process = self._process, None
         if process is None:
             return
         with process:
-            os.kill(process.pid, signal.SIGKILL)  # it may have closed its output without ending
+            os.kill(process.pid, signal.SIGKILL)  # it may have closed its output and still be running
             _, wait_status, usage = os.wait4(process.pid, 0)
             process.returncode = self._exit_status = os.waitstatus_to_exitcode(wait_status)
         self._peak_memory_bytes = usage.ru_maxrss * 1024
 
 
 class _ResponseTimeoutError(Exception):
-    """The child has used up its time."""
+    """The child used up its time."""
 
 
 class _ProcessExitedError(Exception):
-    """The child closed its end."""
+    """The child closed its end of the pipe."""
 
 
 def _start_process(module: str, limits: ProcessLimits) -> subprocess.Popen[bytes]:
-    """Return a fresh child without our environment, our descriptors or our terminal."""
+    """Start a child without our environment, descriptors or terminal."""
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-I", "-m", module, json.dumps(asdict(limits))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -236,13 +234,13 @@ def _start_process(module: str, limits: ProcessLimits) -> subprocess.Popen[bytes
     )  # fmt: skip
     os.set_blocking(_get_pipe_descriptor(process.stdin), False)
     for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):  # a user may have only so many of them
+        with contextlib.suppress(OSError):  # the kernel limits the pipe memory of a user
             fcntl.fcntl(_get_pipe_descriptor(pipe), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return process
 
 
 def _send_remaining_bytes(descriptor: int, remaining: memoryview, reader: ResponseReader) -> None:
-    """Write the rest of a question, however slowly the child reads it. Raises _Late or _Gone."""
+    """Write the rest of a request, however slowly the child reads it. Raises as ``ResponseReader`` does."""
     if not remaining:
         return
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""What a file is, by its content alone: names and declared types lie."""
+"""The media type of a file by its content alone: names and declared types are not reliable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-MAX_SNIFFED_BYTES = 65_536  # bytes that decide
+MAX_SNIFFED_BYTES = 65_536  # only the start of a file decides
 
 EMPTY_TYPE = "application/x-empty"
 EXECUTABLE_TYPE = "application/x-executable"
@@ -27,7 +27,7 @@ _TYPE_BY_SIGNATURE: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "application/gzip"),
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
     (b"Rar!\x1a\x07", "application/vnd.rar"),
-    (b"%!PS", POSTSCRIPT_TYPE), (b"\x04%!PS", POSTSCRIPT_TYPE), (b"\xc5\xd0\xd3\xc6", POSTSCRIPT_TYPE),  # the last: EPS of DOS
+    (b"%!PS", POSTSCRIPT_TYPE), (b"\x04%!PS", POSTSCRIPT_TYPE), (b"\xc5\xd0\xd3\xc6", POSTSCRIPT_TYPE),  # last: DOS EPS
     (b"\x7fELF", EXECUTABLE_TYPE), (b"\xcf\xfa\xed\xfe", EXECUTABLE_TYPE), (b"\xca\xfe\xba\xbe", EXECUTABLE_TYPE),
     (b"\xce\xfa\xed\xfe", EXECUTABLE_TYPE), (b"\0asm", EXECUTABLE_TYPE),
     (b"L\0\0\0\x01\x14\x02\0", EXECUTABLE_TYPE),  # a Windows shortcut
@@ -49,9 +49,10 @@ _OOXML_TYPE_BY_FOLDER = (
 OFFICE_TYPES = tuple(kind for _, kind in _OOXML_TYPE_BY_FOLDER)
 
 _ISO_9660_SIGNATURE = (b"CD001", 32_769)  # ISO 9660 §8.1.2, in sector 16
-_OUTLOOK_STREAM_PREFIX = "__substg1.0_".encode("utf-16-le")  # how Outlook names the streams of a saved mail
+_OUTLOOK_STREAM_PREFIX = "__substg1.0_".encode("utf-16-le")  # of a saved mail
 _CONTROL_CHARS = bytes([*range(9), *range(14, 32)])
-_CMS_OBJECT_IDENTIFIERS = (  # the start of every PKCS #7 content type, 1.2.840.113549.1.7.*, and AuthEnvelopedData (RFC 5083)
+# The start of every PKCS #7 content type, 1.2.840.113549.1.7.*, and AuthEnvelopedData (RFC 5083).
+_CMS_OBJECT_IDENTIFIERS = (
     bytes.fromhex("06092a864886f70d0107"), bytes.fromhex("060b2a864886f70d0109100117"),
 )  # fmt: skip
 _PDF_SIGNATURE_PATTERN = re.compile(rb"[^\n\r]{0,200}%PDF-\d")
@@ -77,9 +78,9 @@ _BASE64_PATTERN = re.compile(rb"[A-Za-z0-9+/\s]{40,}")
 
 
 def detect_media_type(head: bytes) -> str:
-    """Return the media type of a file from its first 64 KB; ``application/x-empty`` for nothing at all.
+    """Return the media type of a file from its first 64 KB; ``application/x-empty`` for an empty file.
 
-    A PDF may follow up to 1,024 bytes of something else, as readers of PDF accept it.
+    Up to 1,024 other bytes may precede a PDF, as readers of PDF accept that.
     """
     head = head[:MAX_SNIFFED_BYTES]
     if not head:
@@ -148,7 +149,8 @@ def _detect_text_type(head: bytes) -> str:
         return "text/html"
     if _XML_PATTERN.match(text):
         return "application/xml"
-    return "text/plain" if text.strip() and _is_plain_text(text) else UNKNOWN_TYPE
+    has_control_chars = text[:4096] != text[:4096].translate(None, _CONTROL_CHARS)
+    return "text/plain" if text.strip() and not has_control_chars else UNKNOWN_TYPE
 
 
 def _convert_text_to_utf8(head: bytes) -> bytes:
@@ -169,14 +171,6 @@ def _has_mail_headers(head: bytes) -> bool:
     header_block = re.split(rb"\r?\n\r?\n", text, maxsplit=1)[0]
     if re.match(rb"content-type:\s*multipart/", header_block, re.IGNORECASE):
         return True
-    is_header_cut = (
-        header_block == text and len(text) >= _MIN_CUT_HEADER_BYTES
-    )  # one header may be longer than what we look at
-    return len({match.group().lower() for match in _MAIL_HEADER_PATTERN.finditer(header_block)}) >= (
-        1 if is_header_cut else 2
-    )
-
-
-def _is_plain_text(head: bytes) -> bool:
-    head = head[:4096]
-    return len(head.translate(None, _CONTROL_CHARS)) == len(head)
+    is_header_cut = header_block == text and len(text) >= _MIN_CUT_HEADER_BYTES  # a header may be longer than the head
+    known_headers = {match.group().lower() for match in _MAIL_HEADER_PATTERN.finditer(header_block)}
+    return len(known_headers) >= (1 if is_header_cut else 2)

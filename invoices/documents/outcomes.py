@@ -1,4 +1,4 @@
-"""What reading a document can end in, and every reason code there is, in one table."""
+"""The outcomes of reading a document, and the table of all reason codes."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from invoices.model import NOT_INVOICE_REASONS
 
 Outcome = Literal["einvoice", "not_invoice", "needs_extraction", "review", "unreadable"]  # unreadable: quarantined
 
-# reason_code: (the outcome it comes with, what a person should understand)
+# reason_code: (its outcome, its meaning for a person)
 REASON_CODES: dict[str, tuple[Outcome, str]] = {
     **{code: ("not_invoice", meaning) for code, meaning in NOT_INVOICE_REASONS.items()},
     "empty_file": ("review", "the file has no content"),
     "truncated": ("review", "the end of the file is missing"),
     "encrypted": ("review", "a password is needed to open it"),
-    "damaged_image": ("review", "the picture is broken"),
-    "damaged_mail": ("review", "the mail is broken"),
+    "damaged_image": ("review", "the picture is damaged"),
+    "damaged_mail": ("review", "the mail is damaged"),
     "encrypted_mail": ("review", "the mail is encrypted"),
-    "damaged_signed": ("review", "the signed file is broken"),
-    "damaged_tnef": ("review", "the winmail.dat is broken"),
+    "damaged_signed": ("review", "the signed file is damaged"),
+    "damaged_tnef": ("review", "the winmail.dat is damaged"),
     "mail_body": ("review", "an invoice in the text of a mail, which no extractor reads"),
     "no_pages": ("review", "the PDF has no page"),
     "blank_page": ("review", "nothing is on the pages"),
     "too_many_pages": ("review", "more pages than an invoice may have"),
     "too_large": ("review", "more bytes or pixels than an invoice may have"),
-    "hostile_xml": ("review", "XML with a document type, entities or absurd nesting"),
+    "hostile_xml": ("review", "XML with a document type, entities or excessive nesting"),
     "malformed_xml": ("review", "not well-formed XML"),
-    "encoding_mismatch": ("review", "XML that is written in another encoding than it says"),
-    "unsupported_type": ("review", "a type of file that is not read here"),
-    "unsupported_einvoice": ("review", "a structured invoice in a format that is not read yet"),
+    "encoding_mismatch": ("review", "XML in another encoding than it declares"),
+    "unsupported_type": ("review", "a type of file that is not supported"),
+    "unsupported_einvoice": ("review", "a structured invoice in a format that is not supported yet"),
     "conflicting_einvoices": ("review", "two structured invoices in one file contradict each other"),
     "hidden_text": ("review", "the page holds figures or instructions that cannot be seen"),
     "broken_signature": ("review", "the PDF was changed after it was signed"),
-    "damaged_einvoice": ("needs_extraction", "the structured invoice inside is broken; the page can still be read"),
+    "damaged_einvoice": ("needs_extraction", "the structured invoice inside is damaged; the page can still be read"),
     "not_a_file": ("unreadable", "there is no ordinary file under this name"),
-    "damaged_pdf": ("unreadable", "the PDF is broken beyond repair"),
-    "hostile_pdf": ("unreadable", "a PDF made to attack whoever reads it"),
-    "executable": ("unreadable", "a program, a script, a shortcut or the image of a disk, not a document"),
+    "damaged_pdf": ("unreadable", "the PDF is damaged beyond repair"),
+    "hostile_pdf": ("unreadable", "a PDF made to attack its reader"),
+    "executable": ("unreadable", "a program, a script, a shortcut or a disk image, not a document"),
     "active_content": ("unreadable", "a type of file that can hold programs: macros, objects, scripts"),
-    "malware": ("unreadable", "the scanner found malware"),
+    "malware": ("unreadable", "the malware scanner found malware"),
     "malware_test": ("unreadable", "the test file of malware scanners"),
     "mail_limits": ("unreadable", "a mail with more parts, headers or depth than a mail may have"),
-    "archive_limits": ("unreadable", "an archive with more entries, depth or content than one may have"),
-    "damaged_archive": ("unreadable", "the archive is broken"),
-    "mail_unsupported": ("review", "a mail that stays closed"),
+    "archive_limits": ("unreadable", "an archive with more entries, depth or content than an archive may have"),
+    "damaged_archive": ("unreadable", "the archive is damaged"),
+    "mail_unsupported": ("review", "a mail that is not opened"),
     "reader_timeout": ("unreadable", "reading took too long and was stopped"),
     "reader_memory": ("unreadable", "reading took too much memory and was stopped"),
-    "reader_crashed": ("unreadable", "the reader died of this file"),
+    "reader_crashed": ("unreadable", "the reader crashed on this file"),
     "order": ("not_invoice", "an order"),
-    "order_response": ("not_invoice", "the answer to an order"),
+    "order_response": ("not_invoice", "the response to an order"),
     "delivery": ("not_invoice", "a despatch advice, delivery note or waybill"),
     "payment": ("not_invoice", "a payment, receipt of payment or remittance advice"),
     "payroll": ("not_invoice", "a payslip"),
@@ -65,7 +65,7 @@ REASON_CODES: dict[str, tuple[Outcome, str]] = {
     "validation_report": ("not_invoice", "the report of an e-invoice validator"),
     "logo": ("not_invoice", "a picture too small to hold an invoice"),
     "no_invoice_text": ("not_invoice", "text without any word or amount of an invoice"),
-    "other_xml": ("not_invoice", "XML that is no invoice"),
+    "other_xml": ("not_invoice", "XML that is not an invoice"),
 }
 
 _MAX_REASON_CHARS = 300
@@ -73,9 +73,9 @@ _MAX_REASON_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class DocumentReading:
-    """What one document turned out to be; ``reason`` is for a person, ``payload`` as in ``documents.einvoice``.
+    """What one document is; ``reason`` is for a person, ``payload`` is described in ``documents.einvoice``.
 
-    ``flags`` are pairs: a rule id of ``documents.flags``, and what was seen.
+    ``flags`` are pairs: a rule id of ``documents.flag_rules``, and the observation.
     """
 
     outcome: Outcome
@@ -94,7 +94,7 @@ class DocumentReading:
 def build_reading(
     reason_code: str, media_type: str, reason: str | None = None, page_count: int | None = None
 ) -> DocumentReading:
-    """Return the reading of a reason code; ``reason`` replaces the table's sentence and may quote the document."""
+    """Return the reading of a reason code; ``reason`` replaces the table's meaning and may quote the document."""
     outcome, meaning = REASON_CODES[reason_code]
     return DocumentReading(
         outcome, media_type, page_count, reason_code, sanitise_for_display(reason or meaning, _MAX_REASON_CHARS)
@@ -102,18 +102,18 @@ def build_reading(
 
 
 def build_reading_from_error(error: DocumentError, media_type: str, page_count: int | None = None) -> DocumentReading:
-    """Return the reading for a document that raised."""
+    """Return the reading of a document whose parser raised ``error``."""
     return build_reading(error.reason_code, media_type, str(error), page_count)
 
 
 def add_flags(reading: DocumentReading, *flags: tuple[str, str]) -> DocumentReading:
-    """Return the reading with more flags, their texts bounded and fit for one line."""
+    """Return the reading with more flags, their texts shortened and escaped for one line."""
     bounded_flags = [(rule_id, sanitise_for_display(text, _MAX_REASON_CHARS)) for rule_id, text in flags]
     return replace(reading, flags=(*reading.flags, *bounded_flags)) if bounded_flags else reading
 
 
 def sanitise_for_display(text: str, limit: int = 80) -> str:
-    """Return somebody else's text fit for one line of a log: controls and direction marks escaped, bounded."""
+    """Return untrusted text for one line of a log: shortened, control characters and direction marks escaped."""
     bounded_text = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode("ascii")

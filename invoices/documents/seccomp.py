@@ -1,8 +1,8 @@
-"""A process that may only compute and read: the kernel refuses it the network, programs, other processes and changes.
+"""A seccomp filter for processes that only compute and read: no network, no programs, no other processes, no changes.
 
 A filter of system calls (seccomp, Linux 3.17 and later) needs neither root nor a library: it is a short program for the
-kernel's packet filter, whose numbers are the kernel's binary interface and never change. No namespace is used, because
-a user who is not root may often not make one.
+kernel's packet filter, and its numbers belong to the kernel's binary interface and never change. It uses no namespaces,
+because an ordinary user often may not create one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,10 @@ from dataclasses import dataclass
 
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_ALL_THREADS = 1, 1
-_BPF_LOAD, _BPF_JUMP_IF_EQUAL, _BPF_JUMP_IF_ANY_BIT, _BPF_JUMP_IF_AT_LEAST, _BPF_RETURN = (
-    0x20,
-    0x15,
-    0x45,
-    0x35,
-    0x06,
-)  # linux/bpf_common.h
-_SYSCALL_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # where struct seccomp_data has them
+# linux/bpf_common.h
+_BPF_LOAD, _BPF_JUMP_IF_EQUAL, _BPF_JUMP_IF_ANY_BIT, _BPF_JUMP_IF_AT_LEAST = 0x20, 0x15, 0x45, 0x35
+_BPF_RETURN = 0x06
+_SYSCALL_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # in struct seccomp_data
 _ACTION_ALLOW, _ACTION_REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
 _WRITE_OPEN_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _FIRST_X32_SYSCALL = 0x40000000  # from here on: the x32 calls of x86_64
@@ -31,15 +27,15 @@ _FIRST_X32_SYSCALL = 0x40000000  # from here on: the x32 calls of x86_64
 
 @dataclass(frozen=True, slots=True)
 class _SyscallTable:
-    """What the kernel calls one kind of processor, and the numbers of its system calls."""
+    """The kernel's number of a processor architecture, and of its system calls."""
 
     architecture: int
     seccomp_number: int
     refused_syscalls: Mapping[str, int]
-    open_flag_arguments: Mapping[int, int]  # and which argument holds the flags
+    open_flag_arguments: Mapping[int, int]  # number of the call: index of the argument with the flags
 
 
-# Calls that aarch64 does not have do with a folder's descriptor what the older ones do without.
+# aarch64 has only the newer calls, which take a folder's descriptor, not the older ones without it.
 _X86_64 = _SyscallTable(
     architecture=0xC000003E,
     seccomp_number=317,
@@ -71,10 +67,10 @@ _SYSCALL_TABLES = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
 def install_seccomp_filter() -> bool:
-    """Refuse this process, from now on, sockets, programs, other processes and changes to files; all with EPERM.
+    """Refuse this process sockets, programs, access to other processes and changes to files from now on, with EPERM.
 
-    Files can still be opened for reading, and what is open stays usable. Returns False, and refuses nothing, on another
-    processor than x86_64 and aarch64 or where the kernel does not offer it.
+    Files can still be opened for reading, and open descriptors stay usable. Returns False and refuses nothing on a
+    processor other than x86_64 and aarch64, or if the kernel does not support it.
     """
     syscall_table = _SYSCALL_TABLES.get(os.uname().machine)
     if syscall_table is None or struct.calcsize("P") != 8:
@@ -93,7 +89,7 @@ def install_seccomp_filter() -> bool:
 
 
 def _build_filter_program(syscall_table: _SyscallTable) -> Sequence[bytes]:
-    """Return the filter: one comparison for each call that is refused, and two for each that opens files."""
+    """Return the filter: one comparison for each refused call, two for each call that opens files."""
     instructions = [
         _encode_instruction(_BPF_LOAD, _ARCHITECTURE_OFFSET),
         _encode_instruction(_BPF_JUMP_IF_EQUAL, syscall_table.architecture, skip_if_true=1),
@@ -121,5 +117,5 @@ def _build_refusal_if(comparison: int, value: int) -> Sequence[bytes]:
 
 
 def _encode_instruction(code: int, value: int, skip_if_true: int = 0, skip_if_false: int = 0) -> bytes:
-    """Return one instruction; ``then`` and ``otherwise`` are how many to skip after a comparison."""
+    """Return one instruction; a comparison skips ``skip_if_true`` or ``skip_if_false`` instructions."""
     return struct.pack("=HBBI", code, skip_if_true, skip_if_false, value)

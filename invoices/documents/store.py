@@ -1,4 +1,4 @@
-"""The document store: every distinct sequence of bytes once, under its SHA-256, never overwritten."""
+"""The document store: each distinct content once, under its SHA-256, never overwritten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DocumentStore:
     """Documents under ``<root>/<aa>/<sha256>``: files of mode 0600 in folders of mode 0700, whatever the umask.
 
     A document appears whole or not at all: it is written under a temporary name in the store, synced, renamed, and the
-    folder is synced. Temporary files that a killed run left behind go once they are a day old.
+    folder is synced. Temporary files that a killed run left behind are deleted once they are a day old.
     """
 
     def __init__(self, root: Path) -> None:
@@ -34,7 +34,7 @@ class DocumentStore:
         return isinstance(sha256, str) and bool(_SHA256_PATTERN.fullmatch(sha256)) and self.get_path(sha256).is_file()
 
     def get_path(self, sha256: str) -> Path:
-        """Return where the document is, or would be. Raises ValueError for anything but 64 lower-case hex digits."""
+        """Return the path of a document, stored or not. Raises ValueError for anything but 64 lower-case hex digits."""
         if not _SHA256_PATTERN.fullmatch(sha256):
             raise ValueError(f"not a SHA-256: {sha256[:80]!r}")
         return self._root / sha256[:2] / sha256
@@ -46,20 +46,20 @@ class DocumentStore:
         except FileNotFoundError as error:
             raise DocumentError(f"document {sha256!r} is not in the store", reason_code="missing") from error
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise DocumentError(f"document {sha256!r} is not what was stored", reason_code="altered")
+            raise DocumentError(f"document {sha256!r} was altered after it was stored", reason_code="altered")
         return content
 
     def open_batch(self) -> StoreBatch:
-        """Return what many documents are put into to be made durable together, much faster than one after another."""
+        """Return a batch, which makes many documents durable together; much faster than one after another."""
         return StoreBatch(self._root)
 
     def put(self, content: bytes) -> str:
-        """Keep the bytes and return their SHA-256; what is there already is not written again."""
+        """Store the bytes and return their SHA-256; content that is stored already is not written again."""
         with self.open_batch() as store_batch:
             return store_batch.put(content)
 
     def put_file(self, source: Path | BinaryIO) -> tuple[str, int]:
-        """Keep the content of a path or open binary file, read once in blocks; return its SHA-256 and length."""
+        """Store the content of a path or open binary file, read once in blocks; return its SHA-256 and length."""
         if isinstance(source, Path):
             with source.open("rb") as file:
                 return self.put_file(file)
@@ -69,6 +69,6 @@ class DocumentStore:
     def _delete_stale_temporary_files(self) -> None:
         oldest_allowed = time.time() - _MAX_TEMPORARY_FILE_AGE_SECONDS
         for file in self._temporary_folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another process cleans too
+            with contextlib.suppress(FileNotFoundError):  # another process deletes stale files, too
                 if file.stat().st_mtime < oldest_allowed:
                     file.unlink()

@@ -1,4 +1,4 @@
-"""Many documents made durable together: written under temporary names, synced side by side, then shown."""
+"""Many documents made durable together: written under temporary names, synced in parallel, then renamed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,20 @@ from typing import Protocol, TypeVar
 TEMPORARY_FOLDER_NAME = "incoming"  # the folder of temporary names in a store
 
 _BLOCK_BYTES = 1 << 20
-_SYNC_THREADS = 8  # threads: the disk's journal commits for all of them at once
-_FILES_PER_SYNC = (
-    16  # files that one thread syncs in one go; they stay open until then, so that no error of the disk is missed
-)
+_SYNC_THREADS = 8  # the journal of the disk commits for all of them at once
+_FILES_PER_SYNC = 16  # one task's share; the files stay open until then, so that no error of the disk is missed
 _MAX_SYNCS_AHEAD = 2 * _SYNC_THREADS
-_MIN_ITEMS_FOR_THREADS = 4  # that threads are not worth
+_MIN_ITEMS_FOR_THREADS = 4  # fewer are faster without threads
 _TEMPORARY_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 T = TypeVar("T")
 
 
 class ByteSource(Protocol):
-    """What bytes are read from: an open binary file, or the answer of a process."""
+    """A source of bytes: an open binary file, or the response of a child process."""
 
     def read(self, size: int, /) -> bytes:
-        """Return that many bytes; fewer only before the end, none at the end."""
+        """Return ``size`` bytes; fewer only before the end, none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,12 @@ class _TemporaryFile:
 
 
 class StoreBatch:
-    """Documents on their way into a store; threads may share it. Made by ``DocumentStore.landing()``.
+    """Documents on their way into a store; threads may share it. Made by ``DocumentStore.open_batch()``.
 
-    What was put is durable, and can be seen, when ``settle`` has returned or the ``with`` block has ended well; only
-    then may a ledger speak of it. No document appears under its name before its bytes are synced. A block that raises
-    leaves nothing that was not settled. Where the disk fails in ``settle``, it raises OSError, what was not durable yet
-    is gone, and the landing takes nothing more.
+    Documents are durable and visible once ``flush`` has returned or the ``with`` block has ended without an error; only
+    then may the ledger name them. No document appears under its name before its bytes are synced. A block that raises
+    discards what was not flushed. If the disk fails, ``flush`` raises OSError, discards what was not durable yet, and
+    the batch accepts nothing more.
     """
 
     def __init__(self, root: Path) -> None:
@@ -78,11 +76,11 @@ class StoreBatch:
             self._close()
 
     def put(self, content: bytes) -> str:
-        """Write the bytes, unless they are kept or were put already, and return their SHA-256. Raises OSError."""
+        """Write the bytes, unless the store or this batch has them, and return their SHA-256. Raises OSError."""
         return self._write_if_missing(content, hashlib.sha256(content).hexdigest())
 
     def put_file(self, source: ByteSource) -> tuple[str, int]:
-        """Write what the source has, read once in blocks of 1 MB; return its SHA-256 and length. Raises OSError."""
+        """Write the content of ``source``, read once in blocks of 1 MB; return SHA-256 and length. Raises OSError."""
         block = source.read(_BLOCK_BYTES)
         digest, byte_count = hashlib.sha256(block), len(block)
         next_block = source.read(_BLOCK_BYTES)
@@ -105,7 +103,7 @@ class StoreBatch:
         return sha256, byte_count
 
     def flush(self) -> None:
-        """Make durable whatever was put before this call. Raises OSError where the disk fails, now or before."""
+        """Make durable what was put before this call. Raises OSError if the disk fails now or failed before."""
         with self._flush_lock:
             with self._lock:
                 pending_files, self._pending_files = self._pending_files, {}
@@ -135,7 +133,7 @@ class StoreBatch:
         return f"{self._root}/{sha256[:2]}/{sha256}"
 
     def _is_stored(self, final_path: str, byte_count: int) -> bool:
-        """Return whether the document is there; whoever renamed it may not have synced the folder yet, so we do."""
+        """Return whether the store has the document; its folder is synced again, as its writer may not have done so."""
         if not _is_complete_file(final_path, byte_count):
             return False
         with self._lock:
@@ -144,7 +142,7 @@ class StoreBatch:
 
     @contextlib.contextmanager
     def _open_temporary_file(self) -> Iterator[tuple[int, str]]:
-        """Give a descriptor and its file's name; both are gone afterwards if the block raises."""
+        """Yield a descriptor and its file's name; both are removed if the block raises."""
         self._raise_if_failed()
         self._wait_for_earlier_syncs()
         temporary_path = f"{self._root}/{TEMPORARY_FOLDER_NAME}/{secrets.token_hex(16)}"
@@ -158,24 +156,20 @@ class StoreBatch:
             raise
 
     def _add_pending_file(self, sha256: str, file: _TemporaryFile, is_new: bool = True) -> None:
-        """Remember the file until it is settled, unless the same bytes came another way in the meantime."""
+        """Keep the file until the next flush, unless the same content was added or stored in the meantime."""
         with self._lock:
             is_new = is_new and self._pending_files.setdefault(sha256, file) is file
             if is_new:
                 self._unsynced_files.append(file)
-                self._submit_sync_if_due()
+                if len(self._unsynced_files) >= _FILES_PER_SYNC:
+                    files, self._unsynced_files = self._unsynced_files, []
+                    self._sync_futures.append(self._get_executor().submit(_sync_and_close_files, files))
         if not is_new:
             os.close(file.descriptor)
             os.unlink(file.temporary_path)
 
-    def _submit_sync_if_due(self) -> None:
-        """Let a thread sync a full slice; the caller has the lock."""
-        if len(self._unsynced_files) >= _FILES_PER_SYNC:
-            files, self._unsynced_files = self._unsynced_files, []
-            self._sync_futures.append(self._get_executor().submit(_sync_and_close_files, files))
-
     def _wait_for_earlier_syncs(self) -> None:
-        """Wait until few files are open; ``settle`` tells what went wrong."""
+        """Wait until fewer files are open; ``flush`` raises the errors of the syncs."""
         with self._lock:
             earlier_sync = (
                 self._sync_futures[-_MAX_SYNCS_AHEAD] if len(self._sync_futures) >= _MAX_SYNCS_AHEAD else None
@@ -184,22 +178,21 @@ class StoreBatch:
             earlier_sync.exception()
 
     def _move_files_to_final_paths(self, files: Collection[_TemporaryFile], folders: set[str]) -> None:
-        """Give the synced files their names, and sync every folder that holds one, or one that was there already."""
+        """Rename the synced files to their final names and sync their folders and ``folders``."""
         for folder in {os.path.dirname(file.final_path) for file in files}:
             if not os.path.isdir(folder):
                 make_private_folder(Path(folder))
                 folders.add(self._root)
             folders.add(folder)
         for file in files:
-            if _is_complete_file(file.final_path, file.byte_count):  # another landing was faster
+            if _is_complete_file(file.final_path, file.byte_count):  # another batch was faster
                 os.unlink(file.temporary_path)
             else:
                 os.rename(file.temporary_path, file.final_path)
-        folder_groups = [list(folders)[start::_SYNC_THREADS] for start in range(min(_SYNC_THREADS, len(folders)))]
-        self._run_in_parallel(_sync_folders, folder_groups)
+        self._run_in_parallel(sync_folder, list(folders))
 
     def _run_in_parallel(self, task: Callable[[T], None], items: Sequence[T]) -> None:
-        """Do the work for each thing, all of them whatever fails; raise the first failure."""
+        """Run the task for every item, even if one fails; then raise the first failure."""
         if len(items) < _MIN_ITEMS_FOR_THREADS:
             failures = [_run_capturing_os_error(task, item) for item in items]
         else:
@@ -209,16 +202,16 @@ class StoreBatch:
                 raise failure
 
     def _get_executor(self) -> ThreadPoolExecutor:
-        self._executor = self._executor or ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="landing")
+        self._executor = self._executor or ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="store-batch")
         return self._executor
 
     def _raise_if_failed(self) -> None:
         if self._failure:
-            raise OSError(f"nothing more can be landed: {self._failure}") from self._failure
+            raise OSError(f"this batch accepts no more documents: {self._failure}") from self._failure
 
     def _close(self) -> None:
-        """Leave no thread, no open file and no temporary name."""
-        self._failure = self._failure or RuntimeError("the landing has ended")
+        """End the threads, close the open files and remove the temporary ones."""
+        self._failure = self._failure or RuntimeError("the batch is closed")
         with self._flush_lock, self._lock:
             for file in self._unsynced_files:
                 os.close(file.descriptor)
@@ -229,7 +222,7 @@ class StoreBatch:
 
 
 def _is_complete_file(path: str, byte_count: int) -> bool:
-    """Return whether the whole document is there; a shorter file is what a failing disk left and is replaced."""
+    """Return whether the file has the right size; a shorter one was left by a failing disk and is replaced."""
     try:
         return os.stat(path).st_size == byte_count
     except FileNotFoundError:
@@ -237,14 +230,14 @@ def _is_complete_file(path: str, byte_count: int) -> bool:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create the folder with mode 0700, or tighten it."""
+    """Create the folder with mode 0700, or give it that mode."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_mode & 0o777 != 0o700:
         folder.chmod(0o700)
 
 
 def sync_folder(folder: str | Path) -> None:
-    """Make durable which names are in the folder. Raises OSError."""
+    """Sync the folder itself, which makes the names in it durable. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -252,13 +245,8 @@ def sync_folder(folder: str | Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folders(folders: Sequence[str]) -> None:
-    for folder in folders:
-        sync_folder(folder)
-
-
 def _sync_and_close_files(files: Sequence[_TemporaryFile]) -> None:
-    """Sync and close; all of them are closed, whatever fails."""
+    """Sync the files and close them; all are closed, even if a sync fails."""
     with contextlib.ExitStack() as exit_stack:
         for file in files:
             exit_stack.callback(os.close, file.descriptor)
@@ -282,5 +270,5 @@ def _write_all_bytes(descriptor: int, content: bytes) -> None:
 
 def _remove_temporary_files(files: Collection[_TemporaryFile]) -> None:
     for file in files:
-        with contextlib.suppress(OSError):  # what cannot be removed goes after a day
+        with contextlib.suppress(OSError):  # what cannot be removed is deleted after a day
             os.unlink(file.temporary_path)

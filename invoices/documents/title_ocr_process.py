@@ -1,7 +1,8 @@
-"""The process that reads the head of a picture: optional, and apart from the readers it would make heavy.
+"""The process that reads the title of a picture by OCR: optional, and separate because its libraries need much memory.
 
-Run as ``python -I -m invoices.documents.title_ocr_process <limits as JSON>``; it speaks as ``documents.child`` does and needs
-the package rapidocr-onnxruntime, whose models are inside it: nothing is downloaded and nothing leaves the machine.
+Run as ``python -I -m invoices.documents.title_ocr_process <limits as JSON>``; requests and responses are those of
+``document_reader_process``. It needs the package rapidocr-onnxruntime, which includes its models: nothing is downloaded
+and nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -14,12 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invoices.documents.document_reader_process import (
-    ProcessLimits,
-    drop_process_privileges,
-    move_stdout_to_private_descriptor,
-    serve_read_requests,
-)
+from invoices.documents.child_process import ProcessLimits, drop_process_privileges, move_stdout_to_private_descriptor
+from invoices.documents.document_reader_process import serve_read_requests
 from invoices.documents.outcomes import DocumentReading, build_reading
 from invoices.documents.text_classification import classify_ocr_title_lines
 
@@ -27,11 +24,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 OCR_PACKAGE = "rapidocr_onnxruntime"
-TITLE_OCR_LIMITS = ProcessLimits(
-    memory_bytes=400 * 1024 * 1024, seconds=10.0
-)  # reserved by its libraries; they touch about 220 MB
+# Its libraries reserve that much memory; they use about 220 MB.
+TITLE_OCR_LIMITS = ProcessLimits(memory_bytes=400 * 1024 * 1024, seconds=10.0)
 
-_TITLE_HEIGHT_SHARE = 0.34  # of the height: where a document says what it is
+_TITLE_HEIGHT_SHARE = 0.34  # of the height, from the top: where the title of a document is
 _MAX_WIDTH_PIXELS = 960
 _MAX_PIXELS = 300_000
 
@@ -42,7 +38,7 @@ def is_ocr_installed() -> bool:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     limits = ProcessLimits(**json.loads(sys.argv[1]))
     response_descriptor = move_stdout_to_private_descriptor()
     drop_process_privileges(limits)
@@ -51,8 +47,8 @@ def main() -> None:
 
 
 def classify_image_by_title(path: Path, recognise_lines: Callable[[Any], list[str]]) -> DocumentReading:
-    """Return ``not_invoice`` where the head of a picture certainly is another document's, else ``needs_extraction``."""
-    from PIL import Image  # here, because the parent imports this module for its limits only
+    """Return ``not_invoice`` if the title of a picture is certainly another document's, else ``needs_extraction``."""
+    from PIL import Image  # here, because the parent imports this module only for its limits
 
     numpy = import_module("numpy")
     with Image.open(path, formats=["PNG", "JPEG"]) as image:
@@ -66,19 +62,17 @@ def classify_image_by_title(path: Path, recognise_lines: Callable[[Any], list[st
 
 
 def _cut_title_area(image: Image.Image) -> Image.Image:
-    """Return the upper part of the picture, small enough for the memory allowed."""
+    """Return the upper part of the picture, scaled to fit the allowed memory."""
     width, height = image.size
-    title_area = image.crop((0, 0, width, max(1, min(height, round(height * _TITLE_HEIGHT_SHARE)))))
-    scale = min(
-        1.0, _MAX_WIDTH_PIXELS / title_area.width, (_MAX_PIXELS / (title_area.width * title_area.height)) ** 0.5
-    )
-    return title_area.convert("RGB").resize(
-        (max(1, round(title_area.width * scale)), max(1, round(title_area.height * scale)))
-    )
+    title_height = max(1, min(height, round(height * _TITLE_HEIGHT_SHARE)))
+    title_area = image.crop((0, 0, width, title_height))
+    scale = min(1.0, _MAX_WIDTH_PIXELS / width, (_MAX_PIXELS / (width * title_height)) ** 0.5)
+    scaled_size = (max(1, round(width * scale)), max(1, round(title_height * scale)))
+    return title_area.convert("RGB").resize(scaled_size)
 
 
 def _load_line_recogniser() -> Callable[[Any], list[str]]:
-    """Return a function from a BGR array to the lines of text in it; one thread, one line at a time: least memory."""
+    """Return a function from a BGR array to its lines of text; one thread and one line at a time need least memory."""
     engine = import_module(OCR_PACKAGE).RapidOCR(
         intra_op_num_threads=1, inter_op_num_threads=1, use_cls=False, rec_batch_num=1,
         det_limit_side_len=736, det_limit_type="max",

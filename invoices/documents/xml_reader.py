@@ -1,4 +1,4 @@
-"""An XML file as a reading: an e-invoice with its payload, a format not read yet, or another business document."""
+"""An XML file as a reading: an e-invoice with its payload, an unsupported format, or another business document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REASON_CODE_BY_ROOT_NAME = {
     "Quotation": "quotation", "RequestForQuotation": "quotation", "Statement": "statement", "Reminder": "reminder",
 }  # fmt: skip
 
-# Parts of a namespace or a root's name, folded, and the format they betray.
+# Parts of a namespace or a root's name in lower case, and the format they belong to.
 _UNSUPPORTED_FORMATS = (
     ("fatturapa", "FatturaPA"), ("ivaservizi.agenziaentrate", "FatturaPA"), ("fatturaelettronica", "FatturaPA"),
     ("facturae", "Facturae"), ("ebinterface", "ebInterface"), ("crd.gov.pl", "KSeF"), ("isdoc", "ISDOC"),
@@ -45,7 +45,7 @@ _INVOICE_NAME_PARTS = (
     "faktur", "fattur", "factur", "rechnung", "fatura", "comprobante",
 )  # fmt: skip
 
-_MAX_SEARCHED_ELEMENTS = 2000  # elements
+_MAX_SEARCHED_ELEMENTS = 2000
 _ENCODING_DECLARATION = re.compile(rb"""\s*<\?xml\b[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 _UTF8_ENCODINGS = {"utf-8", "utf8", "us-ascii", "ascii"}
 
@@ -67,23 +67,23 @@ def read_xml_document(content: bytes) -> DocumentReading:
 
 
 def parse_received_xml(content: bytes) -> Element:
-    """Return the root of XML that somebody sent us.
+    """Return the root of received XML.
 
-    Raises DocumentError as ``parse_xml`` does, and ``encoding_mismatch`` where it is written otherwise than it says:
-    as UTF-8 though it names another encoding, which would turn letters into others without a word.
+    Raises DocumentError as ``parse_untrusted_xml`` does, and ``encoding_mismatch`` if the content is not in its
+    declared encoding: UTF-8 declared as another encoding would silently turn letters into others.
     """
     root = parse_untrusted_xml(content)
     declaration = _ENCODING_DECLARATION.match(content.removeprefix(codecs.BOM_UTF8))
     if declaration and _has_wrong_encoding_declaration(declaration[1].decode("ascii").lower(), content):
         raise DocumentError(
-            f"the XML says {sanitise_for_display(declaration[1].decode('ascii'))!r} and is written in another encoding",
+            f"the XML declares {sanitise_for_display(declaration[1].decode('ascii'))!r} but is in another encoding",
             reason_code="encoding_mismatch",
         )
     return root
 
 
 def _has_wrong_encoding_declaration(encoding: str, content: bytes) -> bool:
-    """Return whether bytes whose declaration is readable as ASCII cannot be, or surely are not, in that encoding."""
+    """Return whether content with an ASCII-readable declaration cannot be, or is surely not, in that encoding."""
     if encoding.startswith(("utf-16", "utf-32", "ucs-", "iso-10646-ucs")):
         return True
     if encoding in _UTF8_ENCODINGS or content.isascii():
@@ -92,7 +92,7 @@ def _has_wrong_encoding_declaration(encoding: str, content: bytes) -> bool:
         content.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    return True  # letters beyond ASCII that are UTF-8 by chance do not occur in a text of any length
+    return True  # text beyond ASCII is not valid UTF-8 by chance
 
 
 def _list_invoice_elements(root: Element) -> list[Element]:
@@ -106,23 +106,28 @@ def _list_invoice_elements(root: Element) -> list[Element]:
 
 
 def classify_non_invoice_xml(root: Element) -> DocumentReading:
-    """Return the reading of a well-formed document that is no invoice we can read."""
+    """Return the reading of well-formed XML that is not a supported invoice."""
     name, namespace_uri = get_local_name(root), get_namespace(root).casefold()
     if name == "Comprobante":
         return _classify_cfdi(root)
-    if reason_code := _REASON_CODE_BY_ROOT_NAME.get(name) or _find_bank_message_code(name, namespace_uri):
-        return build_reading(_resolve_order_response_code(reason_code, root), XML_TYPE)
+    if name == "Document" and "iso:std:iso:20022" in namespace_uri:  # camt is a statement, pain a payment
+        return build_reading("statement" if "camt." in namespace_uri else "payment", XML_TYPE)
+    if reason_code := _REASON_CODE_BY_ROOT_NAME.get(name):
+        type_code = root.findtext("{*}ExchangedDocument/{*}TypeCode", "").strip()
+        if reason_code == "order" and type_code == "231":  # UNTDID 1001: the order response of Order-X
+            reason_code = "order_response"
+        return build_reading(reason_code, XML_TYPE)
     if name == "svg":
         return build_reading("active_content", XML_TYPE)
     if name == "html":
-        return build_reading("unsupported_type", XML_TYPE, "an html file is not read here")
+        return build_reading("unsupported_type", XML_TYPE, "HTML files are not supported")
     searched_text = f"{namespace_uri} {name.casefold()}"
     known_format = next(
         (format_name for name_part, format_name in _UNSUPPORTED_FORMATS if name_part in searched_text), None
     )
     if known_format:
         return build_reading(
-            "unsupported_einvoice", XML_TYPE, f"an invoice in the format {known_format}, which is not read yet"
+            "unsupported_einvoice", XML_TYPE, f"an invoice in the format {known_format}, which is not supported yet"
         )
     if any(name_part in name.casefold() for name_part in _INVOICE_NAME_PARTS):
         return build_reading(
@@ -130,17 +135,16 @@ def classify_non_invoice_xml(root: Element) -> DocumentReading:
             XML_TYPE,
             f"an invoice in an unknown format, root element {sanitise_for_display(name)!r}",
         )
-    if _has_invoice_named_element(root):
+    first_elements = islice(root.iter("*"), _MAX_SEARCHED_ELEMENTS)
+    if any(get_local_name(element).casefold().startswith(_INVOICE_NAME_PARTS) for element in first_elements):
         return build_reading(
-            "unsupported_einvoice", XML_TYPE, f"XML with an invoice inside, root element {sanitise_for_display(name)!r}"
+            "unsupported_einvoice",
+            XML_TYPE,
+            f"XML that contains an invoice, root element {sanitise_for_display(name)!r}",
         )
-    return build_reading("other_xml", XML_TYPE, f"XML that is no invoice, root element {sanitise_for_display(name)!r}")
-
-
-def _has_invoice_named_element(root: Element) -> bool:
-    """Return whether an element among the first ones is named like an invoice: better a person than a loss."""
-    names = (get_local_name(element).casefold() for element in islice(root.iter("*"), _MAX_SEARCHED_ELEMENTS))
-    return any(name.startswith(_INVOICE_NAME_PARTS) for name in names)
+    return build_reading(
+        "other_xml", XML_TYPE, f"XML that is not an invoice, root element {sanitise_for_display(name)!r}"
+    )
 
 
 def _classify_cfdi(root: Element) -> DocumentReading:
@@ -149,18 +153,4 @@ def _classify_cfdi(root: Element) -> DocumentReading:
         return build_reading("payroll", XML_TYPE)
     if reason_code := _CFDI_REASON_CODES.get(cfdi_type):
         return build_reading(reason_code, XML_TYPE)
-    return build_reading("unsupported_einvoice", XML_TYPE, "an invoice in the format CFDI, which is not read yet")
-
-
-def _find_bank_message_code(root_name: str, namespace_uri: str) -> str | None:
-    """Return the reason for an ISO 20022 message: camt is a statement, pain a payment."""
-    if root_name != "Document" or "iso:std:iso:20022" not in namespace_uri:
-        return None
-    return "statement" if "camt." in namespace_uri else "payment"
-
-
-def _resolve_order_response_code(reason_code: str, root: Element) -> str:
-    """Return ``order_response`` for an Order-X message whose type code (UNTDID 1001) is 231."""
-    if reason_code == "order" and root.findtext("{*}ExchangedDocument/{*}TypeCode", "").strip() == "231":
-        return "order_response"
-    return reason_code
+    return build_reading("unsupported_einvoice", XML_TYPE, "an invoice in the format CFDI, which is not supported yet")

@@ -1,4 +1,4 @@
-"""A cursor over ASN.1 in its basic encoding (X.690 §8): forward only, no recursion, what a signed file needs."""
+"""A cursor over ASN.1 in BER (X.690 §8): forward only, no recursion, limited to what a signed file needs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MAX_NESTING = 64
 
 
 class BerDecodeError(ValueError):
-    """The bytes are no such encoding, or not all of it."""
+    """The bytes are not valid BER, or are truncated."""
 
 
 class BerCursor:
-    """Reads elements one after the other, each of them ``counted``; raises ``Damaged`` where the bytes are others."""
+    """Reads elements one after the other and counts each; raises BerDecodeError at unexpected bytes."""
 
     def __init__(self, data: bytes, element_counter: ElementCounter) -> None:
         self._data = data
@@ -29,15 +29,16 @@ class BerCursor:
         return self._data[self._position] if self._position < len(self._data) else 0
 
     def enter_element(self, tag: int) -> int | None:
-        """Go to the first element inside of the next one; return where that ends, None where its end is marked."""
-        return self._compute_end(self._read_expected_header(tag))
+        """Enter the next element; return the position of its end, None if its end is marked."""
+        length = self._read_expected_header(tag)
+        return None if length is None else self._position + length
 
     def read_element(self, tag: int) -> bytes:
-        """Return the content of the next element, which is not made of others."""
+        """Return the content of the next element, which must be primitive."""
         return self._read_bytes(self._read_expected_header(tag))
 
     def skip_element(self) -> None:
-        """Go past the next element, whatever is in it."""
+        """Go past the next element and everything in it."""
         open_element_count = 0
         while True:
             tag, length = self._read_header()
@@ -51,7 +52,7 @@ class BerCursor:
                 return
 
     def read_octet_string(self) -> bytes:
-        """Return the content of the next element, an octet string: whole, or in pieces within pieces."""
+        """Return the content of the next element, an octet string, primitive or constructed."""
         if self.get_next_tag() == _OCTET_STRING:
             return self.read_element(_OCTET_STRING)
         pieces: list[bytes] = []
@@ -64,11 +65,11 @@ class BerCursor:
             elif len(ends) < _MAX_NESTING:
                 ends.append(self.enter_element(_CONSTRUCTED_OCTET_STRING))
             else:
-                raise BerDecodeError(f"more than {_MAX_NESTING} levels of pieces")
+                raise BerDecodeError(f"an octet string nested more than {_MAX_NESTING} levels deep")
         return b"".join(pieces)
 
     def is_at_end(self, end: int | None) -> bool:
-        """Return whether an element ends here; goes past the two zeros that mark an end."""
+        """Return whether an element ends here; goes past the end marker (two zeros)."""
         if end is not None:
             return self._position >= end
         if self._data[self._position : self._position + 2] != b"\0\0":
@@ -76,24 +77,21 @@ class BerCursor:
         self._position += 2
         return True
 
-    def _compute_end(self, length: int | None) -> int | None:
-        return None if length is None else self._position + length
-
     def _read_expected_header(self, tag: int) -> int | None:
         actual_tag, length = self._read_header()
         if actual_tag != tag:
-            raise BerDecodeError(f"element {actual_tag:#04x} where {tag:#04x} should be")
+            raise BerDecodeError(f"found element {actual_tag:#04x} instead of {tag:#04x}")
         return length
 
     def _read_header(self) -> tuple[int, int | None]:
-        """Return the tag and the length of the next element; no length where its end is marked instead."""
+        """Return tag and length of the next element; the length is None if its end is marked."""
         self._element_counter.count_element()
         tag, length = self._read_bytes(2)
         if tag & 0x1F == 0x1F:
             raise BerDecodeError("a tag of several bytes")
         if length == 0x80:
             if not tag & _CONSTRUCTED_BIT:
-                raise BerDecodeError("no length")
+                raise BerDecodeError("a primitive element without a length")
             return tag, None
         if length > 0x88:
             raise BerDecodeError("a length of more than eight bytes")

@@ -1,4 +1,4 @@
-"""What is in a signed file (PKCS #7, CMS: ``.p7m``); who signed it, and whether that holds, is not looked at."""
+"""The content of a signed file (PKCS #7, CMS: ``.p7m``); neither the signer nor the signature is verified."""
 
 from __future__ import annotations
 
@@ -23,41 +23,37 @@ _ENCRYPTED_OIDS = {
 _PEM_ARMOUR_PATTERN = re.compile(rb"-----(?:BEGIN|END)[^-\r\n]{0,40}-----")
 _SIGNED_FILE_EXTENSION = re.compile(r"(?i)\.(?:p7m|p7s|p7b|p7c|p7|tsd)$")
 _MAX_ELEMENTS = 200_000  # programs sign in pieces of 1,000 bytes and more
-_DEFAULT_SMIME_NAME = "smime"  # what mail programs call it, whatever is in it
+_DEFAULT_SMIME_NAME = "smime"  # the name that mail programs give, whatever the content
 
 
 def open_cms_signed_file(
     content: bytes, section: str = "", budget: UnpackBudget | None = None, file_name: str | None = None
 ) -> ContainerContents:
-    """Return what was signed as one part, named as the file is without ``.p7m``; the signature is NOT verified.
+    """Return the signed content as one part, named like the file without ``.p7m``; the signature is NOT verified.
 
-    ``content`` is DER, BER with lengths left open and contents in pieces, PEM, or bare base64. Raises
-    ``DocumentError``: ``encrypted``, ``signature`` (only a signature: what it signs is another file),
-    ``unsupported_type`` (another content than signed data), ``damaged_signed``, or ``archive_limits``: a content in
-    absurdly many pieces, or the budget is used up.
+    ``content`` is DER, BER with indefinite lengths and constructed strings, PEM, or bare base64. Raises
+    ``DocumentError``: ``encrypted``, ``signature`` (a detached signature; the content is another file),
+    ``unsupported_type`` (not signed data), ``damaged_signed``, or ``archive_limits`` (too many pieces, or the
+    budget is used up).
     """
     budget = budget or UnpackBudget()
     try:
-        inner_content = _read_signed_content(
-            BerCursor(_decode_pem_or_base64(content), ElementCounter(budget, _MAX_ELEMENTS))
-        )
+        is_der = content[:1] == b"\x30"
+        encoded = content if is_der else base64.b64decode(_PEM_ARMOUR_PATTERN.sub(b"", content))  # skips white space
+        inner_content = _read_signed_content(BerCursor(encoded, ElementCounter(budget, _MAX_ELEMENTS)))
     except (BerDecodeError, binascii.Error) as error:
-        raise DocumentError(f"the signed file is broken: {error}", reason_code="damaged_signed") from error
+        raise DocumentError(f"the signed file is damaged: {error}", reason_code="damaged_signed") from error
     budget.consume_bytes(len(inner_content))
     budget.consume_parts(1)
-    part_section = f"{section}/1" if section else "1"
-    return OpenedContainer(
-        parts=[
-            ContainerPart(part_section, _detect_inner_media_type(inner_content), _strip_signature_extension(file_name))
-        ]
-    ), [inner_content]
-
-
-def _decode_pem_or_base64(content: bytes) -> bytes:
-    """Return the bytes of PEM and base64, everything else as it is."""
-    if content[:1] == b"\x30":
-        return content
-    return base64.b64decode(_PEM_ARMOUR_PATTERN.sub(b"", content))  # passes over white space
+    # Signed mail begins with the header of its content alone (RFC 8551 §3.1).
+    is_signed_mail = inner_content[:13].lower() == b"content-type:"
+    inner_name = _SIGNED_FILE_EXTENSION.sub("", file_name or "")
+    part = ContainerPart(
+        section=f"{section}/1" if section else "1",
+        media_type="message/rfc822" if is_signed_mail else detect_media_type(inner_content),
+        file_name=None if inner_name.lower() in ("", _DEFAULT_SMIME_NAME) else inner_name,
+    )
+    return OpenedContainer(parts=[part]), [inner_content]
 
 
 def _read_signed_content(cursor: BerCursor) -> bytes:
@@ -65,27 +61,21 @@ def _read_signed_content(cursor: BerCursor) -> bytes:
     cursor.enter_element(SEQUENCE)
     content_type_oid = cursor.read_element(OBJECT_IDENTIFIER)
     if content_type_oid in _ENCRYPTED_OIDS:
-        raise DocumentError("encrypted for its receiver: a private key is needed to open it", reason_code="encrypted")
+        raise DocumentError(
+            "the file is encrypted; opening it requires the private key of its recipient", reason_code="encrypted"
+        )
     if content_type_oid not in (_SIGNED_DATA_OID, _DATA_OID):
-        raise DocumentError("neither signed nor encrypted", reason_code="unsupported_type")
+        raise DocumentError("the file is neither signed nor encrypted", reason_code="unsupported_type")
     if content_type_oid == _SIGNED_DATA_OID:
         cursor.enter_element(EXPLICIT_0)
         cursor.enter_element(SEQUENCE)
         cursor.skip_element()  # version
         cursor.skip_element()  # digestAlgorithms
         end = cursor.enter_element(SEQUENCE)
-        cursor.read_element(OBJECT_IDENTIFIER)  # what the signer says the content is
+        cursor.read_element(OBJECT_IDENTIFIER)  # the content type that the signer states
         if cursor.is_at_end(end):
-            raise DocumentError("only a signature: what it signs is another file", reason_code="signature")
+            raise DocumentError(
+                "the file is only a signature; the signed content is another file", reason_code="signature"
+            )
     cursor.enter_element(EXPLICIT_0)
     return cursor.read_octet_string()
-
-
-def _detect_inner_media_type(content: bytes) -> str:
-    """Return the media type; signed mail begins with the header of its content alone (RFC 8551 §3.1)."""
-    return "message/rfc822" if content[:13].lower() == b"content-type:" else detect_media_type(content)
-
-
-def _strip_signature_extension(file_name: str | None) -> str | None:
-    name = _SIGNED_FILE_EXTENSION.sub("", file_name or "")
-    return None if name.lower() in ("", _DEFAULT_SMIME_NAME) else name

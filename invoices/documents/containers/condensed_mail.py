@@ -1,8 +1,8 @@
-"""A mail without its long texts: what the mail parser must see to find the structure, and how the rest is put back.
+"""A mail without its long bodies: the text that the mail parser needs for the structure, and the cut bodies.
 
-The standard parser looks at every line, which is slow for the thousands of lines of an attachment. Only a line that
-starts with two hyphens can end a part, so once a part's headers are over, all lines up to the next such line are body.
-They are cut out, a mark stands in their place, and whatever the parser then takes for a payload is filled again.
+The standard parser reads every line, which is slow for the thousands of lines of an attachment. Only a line that starts
+with two hyphens can end a part, so after the headers of a part, all lines up to the next such line are body. They are
+replaced by a placeholder, and put back into each payload that the parser returns.
 """
 
 from __future__ import annotations
@@ -13,26 +13,24 @@ from collections.abc import Iterator
 
 from invoices.documents.containers.mime_boundary_aliases import BoundaryAliases
 
-MAX_PARSED_LINES = 1_000_000  # that could mean something to the parser; beyond that it needs seconds
+MAX_PARSED_LINES = 1_000_000  # the parser needs seconds for more
 
-_MAX_HEADER_SEARCH_BYTES = 1_000_000  # bytes in which a body must start; headers are shorter
-_MIN_CUT_BYTES = 256  # bytes that are not worth a mark
-_PLACEHOLDER_PREFIX = secrets.token_hex(
-    16
-)  # of this process; it never leaves it, so nobody can have written it into a mail
+_MAX_HEADER_SEARCH_BYTES = 1_000_000  # headers are shorter than this
+_MIN_CUT_BYTES = 256  # shorter bodies are not worth a placeholder
+_PLACEHOLDER_PREFIX = secrets.token_hex(16)  # never leaves this process, so no mail contains it
 _PLACEHOLDER_PATTERN = re.compile(f"{_PLACEHOLDER_PREFIX}([0-9]+)\n".encode())
-# A line that is no header, no continuation and no envelope (``email.feedparser.headerRE``). Each ends one header block
-# at most; a block without headers opens at most one further (RFC 2046 §5.1.5), so after four of them comes body.
+# A line that is no header, continuation or envelope (``email.feedparser.headerRE``). Each ends at most one header
+# block, and a block without headers opens at most one more (RFC 2046 §5.1.5), so after four such lines comes body.
 _BODY_LINE_PATTERN = rb"(?![\t ]|From |[!-9;-~]*:)[^\r\n]*+(?>\r\n?|\n)"
 _BODY_START_PATTERN = re.compile(rb"\n(?:" + _BODY_LINE_PATTERN + rb"){4}")
 
 
 class TooManyLinesError(Exception):
-    """More lines than the parser can go through in time; the whole mail is set aside."""
+    """The mail has more lines than the parser can read in time."""
 
 
 class CondensedMail:
-    """The text for the parser, and ``filled``, which gives the real bytes of a payload that it found."""
+    """The shortened text for the parser; ``restore_payload`` returns the original bytes of a payload."""
 
     def __init__(self, content: bytes) -> None:
         self._content = memoryview(content)
@@ -54,19 +52,16 @@ class CondensedMail:
         return b"".join(pieces)
 
     def restore_payload(self, payload: bytes) -> bytes:
-        """Return the payload as the mail has it, with all that was cut out of it."""
-        pieces = _PLACEHOLDER_PATTERN.split(self.boundary_aliases.restore_boundaries(payload))
-        if len(pieces) == 1:
-            return pieces[0]
-        return b"".join(self._get_cut_content(int(piece)) if index % 2 else piece for index, piece in enumerate(pieces))
-
-    def _get_cut_content(self, number: int) -> memoryview:
-        start, end = self._cut_spans[number]
-        return self._content[start:end]
+        """Return the payload as the mail has it, with the cut bodies."""
+        pieces: list[bytes | memoryview] = _PLACEHOLDER_PATTERN.split(self.boundary_aliases.restore_boundaries(payload))
+        for index in range(1, len(pieces), 2):  # numbers of cut spans are between the pieces
+            start, end = self._cut_spans[int(pieces[index])]
+            pieces[index] = self._content[start:end]
+        return b"".join(pieces)
 
 
 def _locate_body_spans(content: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where whole lines start and end that are body for certain; the last line before a boundary is not."""
+    """Yield start and end of whole lines that are certainly body; the last line before a boundary is not included."""
     start = 0
     for next_boundary in _locate_possible_boundaries(content):
         if next_boundary - start > _MIN_CUT_BYTES and (
@@ -79,7 +74,7 @@ def _locate_body_spans(content: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _locate_possible_boundaries(content: bytes) -> Iterator[int]:
-    """Yield where lines start that begin with two hyphens, and the end of the mail."""
+    """Yield the position of each line that begins with two hyphens, and the end of the mail."""
     count = 0
     after_lf, after_cr = content.find(b"\n--"), content.find(b"\r--")
     while after_lf >= 0 or after_cr >= 0:

@@ -1,4 +1,4 @@
-"""One unwrapping process as its parent sees it: bytes in, what was in them out, the parts on their way to the store."""
+"""The parent's side of one opener process: a container in, its description out, its parts into a store batch."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter
-from pydantic.dataclasses import dataclass as checked
+from pydantic.dataclasses import dataclass as validated_dataclass
 
+from invoices.documents.child_process import ProcessLimits
 from invoices.documents.containers.opened_container import NOT_INVOICE_REASONS, OpenedContainer
-from invoices.documents.document_reader_process import ProcessLimits
 from invoices.documents.limited_process import LimitedProcess, ProcessFailure, ResponseReader
 from invoices.documents.outcomes import REASON_CODES
 from invoices.documents.store_batch import StoreBatch
 
-_MAX_MEDIA_TYPE_CHARS = 120  # characters, as the ledger keeps it
-_MAX_TOTAL_PART_BYTES = 512 * 1024 * 1024  # of all parts together; what is opened keeps far below it
+_MAX_MEDIA_TYPE_CHARS = 120  # as in the ledger
+_MAX_TOTAL_PART_BYTES = 512 * 1024 * 1024  # of all parts together, far above the limits of the opener
 
 
 class ContainerOpener:
-    """A child that opens one container at a time; not for several threads at once."""
+    """A child that opens one container at a time; not thread-safe."""
 
     def __init__(
         self, limits: ProcessLimits, module: str = "invoices.documents.containers.container_opener_process"
@@ -31,9 +31,9 @@ class ContainerOpener:
     def open_container(
         self, content: bytes, store_batch: StoreBatch, file_name: str | None, unpack_archives: bool
     ) -> OpenedContainer:
-        """Return what was in the container, its parts in the landing; or why its process was stopped, and no part.
+        """Return the opened container, its parts put into the batch; or, without parts, why its process was stopped.
 
-        Raises OSError where the landing cannot write, TransientError if no child starts.
+        Raises OSError if the batch cannot write, TransientError if no child starts.
         """
         request_header = {"length": len(content), "file_name": file_name, "unpack_archives": unpack_archives}
         request = json.dumps(request_header).encode() + b"\n" + content
@@ -46,17 +46,17 @@ class ContainerOpener:
         return opened_container
 
     def close(self) -> None:
-        """End the child: politely, then not."""
+        """End the child: close its input, and kill it if it does not end."""
         self._process.close()
 
 
-@checked(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+@validated_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class _ResponseHeader:
-    """The first line of an answer."""
+    """The first line of a response."""
 
-    found: OpenedContainer
-    lengths: Sequence[Annotated[int, Field(ge=0, le=_MAX_TOTAL_PART_BYTES)]]
-    last: bool
+    opened_container: OpenedContainer
+    part_lengths: Sequence[Annotated[int, Field(ge=0, le=_MAX_TOTAL_PART_BYTES)]]
+    is_last: bool
 
 
 _RESPONSE_HEADER_ADAPTER = TypeAdapter(_ResponseHeader)
@@ -64,7 +64,7 @@ _RESPONSE_HEADER_ADAPTER = TypeAdapter(_ResponseHeader)
 
 @dataclass(slots=True)
 class _PartStream:
-    """The bytes of one part, as a landing reads them."""
+    """The bytes of one part, as a ``ByteSource`` of a store batch."""
 
     reader: ResponseReader
     remaining_bytes: int
@@ -76,21 +76,21 @@ class _PartStream:
 
 
 def _store_parts_of_response(reader: ResponseReader, store_batch: StoreBatch) -> tuple[OpenedContainer, bool]:
-    """Return what the child found, its parts written. Raises ValueError over an answer that makes no sense."""
+    """Write the parts and return the opened container. Raises ValueError for an invalid response."""
     header = _RESPONSE_HEADER_ADAPTER.validate_json(reader.read_line())
-    opened_container = header.found
+    opened_container = header.opened_container
     if (
-        len(opened_container.parts) != len(header.lengths)
-        or sum(header.lengths) > _MAX_TOTAL_PART_BYTES
+        len(opened_container.parts) != len(header.part_lengths)
+        or sum(header.part_lengths) > _MAX_TOTAL_PART_BYTES
         or opened_container.part_hashes
         or opened_container.byte_counts
     ):
-        raise ValueError("the lengths do not fit the parts")
+        raise ValueError("the lengths do not match the parts")
     if any(part.skip_reason_code not in {None, *NOT_INVOICE_REASONS} for part in opened_container.parts):
-        raise ValueError("a part is left out for no known reason")
-    if opened_container.reason_code not in {None, *REASON_CODES} or any(
-        len(part.media_type) > _MAX_MEDIA_TYPE_CHARS for part in opened_container.parts
-    ):
-        raise ValueError("no such reason or type is known")
-    hashes = tuple(store_batch.put_file(_PartStream(reader, length))[0] for length in header.lengths)
-    return replace(opened_container, part_hashes=hashes, byte_counts=tuple(header.lengths)), header.last
+        raise ValueError("a part is skipped for an unknown reason")
+    if opened_container.reason_code not in {None, *REASON_CODES}:
+        raise ValueError("the reason code of the container is unknown")
+    if any(len(part.media_type) > _MAX_MEDIA_TYPE_CHARS for part in opened_container.parts):
+        raise ValueError("a media type is too long")
+    hashes = tuple(store_batch.put_file(_PartStream(reader, length))[0] for length in header.part_lengths)
+    return replace(opened_container, part_hashes=hashes, byte_counts=tuple(header.part_lengths)), header.is_last

@@ -11,26 +11,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from invoices.documents.child_process import ProcessLimits
 from invoices.documents.containers.container_opener_client import ContainerOpener
 from invoices.documents.containers.opened_container import OpenedContainer
-from invoices.documents.document_reader_process import ProcessLimits
 from invoices.documents.outcomes import REASON_CODES
 from invoices.documents.store_batch import StoreBatch
 
 CONTAINER_LIMITS = ProcessLimits(memory_bytes=400 * 1024 * 1024, seconds=20.0)
 
 _MAX_BYTES_AHEAD = 64 * 1024 * 1024
-_MAX_CONTAINERS_AHEAD_PER_PROCESS = 64  # containers for each process
+_MAX_CONTAINERS_AHEAD_PER_PROCESS = 64
 
 __all__ = ["CONTAINER_LIMITS", "ContainerOpenerPool"]
 
 
 class ContainerOpenerPool:
-    """A pool of unwrapping processes, started when first needed; threads may share it; close it, or use ``with``.
+    """A pool of opener processes, started when first needed; threads may share it; close it, or use ``with``.
 
     A container gets ``limits.seconds`` on the clock and ``limits.memory_bytes`` of private memory; past either, its
-    process is killed and replaced, and the result says ``reader_timeout``, ``reader_memory`` or ``reader_crashed``, and
-    has no parts. One of more than ``limits.max_bytes`` is ``too_large`` and is not opened.
+    process is killed and replaced, and the result is ``reader_timeout``, ``reader_memory`` or ``reader_crashed``, and
+    has no parts. A container of more than ``limits.max_bytes`` is ``too_large`` and is not opened.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class ContainerOpenerPool:
     def open_container(
         self, container: bytes | Path, store_batch: StoreBatch, file_name: str | None = None
     ) -> OpenedContainer:
-        """Return what is in a container, with the SHA-256 of each part; the parts are put into the landing.
+        """Return what is in a container, with the SHA-256 of each part; the parts are put into ``store_batch``.
 
-        Nothing is durable before the landing is settled. ``file_name`` helps to name what is in a signed file. Waits
-        for an idle process where all are busy. Raises OSError where the landing cannot write or the path be read, and
-        TransientError where no process starts.
+        Nothing is durable before the batch is flushed. ``file_name`` helps to name the content of a signed file. Waits
+        until a process is idle. Raises OSError if the batch cannot write or the path cannot be read, and TransientError
+        if no process starts.
         """
         content = self._read_container(container)
         if len(content) > self._limits.max_bytes:
@@ -77,19 +77,23 @@ class ContainerOpenerPool:
     def open_containers_in_order(
         self, containers: Iterable[bytes], store_batch: StoreBatch
     ) -> Iterator[OpenedContainer]:
-        """Yield what is in each container, in their order, with all processes at work and a bounded number ahead.
+        """Yield what is in each container, in order; all processes work, a bounded number of containers ahead.
 
-        The containers are drawn in the caller's thread, so that drawing, such as from a server, overlaps with the work.
+        ``containers`` is iterated in the caller's thread, so that fetching them, such as from a server, overlaps with
+        opening them.
         """
         pending_futures: deque[tuple[Future[OpenedContainer], int]] = deque()
         bytes_ahead = 0
-        with ThreadPoolExecutor(self._worker_count, thread_name_prefix="unwrapper") as executor:
+        max_containers_ahead = _MAX_CONTAINERS_AHEAD_PER_PROCESS * self._worker_count
+        with ThreadPoolExecutor(self._worker_count, thread_name_prefix="container-opener") as executor:
             try:
                 for content in containers:
                     pending_futures.append((executor.submit(self.open_container, content, store_batch), len(content)))
                     bytes_ahead += len(content)
                     while pending_futures and (
-                        self._is_too_far_ahead(bytes_ahead, len(pending_futures)) or pending_futures[0][0].done()
+                        bytes_ahead > _MAX_BYTES_AHEAD
+                        or len(pending_futures) > max_containers_ahead
+                        or pending_futures[0][0].done()
                     ):
                         future, length = pending_futures.popleft()
                         bytes_ahead -= length
@@ -101,18 +105,13 @@ class ContainerOpenerPool:
                     future.cancel()
 
     def close(self) -> None:
-        """End all processes; none is left behind."""
+        """End all processes."""
         with contextlib.ExitStack() as stack:
             for opener in self._all_openers:
                 stack.callback(opener.close)
 
-    def _is_too_far_ahead(self, bytes_ahead: int, container_count: int) -> bool:
-        return (
-            bytes_ahead > _MAX_BYTES_AHEAD or container_count > _MAX_CONTAINERS_AHEAD_PER_PROCESS * self._worker_count
-        )
-
     def _read_container(self, container: bytes | Path) -> bytes:
-        """Return the bytes of a container, of a path at most one more than allowed."""
+        """Return the bytes of a container; of a file, at most one byte more than allowed."""
         if isinstance(container, bytes):
             return container
         with container.open("rb") as file:

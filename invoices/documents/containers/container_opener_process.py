@@ -1,8 +1,8 @@
 """The process that opens untrusted containers: limited, without secrets or network; the bytes come and go by pipe.
 
-Run as ``python -I -m invoices.documents.containers.container_opener_process <limits as JSON>``. A question is the line ``{"length": …,
-"unpack_archives": …, "file_name": …}`` and that many bytes; the answer is a line with what was found and the length of
-each part, and the bytes of the parts one after another. It ends with its input.
+Run as ``python -I -m invoices.documents.containers.container_opener_process <limits as JSON>``. A request is the line
+``{"length": …, "unpack_archives": …, "file_name": …}`` and that many bytes; the response is the line
+``{"opened_container": …, "part_lengths": […], "is_last": …}`` and the bytes of the parts one after another.
 """
 
 from __future__ import annotations
@@ -13,28 +13,26 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from invoices.documents.containers.opened_container import OpenedContainer
-from invoices.documents.containers.recursive_opener import open_container_recursively
-from invoices.documents.document_reader_process import (
+from invoices.documents.child_process import (
     ChildResponse,
     ProcessLimits,
     drop_process_privileges,
     move_stdout_to_private_descriptor,
     serve_requests,
 )
+from invoices.documents.containers.opened_container import OpenedContainer
+from invoices.documents.containers.recursive_opener import open_container_recursively
 from invoices.documents.media_types import MAX_SNIFFED_BYTES, detect_media_type
 from invoices.documents.outcomes import REASON_CODES, sanitise_for_display
 
-_MAX_CONTAINERS_PER_PROCESS = 20_000  # containers: what opens them is Python and does not leak
+_MAX_CONTAINERS_PER_PROCESS = 20_000  # many, because the code that opens them is Python and does not leak
 _MAX_REASON_CHARS = 300
-_GC_THRESHOLD_OBJECTS = (
-    20_000  # objects that may pile up before Python looks for rubbish by itself: a mail makes some hundreds
-)
-_GC_THRESHOLD_BYTES = 8 * 1024 * 1024  # bytes of containers after which we look: the tree of a mail refers to itself
+_GC_THRESHOLD_OBJECTS = 20_000  # for Python's own collection: a mail makes some hundreds
+_GC_THRESHOLD_BYTES = 8 * 1024 * 1024  # of containers, for ours: the tree of a mail refers to itself
 
 
 def main(handle_container: Callable[[bytes, dict[str, Any]], ChildResponse] | None = None) -> None:
-    """Answer until the input ends; ``opened`` gives the answer about one container."""
+    """Answer requests until the input ends; tests replace ``handle_container``, which opens one container."""
     limits = ProcessLimits(**json.loads(sys.argv[1]))
     response_descriptor = move_stdout_to_private_descriptor()
     drop_process_privileges(limits)
@@ -51,7 +49,7 @@ def main(handle_container: Callable[[bytes, dict[str, Any]], ChildResponse] | No
 def _add_garbage_collection(
     handle_request: Callable[[dict[str, Any]], ChildResponse],
 ) -> Callable[[dict[str, Any]], ChildResponse]:
-    """Return ``answer_to`` with rubbish removed by the bytes that it holds; by objects alone that takes longer."""
+    """Return a handler that also collects garbage by the bytes of the containers; by objects alone takes longer."""
     bytes_since_collection = 0
 
     def handle_and_collect(request: dict[str, Any]) -> ChildResponse:
@@ -70,12 +68,12 @@ def _add_garbage_collection(
 def _handle_catching_parser_errors(
     request: dict[str, Any], handle_container: Callable[[bytes, dict[str, Any]], ChildResponse]
 ) -> ChildResponse:
-    """Return the answer about the container that follows the question, and whether it is the last of this process."""
+    """Return the response for the container that follows the request; the process ends after a parser's error."""
     try:
         return handle_container(sys.stdin.buffer.read(request["length"]), request)
     except MemoryError:
         return _build_failure_response("reader_memory", REASON_CODES["reader_memory"][1])
-    except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is an answer about them
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is a result for them
         return _build_failure_response("reader_crashed", f"the reader failed with {type(error).__name__}: {error}")
 
 
@@ -85,13 +83,14 @@ def _handle_container(content: bytes, request: dict[str, Any]) -> ChildResponse:
         content, container_type, file_name=request["file_name"], unpack_archives=request["unpack_archives"]
     )
     return ChildResponse(
-        {"found": opened_container, "lengths": [len(part_content) for part_content in contents]}, contents
+        {"opened_container": opened_container, "part_lengths": [len(part_content) for part_content in contents]},
+        contents,
     )
 
 
 def _build_failure_response(reason_code: str, reason: str) -> ChildResponse:
     opened_container = OpenedContainer(reason_code=reason_code, reason=sanitise_for_display(reason, _MAX_REASON_CHARS))
-    return ChildResponse({"found": opened_container, "lengths": []}, is_last=True)
+    return ChildResponse({"opened_container": opened_container, "part_lengths": []}, is_last=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A mail taken apart: what it says of itself, every document in it, and what is left out by rule."""
+"""Opening a mail: its header, every document in it, and the parts that are skipped by rule."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _PartsWithContent = list[tuple[ContainerPart, bytes]]
 
 
 def open_mail(content: bytes, section: str = "") -> ContainerContents:
-    """Return what is in a mail (RFC 5322, MIME), and the bytes of each part; raises nothing but MemoryError.
+    """Return what is in a mail (RFC 5322, MIME), and the bytes of each part; raises only MemoryError.
 
-    ``section`` is the place of the mail in what it was found in, empty where it came by itself. The reason codes are
+    ``section`` is the section of the mail in its container, empty for a mail that is not in one. The reason codes are
     ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts. A text that reads
-    like an invoice is the last part where all others are left out, or containers with who knows what in them.
+    like an invoice is the last part if all other parts are skipped or are unopened containers.
     """
     try:
         return _parse_and_open_mail(content, f"{section}/" if section else "")
@@ -47,43 +47,45 @@ def open_mail(content: bytes, section: str = "") -> ContainerContents:
         return OpenedContainer(reason_code="mail_limits", reason=str(error)), ()
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001  # whatever a mail does to the parser, only this mail is set aside for it
-        return OpenedContainer(
-            reason_code="damaged_mail", reason=f"taking the mail apart failed: {type(error).__name__}"
-        ), ()
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises about hostile bytes is a result for this mail
+        reason = f"parsing the mail failed: {type(error).__name__}"
+        return OpenedContainer(reason_code="damaged_mail", reason=reason), ()
 
 
 def _parse_and_open_mail(content: bytes, section_prefix: str) -> ContainerContents:
     mail = parse_mail(content)
     if not mail.keys():
-        return OpenedContainer(reason_code="damaged_mail", reason="it has no header, so it is no mail"), ()
+        return OpenedContainer(reason_code="damaged_mail", reason="it has no header, so it is not a mail"), ()
     header, flags = parse_mail_header(mail)
     opened_container = OpenedContainer(header=header, flags=flags)
     all_leaves = list(walk_leaves(mail))
     if all_leaves[0].entity.parent is None and all_leaves[0].entity.has_multipart_type():
-        return replace(opened_container, reason_code="damaged_mail", reason="its parts cannot be told apart"), ()
+        return replace(opened_container, reason_code="damaged_mail", reason="its parts cannot be separated"), ()
     classified_leaves = [classified_leaf for leaf in all_leaves if (classified_leaf := classify_leaf(leaf))]
     parts = _build_document_parts(mail, classified_leaves, section_prefix)
     skipped_body_count = sum(classified_leaf.is_body for classified_leaf in classified_leaves)
     encrypted_sections = {
-        section_prefix + classified_leaf.leaf.section
-        for classified_leaf in classified_leaves
-        if _is_encrypted_leaf(classified_leaf)
+        section_prefix + encrypted_leaf.leaf.section for encrypted_leaf in filter(_is_encrypted_leaf, classified_leaves)
     }
     if encrypted_sections and all(part.skip_reason_code or part.section in encrypted_sections for part, _ in parts):
-        return replace(opened_container, reason_code="encrypted_mail", reason="only who has the key can read it"), ()
+        return replace(
+            opened_container,
+            reason_code="encrypted_mail",
+            reason="reading it requires the private key of its recipient",
+        ), ()
     for body in _find_invoice_bodies(mail, classified_leaves, [part for part, _ in parts], section_prefix):
         parts.append((_build_body_part(mail, body, section_prefix), body.leaf.content))
         skipped_body_count -= 1
-    return replace(opened_container, parts=[part for part, _ in parts], skipped_body_count=skipped_body_count), [
-        content for _, content in parts
-    ]
+    opened_container = replace(
+        opened_container, parts=[part for part, _ in parts], skipped_body_count=skipped_body_count
+    )
+    return opened_container, [part_content for _, part_content in parts]
 
 
 def _build_document_parts(
     mail: MimeEntity, classified_leaves: Sequence[ClassifiedLeaf], section_prefix: str
 ) -> _PartsWithContent:
-    """Return all parts but the texts; a text may hold files of its own."""
+    """Return all parts but the texts, and the files that are uuencoded in a text."""
     parts: _PartsWithContent = []
     for classified_leaf, skip_reason_code in zip(
         classified_leaves, list_skip_reason_codes(classified_leaves), strict=True
@@ -109,7 +111,7 @@ def _build_document_parts(
 def _extract_uuencoded_parts(
     mail: MimeEntity, body: ClassifiedLeaf, section_prefix: str, limit: int
 ) -> _PartsWithContent:
-    """Return the files that are uuencoded within a text."""
+    """Return the files that are uuencoded in a text."""
     parts: _PartsWithContent = []
     for number, (name, content) in enumerate(extract_uuencoded_files(body.leaf.content, limit), 1):
         name, content_type = replace_lone_surrogates(name)[:MAX_FILE_NAME_CHARS], detect_media_type(content)
@@ -136,7 +138,7 @@ def _build_body_part(mail: MimeEntity, body: ClassifiedLeaf, section_prefix: str
 def _find_invoice_bodies(
     mail: MimeEntity, classified_leaves: Sequence[ClassifiedLeaf], parts: Sequence[ContainerPart], section_prefix: str
 ) -> list[ClassifiedLeaf]:
-    """Return the text that reads like an invoice of each mail that has no document, nor has a mail within it."""
+    """Return the text that reads like an invoice of each mail without a document in it or in a mail inside it."""
     document_sections = {
         part.section.removeprefix(section_prefix).partition("/")[0]
         for part in parts
@@ -149,16 +151,12 @@ def _find_invoice_bodies(
         for enclosing_mail in _list_enclosing_mails(mail, classified_leaf.leaf.mail)
     }
     bodies: list[ClassifiedLeaf] = []
-    for inner_mail in sorted(
-        dict.fromkeys(classified_leaf.leaf.mail for classified_leaf in classified_leaves),
-        key=lambda classified_leaf: -classified_leaf.depth,
-    ):
-        body = (
-            None
-            if inner_mail in mails_with_document
-            else find_invoice_body(
-                [classified_leaf for classified_leaf in classified_leaves if classified_leaf.leaf.mail is inner_mail]
-            )
+    all_mails = dict.fromkeys(classified_leaf.leaf.mail for classified_leaf in classified_leaves)
+    for inner_mail in sorted(all_mails, key=lambda entity: -entity.depth):
+        if inner_mail in mails_with_document:
+            continue
+        body = find_invoice_body(
+            [classified_leaf for classified_leaf in classified_leaves if classified_leaf.leaf.mail is inner_mail]
         )
         if body:
             bodies.append(body)
@@ -167,7 +165,7 @@ def _find_invoice_bodies(
 
 
 def _list_enclosing_mails(mail: MimeEntity, inner_mail: MimeEntity) -> set[MimeEntity]:
-    """Return a mail and whatever it is in, the whole ``mail`` included."""
+    """Return ``inner_mail`` and everything around it, up to and including ``mail``."""
     enclosing_mails, entity = {mail}, inner_mail
     while entity.parent is not None:
         enclosing_mails.add(entity)
@@ -180,7 +178,7 @@ def _find_original_sender(mail: MimeEntity, leaf: MimeLeaf) -> str | None:
 
 
 def _is_encrypted_leaf(classified_leaf: ClassifiedLeaf) -> bool:
-    """Return whether a leaf is encrypted text of a mail, by S/MIME or PGP."""
+    """Return whether a leaf is the encrypted content of a mail, by S/MIME or PGP."""
     if classified_leaf.is_body:
         return classified_leaf.leaf.content[:200].lstrip().startswith(_PGP_MESSAGE_START)
     if classified_leaf.declared_type in {"application/pkcs7-mime", "application/x-pkcs7-mime"}:

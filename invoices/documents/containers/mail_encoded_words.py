@@ -1,4 +1,4 @@
-"""Words of mail headers made readable: encoded words, odd charsets, folded lines; always bounded, never raising."""
+"""Decoding of mail headers: encoded words, unusual charsets, folded lines; always bounded, never raises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 from email.errors import HeaderParseError
 from email.header import decode_header
 
-MAX_FIELD_CHARS = 2_000  # characters of a header that are looked at
+MAX_FIELD_CHARS = 2_000  # of a header that are decoded
 
 _ENCODED_WORD = r"=\?[^?\s]{1,64}\?[qQbB]\?[^\r\n]*?\?="
 _ENCODED_WORDS_PATTERN = re.compile(rf"{_ENCODED_WORD}(?:\s+{_ENCODED_WORD}|{_ENCODED_WORD})*")
@@ -20,23 +20,21 @@ _CHARSET_ALIASES = {
 
 
 def decode_to_one_line(text: str) -> str:
-    """Return a decoded header as one line: controls and line ends are blanks, runs of blanks are one, ends are bare."""
-    return " ".join(
-        "".join(
-            " " if unicodedata.category(character) == "Cc" else character for character in decode_encoded_words(text)
-        ).split()
-    )
+    """Return a decoded header as one trimmed line, with single blanks for control characters and white space."""
+    decoded = decode_encoded_words(text)
+    without_controls = (" " if unicodedata.category(character) == "Cc" else character for character in decoded)
+    return " ".join("".join(without_controls).split())
 
 
 def decode_encoded_words(text: str) -> str:
-    """Return the text with its encoded words decoded (RFC 2047, also where they should not be: within quotes)."""
+    """Return the text with its encoded words decoded (RFC 2047, and against it also within quotes)."""
     return replace_lone_surrogates(
         _ENCODED_WORDS_PATTERN.sub(lambda match: _decode_word_run(match[0]), text[:MAX_FIELD_CHARS])
     )
 
 
 def decode_text_leniently(raw: bytes, charset: str) -> str:
-    """Return bytes as text in a charset that may be unknown, wrong, or no charset at all."""
+    """Return bytes as text in a charset that may be unknown or wrong."""
     charset_name = charset.partition("*")[0].strip().lower()
     for encoding in (_CHARSET_ALIASES.get(charset_name, charset_name), "utf-8"):
         try:
@@ -50,7 +48,7 @@ def decode_text_leniently(raw: bytes, charset: str) -> str:
 
 
 def replace_lone_surrogates(text: str) -> str:
-    """Return the text without halves of characters, which no database and no file takes."""
+    """Return the text without lone surrogates, which no database and no file accepts."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The file name of a part, as its headers give it, and what is odd about name, declared type and content."""
+"""The file names of a part as its headers state them, and flags where name, declared type and content disagree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invoices.documents.containers.mime_tree import MimeEntity
 from invoices.documents.containers.opened_container import Flag
 from invoices.documents.media_types import EXECUTABLE_TYPE
 
-MAX_FILE_NAME_CHARS = 255  # characters
+MAX_FILE_NAME_CHARS = 255
 
 _NAME_PARAMETER_PATTERN = re.compile(r"(?:^|[;\s])(?:file)?name(?:\*[0-9*]*)?\s*=\s*\"?([^\";]*)", re.IGNORECASE)
 _EXTENSION_PATTERN = re.compile(r"\.([A-Za-z0-9]{1,5})[\s.\0]*$")
@@ -43,15 +43,17 @@ _WORDS_BY_KIND = {
         "application/vnd.ms-excel", "doc", "xls", "ppt", "msg", "rtf",
     },
     "signed": {"application/pkcs7-mime", "application/x-pkcs7-mime", "p7m"},
-    "program": {EXECUTABLE_TYPE, "application/x-msdownload", "exe", "scr", "com", "bat", "cmd", "lnk", "msi", "dll", "sh"},
+    "program": {
+        EXECUTABLE_TYPE, "application/x-msdownload", "exe", "scr", "com", "bat", "cmd", "lnk", "msi", "dll", "sh",
+    },
 }  # fmt: skip
 _KIND_BY_WORD = {word: kind for kind, words in _WORDS_BY_KIND.items() for word in words}
 
 
 def list_file_names(entity: MimeEntity) -> list[str]:
-    """Return every name that the headers give the part, decoded and bounded; the first is the one that counts.
+    """Return every name that the headers state for the part, decoded and bounded; the first one counts.
 
-    Content-Disposition comes before Content-Type (RFC 2183 §2.3); an empty name is none.
+    Content-Disposition comes before Content-Type (RFC 2183 §2.3); empty names are left out.
     """
     stated_names = [
         *_list_parameter_values(entity, "content-disposition", "filename"),
@@ -61,17 +63,17 @@ def list_file_names(entity: MimeEntity) -> list[str]:
 
 
 def get_disposition(entity: MimeEntity) -> str:
-    """Return ``attachment``, ``inline``, another word, or the empty string where none is stated."""
+    """Return ``attachment``, ``inline``, another word, or the empty string if none is stated."""
     header_value = str(entity.get("content-disposition", ""))[:1000]
     return header_value.partition(";")[0].strip(" \t\"'").lower()
 
 
 def check_names_and_types(file_names: Sequence[str], declared_type: str, content_type: str) -> list[Flag]:
-    """Return flags where names, declared type and content contradict each other, or a name hides what it is."""
+    """Return flags if names, declared type and content contradict each other, or a name disguises its type."""
     flags = [Flag("INTAKE-NAME", message) for message in _check_file_name(file_names, content_type)]
     content_kind, declared_kind = _find_file_kind(content_type), _find_file_kind(declared_type)
     if content_kind and declared_kind and content_kind != declared_kind:
-        flags.append(Flag("INTAKE-TYPE", f"declared as {declared_type[:100]!r}, and is {content_type}"))
+        flags.append(Flag("INTAKE-TYPE", f"declared as {declared_type[:100]!r} but is {content_type!r}"))
     return flags
 
 
@@ -82,27 +84,24 @@ def _check_file_name(file_names: Sequence[str], content_type: str) -> list[str]:
     short_name = name[:100]
     messages = []
     if len({_get_extension(other_name) for other_name in file_names}) > 1:
-        messages.append(f"names of different types: {[other_name[:60] for other_name in file_names[:3]]!r}")
+        messages.append(f"the names have different types: {[other_name[:60] for other_name in file_names[:3]]!r}")
     if any(unicodedata.category(character) in {"Cc", "Cf"} for character in name):
-        messages.append(f"the name {short_name!r} has characters that cannot be seen")
+        messages.append(f"the name {short_name!r} contains invisible characters")
     if _MIXED_ALPHABETS_PATTERN.search(name):
         messages.append(f"a word of the name {short_name!r} mixes alphabets")
     if _DOUBLE_EXTENSION_PATTERN.search(name):
-        messages.append(f"the name {short_name!r} hides that it is a program")
+        messages.append(f"the name {short_name!r} disguises a program")
     elif content_kind and _find_file_kind(_get_extension(name)) not in {None, content_kind}:
-        messages.append(f"the name {short_name!r} is not that of {content_type}")
+        messages.append(f"the name {short_name!r} does not fit the content, {content_type!r}")
     return messages
 
 
 def _find_file_kind(type_or_extension: str) -> str | None:
-    """Return the kind of a media type or an extension, None for what says nothing."""
+    """Return the kind of a media type or an extension, None if it is unknown."""
     if type_or_extension in _KIND_BY_WORD:
         return _KIND_BY_WORD[type_or_extension]
-    return (
-        {"image": "picture", "text": "text"}.get(type_or_extension.partition("/")[0])
-        if "/" in type_or_extension
-        else None
-    )
+    main_type, slash, _ = type_or_extension.partition("/")
+    return {"image": "picture", "text": "text"}.get(main_type) if slash else None
 
 
 def _get_extension(name: str) -> str:
@@ -111,17 +110,17 @@ def _get_extension(name: str) -> str:
 
 
 def _list_parameter_values(entity: MimeEntity, header: str, name: str) -> list[str]:
-    """Return the values of a parameter in their order, RFC 2231 undone."""
-    value = str(entity.get(header, ""))
-    if name not in value.lower():
+    """Return the values of a parameter in order, decoded by RFC 2231."""
+    header_value = str(entity.get(header, ""))
+    if name not in header_value.lower():
         return []
     message = Message()
-    message[header] = value.replace("\r", " ").replace("\n", " ")
+    message[header] = header_value.replace("\r", " ").replace("\n", " ")
     try:
         parameters = message.get_params([], header)
         return [_decode_parameter_value(value) for key, value in parameters if key.lower() == name]
     except (TypeError, ValueError, LookupError):  # contradictory numbers or charsets in RFC 2231 parameters
-        return [replace_lone_surrogates(text.strip()) for text in _NAME_PARAMETER_PATTERN.findall(value)[:1]]
+        return [replace_lone_surrogates(text.strip()) for text in _NAME_PARAMETER_PATTERN.findall(header_value)[:1]]
 
 
 def _decode_parameter_value(value: str | tuple[str | None, str | None, str]) -> str:

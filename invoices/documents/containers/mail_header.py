@@ -1,4 +1,4 @@
-"""What a mail says of itself, and what about that is odd: bounded before it is parsed, decoded, never believed."""
+"""The header of a mail, bounded before it is parsed and decoded, with flags for what is suspicious in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invoices.documents.containers.mail_encoded_words import (
 from invoices.documents.containers.mime_tree import MimeEntity, decode_8bit_header_text
 from invoices.documents.containers.opened_container import Flag, MailHeader
 
-_MAX_FIELDS_PER_NAME = 8  # headers of one name that are looked at
+_MAX_FIELDS_PER_NAME = 8
 _MAX_RECIPIENTS = 50
 _MAX_ADDRESS_CHARS = 320  # RFC 3696: 64 + 1 + 255
 _MIN_SENT_YEAR = 1990
@@ -24,7 +24,7 @@ _ADDRESS_PATTERN = re.compile(r"[^\s@<>\"]{1,64}@([^\s@<>\"]{1,255})")
 
 
 def parse_mail_header(mail: MimeEntity, now: datetime | None = None) -> tuple[MailHeader, list[Flag]]:
-    """Return what the header says, and flags for what is odd in it; ``now`` decides what is in the future."""
+    """Return the header, and flags for what is suspicious in it; ``now`` decides what is in the future."""
     sender, from_flags = _parse_sender(mail)
     reply_to = next(iter(_list_addresses(mail, "reply-to", 1)), None)
     sent_at, date_flags = _parse_sent_at(mail, now or datetime.now(UTC))
@@ -39,16 +39,20 @@ def parse_mail_header(mail: MimeEntity, now: datetime | None = None) -> tuple[Ma
             decode_to_one_line(value) for value in _list_header_values(mail, "authentication-results")
         ],
     )
-    return header, [*from_flags, *_check_reply_to_domain(sender, reply_to), *date_flags]
+    reply_flags = []
+    if sender and reply_to and _get_domain(sender) != _get_domain(reply_to):
+        message = f"replies go to {reply_to!r}, not to the domain of the sender {sender!r}"
+        reply_flags.append(Flag("MAIL-REPLY-TO", message))
+    return header, [*from_flags, *reply_flags, *date_flags]
 
 
 def find_sender_address(mail: MimeEntity) -> str | None:
-    """Return the address in the first From header, lower case; None where there is none that can be read."""
+    """Return the first readable address of the From headers, lower case; None if there is none."""
     return next(iter(_list_addresses(mail, "from", 1)), None)
 
 
 def _list_header_values(mail: MimeEntity, name: str) -> list[str]:
-    """Return the first headers of a name as they stand, topmost first, each bounded, 8-bit text decoded."""
+    """Return the first headers of a name, topmost first, each bounded, with 8-bit text decoded."""
     values = (str(value) for key, value in mail.raw_items() if key.lower() == name)
     return [decode_8bit_header_text(value[:MAX_FIELD_CHARS]) for value in islice(values, _MAX_FIELDS_PER_NAME)]
 
@@ -64,7 +68,7 @@ def _unfold_header_value(value: str) -> str:
 
 
 def _parse_address_list(value: str) -> list[tuple[str, str]]:
-    """Return display names, decoded, and addresses; nothing for what the standard parser cannot take."""
+    """Return decoded display names and addresses; nothing if the standard parser fails."""
     try:
         pairs = getaddresses([_unfold_header_value(value)])
     except (RecursionError, ValueError, IndexError):  # nested comments recurse, B-12
@@ -74,11 +78,12 @@ def _parse_address_list(value: str) -> list[tuple[str, str]]:
 
 def _list_addresses(mail: MimeEntity, name: str, limit: int = _MAX_RECIPIENTS) -> list[str]:
     pairs = (pair for value in _list_header_values(mail, name) for pair in _parse_address_list(value))
-    return list(islice((address for _, address in pairs if _is_usable_address(address)), limit))
-
-
-def _is_usable_address(address: str) -> bool:
-    return 0 < len(address) <= _MAX_ADDRESS_CHARS and address.isprintable() and " " not in address
+    usable_addresses = (
+        address
+        for _, address in pairs
+        if 0 < len(address) <= _MAX_ADDRESS_CHARS and address.isprintable() and " " not in address
+    )
+    return list(islice(usable_addresses, limit))
 
 
 def _parse_sender(mail: MimeEntity) -> tuple[str | None, list[Flag]]:
@@ -86,11 +91,11 @@ def _parse_sender(mail: MimeEntity) -> tuple[str | None, list[Flag]]:
     sender = find_sender_address(mail)
     flags = [Flag("MAIL-FROM", f"the mail has {len(values)} From headers")] if len(values) > 1 else []
     if sender is None or "@" not in sender:
-        return sender, [*flags, Flag("MAIL-FROM", "no address can be read in the From header")]
+        return sender, [*flags, Flag("MAIL-FROM", "the From header contains no readable address")]
     for name, address in (pair for value in values for pair in _parse_address_list(value)):
         displayed_address = _ADDRESS_PATTERN.search(name)
         if displayed_address and displayed_address[1].lower() != _get_domain(address):
-            flags.append(Flag("MAIL-FROM", f"the sender is {address!r} and shown as {name[:100]!r}"))
+            flags.append(Flag("MAIL-FROM", f"the sender is {address!r} but is shown as {name[:100]!r}"))
             break
     return sender, flags
 
@@ -99,14 +104,8 @@ def _get_domain(address: str) -> str:
     return address.rpartition("@")[2]
 
 
-def _check_reply_to_domain(sender: str | None, reply_to: str | None) -> list[Flag]:
-    if sender is None or reply_to is None or _get_domain(sender) == _get_domain(reply_to):
-        return []
-    return [Flag("MAIL-REPLY-TO", f"answers go to {reply_to!r}, not to the domain of the sender {sender!r}")]
-
-
 def _parse_sent_at(mail: MimeEntity, now: datetime) -> tuple[str | None, list[Flag]]:
-    """Return the instant of the Date header, None and a flag where it is missing or cannot be."""
+    """Return the time of the Date header as ISO 8601; None and a flag if it is missing or impossible."""
     date_text = _find_first_header_value(mail, "date")
     if date_text is None:
         return None, [Flag("MAIL-DATE", "the mail has no date")]
@@ -116,5 +115,5 @@ def _parse_sent_at(mail: MimeEntity, now: datetime) -> tuple[str | None, list[Fl
     except (TypeError, ValueError, OverflowError, IndexError):
         return None, [Flag("MAIL-DATE", f"the date {date_text[:100]!r} cannot be read")]
     if sent_at.year < _MIN_SENT_YEAR or sent_at > now + timedelta(days=1):
-        return None, [Flag("MAIL-DATE", f"the date {date_text[:100]!r} cannot be")]
+        return None, [Flag("MAIL-DATE", f"the date {date_text[:100]!r} is impossible")]
     return sent_at.isoformat(), []

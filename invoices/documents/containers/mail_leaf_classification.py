@@ -1,4 +1,4 @@
-"""Which leaf of a mail is a part, which a body, and which part is left out as no invoice, by rule."""
+"""Which leaf of a mail is a document or a body text, and which document is skipped by rule because it is no invoice."""
 
 from __future__ import annotations
 
@@ -20,20 +20,16 @@ from invoices.documents.media_types import EMPTY_TYPE, EXECUTABLE_TYPE, UNKNOWN_
 from invoices.documents.text_classification import has_invoice_word_and_amount
 from invoices.errors import DocumentError
 
-MIN_SIDE_PIXELS, MIN_PIXELS = 200, 120_000  # a smaller picture holds no invoice, as in ``documents.image_documents``
-MIN_BANNER_ASPECT_RATIO, MAX_BANNER_HEIGHT_PIXELS = (
-    4,
-    400,
-)  # a picture so many times wider than high, and no higher than that, is one
+MIN_SIDE_PIXELS, MIN_PIXELS = 200, 120_000  # a smaller picture shows no invoice, as in ``documents.image_reader``
+MIN_BANNER_ASPECT_RATIO, MAX_BANNER_HEIGHT_PIXELS = 4, 400  # a picture wider than that and no higher is a banner
 
 _TINY_SIDE_PIXELS, _TINY_PIXELS = 48, 10_000
 _MIN_PHOTO_PIXELS = 2_000_000
 _BODY_TYPES = frozenset({
     "text/plain", "text/html", "text/enriched", "text/richtext", "text/x-amp-html", "text/watch-html", "text/markdown",
 })  # fmt: skip
-_TEXT_TYPES = frozenset(
-    {"text/plain", "text/html", "message/rfc822", UNKNOWN_TYPE, EMPTY_TYPE}
-)  # what any text may be taken for
+# The types by content that any text may have.
+_TEXT_TYPES = frozenset({"text/plain", "text/html", "message/rfc822", UNKNOWN_TYPE, EMPTY_TYPE})
 _SKIP_CODE_BY_TYPE = {
     "text/calendar": "calendar", "application/ics": "calendar", ".ics": "calendar",
     "text/vcard": "contact_card", "text/x-vcard": "contact_card", "text/directory": "contact_card",
@@ -46,20 +42,18 @@ _SKIP_CODE_BY_TYPE = {
 }  # fmt: skip
 _CONTENT_ID_REFERENCE = re.compile(rb"cid:([^\"'\s<>)]{1,250})", re.IGNORECASE)
 _HTML_TAG = re.compile(r"<[^<>]{0,5000}>")
-_STYLE_OR_SCRIPT_START, _STYLE_OR_SCRIPT_END = (
-    re.compile(r"<(?:style|script)\b", re.IGNORECASE),
-    re.compile(r"</(?:style|script)\b", re.IGNORECASE),
-)
+_STYLE_OR_SCRIPT_START = re.compile(r"<(?:style|script)\b", re.IGNORECASE)
+_STYLE_OR_SCRIPT_END = re.compile(r"</(?:style|script)\b", re.IGNORECASE)
 _EINVOICE_START = re.compile(rb"<\?xml|<(?:[\w.-]{1,40}:)?(?:Invoice|CreditNote|CrossIndustry\w{0,20})[\s>]")
 _IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
-_MAX_BODY_BYTES = 300_000  # bytes
-_MAX_REFERENCE_SEARCH_BYTES = 2_000_000  # bytes
-_MAX_IMAGE_HEADER_BYTES = 1_000_000  # bytes in which its size must stand
+_MAX_BODY_BYTES = 300_000
+_MAX_REFERENCE_SEARCH_BYTES = 2_000_000
+_MAX_IMAGE_HEADER_BYTES = 1_000_000  # the size of a picture is stated within these
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedLeaf:
-    """A leaf with what is known of it."""
+    """A leaf with its names, its declared type, its type by content, and whether it is a body text."""
 
     leaf: MimeLeaf
     file_names: Sequence[str]
@@ -69,19 +63,19 @@ class ClassifiedLeaf:
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a picture, by its content, or by its word (SVG is XML by content)."""
+        """Whether the leaf is a picture by content, or by declaration (SVG is XML by content)."""
         return self.content_type.startswith("image/") or (
             self.declared_type.startswith("image/") and self.content_type in {"application/xml", UNKNOWN_TYPE}
         )
 
     @property
     def content_id(self) -> str:
-        """What the text of the mail calls the part, or nothing."""
+        """The id by which the text of the mail refers to the part, or an empty string."""
         return str(self.leaf.entity.get("content-id", ""))[:300].strip(" \t<>").lower()
 
 
 def classify_leaf(leaf: MimeLeaf) -> ClassifiedLeaf | None:
-    """Return what a leaf is, None for a text or an unnamed part without content."""
+    """Return the classification of a leaf, None for a text or an unnamed part without content."""
     file_names = list_file_names(leaf.entity)
     declared_type = leaf.entity.get_declared_type()
     content_type = detect_media_type(leaf.content)
@@ -94,7 +88,7 @@ def classify_leaf(leaf: MimeLeaf) -> ClassifiedLeaf | None:
 
 
 def list_skip_reason_codes(classified_leaves: Sequence[ClassifiedLeaf]) -> list[str | None]:
-    """Return for each why it is no invoice, a key of ``parts.LEFT_OUT``, or None."""
+    """Return for each leaf why it is no invoice, a key of ``NOT_INVOICE_REASONS``, or None."""
     codes = [
         None if classified_leaf.is_body else _find_skip_code_by_type(classified_leaf)
         for classified_leaf in classified_leaves
@@ -116,25 +110,18 @@ def list_skip_reason_codes(classified_leaves: Sequence[ClassifiedLeaf]) -> list[
 
 
 def find_invoice_body(classified_leaves: Sequence[ClassifiedLeaf]) -> ClassifiedLeaf | None:
-    """Return the text of the mail that reads like an invoice, HTML before plain; None where none does."""
+    """Return the text of the mail that reads like an invoice, HTML before plain; None if none does."""
     text_leaves = (
         classified_leaf
         for classified_leaf in classified_leaves
         if classified_leaf.is_body and classified_leaf.declared_type in _BODY_TYPES
     )
     bodies = sorted(text_leaves, key=lambda classified_leaf: classified_leaf.declared_type != "text/html")
-    return next(
-        (
-            classified_leaf
-            for classified_leaf in bodies
-            if has_invoice_word_and_amount(extract_body_text(classified_leaf))
-        ),
-        None,
-    )
+    return next((body for body in bodies if has_invoice_word_and_amount(extract_body_text(body))), None)
 
 
 def extract_body_text(body: ClassifiedLeaf) -> str:
-    """Return the words of a text, without the tags of HTML; only its first 300 KB are read."""
+    """Return a body text without HTML tags, from its first 300 KB."""
     charset = str(body.leaf.entity.get_param("charset", "utf-8"))
     text = decode_text_leniently(body.leaf.content[:_MAX_BODY_BYTES], charset[:100])
     return html.unescape(_HTML_TAG.sub(" ", _strip_styles_and_scripts(text))) if "html" in body.declared_type else text
@@ -149,7 +136,7 @@ def _strip_styles_and_scripts(text: str) -> str:
 
 
 def _is_body_text(leaf: MimeLeaf, declared_type: str, content_type: str) -> bool:
-    """Return whether an unnamed part is text to be read in the mail, and its content nothing else."""
+    """Return whether an unnamed part is a text to read in the mail, by its declared type and its content."""
     if declared_type not in _BODY_TYPES and not (leaf.entity.has_multipart_type() and content_type in _TEXT_TYPES):
         return False
     head = leaf.content[:200].lstrip()
@@ -162,17 +149,11 @@ def _is_body_text(leaf: MimeLeaf, declared_type: str, content_type: str) -> bool
 
 
 def _find_skip_code_by_type(classified_leaf: ClassifiedLeaf) -> str | None:
-    """Return the code of a type that never holds an invoice; a document under such a type is none of them."""
+    """Return the code of a type that never contains an invoice; None if the content is a document after all."""
     names = [name.lower().rstrip(" .\0") for name in classified_leaf.file_names[:1]]
     extensions = [name[name.rfind(".") :] for name in names if "." in name]
-    code = next(
-        (
-            _SKIP_CODE_BY_TYPE[type_or_extension]
-            for type_or_extension in (classified_leaf.declared_type, *extensions)
-            if type_or_extension in _SKIP_CODE_BY_TYPE
-        ),
-        None,
-    )
+    codes = map(_SKIP_CODE_BY_TYPE.get, (classified_leaf.declared_type, *extensions))
+    code = next(filter(None, codes), None)
     is_bare_signature = (
         code == "signature"
         and classified_leaf.content_type == "application/pkcs7-mime"
@@ -182,7 +163,7 @@ def _find_skip_code_by_type(classified_leaf: ClassifiedLeaf) -> str | None:
 
 
 def _has_signed_content(classified_leaf: ClassifiedLeaf) -> bool:
-    """Return whether signed data brings along what was signed: then it is opened, whatever it is called."""
+    """Return whether signed data includes the signed content; then it is opened, whatever its name."""
     try:
         open_cms_signed_file(classified_leaf.leaf.content)
     except DocumentError:
@@ -205,10 +186,10 @@ def _extract_content_id_references(classified_leaves: Sequence[ClassifiedLeaf]) 
 
 
 def _read_image_size(content: bytes) -> tuple[int, int] | None:
-    """Return width and height as the header of a picture states them, None where it cannot be read."""
+    """Return width and height as the header of a picture states them, None if it cannot be read."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of bombs: no pixel is decoded here
+            warnings.simplefilter("ignore")  # of bombs; no pixel is decoded here
             with Image.open(io.BytesIO(content[:_MAX_IMAGE_HEADER_BYTES]), formats=_IMAGE_FORMATS) as image:
                 return image.size
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError):
@@ -226,11 +207,8 @@ def _is_small_image(size: tuple[int, int] | None) -> bool:
     )
 
 
-def _is_photo_sized_image(size: tuple[int, int] | None) -> bool:
-    return size is not None and size[0] * size[1] >= _MIN_PHOTO_PIXELS and not _is_small_image(size)
-
-
 def _is_document_leaf(classified_leaf: ClassifiedLeaf, size: tuple[int, int] | None, references: set[str]) -> bool:
+    """Return whether a leaf is a document beside which small or referenced pictures are decoration."""
     if classified_leaf.is_image:
         return not _is_small_image(size) and classified_leaf.content_id not in references and size is not None
     return classified_leaf.content_type not in {"text/plain", "text/html", EMPTY_TYPE}
@@ -239,12 +217,13 @@ def _is_document_leaf(classified_leaf: ClassifiedLeaf, size: tuple[int, int] | N
 def _is_decoration_image(
     classified_leaf: ClassifiedLeaf, size: tuple[int, int] | None, references: set[str], has_document: bool
 ) -> bool:
-    """Return whether a picture belongs to the text: a photo of a receipt may too, where there is nothing else.
+    """Return whether a picture belongs to the text; without another document, only a tiny one does.
 
-    A mail program shows every photo in the text; one as large as a camera makes them is a document all the same.
+    Mail programs show every photo in the text, so one of a camera's size is a document even if the text refers to it.
     """
     if classified_leaf.is_body or not classified_leaf.is_image:
         return False
     if has_document:
-        return _is_small_image(size) or (classified_leaf.content_id in references and not _is_photo_sized_image(size))
+        is_photo = size is not None and size[0] * size[1] >= _MIN_PHOTO_PIXELS
+        return _is_small_image(size) or (classified_leaf.content_id in references and not is_photo)
     return size is not None and (min(size) < _TINY_SIDE_PIXELS or size[0] * size[1] < _TINY_PIXELS)

@@ -1,4 +1,4 @@
-"""The MAPI properties in a winmail.dat (MS-OXTNEF 2.1.3.4): typed values, read up to the first fault."""
+"""The MAPI properties in a winmail.dat (MS-OXTNEF 2.1.3.4): typed values, read up to the first error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from invoices.documents.containers.unpack_budget import ElementCounter
 
-_FIXED_WIDTHS = {  # of values of a fixed size, as they are stored: padded to four bytes
+_FIXED_WIDTHS = {  # of values of a fixed size, padded to four bytes
     0x0002: 4, 0x0003: 4, 0x0004: 4, 0x000A: 4, 0x000B: 4,
     0x0005: 8, 0x0006: 8, 0x0007: 8, 0x0014: 8, 0x0040: 8, 0x0048: 16,
 }  # fmt: skip
@@ -18,12 +18,12 @@ _FIRST_NAMED_PROPERTY = 0x8000
 
 
 class TnefDecodeError(ValueError):
-    """The bytes are no such structure, or not all of it."""
+    """The bytes are not valid TNEF, or are truncated."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapiProperty:
-    """One value of one property; ``kind`` is its MAPI type without the mark of several values."""
+    """One value of one property; ``property_type`` is its MAPI type without the multi-value flag."""
 
     number: int
     property_type: int
@@ -31,14 +31,14 @@ class MapiProperty:
 
 
 class LittleEndianReader:
-    """Reads little-endian values one after the other; raises ``Damaged`` past the end."""
+    """Reads little-endian values one after the other; raises TnefDecodeError past the end."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.position = 0
 
     def count_remaining(self) -> int:
-        """Return the number of bytes that are not read yet."""
+        """Return the number of unread bytes."""
         return len(self._data) - self.position
 
     def read_bytes(self, count: int) -> bytes:
@@ -49,19 +49,16 @@ class LittleEndianReader:
         return self._data[self.position - count : self.position]
 
     def read_integer(self, width: int) -> int:
-        """Return the next whole number of ``width`` bytes."""
+        """Return the next integer of ``width`` bytes."""
         return int.from_bytes(self.read_bytes(width), "little")
 
-    def look_ahead(self, count: int) -> bytes:
-        """Return up to ``count`` of the bytes that are next, without reading them."""
+    def peek_bytes(self, count: int) -> bytes:
+        """Return up to ``count`` of the next bytes, without moving the position."""
         return self._data[self.position : self.position + count]
 
 
 def parse_mapi_properties(data: bytes, element_counter: ElementCounter) -> Iterator[MapiProperty]:
-    """Yield each value of each property; raises ``Damaged`` where the list breaks off, after what is before it.
-
-    Each property and each value is ``counted``.
-    """
+    """Yield each value of each property, and count both; raises TnefDecodeError where the list is broken."""
     reader = LittleEndianReader(data)
     for _ in range(reader.read_integer(4)):
         element_counter.count_element()
@@ -74,27 +71,24 @@ def parse_mapi_properties(data: bytes, element_counter: ElementCounter) -> Itera
             raise TnefDecodeError(f"a value of the unknown type {property_type:#06x}")
         for _ in range(count):
             element_counter.count_element()
-            value = (
-                _read_padded_value(reader, reader.read_integer(4))
-                if property_type in _VARIABLE_LENGTH_TYPES
-                else reader.read_bytes(_FIXED_WIDTHS[property_type])
-            )
+            if property_type in _VARIABLE_LENGTH_TYPES:
+                value = _read_padded_value(reader, reader.read_integer(4))
+            else:
+                value = reader.read_bytes(_FIXED_WIDTHS[property_type])
             yield MapiProperty(number, property_type, value)
 
 
 def decode_text_property(mapi_property: MapiProperty, encoding: str) -> str | None:
-    """Return a text without the zero that ends it, None for what is none."""
+    """Return a text property up to its first NUL, None for a property of another type."""
     if mapi_property.property_type == UNICODE:
         return mapi_property.value.decode("utf-16-le", "replace").split("\0")[0]
-    return (
-        mapi_property.value.decode(encoding, "replace").split("\0")[0]
-        if mapi_property.property_type == STRING
-        else None
-    )
+    if mapi_property.property_type == STRING:
+        return mapi_property.value.decode(encoding, "replace").split("\0")[0]
+    return None
 
 
 def _skip_property_name(reader: LittleEndianReader) -> None:
-    reader.read_bytes(16)  # the set that the name belongs to
+    reader.read_bytes(16)  # the GUID of the property set
     if reader.read_integer(4) == 0:
         reader.read_bytes(4)
     else:

@@ -1,4 +1,4 @@
-"""The structure of a mail: Python's own parser, stopped at our limits before it recurses, each leaf with its bytes."""
+"""The MIME tree of a mail: Python's parser, stopped at our limits before it recurses; each leaf with its bytes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAX_MAIL_DEPTH = 20
 MAX_HEADERS_PER_PART = 1_000  # in one block
 MAX_HEADER_BYTES_PER_PART = 256 * 1024  # in one block
 
-_MAX_PARAMETERS = 200  # the standard parser of parameters is quadratic
-_MAX_BOUNDARY_CHARS = 1_000  # characters; RFC 2046 allows 70
-_MAX_BOUNDARY_SEARCH_BYTES = 100_000  # bytes in which a boundary that nobody stated is looked for
+_MAX_PARAMETERS = 200  # the standard parser of parameters takes quadratic time
+_MAX_BOUNDARY_CHARS = 1_000  # RFC 2046 allows 70
+_MAX_BOUNDARY_SEARCH_BYTES = 100_000  # for a boundary that is not stated
 _MEDIA_TYPE_PATTERN = re.compile(r"\s*\"?([^\s;/\"]+/[^\s;/\"]+)")
 _FIRST_BOUNDARY_PATTERN = re.compile(rb"^--([^\r\n]{1,200})\r?\n(?=[!-9;-~]{1,76}:)", re.MULTILINE)
 _MAIL_TYPES = frozenset({"message/rfc822", "message/global", "message/news"})
@@ -27,24 +27,24 @@ _STRUCTURE_HEADERS = frozenset({"content-type", "content-disposition", "content-
 
 
 class MailLimitError(Exception):
-    """The mail has more of something than a mail may have; the text says of what."""
+    """The mail has more parts, headers, levels or lines than allowed; the message states which."""
 
 
 @dataclass(slots=True)
 class MailPartBudget:
-    """How many parts a mail and all mails in it may still have."""
+    """The number of parts that a mail, with all mails in it, may still have."""
 
     remaining_parts: int = MAX_MAIL_PARTS
 
     def take_part(self) -> None:
-        """Count one part; raises MailLimits when there are too many."""
+        """Count one part. Raises MailLimitError if there are too many."""
         self.remaining_parts -= 1
         if self.remaining_parts < 0:
             raise MailLimitError(f"the mail has more than {MAX_MAIL_PARTS} parts")
 
 
 class MimeEntity(Message):
-    """A mail or a part of one, that counts what the parser hands it; raises MailLimits."""
+    """A mail or a part of one; checks the limits while it is parsed and raises MailLimitError."""
 
     def __init__(self, condensed_mail: CondensedMail, part_budget: MailPartBudget, depth: int) -> None:
         super().__init__()  # policy compat32: the newer ones parse every header, some in quadratic time
@@ -53,40 +53,36 @@ class MimeEntity(Message):
         self._header_bytes = self._header_count = 0
 
     def set_raw(self, name: str, value: str) -> None:
-        """Take one header; those about structure are unfolded, and their raw 8-bit text is decoded."""
+        """Add one header; headers about structure are unfolded, and their raw 8-bit text is decoded."""
         self._header_count += 1
         self._header_bytes += len(name) + len(value)
         if self._header_count > MAX_HEADERS_PER_PART or self._header_bytes > MAX_HEADER_BYTES_PER_PART:
-            raise MailLimitError(
-                f"more than {MAX_HEADERS_PER_PART:,} headers, or {MAX_HEADER_BYTES_PER_PART // 1024} KB of them, in one part"
-            )
+            limits = f"{MAX_HEADERS_PER_PART:,} headers or {MAX_HEADER_BYTES_PER_PART // 1024} KB of headers"
+            raise MailLimitError(f"one part of the mail has more than {limits}")
         if name.lower() in _STRUCTURE_HEADERS:
             unfolded = decode_8bit_header_text(value).replace("\r", "").replace("\n", "")
             value = ";".join(unfolded.split(";", _MAX_PARAMETERS)[:_MAX_PARAMETERS])
         super().set_raw(name, value)
 
-    def attach(self, payload: Message) -> None:  # type: ignore[override]  # the parser hands over nothing else
-        """Take one part, unless that makes too many or goes too deep."""
+    def attach(self, payload: Message) -> None:  # type: ignore[override]  # the parser passes nothing else
+        """Add one part. Raises MailLimitError if there are too many, or too many levels."""
         self.part_budget.take_part()
-        assert isinstance(payload, MimeEntity)  # noqa: S101  # the factory makes no other
+        assert isinstance(payload, MimeEntity)  # noqa: S101 - the factory makes no other
         payload.parent, payload.depth = self, self.depth + 1
         if payload.depth > MAX_MAIL_DEPTH:
-            raise MailLimitError(f"the mail is nested more than {MAX_MAIL_DEPTH} deep")
+            raise MailLimitError(f"the mail is nested more than {MAX_MAIL_DEPTH} levels deep")
         super().attach(payload)
 
     def get_content_type(self) -> str:
-        """Return what the parser shall take it for: reports, fragments, references and encoded mails are leaves."""
+        """Return the type for the parser: reports, fragments, references and encoded mails are leaves."""
         declared_type = self.get_declared_type()
         if declared_type.startswith("message/"):
-            return (
-                "message/rfc822"
-                if declared_type in _MAIL_TYPES and self.get_transfer_encoding() not in DECODABLE_ENCODINGS
-                else "text/plain"
-            )
+            is_plain_mail = self.is_declared_as_mail() and self.get_transfer_encoding() not in DECODABLE_ENCODINGS
+            return "message/rfc822" if is_plain_mail else "text/plain"
         return declared_type
 
     def get_declared_type(self) -> str:
-        """Return the media type as stated, lower case, or else the default (RFC 2045 §5.2, RFC 2046 §5.1.5)."""
+        """Return the stated media type in lower case, or the default (RFC 2045 §5.2, RFC 2046 §5.1.5)."""
         match = _MEDIA_TYPE_PATTERN.match(str(self.get("content-type", "")))
         return match[1].lower() if match else self.get_default_type()
 
@@ -95,16 +91,16 @@ class MimeEntity(Message):
         return self.get_declared_type() in _MAIL_TYPES
 
     def has_multipart_type(self) -> bool:
-        """Return whether the part states that it is a multipart, be there parts in it or not."""
+        """Return whether the part states that it is a multipart, with or without parts in it."""
         return self.get_content_maintype() == "multipart"
 
     def get_transfer_encoding(self) -> str:
-        """Return the stated transfer encoding, lower case, without what some programs put around it."""
+        """Return the stated transfer encoding in lower case, without quotes, comments and parameters."""
         header_value = str(self.get("content-transfer-encoding", "")).strip(" \t\"'").lower()
         return re.split(r"[\s;(]", header_value, maxsplit=1)[0].strip("\"'")
 
     def get_boundary(self, failobj: str | None = None) -> str | None:  # type: ignore[override]  # one type of default
-        """Return the boundary as the skeleton has it, None where there is none that can be read."""
+        """Return the boundary as it is in the condensed mail, ``failobj`` if there is no readable one."""
         try:
             boundary = super().get_boundary()
         except (TypeError, ValueError):  # contradictory numbers or a NUL in RFC 2231 parameters
@@ -119,7 +115,7 @@ class MimeEntity(Message):
         return [child for child in payload if isinstance(child, MimeEntity)]
 
     def get_encoded_payload(self) -> bytes:
-        """Return the payload of a leaf as it stands in the mail, still encoded."""
+        """Return the payload of a leaf as it is in the mail, still encoded."""
         encodings = self.get_all("content-transfer-encoding", [])
         del self["content-transfer-encoding"]
         payload = self.get_payload(decode=True)
@@ -135,23 +131,23 @@ class MimeLeaf:
     entity: MimeEntity
     section: str  # as IMAP counts, RFC 3501 §6.4.5
     content: bytes
-    mail: MimeEntity  # the innermost mail that it is in
+    mail: MimeEntity  # the innermost mail around it
 
     @property
     def parent_type(self) -> str | None:
-        """The declared type of what the part is in."""
+        """The declared type of the entity around the part."""
         return self.entity.parent.get_declared_type() if self.entity.parent else None
 
 
 def parse_mail(content: bytes) -> MimeEntity:
-    """Return a mail as the tree of its parts; raises MailLimits before anything recurses or grows."""
+    """Return a mail as the tree of its parts. Raises MailLimitError before anything recurses or grows."""
     return _parse_entity(content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n"), MailPartBudget(), None, 0)
 
 
 def walk_leaves(mail: MimeEntity, section: tuple[int, ...] = ()) -> Iterator[MimeLeaf]:
-    """Yield the leaves of a mail in their order, also of the mails in it; may raise MailLimits on the way.
+    """Yield the leaves of a mail and of the mails in it, in order. Raises MailLimitError.
 
-    Encoded mails, and multiparts whose boundary is not the stated one, are opened too.
+    Encoded mails, and multiparts whose boundary is not the stated one, are parsed, too.
     """
     yield from _walk_entity_leaves(mail, section if mail.has_multipart_type() else (*section, 1), mail)
 
@@ -187,7 +183,7 @@ def _find_mail_content(content: bytes) -> bytes | None:
 
 
 def _parse_with_detected_boundary(entity: MimeEntity, encoded_payload: bytes) -> MimeEntity | None:
-    """Return a multipart read again by the boundary that its text shows, as the stated one is missing or wrong."""
+    """Return a multipart parsed again by a boundary found in its text, as the stated one is missing or wrong."""
     match = _FIRST_BOUNDARY_PATTERN.search(encoded_payload, 0, _MAX_BOUNDARY_SEARCH_BYTES)
     if not match:
         return None
@@ -202,14 +198,12 @@ def _parse_with_detected_boundary(entity: MimeEntity, encoded_payload: bytes) ->
 
 def _parse_entity(content: bytes, part_budget: MailPartBudget, parent: MimeEntity | None, depth: int) -> MimeEntity:
     if depth > MAX_MAIL_DEPTH:
-        raise MailLimitError(f"the mail is nested more than {MAX_MAIL_DEPTH} deep")
+        raise MailLimitError(f"the mail is nested more than {MAX_MAIL_DEPTH} levels deep")
     try:
         condensed_mail = CondensedMail(content)
     except TooManyLinesError:
-        raise MailLimitError("the mail has more lines than can be looked through") from None
-    parser: FeedParser[MimeEntity] = FeedParser(
-        lambda: MimeEntity(condensed_mail, part_budget, depth)
-    )  # its policy is compat32
+        raise MailLimitError("the mail has more lines than can be parsed") from None
+    parser: FeedParser[MimeEntity] = FeedParser(lambda: MimeEntity(condensed_mail, part_budget, depth))  # as compat32
     parser.feed(condensed_mail.text)
     root = parser.close()
     root.parent = parent
@@ -217,17 +211,16 @@ def _parse_entity(content: bytes, part_budget: MailPartBudget, parent: MimeEntit
 
 
 def decode_8bit_header_text(text: str) -> str:
-    """Return text of a header with its raw 8-bit bytes read as UTF-8, or else as Western European."""
+    """Return a header's text with its raw 8-bit bytes decoded as UTF-8, or else as Western European."""
     if text.isascii():
         return text
-    raw = text.encode("utf-8", "surrogateescape") if _has_only_escaped_bytes(text) else text.encode("utf-8", "replace")
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # surrogates that are not escaped bytes
+        raw = text.encode("utf-8", "replace")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start >= len(raw) - 3 and error.end == len(raw):  # cut within a character
+        if error.start >= len(raw) - 3 and error.end == len(raw):  # the text was cut within a character
             return raw[: error.start].decode("utf-8")
         return raw.decode("cp1252", "replace")
-
-
-def _has_only_escaped_bytes(text: str) -> bool:
-    return all(not "\ud800" <= character <= "\udfff" or "\udc80" <= character <= "\udcff" for character in text)

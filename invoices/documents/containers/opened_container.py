@@ -1,4 +1,4 @@
-"""What unwrapping finds: the parts of a mail, an archive or a signed file, and what each is by its own content."""
+"""The result of opening a mail, an archive or a signed file: its parts, each with its media type by content."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ __all__ = ["NOT_INVOICE_REASONS", "ContainerContents", "ContainerPart", "Flag", 
 
 @dataclass(frozen=True, slots=True)
 class ContainerPart:
-    """One thing that was inside; its bytes travel beside it.
+    """One part of a container; its bytes are passed beside it.
 
-    ``section`` is the part's number in the mail as IMAP counts it (RFC 3501 §6.4.5: "2", "2.1"); what was inside of a
-    container has the container's section, a slash, and its place there from 1: "2/1". A file that is itself the
+    ``section`` is the part's number in the mail as IMAP counts it (RFC 3501 §6.4.5: "2", "2.1"); a part of a container
+    inside has that container's section, a slash, and its number there from 1: "2/1". A file that is itself the
     container has the empty section.
     """
 
     section: str
     media_type: str  # by content
-    file_name: str | None = None  # as the container gives it, decoded and at most 255 characters; untrusted
-    declared_type: str | None = None  # what the container says it is; untrusted
-    skip_reason_code: str | None = None  # a key of LEFT_OUT
-    original_sender: str | None = None  # of the innermost forwarded mail that the part was in
+    file_name: str | None = None  # as stated, decoded, at most 255 characters; untrusted
+    declared_type: str | None = None  # as stated; untrusted
+    skip_reason_code: str | None = None  # a key of NOT_INVOICE_REASONS
+    original_sender: str | None = None  # of the innermost forwarded mail around the part
     flags: Sequence[Flag] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MailHeader:
-    """What a mail says of itself, decoded, bounded, and not to be believed."""
+    """What a mail states about itself, decoded and bounded; untrusted."""
 
     message_id: str | None = None
     sender: str | None = None  # the address alone, lower case
@@ -43,16 +43,16 @@ class MailHeader:
 
 @dataclass(frozen=True, slots=True)
 class OpenedContainer:
-    """What was inside of one container, or why it cannot be opened (``reason_code`` as in ``documents.outcomes``)."""
+    """The parts of one container, or why it cannot be opened (``reason_code`` as in ``documents.outcomes``)."""
 
     parts: Sequence[ContainerPart] = ()
     header: MailHeader | None = None  # of a mail
-    skipped_body_count: int = 0  # texts of a mail that say no invoice, and so are not among the parts
+    skipped_body_count: int = 0  # texts of a mail that are no invoice, and so are no parts
     flags: Sequence[Flag] = ()
     reason_code: str | None = None
     reason: str | None = None
-    part_hashes: Sequence[str] = ()  # SHA-256 of each part, once its bytes are kept
-    byte_counts: Sequence[int] = ()  # and their lengths
+    part_hashes: Sequence[str] = ()  # SHA-256 of each part, once its bytes are in a store batch
+    byte_counts: Sequence[int] = ()  # of each part, as ``part_hashes``
 
 
-ContainerContents = tuple[OpenedContainer, Sequence[bytes]]  # and the bytes of each part, in their order
+ContainerContents = tuple[OpenedContainer, Sequence[bytes]]  # and the bytes of each part, in order

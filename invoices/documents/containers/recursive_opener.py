@@ -1,4 +1,4 @@
-"""Containers of every kind, opened with all that they hold: mail in mail, archives, signed files, winmail.dat."""
+"""Containers of every kind, opened with all containers in them: mail in mail, archives, signed files, winmail.dat."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from invoices.documents.containers.opened_container import (
     ContainerContents,
     ContainerPart,
     Flag,
-    MailHeader,
     OpenedContainer,
 )
 from invoices.documents.containers.tnef import open_tnef_file
@@ -45,12 +44,12 @@ def open_container_recursively(
     unpack_archives: bool = True,
     budget: UnpackBudget | None = None,
 ) -> ContainerContents:
-    """Return everything that is in a container, and in the containers in it; it never raises about content.
+    """Return everything in a container and in the containers inside it; never raises about content.
 
-    A container within is a part, left out as ``container``, directly before what was in it. One that cannot be opened
-    is a part like any other, with the flag ``INTAKE-CONTAINER``, and the rest goes on. If ``content`` itself cannot be
-    opened there is a reason code; of a broken winmail.dat the whole attachments come with it. ``file_name`` names what
-    was signed in a signed file. The limits of ``budget`` hold over all of it together.
+    An inner container is a part, skipped as ``container``, directly before its own parts. One that cannot be opened is
+    a part like any other, with the flag ``INTAKE-CONTAINER``. If ``content`` itself cannot be opened, the result has a
+    reason code; a damaged winmail.dat still gives its whole attachments. ``file_name`` names the content of a signed
+    file. The limits of ``budget`` hold for everything together.
     """
     opener = _RecursiveOpener(unpack_archives, budget or UnpackBudget())
     container = ContainerPart(section, media_type, file_name)
@@ -62,7 +61,7 @@ def open_container_recursively(
 
 @dataclass(slots=True)
 class _RecursiveOpener:
-    """Everything that is opened for one container, on one budget."""
+    """Opens one container and everything in it, on one budget."""
 
     unpack_archives: bool
     budget: UnpackBudget
@@ -70,7 +69,7 @@ class _RecursiveOpener:
     def open_with_nested(
         self, container: ContainerPart, content: bytes, outer_types: Sequence[str]
     ) -> ContainerContents:
-        """Return what is in ``container`` and below; ``around`` are the media types of the containers around it."""
+        """Return what is in ``container`` at all levels; ``outer_types`` are the types of the containers around it."""
         self._check_nesting_limits(container, outer_types)
         opened_container, contents = self._open_by_media_type(container, content)
         nested_outer_types = (*outer_types, container.media_type)
@@ -87,14 +86,15 @@ class _RecursiveOpener:
             kept_pairs = _drop_body_beside_documents(opened_container.parts, pairs)
             skipped_body_count += len(pairs) - len(kept_pairs)
             pairs = kept_pairs
-        return replace(opened_container, parts=[part for part, _ in pairs], skipped_body_count=skipped_body_count), [
-            part_content for _, part_content in pairs
-        ]
+        opened_container = replace(
+            opened_container, parts=[part for part, _ in pairs], skipped_body_count=skipped_body_count
+        )
+        return opened_container, [part_content for _, part_content in pairs]
 
     def _open_nested_container(
         self, part: ContainerPart, content: bytes, outer_types: Sequence[str]
     ) -> tuple[list[tuple[ContainerPart, bytes]], int]:
-        """Return a container within and what is in it, and how many texts of mails were in it that are no parts."""
+        """Return an inner container with its parts, and the number of skipped mail texts in it."""
         try:
             opened_container, contents = self.open_with_nested(part, content, outer_types)
         except DocumentError as error:
@@ -106,7 +106,9 @@ class _RecursiveOpener:
             )
         else:
             part = replace(part, skip_reason_code="container", flags=flags)
-        children = [_add_original_sender(part, opened_container.header, child) for child in opened_container.parts]
+        # The innermost mail around a part names its original sender.
+        sender = (opened_container.header.sender if opened_container.header else None) or part.original_sender
+        children = [replace(child, original_sender=child.original_sender or sender) for child in opened_container.parts]
         return [(part, content), *zip(children, contents, strict=True)], opened_container.skipped_body_count
 
     def _check_nesting_limits(self, container: ContainerPart, outer_types: Sequence[str]) -> None:
@@ -120,7 +122,8 @@ class _RecursiveOpener:
     def _open_by_media_type(self, container: ContainerPart, content: bytes) -> ContainerContents:
         if not self._can_open(container.media_type):
             raise DocumentError(
-                f"{sanitise_for_display(container.media_type)} is not opened here", reason_code="unsupported_type"
+                f"{sanitise_for_display(container.media_type)} is not a supported container",
+                reason_code="unsupported_type",
             )
         if container.media_type == ARCHIVE_TYPE:
             return open_zip_archive(content, container.section, self.budget)
@@ -134,7 +137,9 @@ class _RecursiveOpener:
         return is_container_type(media_type) and (media_type != ARCHIVE_TYPE or self.unpack_archives)
 
     def _open_mail_within_budget(self, content: bytes, section: str) -> ContainerContents:
-        from invoices.documents.containers.mail import open_mail  # only mail needs the standard library's mail package
+        from invoices.documents.containers.mail import (
+            open_mail,
+        )  # here, because only mail needs the library's mail package
 
         opened_container, contents = open_mail(content, section)
         self.budget.consume_bytes(sum(len(part_content) for part_content in contents))
@@ -143,28 +148,22 @@ class _RecursiveOpener:
 
 
 def _mark_part_unopened(part: ContainerPart, reason_code: str, reason: str) -> ContainerPart:
-    """Return a container as it is judged by itself: with a flag that says why it stayed closed, or left out by rule."""
+    """Return an inner container that was not opened: skipped by rule, or with a flag that states why."""
     if reason_code in NOT_INVOICE_REASONS:
         return replace(part, skip_reason_code=reason_code)
     flag = Flag(
         "INTAKE-CONTAINER",
-        f"{sanitise_for_display(part.file_name or part.media_type)!r} was not opened whole: {reason}",
+        f"{sanitise_for_display(part.file_name or part.media_type)!r} was not opened completely: {reason}",
     )
     return replace(part, flags=(*part.flags, flag))
-
-
-def _add_original_sender(container: ContainerPart, header: MailHeader | None, child: ContainerPart) -> ContainerPart:
-    """Return a part with the sender of the innermost mail around it."""
-    sender = child.original_sender or (header.sender if header else None) or container.original_sender
-    return replace(child, original_sender=sender)
 
 
 def _drop_body_beside_documents(
     direct_parts: Sequence[ContainerPart], pairs: list[tuple[ContainerPart, bytes]]
 ) -> list[tuple[ContainerPart, bytes]]:
-    """Return the parts of a mail, without its own text where anything in a container beside it may be the invoice.
+    """Return the parts of a mail, without its body text if a part of a container beside it may be the invoice.
 
-    A text is the mail's own where it has no name and is all that is left beside the containers.
+    A part is the mail's body text if it has no name and is the only part that is neither skipped nor a container.
     """
     plain_parts = [
         part for part in direct_parts if not part.skip_reason_code and not is_container_type(part.media_type)

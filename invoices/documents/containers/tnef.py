@@ -1,4 +1,4 @@
-"""What is in a winmail.dat (TNEF, MS-OXTNEF): the attachments that Outlook packed; a mail among them is one again."""
+"""The attachments in a winmail.dat (TNEF, MS-OXTNEF) of Outlook; a mail attached there is a winmail.dat again."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ from invoices.documents.media_types import detect_media_type
 from invoices.errors import DocumentError
 
 _TNEF_SIGNATURE = 0x223E9F78
-_MESSAGE_LEVEL, _ATTACHMENT_LEVEL = 1, 2  # levels, MS-OXTNEF 2.1.3.1
+_MESSAGE_LEVEL, _ATTACHMENT_LEVEL = 1, 2  # MS-OXTNEF 2.1.3.1
 _CODE_PAGE_ATTRIBUTE, _BODY_ATTRIBUTE, _MESSAGE_PROPERTIES_ATTRIBUTE = 0x9007, 0x800C, 0x9003
-(
-    _ATTACHMENT_START_ATTRIBUTE,
-    _ATTACHMENT_TITLE_ATTRIBUTE,
-    _ATTACHMENT_DATA_ATTRIBUTE,
-    _ATTACHMENT_PROPERTIES_ATTRIBUTE,
-) = 0x9002, 0x8010, 0x800F, 0x9005
+_ATTACHMENT_START_ATTRIBUTE, _ATTACHMENT_TITLE_ATTRIBUTE = 0x9002, 0x8010
+_ATTACHMENT_DATA_ATTRIBUTE, _ATTACHMENT_PROPERTIES_ATTRIBUTE = 0x800F, 0x9005
 _DATA_PROPERTY, _LONG_NAME_PROPERTY, _SHORT_NAME_PROPERTY, _DISPLAY_NAME_PROPERTY = 0x3701, 0x3707, 0x3704, 0x3001
 _BODY_PROPERTIES = {0x1000, 0x1009, 0x1013}  # as text, as RTF, as HTML
-_OBJECT_PREFIX_BYTES = 16  # bytes before an object that say what it is
+_OBJECT_PREFIX_BYTES = 16  # the interface id before an object
 _MAX_FILE_NAME_CHARS = 255
 _MAX_VALUES = 100_000
 
@@ -35,7 +31,7 @@ class _Attachment:
     names: dict[int, str] = field(default_factory=dict)
 
     def find_file_name(self) -> str | None:
-        """Return the name to show: the long one, then the short one, what the mail calls it, the old title."""
+        """Return the first of: long name, short name, attachment title, display name; None without one."""
         candidate_names = (
             self.names.get(key)
             for key in (_LONG_NAME_PROPERTY, _SHORT_NAME_PROPERTY, _ATTACHMENT_TITLE_ATTRIBUTE, _DISPLAY_NAME_PROPERTY)
@@ -48,16 +44,16 @@ class _Message:
     element_counter: ElementCounter
     encoding: str = "cp1252"
     has_body: bool = False
-    first_fault: str | None = None  # the first one
+    first_error: str | None = None
     attachments: list[_Attachment] = field(default_factory=list)
 
 
 def open_tnef_file(content: bytes, section: str = "", budget: UnpackBudget | None = None) -> ContainerContents:
-    """Return the attachments of a winmail.dat; its own text is counted (``bodies``) and is no part.
+    """Return the attachments of a winmail.dat; its own text is no part and counts as ``skipped_body_count``.
 
-    Where it is cut off or broken the reason code is ``damaged_tnef``, and what was whole before the fault is returned
-    with it. Check sums are not compared: programs write wrong ones. Raises ``DocumentError`` (``archive_limits``) where
-    the budget is used up.
+    If it is truncated or damaged, the reason code is ``damaged_tnef``, and the attachments that were complete before
+    the error are returned with it. Checksums are not compared, because programs write wrong ones. Raises
+    ``DocumentError`` (``archive_limits``) if the budget is used up.
     """
     budget = budget or UnpackBudget()
     message = _Message(ElementCounter(budget, _MAX_VALUES))
@@ -66,7 +62,7 @@ def open_tnef_file(content: bytes, section: str = "", budget: UnpackBudget | Non
             message.element_counter.count_element()
             _apply_attribute(message, level, number, value)
     except (TnefDecodeError, DocumentError) as error:
-        message.first_fault = message.first_fault or str(error)
+        message.first_error = message.first_error or str(error)
     complete_attachments = [
         (attachment.find_file_name(), attachment.content)
         for attachment in message.attachments
@@ -80,27 +76,27 @@ def open_tnef_file(content: bytes, section: str = "", budget: UnpackBudget | Non
         for part_number, (name, attachment_content) in enumerate(complete_attachments, 1)
     ]
     opened_container = OpenedContainer(parts, skipped_body_count=int(message.has_body))
-    if message.first_fault:
+    if message.first_error:
         opened_container = replace(
-            opened_container, reason_code="damaged_tnef", reason=f"the winmail.dat is broken: {message.first_fault}"
+            opened_container, reason_code="damaged_tnef", reason=f"the winmail.dat is damaged: {message.first_error}"
         )
     return opened_container, [attachment_content for _, attachment_content in complete_attachments]
 
 
 def _parse_attributes(content: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield level, number and value of each attribute; zeros and white space may follow the last."""
+    """Yield level, number and value of each attribute; zeros and white space may follow the last one."""
     reader = LittleEndianReader(content)
     if reader.read_integer(4) != _TNEF_SIGNATURE:
-        raise TnefDecodeError("it does not begin as one")
-    reader.read_bytes(2)  # a key, for the mail program alone
-    while reader.look_ahead(64).strip(b"\0 \r\n\t"):
+        raise TnefDecodeError("it does not begin with the TNEF signature")
+    reader.read_bytes(2)  # a key that only the mail program needs
+    while reader.peek_bytes(64).strip(b"\0 \r\n\t"):
         level, number = reader.read_integer(1), reader.read_integer(2)
         if level not in (_MESSAGE_LEVEL, _ATTACHMENT_LEVEL):
             raise TnefDecodeError(f"an attribute of the unknown level {level}")
         reader.read_bytes(2)  # the type
         value = reader.read_bytes(reader.read_integer(4))
         yield level, number, value
-        reader.read_bytes(2)  # the check sum
+        reader.read_bytes(2)  # the checksum
 
 
 def _apply_attribute(message: _Message, level: int, number: int, value: bytes) -> None:
@@ -115,7 +111,7 @@ def _apply_attribute(message: _Message, level: int, number: int, value: bytes) -
     elif number == _ATTACHMENT_DATA_ATTRIBUTE:
         attachment.content = attachment.content or value
     elif number == _ATTACHMENT_PROPERTIES_ATTRIBUTE:
-        for mapi_property in _parse_properties_until_fault(message, value):
+        for mapi_property in _parse_properties_until_error(message, value):
             _apply_attachment_property(attachment, mapi_property, message.encoding)
 
 
@@ -127,7 +123,7 @@ def _apply_message_attribute(message: _Message, number: int, value: bytes) -> No
     elif number == _MESSAGE_PROPERTIES_ATTRIBUTE:
         message.has_body |= any(
             mapi_property.number in _BODY_PROPERTIES and mapi_property.value != b""
-            for mapi_property in _parse_properties_until_fault(message, value)
+            for mapi_property in _parse_properties_until_error(message, value)
         )
 
 
@@ -142,12 +138,12 @@ def _apply_attachment_property(attachment: _Attachment, mapi_property: MapiPrope
         attachment.names[mapi_property.number] = name
 
 
-def _parse_properties_until_fault(message: _Message, value: bytes) -> Iterator[MapiProperty]:
-    """Yield the properties up to the first fault, which is noted: the attributes that follow do not depend on it."""
+def _parse_properties_until_error(message: _Message, value: bytes) -> Iterator[MapiProperty]:
+    """Yield the properties up to the first error, which is recorded; the attributes after it do not depend on it."""
     try:
         yield from mapi_properties.parse_mapi_properties(value, message.element_counter)
     except (TnefDecodeError, DocumentError) as error:
-        message.first_fault = message.first_fault or str(error)
+        message.first_error = message.first_error or str(error)
 
 
 def _get_encoding_name(code_page: int) -> str:

@@ -1,4 +1,4 @@
-"""Transfer encodings undone leniently: whatever is valid is decoded, the rest is left out, nothing raises."""
+"""Lenient decoding of transfer encodings: what is valid is decoded, the rest is skipped, nothing raises."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NON_BASE64_CHARS = re.compile(rb"[^A-Za-z0-9+/]+")
 
 
 def decode_transfer_encoding(raw: bytes, encoding: str) -> bytes:
-    """Return the bytes that were encoded; ``raw`` itself where the encoding is unknown or none."""
+    """Return the decoded bytes; ``raw`` itself if the encoding is unknown or none."""
     if encoding == "base64":
         return _decode_base64_leniently(raw)
     if encoding == "quoted-printable":
@@ -25,7 +25,7 @@ def decode_transfer_encoding(raw: bytes, encoding: str) -> bytes:
 
 
 def extract_uuencoded_files(text: bytes, limit: int) -> list[tuple[str, bytes]]:
-    """Return the names and contents of files that are written into a plain text between ``begin`` and ``end``."""
+    """Return names and contents of the files in a plain text between ``begin`` and ``end``, at most ``limit``."""
     files: list[tuple[str, bytes]] = []
     begin = _UUENCODE_BEGIN_PATTERN.search(text) if b"begin" in text else None
     while begin and len(files) < limit and (end := _UUENCODE_END_PATTERN.search(text, begin.end())):
@@ -40,7 +40,7 @@ def extract_uuencoded_files(text: bytes, limit: int) -> list[tuple[str, bytes]]:
 
 
 def _decode_base64_leniently(raw: bytes) -> bytes:
-    """Return what is decoded up to the first padding; a truncated end loses at most its last two bytes."""
+    """Return the bytes decoded up to the first padding; a truncated end loses at most two bytes."""
     for padding in (b"", b"=="):
         try:
             return binascii.a2b_base64(raw + padding if padding else raw)
@@ -65,7 +65,7 @@ def _decode_uuencoded_lines(body: bytes) -> bytes:
 
 
 def _decode_line_of_wrong_length(line: bytes) -> bytes:
-    """Return the valid start of a line whose length is not what its first character says."""
+    """Return the valid start of a line whose length differs from the one that its first character states."""
     line_length = (((line[0] - 32) & 63) * 4 + 5) // 3
     try:
         return binascii.a2b_uu(line[:line_length])

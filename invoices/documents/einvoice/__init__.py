@@ -1,10 +1,10 @@
 """Structured e-invoices as one payload: UBL 2, CII and ZUGFeRD 1.
 
-``read_einvoice(root)`` gives a JSON-ready record. All values are strings exactly as the document states them, trimmed;
-what it does not state has no key; dates are YYYY-MM-DD where the document says how to read them::
+``extract_einvoice_payload(root)`` returns a JSON-ready record. All values are strings as the document states them,
+trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document states their format::
 
     {"syntax": "cii|zugferd1|ubl", "specification": "<BT-24>", "profile": "en16931|xrechnung|…",
-     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (added by ``documents.pdf.checks``),
+     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (added by ``documents.pdf.risk_checks``),
      "invoices": [{
         "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
         "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13,
@@ -20,7 +20,7 @@ what it does not state has no key; dates are YYYY-MM-DD where the document says 
             "exemption_code"}],
         "allowances" BG-20, "charges" BG-21: [{"amount", "base_amount", "percentage", "reason", "reason_code",
             "tax_category", "tax_rate"}],
-        "line_texts": mere texts that ZUGFeRD 1 puts between lines,
+        "line_texts": the lines of ZUGFeRD 1 that are only text,
         "lines" BG-25: [{"line_id", "parent_line_id", "line_kind" (detail, group, information: EXTENDED),
             "description" BT-153, "details" BT-154, "note" BT-127, "quantity" BT-129, "unit" BT-130,
             "unit_price" BT-146, "gross_price" BT-148, "price_base_quantity" BT-149,
@@ -52,7 +52,7 @@ _SYNTAX_BY_ROOT = {
 
 
 def find_einvoice_syntax(root: Element) -> str | None:
-    """Return ``cii``, ``zugferd1`` or ``ubl`` for the root of an invoice that can be read here, else None."""
+    """Return ``cii``, ``zugferd1`` or ``ubl`` for the root of a supported invoice, else None."""
     name, namespace_uri = get_local_name(root), get_namespace(root).casefold()
     for (root_name, namespace_prefix), syntax in _SYNTAX_BY_ROOT.items():
         if name == root_name and namespace_uri.startswith(namespace_prefix):
@@ -61,9 +61,9 @@ def find_einvoice_syntax(root: Element) -> str | None:
 
 
 def extract_einvoice_payload(root: Element) -> Record:
-    """Return the payload of an invoice whose syntax is known; the tree loses its namespaces on the way.
+    """Return the payload of an invoice whose syntax is supported; removes the namespaces of the tree.
 
-    ``source`` is ``xml``: the caller says otherwise where the XML came out of a PDF.
+    ``source`` is ``xml``; the caller replaces it if the XML came out of a PDF.
     """
     syntax = find_einvoice_syntax(root)
     drop_namespaces(root, cii.CII_NAME_BY_ZUGFERD1_NAME if syntax == "zugferd1" else None)

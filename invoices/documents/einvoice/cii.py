@@ -1,7 +1,6 @@
 """Cross Industry Invoice (ZUGFeRD 1 and 2, Factur-X, XRechnung) as a payload, in the terms of EN 16931-1.
 
-Paths follow the syntax binding CEN/TS 16931-3-3; ZUGFeRD 1.0 used other names for the same things, which are renamed
-before reading.
+Paths follow the syntax binding CEN/TS 16931-3-3; elements that ZUGFeRD 1.0 named otherwise are renamed before reading.
 """
 
 from __future__ import annotations
@@ -62,26 +61,29 @@ def extract_invoices(root: Element) -> list[Record]:
             "seller": _extract_party(trade.find("ApplicableHeaderTradeAgreement/SellerTradeParty")),
             "buyer": _extract_party(trade.find("ApplicableHeaderTradeAgreement/BuyerTradeParty")),
             **_extract_settlement_fields(settlement, currency),
-            "line_texts": [_extract_line_text(line_item) for line_item in line_items if not _is_billed_line(line_item)],
+            "line_texts": [
+                "\n".join(xml_tree.iter_texts(line_item, "AssociatedDocumentLineDocument/IncludedNote/Content"))
+                for line_item in line_items if not _is_billed_line(line_item)
+            ],
             "lines": [_extract_line(line_item) for line_item in line_items if _is_billed_line(line_item)],
         })
     ]  # fmt: skip
 
 
 def _extract_header_fields(document: Element, trade: Element) -> Record:
-    agreement_path = "ApplicableHeaderTradeAgreement/"
+    agreement = trade.find("ApplicableHeaderTradeAgreement")
+    order_reference = trade.find("ApplicableHeaderTradeAgreement/BuyerOrderReferencedDocument")
+    delivery_event = trade.find("ApplicableHeaderTradeDelivery/ActualDeliverySupplyChainEvent")
     type_code = find_text(document, "TypeCode")
     return {
         "invoice_number": find_text(document, "ID"),
         "issue_date": _find_date(document, "IssueDateTime"),
         "type_code": type_code,
         "kind": classify_type_code(type_code),
-        "note": "\n".join(xml_tree.iterate_texts(document, "IncludedNote/Content")) or None,
-        "buyer_reference": find_text(trade, agreement_path + "BuyerReference"),
-        "order_number": _find_reference_id(trade.find(agreement_path + "BuyerOrderReferencedDocument")),
-        "delivery_date": _find_date(
-            trade.find("ApplicableHeaderTradeDelivery/ActualDeliverySupplyChainEvent"), "OccurrenceDateTime"
-        ),
+        "note": "\n".join(xml_tree.iter_texts(document, "IncludedNote/Content")) or None,
+        "buyer_reference": find_text(agreement, "BuyerReference"),
+        "order_number": find_text(order_reference, "IssuerAssignedID") or find_text(order_reference, "ID"),
+        "delivery_date": _find_date(delivery_event, "OccurrenceDateTime"),
     }
 
 
@@ -96,8 +98,7 @@ def _extract_settlement_fields(settlement: Element | None, currency: str | None)
     return {
         "tax_currency": find_text(settlement, "TaxCurrencyCode"),
         "due_date": find_single_distinct_value([due_date for due_date in due_dates if due_date]),
-        "payment_terms": "\n".join(xml_tree.iterate_texts(settlement, "SpecifiedTradePaymentTerms/Description"))
-        or None,
+        "payment_terms": "\n".join(xml_tree.iter_texts(settlement, "SpecifiedTradePaymentTerms/Description")) or None,
         "period_start": _find_date(period, "StartDateTime"),
         "period_end": _find_date(period, "EndDateTime"),
         "payee_name": find_text(settlement, "PayeeTradeParty/Name"),
@@ -145,7 +146,8 @@ def _extract_allowances_or_charges(parent: Element, *, charges: bool) -> list[Re
             "tax_rate": find_text(item, "CategoryTradeTax/RateApplicablePercent"),
         })
         for item in parent.iterfind("SpecifiedTradeAllowanceCharge")
-        if _is_charge(item) == charges
+        for indicator in [find_text(item, "ChargeIndicator/Indicator") or find_text(item, "ChargeIndicator")]
+        if (indicator in {"true", "1"}) == charges
     ]  # fmt: skip
 
 
@@ -156,10 +158,6 @@ def _extract_logistics_charge(charge: Element) -> Record:
         "tax_category": find_text(charge, "AppliedTradeTax/CategoryCode"),
         "tax_rate": find_text(charge, "AppliedTradeTax/RateApplicablePercent"),
     })  # fmt: skip
-
-
-def _is_charge(item: Element) -> bool:
-    return (find_text(item, "ChargeIndicator/Indicator") or find_text(item, "ChargeIndicator")) in {"true", "1"}
 
 
 def _extract_party(party: Element | None) -> Record:
@@ -186,12 +184,8 @@ def _find_tax_registration_id(party: Element, scheme: str) -> str | None:
 
 
 def _is_billed_line(line: Element) -> bool:
-    """Return whether the item states a product, a quantity or an amount: ZUGFeRD 1 also has mere texts."""
+    """Return whether the line states a product, a quantity or an amount; ZUGFeRD 1 also has lines of text only."""
     return any(line.find(path) is not None for path in _LINE_CONTENT_PATHS)
-
-
-def _extract_line_text(line: Element) -> str:
-    return "\n".join(xml_tree.iterate_texts(line, "AssociatedDocumentLineDocument/IncludedNote/Content"))
 
 
 def _extract_line(line: Element) -> Record:
@@ -215,11 +209,9 @@ def _extract_line(line: Element) -> Record:
 
 def _extract_quantity(line: Element) -> Record:
     quantity = line.find("SpecifiedLineTradeDelivery/BilledQuantity")
-    return (
-        {}
-        if quantity is None
-        else {"quantity": find_text(quantity), "unit": (quantity.get("unitCode") or "").strip() or None}
-    )
+    if quantity is None:
+        return {}
+    return {"quantity": find_text(quantity), "unit": (quantity.get("unitCode") or "").strip() or None}
 
 
 def _extract_line_settlement_fields(settlement: Element | None) -> Record:
@@ -239,16 +231,6 @@ def _extract_line_settlement_fields(settlement: Element | None) -> Record:
     }
 
 
-def _find_reference_id(document: Element | None) -> str | None:
-    return find_text(document, "IssuerAssignedID") or find_text(document, "ID")
-
-
 def _find_date(element: Element | None, path: str) -> str | None:
-    return next(
-        (
-            date
-            for suffix in ("/DateTimeString", "/DateTime", "")
-            if (date := xml_tree.find_date(element, path + suffix))
-        ),
-        None,
-    )
+    dates = (xml_tree.find_date(element, path + suffix) for suffix in ("/DateTimeString", "/DateTime", ""))
+    return next((date for date in dates if date), None)

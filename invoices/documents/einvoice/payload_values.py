@@ -1,4 +1,4 @@
-"""The values of a payload: records of strings, dates, and what a type code and a specification stand for."""
+"""The values of a payload: records of strings, dates, and the meaning of type codes and specification ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CREDIT_NOTE_CODES = frozenset({"81", "83", "261", "262", "296", "308", "381", "3
 
 _ISO_DATE_PATTERN = re.compile(r"(\d{4}-\d{2}-\d{2}|\d{8})(?:T[\d:.]+)?(?:Z|[+-]\d{2}:\d{2})?")
 
-# Looked for in this order: XRechnung and Peppol are compliant with EN 16931 and name it too.
+# Searched in this order: XRechnung and Peppol comply with EN 16931 and name it, too.
 _PROFILE_BY_ID_PART = (
     ("xrechnung", "xrechnung"), ("peppol", "peppol"), ("basicwl", "basic_wl"), ("basic-wl", "basic_wl"),
     ("minimum", "minimum"), ("extended", "extended"), ("comfort", "comfort"), ("komfort", "comfort"),
@@ -22,7 +22,7 @@ _PROFILE_BY_ID_PART = (
 
 
 def normalise_iso_date(value: str) -> str:
-    """Return the day of an ISO 8601 date or date-time, without its zone; anything else as it stands."""
+    """Return the day of an ISO 8601 date or date-time, without its zone; any other value unchanged."""
     match = _ISO_DATE_PATTERN.fullmatch(value)
     if not match:
         return value
@@ -44,5 +44,5 @@ def classify_profile(specification: str | None) -> str:
 
 
 def find_single_distinct_value(values: list[str]) -> str | None:
-    """Return the value if all are the same: several different ones do not say which."""
+    """Return the value if all are the same, None if they differ or there are none."""
     return values[0] if len(set(values)) == 1 else None

@@ -43,7 +43,9 @@ def extract_invoices(root: Element) -> list[Record]:
             "taxes": _extract_taxes(root),
             "allowances": _extract_allowances_or_charges(root, charges=False),
             "charges": _extract_allowances_or_charges(root, charges=True),
-            "lines": [_extract_line(line) for line in [*root.iterfind("InvoiceLine"), *root.iterfind("CreditNoteLine")]],
+            "lines": [
+                _extract_line(line) for line in [*root.iterfind("InvoiceLine"), *root.iterfind("CreditNoteLine")]
+            ],
         })
     ]  # fmt: skip
 
@@ -55,7 +57,7 @@ def _extract_header_fields(root: Element) -> Record:
         "issue_date": xml_tree.find_date(root, "IssueDate"),
         "type_code": type_code,
         "kind": "credit_note" if root.tag == "CreditNote" else classify_type_code(type_code),
-        "note": "\n".join(xml_tree.iterate_texts(root, "Note")) or None,
+        "note": "\n".join(xml_tree.iter_texts(root, "Note")) or None,
         "buyer_reference": find_text(root, "BuyerReference"),
         "order_number": find_text(root, "OrderReference/ID"),
         "delivery_date": xml_tree.find_date(root, "Delivery/ActualDeliveryDate"),
@@ -66,11 +68,11 @@ def _extract_header_fields(root: Element) -> Record:
 
 def _extract_payment_fields(root: Element) -> Record:
     due_date_paths = ("DueDate", "PaymentMeans/PaymentDueDate", "PaymentTerms/PaymentDueDate")
-    due_dates = next((dates for path in due_date_paths if (dates := list(xml_tree.iterate_texts(root, path)))), [])
+    due_dates = next((dates for path in due_date_paths if (dates := list(xml_tree.iter_texts(root, path)))), [])
     due_date = find_single_distinct_value(due_dates)
     return {
         "due_date": normalise_iso_date(due_date) if due_date else None,
-        "payment_terms": "\n".join(xml_tree.iterate_texts(root, "PaymentTerms/Note")) or None,
+        "payment_terms": "\n".join(xml_tree.iter_texts(root, "PaymentTerms/Note")) or None,
         "payee_name": find_text(root, "PayeeParty/PartyName/Name"),
         "iban": find_text(root, "PaymentMeans/PayeeFinancialAccount/ID"),
     }
@@ -160,7 +162,10 @@ def _extract_line(line: Element) -> Record:
         "order_line": find_text(line, "OrderLineReference/LineID"),
         "allowances": _extract_allowances_or_charges(line, charges=False),
         "charges": _extract_allowances_or_charges(line, charges=True),
-        "sub_lines": [_extract_line(sub_line) for sub_line in [*line.iterfind("SubInvoiceLine"), *line.iterfind("SubCreditNoteLine")]],
+        "sub_lines": [
+            _extract_line(sub_line)
+            for sub_line in [*line.iterfind("SubInvoiceLine"), *line.iterfind("SubCreditNoteLine")]
+        ],
     })  # fmt: skip
 
 

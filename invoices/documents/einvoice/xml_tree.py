@@ -1,4 +1,4 @@
-"""An XML tree that is safe to walk: no DTD, no entities, no network, not too deep, names without their namespaces."""
+"""Safe parsing of untrusted XML (no DTD, entities or network; bounded depth), and reading of values from the tree."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DATE_FORMATS = {"102": "%Y%m%d", "203": "%Y%m%d%H%M", "204": "%Y%m%d%H%M%S"}
 
 
 def parse_untrusted_xml(content: bytes) -> Element:
-    """Return the root of a document that somebody sent us; comments and processing instructions are left out.
+    """Return the root of an untrusted document, without comments and processing instructions.
 
-    Raises DocumentError: ``hostile_xml`` for a document type, UTF-7 or a tree too deep, ``too_large`` past 30 MB
-    or 500,000 elements, ``malformed_xml`` for anything a strict parser refuses. Only a broken XML
-    declaration is forgiven.
+    Raises DocumentError: ``hostile_xml`` for a document type, UTF-7 or a tree too deep, ``too_large`` past 30 MB or
+    500,000 elements, ``malformed_xml`` for anything a strict parser refuses. Only an invalid XML declaration is
+    tolerated.
     """
     if len(content) > MAX_XML_BYTES:
         raise DocumentError(f"the XML has {len(content)} bytes, more than {MAX_XML_BYTES}", reason_code="too_large")
@@ -54,20 +54,20 @@ def get_namespace(element: Element) -> str:
 
 
 def drop_namespaces(root: Element, new_names: dict[str, str] | None = None) -> None:
-    """Rename every element to its local name (then through ``renamed``): prefixes and versions do not matter."""
+    """Rename every element to its local name, then by ``new_names``, so that prefixes and versions do not matter."""
     for element in root.iter("*"):
         name = get_local_name(element)
         element.tag = new_names.get(name, name) if new_names else name
 
 
 def find_text(element: Element | None, path: str = ".") -> str | None:
-    """Return the trimmed text at ``path``, None where there is none."""
+    """Return the trimmed text at ``path``, None if there is none."""
     node = None if element is None else element.find(path)
     value = "" if node is None else (node.text or "").strip()
     return value or None
 
 
-def iterate_texts(element: Element, path: str) -> Iterator[str]:
+def iter_texts(element: Element, path: str) -> Iterator[str]:
     """Yield the non-empty trimmed texts at ``path``."""
     for node in element.iterfind(path):
         value = (node.text or "").strip()
@@ -76,9 +76,9 @@ def iterate_texts(element: Element, path: str) -> Iterator[str]:
 
 
 def find_date(element: Element | None, path: str) -> str | None:
-    """Return the date at ``path`` as YYYY-MM-DD where its format or ISO 8601 says how to read it, else as it stands.
+    """Return the date at ``path`` as YYYY-MM-DD if its format is stated or ISO 8601, else unchanged.
 
-    Formats are those of UNTDID 2379 that name a day: 102, 203 and 204.
+    Stated formats are those of UNTDID 2379 that name a day: 102, 203 and 204.
     """
     node = None if element is None else element.find(path)
     value = None if node is None else find_text(node)
@@ -88,13 +88,13 @@ def find_date(element: Element | None, path: str) -> str | None:
     if format_code not in _DATE_FORMATS:
         return value if format_code and "-" not in value else normalise_iso_date(value)
     try:
-        return dt.datetime.strptime(value, _DATE_FORMATS[format_code]).date().isoformat()  # noqa: DTZ007 - a day has no time zone
+        return dt.datetime.strptime(value, _DATE_FORMATS[format_code]).date().isoformat()  # noqa: DTZ007 - a date has no time zone
     except ValueError:
         return normalise_iso_date(value)
 
 
 def split_tax_totals_by_currency(amounts: list[Element], currency: str | None) -> Record:
-    """Return BT-110 (document currency) and BT-111 (accounting currency), told apart by their currency."""
+    """Return BT-110 (document currency) and BT-111 (accounting currency), distinguished by their currency."""
     other_currency_amounts = [amount for amount in amounts if amount.get("currencyID", currency) != currency]
     own_currency_amounts = [amount for amount in amounts if amount not in other_currency_amounts]
     if not own_currency_amounts and len(other_currency_amounts) == 1:
@@ -106,14 +106,14 @@ def split_tax_totals_by_currency(amounts: list[Element], currency: str | None) -
 
 
 def find_common_currency(parent: Element | None) -> str | None:
-    """Return the one currency that the amounts below state, for a document that leaves its currency code (BT-5) out."""
+    """Return the one currency of the amounts below, for a document without a currency code (BT-5)."""
     amounts = [] if parent is None else parent.findall(".//*[@currencyID]")
     currencies = [amount.get("currencyID", "").strip() for amount in amounts]
     return find_single_distinct_value([currency for currency in currencies if currency])
 
 
 def drop_absent_values(record: Record) -> Record:
-    """Return the record without its absent values: what a document does not state is no key."""
+    """Return the record without the keys whose values are None or empty."""
     return {key: value for key, value in record.items() if value not in (None, [], {})}
 
 
@@ -146,19 +146,19 @@ def _parse_without_declaration(content: bytes, error: etree.XMLSyntaxError) -> E
 
 
 def _refuse_oversized_tree(root: Element) -> None:
-    """Raise ``hostile_xml`` where the tree is deeper than MAX_DEPTH, ``too_large`` past MAX_ELEMENTS elements."""
+    """Raise ``hostile_xml`` if the tree is deeper than MAX_DEPTH, ``too_large`` past MAX_ELEMENTS elements."""
     level, depth, element_count = [root], 0, 0
     while level:
         depth, element_count = depth + 1, element_count + len(level)
         if depth > MAX_DEPTH:
-            raise DocumentError(f"the XML nests deeper than {MAX_DEPTH}", reason_code="hostile_xml")
+            raise DocumentError(f"the XML nests deeper than {MAX_DEPTH} levels", reason_code="hostile_xml")
         if element_count > MAX_ELEMENTS:
             raise DocumentError(f"the XML has more than {MAX_ELEMENTS} elements", reason_code="too_large")
         level = [child for element in level for child in element]
 
 
 def _convert_to_single_byte_chars(head: bytes) -> bytes:
-    """Return the start of the document with one byte per character, whatever Unicode encoding it is in."""
+    """Return the start of the document with one byte per character, for any Unicode encoding."""
     for byte_order_mark in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         if head.startswith(byte_order_mark):
             return head[len(byte_order_mark) :].replace(b"\0", b"")

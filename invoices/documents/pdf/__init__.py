@@ -1,1 +1,1 @@
-"""PDFs: the e-invoice inside, what the pages say, and what is odd about them."""
+"""PDFs as readings: the e-invoice inside, the text of the pages, flags and doubts."""

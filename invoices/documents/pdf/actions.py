@@ -1,15 +1,15 @@
-"""What a PDF would do if it were opened by a program that lets it: actions, links, programs inside; and traps."""
+"""Active content of a PDF: its actions and links, hidden layers, and a known exploit by font encodings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 
 import pikepdf
 
 MAX_PAGES = 200
 MAX_ANNOTATIONS = 1_000
-MAX_CHAINED_ACTIONS = 20  # actions after one another
+MAX_CHAINED_ACTIONS = 20
 _HARMLESS_ACTIONS = {"/GoTo", "/Named", "/Hide", "/SetOCGState", "/Trans", "/GoTo3DView", "/Thread"}
 
 
@@ -21,19 +21,22 @@ def list_external_action_kinds(pdf: pikepdf.Pdf) -> set[str]:
     names = root.get("/Names")
     if isinstance(names, pikepdf.Dictionary) and "/JavaScript" in names:
         kinds.add("JavaScript")
-    for element in islice(_walk_pages_and_annotations(pdf), MAX_PAGES + MAX_ANNOTATIONS):
+    elements = chain.from_iterable(
+        chain([page.obj], _list_dictionary_entries(page.obj.get("/Annots"))) for page in islice(pdf.pages, MAX_PAGES)
+    )
+    for element in islice(elements, MAX_PAGES + MAX_ANNOTATIONS):
         kinds |= _list_chained_action_kinds(element.get("/A")) | _list_trigger_action_kinds(element)
     return kinds
 
 
 def find_font_path_exploit(pdf: pikepdf.Pdf) -> str | None:
-    """Return what of a PDF is made to attack its reader: a font's encoding that is a path (CVE-2025-64512)."""
+    """Return a description of a font encoding that is a path (CVE-2025-64512), None if there is none."""
     for page in islice(pdf.pages, MAX_PAGES):
         fonts = _get_dictionary_or_empty(_get_dictionary_or_empty(page.obj.get("/Resources")).get("/Font"))
         for name in islice(fonts.keys(), MAX_PAGES):
             encoding = _get_dictionary_or_empty(fonts.get(name)).get("/Encoding")
             if isinstance(encoding, pikepdf.Name) and ("/" in str(encoding)[1:] or ".." in str(encoding)):
-                return f"a font's encoding is a path: {str(encoding)[:80]!r}"
+                return f"the encoding of a font is a path: {str(encoding)[:80]!r}"
     return None
 
 
@@ -43,14 +46,7 @@ def count_hidden_layers(pdf: pikepdf.Pdf) -> int:
     return len(layers) if isinstance(layers, pikepdf.Array) else 0
 
 
-def _walk_pages_and_annotations(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
-    """Yield what may carry an action: pages and what is on them."""
-    for page in islice(pdf.pages, MAX_PAGES):
-        yield page.obj
-        yield from _list_dictionary_entries(page.obj.get("/Annots"))
-
-
-def _list_dictionary_entries(array: object) -> Iterable[pikepdf.Object]:
+def _list_dictionary_entries(array: object) -> Iterator[pikepdf.Object]:
     if not isinstance(array, pikepdf.Array):
         return
     for index in range(min(len(array), MAX_ANNOTATIONS)):
@@ -68,7 +64,7 @@ def _list_trigger_action_kinds(element: pikepdf.Object) -> set[str]:
 
 
 def _list_chained_action_kinds(action: object) -> set[str]:
-    """Return the kinds of an action and of those after it."""
+    """Return the kinds of an action and of those that follow it."""
     kinds: set[str] = set()
     for _ in range(MAX_CHAINED_ACTIONS):
         if not isinstance(action, pikepdf.Dictionary):

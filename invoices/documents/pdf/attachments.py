@@ -1,4 +1,4 @@
-"""The files inside a PDF, bounded: those of its name tree, and those that only /AF knows."""
+"""The files attached to a PDF, at most 100: those of its name tree, and those that only /AF lists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def extract_xml_attachments(pdf: pikepdf.Pdf) -> Iterator[tuple[str, bytes]]:
 
 
 def list_attachments(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
-    """Return the attachments, as many as can be listed before a broken one."""
+    """Return name and stream of the attachments, up to the first broken one."""
     attachments: list[tuple[str, pikepdf.Stream]] = []
     with ignore_broken_pdf_errors():
         attachments.extend(itertools.islice(_walk_embedded_files(pdf), MAX_ATTACHMENTS))
@@ -37,7 +37,7 @@ def list_attachments(pdf: pikepdf.Pdf) -> list[tuple[str, pikepdf.Stream]]:
 
 
 def _walk_embedded_files(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Stream]]:
-    """Yield name and stream of every file in the name tree, then of those only /AF knows; a name may end in NUL."""
+    """Yield name and stream of each file in the name tree, then of those that only /AF lists."""
     for key, specification in pdf.attachments.items():
         yield from _extract_embedded_stream(key, specification.obj)
     associated_files = pdf.Root.get("/AF")
@@ -52,4 +52,4 @@ def _extract_embedded_stream(key: str, specification: pikepdf.Object) -> Iterato
         stated_name = specification.get("/UF", specification.get("/F", key))
         stream = embedded_streams.get("/F", embedded_streams.get("/UF"))
         if isinstance(stream, pikepdf.Stream):
-            yield str(stated_name).strip("\0 \t\r\n") or key.strip("\0"), stream
+            yield str(stated_name).strip("\0 \t\r\n") or key.strip("\0"), stream  # a name may end in NUL

@@ -1,4 +1,4 @@
-"""What the pages of a PDF show and what they hide: their text, and text that no reader of the page can see."""
+"""The text of the pages of a PDF, and the text that a reader of the page cannot see."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from pathlib import Path
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-MAX_INSPECTED_PAGES = 10  # pages
-MAX_CHARS_PER_PAGE = 50_000  # per page
-MAX_OBJECTS_PER_PAGE = 5_000  # per page: with more, nothing is said about hidden text
-_MIN_SCAN_IMAGE_SHARE = (
-    0.5  # of the page: where pictures cover that much, unseen text is what a scanner's program has read in it
-)
-_MIN_READABLE_POINTS = 1.5  # points: no eye reads it
-_MIN_WHITE_LEVEL = 250  # of 255, each of red, green and blue
+MAX_INSPECTED_PAGES = 10
+MAX_CHARS_PER_PAGE = 50_000
+MAX_OBJECTS_PER_PAGE = 5_000  # on a page with more, hidden text is not searched for
+_MIN_SCAN_IMAGE_SHARE = 0.5  # of the page: if pictures cover more, hidden text is the OCR of a scanner
+_MIN_READABLE_POINTS = 1.5
+_MIN_WHITE_LEVEL = 250  # of 255, for each of red, green and blue
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
 
 
 @dataclass(slots=True)
 class PageInspection:
-    """The text of the first pages, whether these are all, whether one is a scan, and the unseen text by its kind."""
+    """The text of the first pages, whether these are all, whether one is a scan, and the hidden text by its kind."""
 
     text: str = ""
     is_complete: bool = False
@@ -33,7 +31,7 @@ class PageInspection:
 
 
 def inspect_pages(path: Path) -> PageInspection | None:
-    """Return what the first pages show and hide; None where they cannot be opened."""
+    """Return the text of the first pages and the hidden text; None if the PDF cannot be opened."""
     inspection = PageInspection()
     try:
         with pdfium.PdfDocument(path) as document:
@@ -48,18 +46,14 @@ def inspect_pages(path: Path) -> PageInspection | None:
 def _inspect_page(page: pdfium.PdfPage, inspection: PageInspection) -> None:
     textpage = page.get_textpage()
     try:
-        inspection.text += (
-            textpage.get_text_range(0, min(textpage.count_chars(), MAX_CHARS_PER_PAGE), errors="replace") + "\n"
-        )
+        char_count = min(textpage.count_chars(), MAX_CHARS_PER_PAGE)
+        inspection.text += textpage.get_text_range(0, char_count, errors="replace") + "\n"
         if raw.FPDFPage_CountObjects(page) > MAX_OBJECTS_PER_PAGE:
             return
         objects = list(page.get_objects(max_depth=3))
         page_area = _compute_area(_get_page_box(page))
-        image_area = sum(
-            _compute_area(page_object.get_bounds())
-            for page_object in objects
-            if page_object.type == raw.FPDF_PAGEOBJ_IMAGE
-        )  # a scan may be in strips
+        images = (page_object for page_object in objects if page_object.type == raw.FPDF_PAGEOBJ_IMAGE)
+        image_area = sum(_compute_area(image.get_bounds()) for image in images)  # a scan may consist of strips
         if image_area > _MIN_SCAN_IMAGE_SHARE * page_area:
             inspection.has_scan = True
             return
@@ -78,8 +72,8 @@ def _get_page_box(page: pdfium.PdfPage) -> Box:
 def _find_hidden_text(
     objects: Sequence[pdfium.PdfObject], textpage: pdfium.PdfTextPage, page_box: Box
 ) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the words of each text that cannot be seen; inside of forms, only of an invisible one."""
-    painted_boxes: list[Box] = []  # what white text may stand on
+    """Yield kind and words of each hidden text; in form objects only text in invisible render mode is found."""
+    painted_boxes: list[Box] = []  # what may be behind white text
     for page_object in objects:
         is_text, is_on_page = page_object.type == raw.FPDF_PAGEOBJ_TEXT, page_object.level == 0
         if is_text and (kind := _find_hidden_kind(page_object, page_box if is_on_page else None, painted_boxes)):
@@ -124,7 +118,7 @@ def _read_object_text(page_object: pdfium.PdfObject, textpage: pdfium.PdfTextPag
 
 
 def _compute_font_points(page_object: pdfium.PdfObject) -> float:
-    """Return the height of the letters in points, as they are on the page."""
+    """Return the height of the letters on the page in points."""
     size = ctypes.c_float()
     raw.FPDFTextObj_GetFontSize(page_object, size)
     matrix = page_object.get_matrix()
@@ -132,7 +126,7 @@ def _compute_font_points(page_object: pdfium.PdfObject) -> float:
 
 
 def _is_white_or_transparent(page_object: pdfium.PdfObject) -> bool:
-    """Return whether it is filled with white, or with what cannot be seen through being transparent."""
+    """Return whether the object is filled with white, or is fully transparent."""
     red, green, blue, opacity = (ctypes.c_uint() for _ in range(4))
     if not raw.FPDFPageObj_GetFillColor(page_object, red, green, blue, opacity):
         return False

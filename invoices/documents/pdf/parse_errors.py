@@ -1,4 +1,4 @@
-"""Broken PDFs: what their reader raises, and what of that is the document's own fault."""
+"""The errors that pikepdf raises for a broken PDF, apart from running out of memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pikepdf
 
-# What pikepdf raises, beside PdfError, when an object is not of the type the standard demands.
+# All but PdfError are raised when an object is not of the type that the standard demands.
 BROKEN_PDF_ERRORS = (
     pikepdf.PdfError,
     RuntimeError,
@@ -21,7 +21,7 @@ BROKEN_PDF_ERRORS = (
 
 @contextlib.contextmanager
 def ignore_broken_pdf_errors() -> Generator[None, None, None]:
-    """Leave the block where the PDF is broken; running out of memory is not the PDF's being broken."""
+    """Leave the block at an error of a broken PDF. Raises MemoryError if memory ran out."""
     try:
         yield
     except BROKEN_PDF_ERRORS as error:
@@ -29,6 +29,6 @@ def ignore_broken_pdf_errors() -> Generator[None, None, None]:
 
 
 def raise_if_out_of_memory(error: Exception) -> None:
-    """Raise the MemoryError that qpdf reports as a decoding error."""
+    """Raise MemoryError if qpdf ran out of memory, which it reports as a decoding error."""
     if "bad_alloc" in str(error):
         raise MemoryError(str(error)) from error

@@ -1,8 +1,7 @@
-"""A PDF as a reading: the e-invoice inside it, else what its text says it is, else a task for a model."""
+"""A PDF as a reading: the e-invoice inside it, else what its text shows, else ``needs_extraction``."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from invoices.errors import DocumentError
 PDF_TYPE = "application/pdf"
 MAX_PAGES = 200
 
-# The names that Factur-X, ZUGFeRD and XRechnung prescribe, the newest first: they win where two invoices agree.
+# The names that Factur-X, ZUGFeRD and XRechnung prescribe, the newest first: the first one wins if two invoices agree.
 _STANDARD_XML_NAMES = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
 
-# Where two e-invoices of one file differ in any of these, a person must say which one holds.
+# If two e-invoices of one file differ in any of these, a person must decide.
 _COMPARED_FIELDS = ("invoice_number", "issue_date", "currency", "kind")
 _COMPARED_TOTALS = ("tax_exclusive", "tax_inclusive", "payable")
 
@@ -45,27 +44,23 @@ def read_pdf_document(path: Path) -> DocumentReading:
 
 
 def _read_open_pdf(pdf: pikepdf.Pdf, path: Path) -> DocumentReading:
-    """Return the e-invoice even of a PDF whose pages are broken; else what the pages say."""
+    """Return the e-invoice, even if the pages are broken; else the reading of the pages."""
     xml_reading = _find_embedded_einvoice(pdf)
     if xml_reading is not None and xml_reading.outcome == "einvoice":
         return replace(xml_reading, page_count=_count_pages(pdf))
     page_count = _get_valid_page_count(pdf)
     if xml_reading is not None and xml_reading.reason_code != "damaged_einvoice":
         return replace(xml_reading, media_type=PDF_TYPE, page_count=page_count)
-    from invoices.documents.pdf import (
-        text_layer as pdf_text,  # its library is loaded for PDFs without an e-invoice only
-    )
+    from invoices.documents.pdf import text_layer  # its library is only loaded for PDFs without an e-invoice
 
-    text_reading = pdf_text.classify_text_layer(path, page_count, is_intact=lambda: _is_intact_pdf(pdf))
-    return (
-        replace(xml_reading, page_count=page_count)
-        if xml_reading is not None and text_reading.outcome == "needs_extraction"
-        else text_reading
-    )
+    text_reading = text_layer.classify_text_layer(path, page_count, is_intact=lambda: _is_intact_pdf(pdf))
+    if xml_reading is not None and text_reading.outcome == "needs_extraction":
+        return replace(xml_reading, page_count=page_count)
+    return text_reading
 
 
 def _count_pages(pdf: pikepdf.Pdf) -> int | None:
-    """Return the number of pages found by walking the tree, never /Count; None where the tree is broken."""
+    """Return the number of pages by walking the tree, never /Count; None if the tree is broken."""
     with ignore_broken_pdf_errors():
         return len(pdf.pages)
     return None
@@ -87,7 +82,7 @@ def _check_page_limit(page_count: int) -> int:
 
 
 def _is_intact_pdf(pdf: pikepdf.Pdf) -> bool:
-    """Return whether a page that looks empty can be believed: all of it decodes, no XFA form hides there."""
+    """Return whether a page that seems empty is empty: all of it decodes, and there is no XFA form."""
     form = pdf.Root.get("/AcroForm")
     if isinstance(form, pikepdf.Dictionary) and "/XFA" in form:
         return False
@@ -102,7 +97,7 @@ def _is_intact_pdf(pdf: pikepdf.Pdf) -> bool:
 
 
 def _find_embedded_einvoice(pdf: pikepdf.Pdf) -> DocumentReading | None:
-    """Return the reading of the XML inside, None where no attachment says what the document is."""
+    """Return the reading of the XML inside, None if no attachment shows what the document is."""
     payloads, other_readings, broken_attachment = [], [], None
     for name, content in extract_xml_attachments(pdf):
         try:
@@ -111,18 +106,13 @@ def _find_embedded_einvoice(pdf: pikepdf.Pdf) -> DocumentReading | None:
             broken_attachment = (name, error)
             continue
         if find_einvoice_syntax(root):
-            payloads.append(
-                {
-                    **extract_einvoice_payload(root),
-                    "source": "pdf_attachment",
-                    "attachment_name": sanitise_for_display(name),
-                }
-            )
+            origin = {"source": "pdf_attachment", "attachment_name": sanitise_for_display(name)}
+            payloads.append({**extract_einvoice_payload(root), **origin})
         else:
             other_readings.append(classify_non_invoice_xml(root))
     if payloads:
         return _choose_payload_or_report_conflict(payloads)
-    if broken_attachment is not None and _is_standard_xml_name(broken_attachment[0]):
+    if broken_attachment is not None and broken_attachment[0].lower() in _STANDARD_XML_NAMES:
         return build_reading(
             "damaged_einvoice",
             PDF_TYPE,
@@ -131,20 +121,15 @@ def _find_embedded_einvoice(pdf: pikepdf.Pdf) -> DocumentReading | None:
     decisive_readings = [
         reading for reading in other_readings if reading.reason_code not in {"other_xml", "unsupported_type"}
     ]
-    return _convert_to_pdf_reading(decisive_readings[0]) if decisive_readings else None
-
-
-def _convert_to_pdf_reading(xml_reading: DocumentReading) -> DocumentReading:
-    """Return the reading of a PDF whose XML is no invoice we read: an unknown dialect leaves the page to a model."""
-    return (
-        replace(xml_reading, outcome="needs_extraction")
-        if xml_reading.reason_code == "unsupported_einvoice"
-        else xml_reading
-    )
+    if not decisive_readings:
+        return None
+    if decisive_readings[0].reason_code == "unsupported_einvoice":  # a model can still read the page
+        return replace(decisive_readings[0], outcome="needs_extraction")
+    return decisive_readings[0]
 
 
 def _choose_payload_or_report_conflict(payloads: list[Record]) -> DocumentReading:
-    """Return the payload under the best name, or ``conflicting_einvoices`` where two of them state different things."""
+    """Return the payload with the best attachment name, or ``conflicting_einvoices`` if two payloads differ."""
     best_payload = min(payloads, key=lambda payload: _rank_attachment_name(payload["attachment_name"]))
     if any(_extract_compared_values(payload) != _extract_compared_values(best_payload) for payload in payloads):
         names = ", ".join(repr(sanitise_for_display(payload["attachment_name"])) for payload in payloads)
@@ -154,15 +139,10 @@ def _choose_payload_or_report_conflict(payloads: list[Record]) -> DocumentReadin
 
 def _extract_compared_values(payload: Record) -> list[object]:
     invoice = payload["invoices"][0]
-    totals = invoice.get("totals", {})
-    return [invoice.get(key) for key in _COMPARED_FIELDS] + [
-        _strip_trailing_zeros(totals.get(key)) for key in _COMPARED_TOTALS
-    ]
-
-
-def _strip_trailing_zeros(amount: str | None) -> str | None:
-    """Return an amount so that 10, 10.0 and 10.00 are the same text."""
-    return re.sub(r"\.?0+$", "", amount) if amount and "." in amount else amount
+    totals = [invoice.get("totals", {}).get(key) or "" for key in _COMPARED_TOTALS]
+    fields = [invoice.get(key) for key in _COMPARED_FIELDS]
+    # 10, 10.0 and 10.00 are the same amount.
+    return [*fields, *(total.rstrip("0").rstrip(".") if "." in total else total for total in totals)]
 
 
 def _rank_attachment_name(name: str) -> int:
@@ -170,17 +150,13 @@ def _rank_attachment_name(name: str) -> int:
     return _STANDARD_XML_NAMES.index(lower_name) if lower_name in _STANDARD_XML_NAMES else len(_STANDARD_XML_NAMES)
 
 
-def _is_standard_xml_name(name: str) -> bool:
-    return _rank_attachment_name(name) < len(_STANDARD_XML_NAMES)
-
-
 def _read_with_fallback_parser(path: Path, error: Exception) -> DocumentReading:
-    """Return what the second parser makes of a PDF that the first one refused."""
-    from invoices.documents.pdf import text_layer as pdf_text
+    """Return the reading of a PDF that pikepdf refused, by PDFium."""
+    from invoices.documents.pdf import text_layer
 
-    page_count = _check_page_limit(pdf_text.count_pages(path))
+    page_count = _check_page_limit(text_layer.count_pages(path))
     if page_count:
-        return pdf_text.classify_text_layer(path, page_count, is_intact=lambda: False)
+        return text_layer.classify_text_layer(path, page_count, is_intact=lambda: False)
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2048))
         has_end_marker = b"%%EOF" in file.read()

@@ -1,4 +1,4 @@
-"""What is told about a PDF beside what it is: flags, and the reasons why a person has to look before anybody pays."""
+"""The flags of a PDF, and the doubts that require a person's review before anybody pays."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _RISKY_TEXT_PATTERN = re.compile(
     r"\d{3}|\d[.,]\d{2}|\b[A-Z]{2}\d{2}\s?[A-Z0-9]{4}|\b(?:ignore|disregard|instructions?|system prompt)\b",
     re.IGNORECASE,
 )
-_MAX_QUOTED_CHARS = 60  # characters of hidden text
+_MAX_QUOTED_CHARS = 60  # of hidden text
 _MAX_DOUBT_CHARS = 300
 
 
 def apply_risk_checks(reading: DocumentReading, pdf: pikepdf.Pdf, path: Path) -> DocumentReading:
-    """Return the reading of a PDF with its flags, and with what keeps it from being accepted without a person.
+    """Return the reading of a PDF with its flags and doubts.
 
-    Such doubts are named in the payload of an e-invoice, for the rules; a page that would be asked about is for a
-    person before anybody is paid. Raises DocumentError: ``hostile_pdf``, ``malware_test``.
+    Doubts prevent acceptance without a person: in the payload of an e-invoice they are input of the rules; a PDF that
+    would go to a paid model is sent to review instead. Raises DocumentError: ``hostile_pdf``, ``malware_test``.
     """
     flags = list(_list_action_flags(pdf))
     flags += _list_attachment_flags(pdf)
@@ -69,7 +69,7 @@ def _list_action_flags(pdf: pikepdf.Pdf) -> Iterator[tuple[str, str]]:
     if active_kinds := sorted(action_kinds - {"URI"}):
         yield "PDF-ACTIVE", f"the PDF holds actions: {', '.join(active_kinds)}"
     if "URI" in action_kinds:
-        yield "PDF-LINKS", "the PDF links to addresses outside; none of them is ever called"
+        yield "PDF-LINKS", "the PDF links to external addresses; none of them is called"
     if hidden_layer_count:
         yield "PDF-HIDDEN-TEXT", f"the PDF has layers that are not shown: {hidden_layer_count}"
 
@@ -83,7 +83,7 @@ def _list_attachment_flags(pdf: pikepdf.Pdf) -> Iterator[tuple[str, str]]:
             raise DocumentError(f"the attachment {sanitise_for_display(name)!r} is the test file of malware scanners",
                                 reason_code="malware_test")  # fmt: skip
         if detect_media_type(content) == EXECUTABLE_TYPE:
-            yield "PDF-ACTIVE", f"the PDF carries a program: {sanitise_for_display(name)!r}"
+            yield "PDF-ACTIVE", f"the PDF contains a program: {sanitise_for_display(name)!r}"
 
 
 def _refuse_font_path_exploit(pdf: pikepdf.Pdf) -> None:
@@ -101,9 +101,10 @@ def _list_hidden_text_flags(pages: PageInspection, doubts: list[tuple[str, str]]
         f"{kind}: {sanitise_for_display(text, _MAX_QUOTED_CHARS)!r}"
         for kind, text in sorted(pages.hidden_text_by_kind.items())
     )
+    message = f"text that cannot be seen is on the page: {quoted_texts}"
     if any(_RISKY_TEXT_PATTERN.search(text) for text in pages.hidden_text_by_kind.values()):
-        doubts.append(("hidden_text", f"text that cannot be seen is on the page: {quoted_texts}"))
-    yield "PDF-HIDDEN-TEXT", f"text that cannot be seen is on the page: {quoted_texts}"
+        doubts.append(("hidden_text", message))
+    yield "PDF-HIDDEN-TEXT", message
 
 
 def _list_signature_flags(pdf: pikepdf.Pdf, path: Path, doubts: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The signatures of a PDF: whether it was changed after, and whether the digest that was signed is still its own."""
+"""The signatures of a PDF: whether it was changed after signing, and whether the signed digest still matches."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from pathlib import Path
 import pikepdf
 
 MAX_FORM_FIELDS = 500
-_DETACHED_SUBFILTERS = {
-    "/adbe.pkcs7.detached",
-    "/ETSI.CAdES.detached",
-}  # ISO 32000-2 §12.8.3.3: the digest is over the file
-# The attribute messageDigest of CMS (RFC 5652 §11.2), as it is in DER: its id, a set, an octet string.
+# ISO 32000-2 §12.8.3.3: the digest is over the file.
+_DETACHED_SUBFILTERS = {"/adbe.pkcs7.detached", "/ETSI.CAdES.detached"}
+# The attribute messageDigest of CMS (RFC 5652 §11.2) in DER: its id, a set, an octet string.
 _MESSAGE_DIGEST_PATTERN = re.compile(rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04\x31.\x04(.)", re.DOTALL)
 _HASH_BY_DIGEST_LENGTH = {20: hashlib.sha1, 32: hashlib.sha256, 48: hashlib.sha384, 64: hashlib.sha512}
 _BLOCK_BYTES = 1 << 20
 
 
 def check_signatures(pdf: pikepdf.Pdf, path: Path) -> tuple[list[str], bool]:
-    """Return what is odd about the signatures, and whether one of them is broken: what it signed is not here any more.
+    """Return the problems of the signatures, and whether one is broken: the signed content was changed.
 
-    Whose signature it is, and whether to trust that, is not looked at.
+    The signer, and whether to trust it, are not checked.
     """
     signatures = [
         (_parse_byte_range(signature), signature)
@@ -34,12 +32,11 @@ def check_signatures(pdf: pikepdf.Pdf, path: Path) -> tuple[list[str], bool]:
         return [], False
     file_size = path.stat().st_size
     problems = []
-    if max(range_end for ranges, _ in signatures for range_end in [_compute_range_end(ranges)]) < _locate_content_end(
-        path, file_size
-    ):
+    signed_end = max((start + length for ranges, _ in signatures for start, length in ranges), default=0)
+    if signed_end < _locate_content_end(path, file_size):
         problems.append("something was added after the last signature")
     if any(_is_signature_broken(ranges, signature, path, file_size) for ranges, signature in signatures):
-        return [*problems, "what was signed is not what is here"], True
+        return [*problems, "the signed content was changed"], True
     return problems, False
 
 
@@ -65,7 +62,7 @@ def _list_child_dictionaries(parent: object, key: str) -> list[pikepdf.Object]:
 
 
 def _parse_byte_range(signature: pikepdf.Object) -> list[tuple[int, int]]:
-    """Return start and length of each piece of the file that was signed."""
+    """Return start and length of each signed piece of the file; none if /ByteRange is invalid."""
     numbers = signature.get("/ByteRange")
     if not isinstance(numbers, pikepdf.Array) or len(numbers) > 8:
         return []
@@ -73,12 +70,8 @@ def _parse_byte_range(signature: pikepdf.Object) -> list[tuple[int, int]]:
     return list(zip(values[::2], values[1::2], strict=False))
 
 
-def _compute_range_end(ranges: list[tuple[int, int]]) -> int:
-    return max((start + length for start, length in ranges), default=0)
-
-
 def _locate_content_end(path: Path, file_size: int) -> int:
-    """Return where the file ends, white space left out."""
+    """Return the position after the last byte that is not white space."""
     with path.open("rb") as file:
         file.seek(max(0, file_size - _BLOCK_BYTES))
         tail = file.read()
@@ -97,7 +90,7 @@ def _is_signature_broken(ranges: list[tuple[int, int]], signature: pikepdf.Objec
 
 
 def _extract_signed_digests(contents: bytes) -> Iterator[bytes]:
-    """Yield the digests that were signed, one of them over the file; the others are those of time stamps."""
+    """Yield the signed digests; one of them is over the file, the others are those of time stamps."""
     for match in _MESSAGE_DIGEST_PATTERN.finditer(contents):
         length = match[1][0]
         if length in _HASH_BY_DIGEST_LENGTH:

@@ -1,4 +1,4 @@
-"""The text layer of a PDF, bounded, and what it says the document is."""
+"""The text layer of a PDF, bounded, and the classification of the document by it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_READ_PAGES = 3
 MAX_CHARS_PER_PAGE = 50_000
 MAX_OBJECTS_PER_PAGE = 200_000
 _REASON_CODE_IF_DAMAGED = {"blank_page": "damaged_pdf", "no_invoice_text": None}
-_MIN_LARGE_IMAGE_SHARE = 0.15  # of the page: it may hold what the text does not say
+_MIN_LARGE_IMAGE_SHARE = 0.15  # of the page: such a picture may show what the text lacks
 
 
 def count_pages(path: Path) -> int:
-    """Return the number of pages, 0 where the PDF cannot be opened. Raises DocumentError ``encrypted``."""
+    """Return the number of pages, 0 if the PDF cannot be opened. Raises DocumentError ``encrypted``."""
     try:
         with pdfium.PdfDocument(path) as document:
             return len(document)
@@ -32,10 +32,10 @@ def count_pages(path: Path) -> int:
 
 
 def classify_text_layer(path: Path, page_count: int, *, is_intact: Callable[[], bool]) -> DocumentReading:
-    """Return ``not_invoice`` where the pages are blank or certainly another document's, else ``needs_extraction``.
+    """Return why the pages are no readable invoice, else ``needs_extraction``.
 
-    In a PDF that is not sound, what cannot be seen may only have been lost: an empty page is ``damaged_pdf``, and a
-    text without an invoice's words decides nothing.
+    The reason codes are ``blank_page``, ``damaged_pdf`` and those of another document. In a PDF that is not intact,
+    content may have been lost: an empty page is ``damaged_pdf``, and a text without an invoice's words decides nothing.
     """
     try:
         with pdfium.PdfDocument(path) as document:
@@ -53,11 +53,8 @@ def _classify_document_text(document: pdfium.PdfDocument) -> str | None:
     page_contents = [_read_page_content(document[index]) for index in range(min(len(document), MAX_READ_PAGES))]
     text = "\n".join(page_text for page_text, _, _ in page_contents)
     if not text.strip():
-        return (
-            "blank_page"
-            if len(document) == len(page_contents) and all(is_blank for _, is_blank, _ in page_contents)
-            else None
-        )
+        is_blank_document = len(document) == len(page_contents) and all(is_blank for _, is_blank, _ in page_contents)
+        return "blank_page" if is_blank_document else None
     reason_code = classify_non_invoice_text(text)
     max_image_share = max(image_share for _, _, image_share in page_contents)
     if len(document) > len(page_contents):
@@ -68,7 +65,7 @@ def _classify_document_text(document: pdfium.PdfDocument) -> str | None:
 
 
 def _read_page_content(page: pdfium.PdfPage) -> tuple[str, bool, float]:
-    """Return the page's text, whether nothing is on it, and the share of it that pictures cover."""
+    """Return the page's text, whether the page is blank, and the share of it that pictures cover."""
     try:
         textpage = page.get_textpage()
         try:

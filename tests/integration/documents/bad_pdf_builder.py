@@ -1,4 +1,4 @@
-"""Hostile and odd PDFs, made here: small bytes, large trouble."""
+"""Builders of hostile and unusual PDFs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_ubl(number: str = "R-7", payable: str = "1250.00", iban: str = "DE0212
 
 
 def build_pdf(*lines: str, draw: Callable[[canvas.Canvas], None] = lambda _: None, page_count: int = 1) -> bytes:
-    """A PDF whose pages show these lines, and what else is drawn."""
+    """Return a PDF whose pages show these lines and what ``draw`` adds."""
     buffer = io.BytesIO()
     pdf_canvas = canvas.Canvas(buffer, pagesize=A4)
     for _ in range(page_count):
@@ -62,7 +62,7 @@ def build_hybrid_pdf(*lines: str, **ubl_values: str) -> bytes:
 
 @cache
 def compress_zeros(megabytes: int, rounds: int = 2) -> bytes:
-    """Zeros deflated as often: with twice, a few hundred bytes for each gigabyte."""
+    """Return zeros deflated ``rounds`` times; two rounds give a few hundred bytes per gigabyte."""
     compressor = zlib.compressobj(9)
     block = bytes(1 << 20)
     compressed = b"".join(compressor.compress(block) for _ in range(megabytes)) + compressor.flush()
@@ -72,7 +72,7 @@ def compress_zeros(megabytes: int, rounds: int = 2) -> bytes:
 
 
 def build_pdf_bomb(megabytes: int, *, attached: bool) -> bytes:
-    """A PDF with a stream that unfolds to that much: its attachment, or what is drawn on its page."""
+    """Return a PDF with a stream that decompresses to ``megabytes``: an attachment, or the content of its page."""
 
     def insert_bomb(pdf: pikepdf.Pdf) -> None:
         filters = Array([Name.FlateDecode, Name.FlateDecode])
@@ -89,7 +89,7 @@ def build_pdf_bomb(megabytes: int, *, attached: bool) -> bytes:
 
 
 def build_page_tree(count: int, kids: bytes, extra_objects: bytes = b"") -> bytes:
-    """A PDF with a page tree of one's own making; object 3 is a page."""
+    """Return a PDF with the given page tree; object 3 is a page."""
     return (
         b"%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Count %d/Kids[%s]>>endobj\n"
         b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\n%strailer<</Root 1 0 R>>\n%%%%EOF"
@@ -98,7 +98,7 @@ def build_page_tree(count: int, kids: bytes, extra_objects: bytes = b"") -> byte
 
 
 def build_action_inserter(kind: str) -> Callable[[pikepdf.Pdf], None]:
-    """A change that makes a PDF do something: when it is opened, or where one clicks."""
+    """Return a change that adds an action to a PDF, on opening or on a click."""
 
     def insert_action(pdf: pikepdf.Pdf) -> None:
         if kind == "URI":
@@ -114,7 +114,7 @@ def build_action_inserter(kind: str) -> Callable[[pikepdf.Pdf], None]:
 
 
 def build_hidden_text_drawer(kind: str, text: str) -> Callable[[canvas.Canvas], None]:
-    """What draws a text that nobody sees."""
+    """Return a function that draws a hidden text."""
 
     def write_hidden_text(pdf_canvas: canvas.Canvas) -> None:
         if kind == "white on white":
@@ -134,7 +134,7 @@ def hide_layer(pdf: pikepdf.Pdf) -> None:
 
 
 def sign_pdf(content: bytes, *, digest: str | None = None) -> bytes:
-    """The PDF with a signature field; the digest in it is the file's own, unless another one is given."""
+    """Return the PDF with a signature field; its digest is the file's own unless ``digest`` is given."""
 
     def insert_signature(pdf: pikepdf.Pdf) -> None:
         byte_range = Array([0, 1_111_111_111, 1_222_222_222, 1_333_333_333])
@@ -154,7 +154,7 @@ def sign_pdf(content: bytes, *, digest: str | None = None) -> bytes:
 
 
 def build_encoding_inserter(name: str) -> Callable[[pikepdf.Pdf], None]:
-    """A change that names a font's encoding."""
+    """Return a change that adds a font with this encoding."""
 
     def insert_font(pdf: pikepdf.Pdf) -> None:
         font = Dictionary(Type=Name.Font, Subtype=Name.Type0, BaseFont=Name.F, Encoding=Name("/" + name))

@@ -1,4 +1,4 @@
-"""Bad input, watched: what a limited reader makes of it, how long that takes, and how much memory at most."""
+"""A reader pool that measures the time and the peak memory of each reading."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import psutil
 
 from invoices.documents.document_reader_pool import DocumentReaderPool, DocumentReading, ProcessLimits
 
-MAX_SECONDS = 10.0  # bar 3 of the catalogue: no row takes longer
+MAX_SECONDS = 10.0  # no row of docs/bad-inputs.md takes longer
 MAX_MEGABYTES = 300
 
 
 @dataclass(slots=True)
 class MonitoredReaders:
-    """A pool of one reader, and per row the seconds and the megabytes of the worst file."""
+    """A pool of one reader, and for each row the seconds and megabytes of the worst file."""
 
     folder: Path
     reader_pool: DocumentReaderPool
     peaks_by_row: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def read_document(self, row: str, content: bytes | Path) -> DocumentReading:
-        """Return the reading of some bytes; fails where it took more than the catalogue allows."""
+        """Return the reading of some bytes or a file; fails if it took more time or memory than allowed."""
         path = content if isinstance(content, Path) else self.folder / "document"
         if isinstance(content, bytes):
             path.write_bytes(content)
@@ -48,14 +48,14 @@ class MonitoredReaders:
 
 
 def open_monitored_readers(folder: Path) -> MonitoredReaders:
-    """Return a watched pool; its limits are lower than the real ones, so that the tests are quick."""
+    """Return a monitored pool; its time limit is lower than the real one, so that the tests are quick."""
     return MonitoredReaders(
         folder, DocumentReaderPool(worker_count=1, limits=ProcessLimits(seconds=5.0), use_title_ocr=False)
     )
 
 
 class _MemoryMonitor:
-    """The most memory that a reader of ours had while the block ran: asked every few milliseconds, it may be killed."""
+    """The peak memory of our reader processes during the block; sampled, because a process may be killed."""
 
     def __init__(self) -> None:
         self.megabytes = 0.0
@@ -65,7 +65,7 @@ class _MemoryMonitor:
     def __enter__(self) -> _MemoryMonitor:
         for process in _list_reader_processes():
             with contextlib.suppress(OSError):
-                Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # the peak starts anew: proc(5)
+                Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # resets the peak: proc(5)
         self._thread.start()
         return self
 

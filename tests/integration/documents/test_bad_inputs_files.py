@@ -1,4 +1,4 @@
-"""The catalogue of bad input, pictures and other files: every row ends as it has to, in time and within memory."""
+"""Pictures and other files of docs/bad-inputs.md: each row has its outcome, within its time and memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from PIL import Image
 from invoices.documents.malware import EICAR_TEST_STRING
 from invoices.documents.malware_scanner import MalwareScanner
 from invoices.errors import TransientError
-from tests.integration.documents.reader_monitor import MonitoredReaders, open_monitored_readers
+from tests.integration.documents.reader_monitor import MonitoredReaders
 
 OLE_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><script>fetch('http://127.0.0.1:9/')</script></svg>"
@@ -28,14 +27,6 @@ content = pathlib.Path(sys.argv[1]).read_bytes()
 print(sys.argv[1] + ": Bad.Thing FOUND" if b"evil" in content else "OK")
 sys.exit(2 if b"broken" in content else b"evil" in content)
 """
-
-
-@pytest.fixture(scope="module")
-def monitored_readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitoredReaders]:
-    new_monitor = open_monitored_readers(tmp_path_factory.mktemp("bad"))
-    with new_monitor.reader_pool:
-        yield new_monitor
-    print("\n" + new_monitor.render_table())  # noqa: T201 - pytest -s shows the worst row
 
 
 def build_png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -69,7 +60,7 @@ def build_office_file(folder: str, *extra_names: str) -> bytes:
 
 
 def build_photograph() -> bytes:
-    """A JPEG that knows where it was taken."""
+    """Return a JPEG with the place where it was taken."""
     picture, buffer, exif = Image.new("RGB", (900, 1200), "white"), io.BytesIO(), Image.Exif()
     exif.get_ifd(0x8825)[1] = "N"
     exif[0x010E] = "a secret place"
@@ -78,7 +69,7 @@ def build_photograph() -> bytes:
 
 
 def build_colour_profile_bomb() -> bytes:
-    """A PNG whose colour profile unfolds to 300 MB."""
+    """Return a PNG whose colour profile decompresses to 300 MB."""
     compressor = zlib.compressobj(9)
     compressed = b"".join(compressor.compress(bytes(1 << 20)) for _ in range(300)) + compressor.flush()
     return build_png(
@@ -119,7 +110,7 @@ def build_colour_profile_bomb() -> bytes:
         ("B-45", build_office_file("xl"), "review", "unsupported_type"),
     ],
 )
-def test_a_row_ends_as_it_has_to(
+def test_each_row_has_its_outcome(
     monitored_readers: MonitoredReaders, row: str, content: bytes, outcome: str, reason_code: str | None
 ) -> None:
     reading = monitored_readers.read_document(row, content)
@@ -127,11 +118,11 @@ def test_a_row_ends_as_it_has_to(
     assert reading.payload is None
 
 
-def test_b36_the_cap_of_pixels_is_named(monitored_readers: MonitoredReaders) -> None:
+def test_b36_the_reason_states_the_limit_of_pixels(monitored_readers: MonitoredReaders) -> None:
     assert "50,000,000" in str(monitored_readers.read_document("B-36", build_png(13_000, 13_000)).reason)
 
 
-def test_b39_a_file_past_the_cap_is_not_opened(monitored_readers: MonitoredReaders) -> None:
+def test_b39_a_file_over_the_size_limit_is_not_opened(monitored_readers: MonitoredReaders) -> None:
     path = monitored_readers.folder / "large.png"
     with path.open("wb") as file:
         file.write(build_png(900, 1200)[:33])
@@ -141,7 +132,7 @@ def test_b39_a_file_past_the_cap_is_not_opened(monitored_readers: MonitoredReade
     assert str(50 << 20) in str(reading.reason)
 
 
-def test_b39_metadata_is_not_unfolded_and_not_told(monitored_readers: MonitoredReaders) -> None:
+def test_b39_metadata_is_neither_decompressed_nor_reported(monitored_readers: MonitoredReaders) -> None:
     assert monitored_readers.read_document("B-39", build_colour_profile_bomb()).outcome in {
         "needs_extraction",
         "review",
@@ -149,12 +140,12 @@ def test_b39_metadata_is_not_unfolded_and_not_told(monitored_readers: MonitoredR
     assert "secret" not in str(monitored_readers.read_document("B-39", build_photograph()).to_dict())
 
 
-def test_b30_a_picture_that_is_also_an_archive_is_told(monitored_readers: MonitoredReaders) -> None:
+def test_b30_a_picture_that_is_also_an_archive_is_flagged(monitored_readers: MonitoredReaders) -> None:
     reading = monitored_readers.read_document("B-30", build_photograph() + build_office_file("word"))
     assert (reading.outcome, [rule_id for rule_id, _ in reading.flags]) == ("needs_extraction", ["FILE-POLYGLOT"])
 
 
-def test_b44_what_the_scanner_finds_nobody_opens(tmp_path: Path) -> None:
+def test_b44_files_with_malware_are_reported_by_the_scanner(tmp_path: Path) -> None:
     program = tmp_path / "scanner.py"
     program.write_text(SCANNER_SCRIPT)
     scanner = MalwareScanner((sys.executable, str(program)))
@@ -165,14 +156,14 @@ def test_b44_what_the_scanner_finds_nobody_opens(tmp_path: Path) -> None:
     assert {
         path: (detection.outcome, detection.reason_code, detection.media_type) for path, detection in detections.items()
     } == {bad: ("unreadable", "malware", "application/pdf")}
-    assert detections[bad].reason == "the scanner says 'Bad.Thing FOUND'"
+    assert detections[bad].reason == "the malware scanner reports 'Bad.Thing FOUND'"
 
 
-def test_b44_a_scanner_that_does_not_work_stops_the_reading(tmp_path: Path) -> None:
+def test_b44_a_failing_scanner_raises_a_transient_error(tmp_path: Path) -> None:
     program, path = tmp_path / "scanner.py", tmp_path / "document"
     program.write_text(SCANNER_SCRIPT)
     path.write_bytes(b"broken")
-    with pytest.raises(TransientError, match="ended with 2"):
+    with pytest.raises(TransientError, match="exited with status 2"):
         MalwareScanner((sys.executable, str(program))).find_infected_files([path])
-    with pytest.raises(TransientError, match="does not work"):
+    with pytest.raises(TransientError, match="failed: "):
         MalwareScanner((str(tmp_path / "nothing"),)).find_infected_files([path])

@@ -1,4 +1,4 @@
-"""The catalogue of bad input, XML: refused or read as text, and nothing is fetched, opened or unfolded on the way."""
+"""XML of docs/bad-inputs.md: refused or read as text; nothing is fetched, opened or expanded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.documents.reader_monitor import MonitoredReaders, open_monitored_readers
+from tests.integration.documents.reader_monitor import MonitoredReaders
 
 UBL_TEMPLATE = """<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"
   xmlns:b="urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2"{more}><b:ID>R-7</b:ID>
@@ -17,17 +17,9 @@ UBL_TEMPLATE = """<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:I
 BILLION_LAUGHS_ENTITIES = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
 
 
-@pytest.fixture(scope="module")
-def monitored_readers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MonitoredReaders]:
-    new_monitor = open_monitored_readers(tmp_path_factory.mktemp("bad"))
-    with new_monitor.reader_pool:
-        yield new_monitor
-    print("\n" + new_monitor.render_table())  # noqa: T201 - pytest -s shows the worst row
-
-
 @pytest.fixture
 def canary_listener() -> Iterator[socket.socket]:
-    """A listener that nobody may call."""
+    """A listener to which nothing may connect."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield listener
@@ -60,7 +52,7 @@ EXTERNAL_DOCTYPES = [
 
 
 @pytest.mark.parametrize("declared", EXTERNAL_DOCTYPES)
-def test_b46_what_is_outside_is_neither_opened_nor_fetched(
+def test_b46_external_entities_are_neither_opened_nor_fetched(
     monitored_readers: MonitoredReaders, canary_listener: socket.socket, tmp_path: Path, declared: str
 ) -> None:
     (tmp_path / "secret").write_text("a secret")
@@ -110,7 +102,7 @@ def test_b48_a_hundred_levels_are_read(monitored_readers: MonitoredReaders) -> N
     ],
     ids=["utf-16", "bom", "latin-1", "windows", "ascii", "undeclared"],
 )
-def test_b49_an_encoding_that_is_what_it_says_is_read(monitored_readers: MonitoredReaders, content: bytes) -> None:
+def test_b49_xml_in_its_declared_encoding_is_read(monitored_readers: MonitoredReaders, content: bytes) -> None:
     reading = monitored_readers.read_document("B-49", content)
     assert reading.outcome == "einvoice"
     assert reading.payload is not None
@@ -130,7 +122,7 @@ def test_b49_an_encoding_that_is_what_it_says_is_read(monitored_readers: Monitor
     ],
     ids=["utf-7", "utf-8 as latin-1", "utf-8 as windows", "utf-8 as utf-16", "latin-1 as utf-8", "NUL", "no mark"],
 )
-def test_b49_an_encoding_that_is_not_what_it_says_is_for_a_person(
+def test_b49_xml_in_another_encoding_than_declared_goes_to_review(
     monitored_readers: MonitoredReaders, content: bytes, reason_code: str
 ) -> None:
     reading = monitored_readers.read_document("B-49", content)
@@ -148,16 +140,16 @@ def test_b50_a_doctype_within_a_text_is_text(monitored_readers: MonitoredReaders
 def test_b51_includes_schemas_and_style_sheets_are_not_fetched(
     monitored_readers: MonitoredReaders, canary_listener: socket.socket
 ) -> None:
-    place = f"http://127.0.0.1:{canary_listener.getsockname()[1]}"
-    schema = f' xmlns:s="http://www.w3.org/2001/XMLSchema-instance" s:schemaLocation="urn:x {place}/x.xsd"'
-    include = f'<i:include xmlns:i="http://www.w3.org/2001/XInclude" href="{place}/x"/>'
-    content = f'<?xml-stylesheet type="text/xsl" href="{place}/x.xsl"?>' + build_ubl(include, schema, encoding=None)
+    url = f"http://127.0.0.1:{canary_listener.getsockname()[1]}"
+    schema = f' xmlns:s="http://www.w3.org/2001/XMLSchema-instance" s:schemaLocation="urn:x {url}/x.xsd"'
+    include = f'<i:include xmlns:i="http://www.w3.org/2001/XInclude" href="{url}/x"/>'
+    content = f'<?xml-stylesheet type="text/xsl" href="{url}/x.xsl"?>' + build_ubl(include, schema, encoding=None)
     assert monitored_readers.read_document("B-51", content.encode()).outcome == "einvoice"
     assert not has_connection(canary_listener)
 
 
 @pytest.mark.parametrize("root", ["Invoice", "CreditNote"])
-def test_b52_a_profile_that_nobody_knows_and_a_credit_note_are_read_and_validated_later(
+def test_b52_an_unknown_profile_and_a_credit_note_are_read_and_validated_later(
     monitored_readers: MonitoredReaders, root: str
 ) -> None:
     profile = "<b:CustomizationID>urn:nobody:knows</b:CustomizationID>"

@@ -1,4 +1,4 @@
-"""The corpus of real documents: the payload against the truth, every outcome, and what the worst file costs."""
+"""The corpus of real documents: payloads against expected values, every outcome, and the memory of the worst file."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def documents() -> list[Document]:
 @pytest.fixture(scope="module")
 def readings(documents: list[Document]) -> dict[str, DocumentReading]:
     paths = [document["path"] for document in documents]
-    with DocumentReaderPool() as readers:
-        return dict(zip(paths, readers.read_in_order(CORPUS_DIRECTORY / path for path in paths), strict=True))
+    with DocumentReaderPool() as reader_pool:
+        return dict(zip(paths, reader_pool.read_in_order(CORPUS_DIRECTORY / path for path in paths), strict=True))
 
 
 def filter_by_kind(documents: list[Document], *kinds: str) -> Iterator[Document]:
@@ -67,7 +67,7 @@ def get_stated_value(invoice: Any, path: str) -> Any:
 
 
 def is_same_value(field: str, document: Document, actual: object) -> bool:
-    """Compare as the house's score does: amounts as decimals, ids without separators, names with their alternatives."""
+    """Return whether values agree: amounts as decimals, ids without separators, names with their alternatives."""
     expected = document[field]
     if field in MONEY:
         return parse_number(expected) is not None and parse_number(expected) == parse_number(actual)
@@ -81,7 +81,7 @@ def is_same_value(field: str, document: Document, actual: object) -> bool:
 
 
 @pytest.mark.parametrize("kind", READ_KINDS)
-def test_payloads_state_what_the_documents_state(
+def test_payloads_match_the_expected_values(
     kind: str, documents: list[Document], readings: dict[str, DocumentReading]
 ) -> None:
     compared, wrong = 0, []
@@ -99,33 +99,35 @@ def test_payloads_state_what_the_documents_state(
 
 
 @pytest.mark.parametrize("kind", READ_KINDS)
-def test_lines_are_the_lines_of_the_documents(
+def test_lines_match_the_expected_lines(
     kind: str, documents: list[Document], readings: dict[str, DocumentReading]
 ) -> None:
     wrong = []
     for document in filter_by_kind(documents, kind):
         payload = readings[document["path"]].payload
         payload_lines = payload["invoices"][0].get("lines", []) if payload else []
-        theirs = document["expected"].get("lines") or []
+        expected_lines = document["expected"].get("lines") or []
         if [parse_number(line.get("net_amount")) for line in payload_lines] != [
-            parse_number(line.get("line_total")) for line in theirs
+            parse_number(line.get("line_total")) for line in expected_lines
         ]:
-            wrong.append((document["path"], len(theirs), len(payload_lines)))
+            wrong.append((document["path"], len(expected_lines), len(payload_lines)))
     assert wrong == []
 
 
-def test_what_is_no_invoice_is_recognised(documents: list[Document], readings: dict[str, DocumentReading]) -> None:
+def test_documents_that_are_no_invoices_are_recognised(
+    documents: list[Document], readings: dict[str, DocumentReading]
+) -> None:
     missed = [
         document["path"]
         for document in filter_by_kind(documents, "not_invoice")
         if readings[document["path"]].outcome != "not_invoice"
-        and readings[document["path"]].reason_code != "blank_page"  # for a person: it may be a scan that failed
+        and readings[document["path"]].reason_code != "blank_page"  # goes to review, because it may be a failed scan
         and (title_ocr_process.is_ocr_installed() or not document["media_type"].startswith("image/"))
     ]
     assert missed == []
 
 
-def test_what_is_an_invoice_is_never_called_something_else(
+def test_an_invoice_is_never_classified_as_something_else(
     documents: list[Document], readings: dict[str, DocumentReading]
 ) -> None:
     invoices = [d for d in documents if d["kind"].startswith(("einvoice", "pdf_text", "pdf_scan", "image"))]
@@ -134,7 +136,7 @@ def test_what_is_an_invoice_is_never_called_something_else(
         assert readings[document["path"]].outcome == "needs_extraction", document["path"]
 
 
-def test_encrypted_and_hostile_files_are_set_aside_with_a_reason(
+def test_encrypted_and_hostile_files_have_their_reason_codes(
     documents: list[Document], readings: dict[str, DocumentReading]
 ) -> None:
     for document in filter_by_kind(documents, "pdf_odd"):
@@ -146,7 +148,7 @@ def test_encrypted_and_hostile_files_are_set_aside_with_a_reason(
     assert {readings[d["path"]].reason_code for d in filter_by_kind(documents, "email", "tnef")} == {"mail_unsupported"}
 
 
-def test_a_page_that_shows_another_total_than_its_einvoice_is_doubted_and_no_other(
+def test_only_pages_with_another_total_than_their_einvoice_have_doubts(
     documents: list[Document], readings: dict[str, DocumentReading]
 ) -> None:
     hybrids = {d["path"]: "visual_differs_from_xml" in d["traits"] for d in filter_by_kind(documents, "einvoice_pdf")}
@@ -156,7 +158,7 @@ def test_a_page_that_shows_another_total_than_its_einvoice_is_doubted_and_no_oth
     assert [path for path in doubted if not hybrids[path]] == []
 
 
-def test_no_reader_was_lost_and_everything_set_aside_says_why(readings: dict[str, DocumentReading]) -> None:
+def test_no_reader_crashed_and_every_problem_has_a_reason(readings: dict[str, DocumentReading]) -> None:
     codes = Counter(reading.reason_code for reading in readings.values())
     assert not [code for code in codes if code and code.startswith("reader_")]
     for reading in readings.values():
@@ -164,14 +166,14 @@ def test_no_reader_was_lost_and_everything_set_aside_says_why(readings: dict[str
         assert str(CORPUS_DIRECTORY) not in str(reading.reason)
 
 
-def test_no_document_takes_300_megabytes() -> None:
+def test_no_document_needs_300_megabytes() -> None:
     program = f"""
 import json, pathlib, resource
-from invoices.documents.document_reader_pool import Readers
+from invoices.documents.document_reader_pool import DocumentReaderPool
 corpus = pathlib.Path({str(CORPUS_DIRECTORY)!r})
 paths = [corpus / json.loads(line)["path"] for line in (corpus / "manifest.jsonl").open()]
-with Readers() as readers:
-    list(readers.read_many(paths))
+with DocumentReaderPool() as reader_pool:
+    list(reader_pool.read_in_order(paths))
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

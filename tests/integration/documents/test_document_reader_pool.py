@@ -1,12 +1,15 @@
-"""Reader processes: killed where they must be, replaced, confined, and gone when they are no longer wanted."""
+"""Reader processes are limited, killed if necessary, replaced, and ended with their pool or parent."""
 
 from __future__ import annotations
 
+import array
+import fcntl
 import io
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 import zlib
 from collections.abc import Iterator
@@ -33,13 +36,24 @@ def reader_pool() -> Iterator[DocumentReaderPool]:
 
 
 def list_reader_processes() -> list[psutil.Process]:
-    """Our reader processes that are alive."""
+    """Return our live reader processes."""
     live_children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
     return [child for child in live_children if any("invoices.documents" in part for part in child.cmdline())]
 
 
 def is_running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def wait_for_unread_input(pid: int) -> None:
+    """Wait until there are bytes in the pipe to a process."""
+    unread_byte_count = array.array("i", [0])
+    deadline = time.monotonic() + 10
+    with open(f"/proc/{pid}/fd/0", "rb", buffering=0) as pipe:
+        while not unread_byte_count[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            fcntl.ioctl(pipe, termios.FIONREAD, unread_byte_count)
 
 
 def write_file(folder: Path, name: str, content: bytes) -> Path:
@@ -49,7 +63,7 @@ def write_file(folder: Path, name: str, content: bytes) -> Path:
 
 
 def compress_zeros(megabytes: int) -> bytes:
-    """Zeros deflated twice: a few hundred bytes for each gigabyte."""
+    """Return zeros deflated twice: a few hundred bytes per gigabyte."""
     compressor = zlib.compressobj(9)
     block = bytes(MEGABYTE)
     compressed = b"".join(compressor.compress(block) for _ in range(megabytes)) + compressor.flush()
@@ -57,7 +71,7 @@ def compress_zeros(megabytes: int) -> bytes:
 
 
 def build_pdf_bomb(megabytes: int) -> bytes:
-    """A PDF whose attached invoice unfolds to that much."""
+    """Return a PDF whose attached invoice decompresses to ``megabytes``."""
     with pikepdf.new() as pdf:
         pdf.add_blank_page()
         filters = pikepdf.Array([pikepdf.Name("/FlateDecode"), pikepdf.Name("/FlateDecode")])
@@ -69,7 +83,7 @@ def build_pdf_bomb(megabytes: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_readings_come_in_the_order_of_the_paths(tmp_path: Path, reader_pool: DocumentReaderPool) -> None:
+def test_readings_are_in_the_order_of_the_paths(tmp_path: Path, reader_pool: DocumentReaderPool) -> None:
     paths = [write_file(tmp_path, f"{n}.xml", UBL_TEMPLATE % n) for n in range(120)]
     payloads = [reading.payload for reading in reader_pool.read_in_order(paths)]
     numbers = [payload["invoices"][0]["invoice_number"] for payload in payloads if payload]
@@ -97,8 +111,8 @@ def test_a_bad_document_harms_no_other_of_its_batch(tmp_path: Path, reader_pool:
 def test_memory_stays_below_300_megabytes(tmp_path: Path, name: str, content: bytes) -> None:
     program = f"""
 import pathlib, resource
-from invoices.documents.document_reader_pool import Readers
-with Readers(workers=1) as pool:
+from invoices.documents.document_reader_pool import DocumentReaderPool
+with DocumentReaderPool(worker_count=1) as pool:
     print(pool.read(pathlib.Path({str(write_file(tmp_path, name, content))!r})).outcome)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 """
@@ -118,7 +132,7 @@ def test_a_document_that_takes_too_long_is_stopped_and_the_next_one_read(tmp_pat
         assert pool.read(write_file(tmp_path, "next.txt", b"text")).reason_code == "unsupported_type"
 
 
-def test_a_reader_that_dies_while_idle_is_replaced_and_not_blamed_on_a_document(tmp_path: Path) -> None:
+def test_a_reader_that_is_killed_while_idle_is_replaced_without_failing_a_document(tmp_path: Path) -> None:
     path = write_file(tmp_path, "a.xml", UBL_TEMPLATE % 1)
     with DocumentReaderPool(worker_count=1) as pool:
         assert pool.read(path).outcome == "einvoice"
@@ -126,14 +140,14 @@ def test_a_reader_that_dies_while_idle_is_replaced_and_not_blamed_on_a_document(
         assert pool.read(path).outcome == "einvoice"
 
 
-def test_a_reader_that_dies_of_a_document_says_so_and_how(tmp_path: Path) -> None:
+def test_a_reader_that_crashes_on_a_document_is_reported_with_its_signal(tmp_path: Path) -> None:
     path = write_file(tmp_path, "a.xml", UBL_TEMPLATE % 1)
     with DocumentReaderPool(worker_count=1) as pool, ThreadPoolExecutor(1) as thread:
         pool.read(path)
         child = list_reader_processes()[0]
-        child.suspend()  # so that it dies with the question in hand
+        child.suspend()  # so that it crashes while it handles the request
         reading = thread.submit(pool.read, path)
-        time.sleep(0.5)
+        wait_for_unread_input(child.pid)
         child.send_signal(signal.SIGSEGV)
         child.resume()
         assert reading.result().reason_code == "reader_crashed"
@@ -155,7 +169,7 @@ def test_a_child_has_no_secret_no_descriptor_and_no_room_to_write(tmp_path: Path
         os.close(inherited)
         del os.environ["INVOICES_SMARTBILLS_COM__API_KEY"]
     sizes = [line for line in limits.splitlines() if "file size" in line]
-    assert [line.split()[-3:-1] for line in sizes] == [["0", "0"]] * 2  # what it may write, and its core dump
+    assert [line.split()[-3:-1] for line in sizes] == [["0", "0"]] * 2  # of files, and of core dumps
 
 
 def test_closing_leaves_no_process(tmp_path: Path) -> None:
@@ -170,8 +184,8 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     write_file(tmp_path, "a.xml", UBL_TEMPLATE % 1)
     program = f"""
 import os, pathlib, psutil
-from invoices.documents.document_reader_pool import Readers
-pool = Readers(workers=1)
+from invoices.documents.document_reader_pool import DocumentReaderPool
+pool = DocumentReaderPool(worker_count=1)
 pool.read(pathlib.Path({str(tmp_path / "a.xml")!r}))
 print(psutil.Process().children()[0].pid, flush=True)
 os.kill(os.getpid(), 9)
@@ -205,7 +219,7 @@ def test_a_hundred_and_fifty_small_invoices_take_less_than_a_second(
 @pytest.mark.skipif(
     not title_ocr_process.is_ocr_installed(), reason="the optional package rapidocr-onnxruntime is not installed"
 )
-def test_the_head_of_a_picture_is_read_within_memory(tmp_path: Path) -> None:
+def test_the_title_of_a_picture_is_read_within_the_memory_limit(tmp_path: Path) -> None:
     Image.effect_noise((2480, 3508), 80).save(tmp_path / "noise.png")
     with DocumentReaderPool(worker_count=1) as pool:
         assert pool.read(tmp_path / "noise.png").outcome == "needs_extraction"

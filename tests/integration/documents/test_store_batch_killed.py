@@ -1,4 +1,4 @@
-"""A landing killed at its writes: whatever the store shows is whole, and what was settled stays."""
+"""A store batch killed at its writes: visible documents are whole, and flushed documents stay."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ import pytest
 from invoices.documents.store import DocumentStore
 from tests.e2e.kill_injection import KillPoint, SweepScope, compile_kill_shim, select_kill_points
 
-FLUSHED_CONTENTS = [b"settled %d" % number for number in range(6)]
+FLUSHED_CONTENTS = [b"flushed %d" % number for number in range(6)]
 LATER_CONTENTS = [b"later %d" % number for number in range(20)] + [b"large" * 500_000]
 KILL_POINT_COUNT = 45
 
-# Forks once for each point, so that Python starts only once; threads of the landing are the fork's own.
+# Forks once for each kill point, so that Python starts only once; the threads of the batch start in the fork.
 KILLED_WRITER_SCRIPT = """
 import ctypes, io, json, os, sys
 from pathlib import Path
 from invoices.documents.store import DocumentStore
-from tests.integration.documents.test_store_batch_killed import LATER, SETTLED
+from tests.integration.documents.test_store_batch_killed import FLUSHED_CONTENTS, LATER_CONTENTS
 
-def land(folder):
+def store_documents(folder):
     store = DocumentStore(folder / "documents")
-    with store.landing() as landing:
-        for content in SETTLED:
-            landing.put(content)
-        landing.settle()
-        (folder / "told").touch()
-        for content in LATER:
-            landing.put_file(io.BytesIO(content))
+    with store.open_batch() as batch:
+        for content in FLUSHED_CONTENTS:
+            batch.put(content)
+        batch.flush()
+        (folder / "flushed").touch()
+        for content in LATER_CONTENTS:
+            batch.put_file(io.BytesIO(content))
 
 for line in sys.stdin:
     folder, at, when = json.loads(line)
@@ -43,14 +43,14 @@ for line in sys.stdin:
         arm = ctypes.CDLL(None).killpoint_arm
         arm.argtypes = [ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
         arm(f"{folder}/documents".encode(), at, when.encode(), f"{folder}/calls".encode(), 0)
-        land(Path(folder))
+        store_documents(Path(folder))
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
 def run_killed_batches(shim: Path, folders: Sequence[Path], points: Sequence[KillPoint]) -> list[int]:
-    """Return how a landing in each folder ended that was killed at a point."""
+    """Return the exit status of a batch in each folder that was killed at its point."""
     for folder in folders:
         folder.mkdir()
     requests = [
@@ -77,9 +77,9 @@ def read_visible_documents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def killed_store_directories(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Folders in which a landing was killed, each at another moment."""
-    directory = tmp_path_factory.mktemp("landings")
-    shim, scope = compile_kill_shim(directory), SweepScope("land")
+    """Directories in which a batch was killed, each at another moment."""
+    directory = tmp_path_factory.mktemp("batches")
+    shim, scope = compile_kill_shim(directory), SweepScope("store")
     assert run_killed_batches(shim, [directory / "whole"], [KillPoint(scope)]) == [0]
     calls = int.from_bytes((directory / "whole" / "calls").read_bytes(), sys.byteorder)
     points = select_kill_points(scope, calls, KILL_POINT_COUNT)
@@ -89,23 +89,23 @@ def killed_store_directories(tmp_path_factory: pytest.TempPathFactory) -> list[P
     return folders
 
 
-def test_whatever_is_shown_is_whole(killed_store_directories: list[Path]) -> None:
+def test_visible_documents_are_whole(killed_store_directories: list[Path]) -> None:
     for folder in killed_store_directories:
         assert all(
             hashlib.sha256(content).hexdigest() == name for name, content in read_visible_documents(folder).items()
         ), folder
 
 
-def test_what_was_flushed_is_there(killed_store_directories: list[Path]) -> None:
-    flushed_stores = [folder for folder in killed_store_directories if (folder / "told").exists()]
+def test_flushed_documents_are_stored(killed_store_directories: list[Path]) -> None:
+    flushed_stores = [folder for folder in killed_store_directories if (folder / "flushed").exists()]
     assert 5 < len(flushed_stores) < len(killed_store_directories)
     for folder in flushed_stores:
         assert set(FLUSHED_CONTENTS) <= set(read_visible_documents(folder).values()), folder
 
 
-def test_storing_again_completes_what_a_killed_batch_began(killed_store_directories: list[Path]) -> None:
+def test_storing_again_completes_a_killed_batch(killed_store_directories: list[Path]) -> None:
     for folder in killed_store_directories:
-        with DocumentStore(folder / "documents").open_batch() as landing:
+        with DocumentStore(folder / "documents").open_batch() as batch:
             for content in [*FLUSHED_CONTENTS, *LATER_CONTENTS]:
-                landing.put(content)
+                batch.put(content)
         assert sorted(read_visible_documents(folder).values()) == sorted([*FLUSHED_CONTENTS, *LATER_CONTENTS]), folder

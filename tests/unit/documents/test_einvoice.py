@@ -1,4 +1,4 @@
-"""E-invoices of each syntax: what becomes of each business term, with documents written for the rule at hand."""
+"""E-invoices of each syntax: the payload of each business term, with a document written for each rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UDT = "urn:un:unece:uncefact:data:standard:UnqualifiedDataType:100"
 def build_cii(
     settlement: str = "", lines: str = "", type_code: str = "380", issued: str = "", trade: str = ""
 ) -> bytes:
-    """A small CII invoice with room for what a test adds."""
+    """Return a small CII invoice with the elements that a test adds."""
     date = issued or '<udt:DateTimeString format="102">20260131</udt:DateTimeString>'
     return f"""<?xml version="1.0" encoding="UTF-8"?>
     <rsm:CrossIndustryInvoice xmlns:rsm="{CII}" xmlns:ram="{RAM}" xmlns:udt="{UDT}">
@@ -41,7 +41,7 @@ def build_cii(
 
 
 def build_ubl(body: str, root: str = "Invoice") -> bytes:
-    """A UBL document around a body written with the prefixes b (basic) and a (aggregate)."""
+    """Return a UBL document around a body with the prefixes b (basic) and a (aggregate)."""
     return f"""<{root} xmlns="urn:oasis:names:specification:ubl:schema:xsd:{root}-2"
       xmlns:b="urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2"
       xmlns:a="urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2">{body}</{root}>""".encode()
@@ -52,27 +52,27 @@ def parse_first_invoice(content: bytes) -> dict[str, Any]:
     return invoice
 
 
-def test_a_cii_invoice_states_its_head_and_its_parties() -> None:
+def test_a_cii_invoice_gives_its_header_and_its_parties() -> None:
     payload = extract_einvoice_payload(
         parse_untrusted_xml(build_cii("<ram:InvoiceCurrencyCode>EUR</ram:InvoiceCurrencyCode>"))
     )
     assert (payload["syntax"], payload["profile"], payload["source"]) == ("cii", "en16931", "xml")
-    parsed_invoice = payload["invoices"][0]
-    assert (parsed_invoice["invoice_number"], parsed_invoice["issue_date"], parsed_invoice["currency"]) == (
+    invoice = payload["invoices"][0]
+    assert (invoice["invoice_number"], invoice["issue_date"], invoice["currency"]) == (
         "R-17",
         "2026-01-31",
         "EUR",
     )
-    assert parsed_invoice["seller"] == {"name": "Bäckerei Ünal", "vat_id": "DE111", "tax_number": "12/345"}
+    assert invoice["seller"] == {"name": "Bäckerei Ünal", "vat_id": "DE111", "tax_number": "12/345"}
 
 
-def test_what_the_document_does_not_state_has_no_key() -> None:
-    parsed_invoice = parse_first_invoice(build_cii())
-    assert not {"due_date", "iban", "note", "totals", "taxes", "lines", "currency"} & parsed_invoice.keys()
+def test_values_that_the_document_does_not_state_have_no_key() -> None:
+    invoice = parse_first_invoice(build_cii())
+    assert not {"due_date", "iban", "note", "totals", "taxes", "lines", "currency"} & invoice.keys()
 
 
 def test_the_tax_total_is_the_one_in_the_document_currency() -> None:
-    parsed_invoice = parse_first_invoice(
+    invoice = parse_first_invoice(
         build_cii("""<ram:TaxCurrencyCode>PLN</ram:TaxCurrencyCode>
       <ram:InvoiceCurrencyCode>EUR</ram:InvoiceCurrencyCode>
       <ram:SpecifiedTradeSettlementHeaderMonetarySummation>
@@ -80,10 +80,10 @@ def test_the_tax_total_is_the_one_in_the_document_currency() -> None:
         <ram:TaxTotalAmount currencyID="EUR">19.00</ram:TaxTotalAmount>
       </ram:SpecifiedTradeSettlementHeaderMonetarySummation>""")
     )
-    assert parsed_invoice["totals"] == {"tax_total": "19.00", "tax_total_in_tax_currency": "81.70"}
+    assert invoice["totals"] == {"tax_total": "19.00", "tax_total_in_tax_currency": "81.70"}
 
 
-def test_instalments_leave_no_single_due_date() -> None:
+def test_instalments_give_no_single_due_date() -> None:
     def build_payment_term(day: str) -> str:
         return f"""<ram:SpecifiedTradePaymentTerms><ram:DueDateDateTime>
           <udt:DateTimeString format="102">{day}</udt:DateTimeString></ram:DueDateDateTime>
@@ -95,7 +95,7 @@ def test_instalments_leave_no_single_due_date() -> None:
     )
 
 
-def test_texts_between_lines_are_no_lines() -> None:
+def test_texts_between_lines_are_not_lines() -> None:
     text = """<ram:IncludedSupplyChainTradeLineItem><ram:AssociatedDocumentLineDocument><ram:IncludedNote>
       <ram:Content>Thank you</ram:Content></ram:IncludedNote></ram:AssociatedDocumentLineDocument>
       <ram:SpecifiedLineTradeSettlement/></ram:IncludedSupplyChainTradeLineItem>"""
@@ -105,26 +105,26 @@ def test_texts_between_lines_are_no_lines() -> None:
       <ram:SpecifiedTradeProduct><ram:Name>Bread</ram:Name></ram:SpecifiedTradeProduct>
       <ram:SpecifiedLineTradeDelivery><ram:BilledQuantity unitCode="C62">3</ram:BilledQuantity>
       </ram:SpecifiedLineTradeDelivery></ram:IncludedSupplyChainTradeLineItem>"""
-    parsed_invoice = parse_first_invoice(build_cii(lines=text + line))
-    assert parsed_invoice["lines"] == [
+    invoice = parse_first_invoice(build_cii(lines=text + line))
+    assert invoice["lines"] == [
         {"line_id": "1", "line_kind": "group", "description": "Bread", "quantity": "3", "unit": "C62"}
     ]
-    assert parsed_invoice["line_texts"] == ["Thank you"]
+    assert invoice["line_texts"] == ["Thank you"]
 
 
-def test_allowances_and_charges_are_told_apart() -> None:
+def test_allowances_and_charges_are_distinguished() -> None:
     def build_allowance_charge(indicator: str, amount: str) -> str:
         return f"""<ram:SpecifiedTradeAllowanceCharge><ram:ChargeIndicator><udt:Indicator>{indicator}</udt:Indicator>
           </ram:ChargeIndicator><ram:ActualAmount>{amount}</ram:ActualAmount></ram:SpecifiedTradeAllowanceCharge>"""
 
-    parsed_invoice = parse_first_invoice(
+    invoice = parse_first_invoice(
         build_cii(build_allowance_charge("false", "5.00") + build_allowance_charge("true", "7.00"))
     )
-    assert (parsed_invoice["allowances"], parsed_invoice["charges"]) == ([{"amount": "5.00"}], [{"amount": "7.00"}])
+    assert (invoice["allowances"], invoice["charges"]) == ([{"amount": "5.00"}], [{"amount": "7.00"}])
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("written", "expected"),
     [
         ('<udt:DateTimeString format="102">20260229</udt:DateTimeString>', "20260229"),  # there is no such day
         ('<udt:DateTimeString format="203">202601312359</udt:DateTimeString>', "2026-01-31"),
@@ -134,12 +134,12 @@ def test_allowances_and_charges_are_told_apart() -> None:
         ("<udt:DateTimeString>31.01.2026</udt:DateTimeString>", "31.01.2026"),
     ],
 )
-def test_a_date_is_normalised_only_where_the_document_says_how(written: str, read: str) -> None:
-    assert parse_first_invoice(build_cii(issued=written))["issue_date"] == read
+def test_a_date_is_normalised_only_if_the_document_states_its_format(written: str, expected: str) -> None:
+    assert parse_first_invoice(build_cii(issued=written))["issue_date"] == expected
 
 
 def test_zugferd_1_is_read_by_its_own_names() -> None:
-    parsed_invoice = extract_einvoice_payload(
+    payload = extract_einvoice_payload(
         parse_untrusted_xml(b"""<r:CrossIndustryDocument xmlns:r="urn:ferd:CrossIndustryDocument:invoice:1p0">
       <r:SpecifiedExchangedDocumentContext><GuidelineSpecifiedDocumentContextParameter>
         <ID>urn:ferd:CrossIndustryDocument:invoice:1p0:comfort</ID></GuidelineSpecifiedDocumentContextParameter>
@@ -151,42 +151,40 @@ def test_zugferd_1_is_read_by_its_own_names() -> None:
         </SpecifiedTradeSettlementMonetarySummation></ApplicableSupplyChainTradeSettlement>
       </r:SpecifiedSupplyChainTradeTransaction></r:CrossIndustryDocument>""")
     )
-    assert (parsed_invoice["syntax"], parsed_invoice["profile"]) == ("zugferd1", "comfort")
-    assert parsed_invoice["invoices"][0]["totals"] == {"tax_inclusive": "11.90"}
-    assert parsed_invoice["invoices"][0]["taxes"] == [{"rate": "19.00"}]
-    assert parsed_invoice["invoices"][0]["currency"] == "EUR"  # from the amounts, because the code is left out
+    assert (payload["syntax"], payload["profile"]) == ("zugferd1", "comfort")
+    assert payload["invoices"][0]["totals"] == {"tax_inclusive": "11.90"}
+    assert payload["invoices"][0]["taxes"] == [{"rate": "19.00"}]
+    assert payload["invoices"][0]["currency"] == "EUR"  # from the amounts, because there is no currency code
 
 
-def test_a_ubl_credit_note_is_one_by_its_root_and_reads_credited_quantities() -> None:
-    parsed_invoice = parse_first_invoice(build_ubl(
+def test_a_ubl_credit_note_is_recognised_by_its_root_and_gives_credited_quantities() -> None:
+    invoice = parse_first_invoice(build_ubl(
         """<b:ID>C1</b:ID><b:IssueDate>2026-01-31+01:00</b:IssueDate><b:DocumentCurrencyCode>EUR</b:DocumentCurrencyCode>
         <a:CreditNoteLine><b:ID>1</b:ID><b:CreditedQuantity unitCode="C62">2</b:CreditedQuantity>
         <b:LineExtensionAmount currencyID="EUR">4.00</b:LineExtensionAmount>
         <a:Item><b:Name>Cup</b:Name></a:Item></a:CreditNoteLine>""",
         root="CreditNote",
     ))  # fmt: skip
-    assert (parsed_invoice["kind"], parsed_invoice["issue_date"]) == ("credit_note", "2026-01-31")
-    assert parsed_invoice["lines"] == [
+    assert (invoice["kind"], invoice["issue_date"]) == ("credit_note", "2026-01-31")
+    assert invoice["lines"] == [
         {"line_id": "1", "description": "Cup", "quantity": "2", "unit": "C62", "net_amount": "4.00"}
     ]
 
 
-def test_ubl_tax_totals_of_two_currencies_are_told_apart() -> None:
-    parsed_invoice = parse_first_invoice(
+def test_ubl_tax_totals_of_two_currencies_are_distinguished() -> None:
+    invoice = parse_first_invoice(
         build_ubl("""<b:DocumentCurrencyCode>SEK</b:DocumentCurrencyCode>
       <a:TaxTotal><b:TaxAmount currencyID="EUR">2.50</b:TaxAmount></a:TaxTotal>
       <a:TaxTotal><b:TaxAmount currencyID="SEK">25.00</b:TaxAmount><a:TaxSubtotal>
         <b:TaxableAmount currencyID="SEK">100.00</b:TaxableAmount><b:TaxAmount currencyID="SEK">25.00</b:TaxAmount>
         <a:TaxCategory><b:ID>S</b:ID><b:Percent>25</b:Percent></a:TaxCategory></a:TaxSubtotal></a:TaxTotal>""")
     )
-    assert parsed_invoice["totals"] == {"tax_total": "25.00", "tax_total_in_tax_currency": "2.50"}
-    assert parsed_invoice["taxes"] == [
-        {"category": "S", "rate": "25", "taxable_amount": "100.00", "tax_amount": "25.00"}
-    ]
+    assert invoice["totals"] == {"tax_total": "25.00", "tax_total_in_tax_currency": "2.50"}
+    assert invoice["taxes"] == [{"category": "S", "rate": "25", "taxable_amount": "100.00", "tax_amount": "25.00"}]
 
 
 def test_a_ubl_party_has_its_registered_name_and_ids_by_scheme() -> None:
-    parsed_invoice = parse_first_invoice(
+    invoice = parse_first_invoice(
         build_ubl("""<a:AccountingSupplierParty><a:Party><b:EndpointID schemeID="EM">in@example.com</b:EndpointID>
       <a:PartyName><b:Name>Shop</b:Name></a:PartyName>
       <a:PartyTaxScheme><b:CompanyID>99</b:CompanyID><a:TaxScheme><b:ID>FC</b:ID></a:TaxScheme></a:PartyTaxScheme>
@@ -194,19 +192,21 @@ def test_a_ubl_party_has_its_registered_name_and_ids_by_scheme() -> None:
       <a:PartyLegalEntity><b:RegistrationName>Shop AB</b:RegistrationName></a:PartyLegalEntity>
       </a:Party></a:AccountingSupplierParty>""")
     )
-    assert parsed_invoice["seller"] == {
+    assert invoice["seller"] == {
         "name": "Shop AB", "trading_name": "Shop", "tax_number": "99", "vat_id": "SE11", "endpoint": "in@example.com",
     }  # fmt: skip
 
 
 def test_prefixes_and_comments_do_not_matter() -> None:
     plain = build_cii("<ram:InvoiceCurrencyCode>EUR</ram:InvoiceCurrencyCode>")
-    odd = plain.replace(b"ram:", b"x-1:").replace(b":ram", b":x-1").replace(b" R-17 ", b"R<!-- x -->-17")
-    assert extract_einvoice_payload(parse_untrusted_xml(odd)) == extract_einvoice_payload(parse_untrusted_xml(plain))
+    renamed = plain.replace(b"ram:", b"x-1:").replace(b":ram", b":x-1").replace(b" R-17 ", b"R<!-- x -->-17")
+    assert extract_einvoice_payload(parse_untrusted_xml(renamed)) == extract_einvoice_payload(
+        parse_untrusted_xml(plain)
+    )
 
 
 @pytest.mark.parametrize("code", ["381", "83", "261", "262", "296", "308", "396", "420", "458", "532"])
-def test_credit_note_codes_of_en_16931(code: str) -> None:
+def test_the_credit_note_codes_of_en_16931_are_credit_notes(code: str) -> None:
     assert classify_type_code(code) == "credit_note"
 
 
@@ -228,17 +228,17 @@ def test_other_codes_are_invoices(code: str | None) -> None:
         (None, "other"),
     ],
 )
-def test_profiles_by_specification(urn: str | None, profile: str) -> None:
+def test_the_specification_decides_the_profile(urn: str | None, profile: str) -> None:
     assert classify_profile(urn) == profile
 
 
 @pytest.mark.parametrize("root", ["<Invoice xmlns='http://www.ebinterface.at/schema/6p1/'/>", "<Order/>", "<Invoice/>"])
-def test_a_root_of_another_format_has_no_syntax_here(root: str) -> None:
+def test_the_root_of_another_format_has_no_syntax(root: str) -> None:
     assert find_einvoice_syntax(parse_untrusted_xml(root.encode())) is None
 
 
 @given(st.text(max_size=30))
-def test_a_text_that_is_no_date_stays_as_it_is_written(value: str) -> None:
+def test_a_text_that_is_not_a_date_is_unchanged(value: str) -> None:
     assert normalise_iso_date(value) == value or len(normalise_iso_date(value)) == 10
 
 
@@ -246,7 +246,7 @@ XML_TEXT = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u
 
 
 @given(name=st.text(XML_TEXT, min_size=1, max_size=60))
-def test_any_name_comes_through_unchanged(name: str) -> None:
+def test_any_name_is_unchanged(name: str) -> None:
     escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     content = build_cii().replace("Bäckerei Ünal".encode(), escaped.encode())
     assert parse_first_invoice(content)["seller"].get("name") == (name.strip() or None)

@@ -1,4 +1,4 @@
-"""Files as readings: PDFs with and without an e-invoice, pictures, and what is set aside."""
+"""Files as readings: PDFs with and without an e-invoice, pictures, and files that are not processed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def build_ubl(number: str = "A1", payable: str = "10.00") -> bytes:
 
 
 def build_pdf(*lines: str, page_count: int = 1) -> bytes:
-    """A PDF whose pages show these lines."""
+    """Return a PDF whose pages show these lines."""
     buffer = io.BytesIO()
     pdf_canvas = canvas.Canvas(buffer, pagesize=A4)
     for _ in range(page_count):
@@ -42,7 +42,7 @@ def build_pdf(*lines: str, page_count: int = 1) -> bytes:
 
 
 def attach_files(content: bytes, **files: bytes) -> bytes:
-    """The PDF with attachments; ``__`` in a name stands for a dot."""
+    """Return the PDF with attachments; ``__`` in a name stands for a dot."""
     with pikepdf.open(io.BytesIO(content)) as pdf:
         for name, data in files.items():
             pdf.attachments[name.replace("__", ".")] = data
@@ -63,7 +63,7 @@ def build_blank_pdf(page_count: int = 1) -> bytes:
 
 
 def build_pdf_with_repeated_page(page_count: int) -> bytes:
-    """A PDF that names one page that often."""
+    """Return a PDF whose page tree lists the same page ``page_count`` times."""
     return (b"%%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Count %d/Kids[%s]>>endobj\n"
             b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj\ntrailer<</Root 1 0 R>>\n%%%%EOF"
             % (page_count, b"3 0 R " * page_count))  # fmt: skip
@@ -92,7 +92,7 @@ def test_an_invoice_attached_to_a_pdf_is_its_payload(tmp_path: Path) -> None:
     assert reading.payload["invoices"][0]["invoice_number"] == "A7"
 
 
-def test_two_invoices_that_agree_are_one_and_two_that_do_not_are_for_a_person(tmp_path: Path) -> None:
+def test_two_invoices_that_agree_are_one_and_two_that_differ_go_to_review(tmp_path: Path) -> None:
     same = attach_files(build_pdf("x"), a__xml=build_ubl(payable="10.00"), b__xml=build_ubl(payable="10.0"))
     assert read_content(tmp_path, same) == ("einvoice", None)
     other = attach_files(build_pdf("x"), a__xml=build_ubl(payable="10.00"), b__xml=build_ubl(payable="100.00"))
@@ -103,18 +103,18 @@ def test_an_attached_order_makes_the_pdf_an_order(tmp_path: Path) -> None:
     assert read_content(tmp_path, attach_files(build_pdf("x"), order__xml=b"<Order/>")) == ("not_invoice", "order")
 
 
-def test_an_attached_format_not_read_yet_leaves_the_page_to_a_model(tmp_path: Path) -> None:
+def test_a_pdf_with_an_unsupported_attached_format_goes_to_a_model(tmp_path: Path) -> None:
     facturae = b"<Facturae xmlns='http://www.facturae.es/Facturae/2007/v3.1/Facturae'/>"
     outcome_and_reason = read_content(tmp_path, attach_files(build_pdf("Factura 1"), a__xml=facturae))
     assert outcome_and_reason == ("needs_extraction", "unsupported_einvoice")
 
 
-def test_a_broken_attached_invoice_leaves_the_page_to_a_model(tmp_path: Path) -> None:
+def test_a_pdf_with_a_damaged_attached_invoice_goes_to_a_model(tmp_path: Path) -> None:
     content = attach_files(build_pdf("Invoice 1, total 5.00"), **{"factur-x__xml": b"<?xml version='1.0'?><Invoice"})
     assert read_content(tmp_path, content) == ("needs_extraction", "damaged_einvoice")
 
 
-def test_other_attachments_do_not_matter(tmp_path: Path) -> None:
+def test_other_attachments_are_ignored(tmp_path: Path) -> None:
     content = attach_files(
         build_pdf("Invoice"), a__xml=build_ubl(), data__xml=b"<more/>", photo__png=build_image(300, 300)
     )
@@ -149,13 +149,13 @@ def test_a_text_that_may_be_an_invoice_goes_to_a_model(tmp_path: Path, lines: tu
         ((PROSE, PROSE), "no_invoice_text"),
     ],
 )
-def test_a_text_that_certainly_is_no_invoice_is_recognised(
+def test_a_text_that_is_certainly_no_invoice_is_recognised(
     tmp_path: Path, lines: tuple[str, ...], reason_code: str
 ) -> None:
     assert read_content(tmp_path, build_pdf(*lines)) == ("not_invoice", reason_code)
 
 
-def test_pages_that_were_not_read_leave_doubt(tmp_path: Path) -> None:
+def test_a_text_with_unread_pages_goes_to_a_model(tmp_path: Path) -> None:
     assert read_content(tmp_path, build_pdf(PROSE, page_count=4)) == ("needs_extraction", None)
 
 
@@ -167,7 +167,7 @@ def test_a_blank_page_is_blank_and_one_that_does_not_decode_is_damaged(tmp_path:
     assert read_content(tmp_path, broken) == ("unreadable", "damaged_pdf")
 
 
-def test_only_a_user_password_keeps_us_out(tmp_path: Path) -> None:
+def test_only_a_user_password_prevents_reading(tmp_path: Path) -> None:
     with pikepdf.open(io.BytesIO(build_pdf("Invoice, total 3.00"))) as pdf:
         locked = save_pdf(pdf, encryption=pikepdf.Encryption(owner="o", user="u"))
         open_to_read = save_pdf(pdf, encryption=pikepdf.Encryption(owner="o", user=""))
@@ -197,13 +197,15 @@ def test_only_a_user_password_keeps_us_out(tmp_path: Path) -> None:
         (b"<a>", "malformed_xml"),
     ],
 )
-def test_what_cannot_be_read_is_set_aside_with_its_reason(tmp_path: Path, content: bytes, reason_code: str) -> None:
+def test_unreadable_files_are_not_processed_and_get_a_reason_code(
+    tmp_path: Path, content: bytes, reason_code: str
+) -> None:
     assert read_content(tmp_path, content) == (REASON_CODES[reason_code][0], reason_code)
     assert REASON_CODES[reason_code][0] in {"review", "unreadable"}
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "expected"),
     [
         (build_image(900, 1200), ("needs_extraction", None)),
         (build_image(900, 1200, "JPEG"), ("needs_extraction", None)),
@@ -212,8 +214,10 @@ def test_what_cannot_be_read_is_set_aside_with_its_reason(tmp_path: Path, conten
         (build_image(7100, 7100), ("review", "too_large")),
     ],
 )
-def test_pictures_are_classified_by_their_size(tmp_path: Path, content: bytes, found: tuple[str, str | None]) -> None:
-    assert read_content(tmp_path, content) == found
+def test_pictures_are_classified_by_their_size(
+    tmp_path: Path, content: bytes, expected: tuple[str, str | None]
+) -> None:
+    assert read_content(tmp_path, content) == expected
 
 
 def test_a_large_file_is_not_opened(tmp_path: Path) -> None:
@@ -222,7 +226,7 @@ def test_a_large_file_is_not_opened(tmp_path: Path) -> None:
     assert read_document_file(path, max_bytes=100).reason_code == "too_large"
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_reading_does_not_wait_for_something_that_is_not_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert [read_document_file(tmp_path / name).reason_code for name in ("pipe", ".", "missing")] == ["not_a_file"] * 3
 

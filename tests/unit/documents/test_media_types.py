@@ -1,4 +1,4 @@
-"""Types by content: what each kind of file is taken for, whatever its name says."""
+"""Media types by content, whatever the name of the file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ OUTLOOK_MESSAGE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500) + "__substg1.
         (b"\x00\x01\x02\x03", "application/octet-stream"),
     ],
 )  # fmt: skip
-def test_the_type_is_what_the_content_says(content: bytes, expected: str) -> None:
+def test_the_content_decides_the_type(content: bytes, expected: str) -> None:
     assert detect_media_type(content) == expected
 
 

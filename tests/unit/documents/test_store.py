@@ -1,4 +1,4 @@
-"""The document store: whole or not at all, once, private."""
+"""The document store: documents are stored completely or not at all, once, and privately."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from invoices.errors import DocumentError
 
 
 class FullDiskSource(io.BytesIO):
-    """A source whose second block does not arrive, as when the disk behind a copy is full."""
+    """A source whose second block raises, as a copy to a full disk does."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.tell():
@@ -50,7 +50,7 @@ def test_a_file_and_its_bytes_are_the_same_document(tmp_path: Path) -> None:
     assert store.put_file(io.BytesIO(b"open")) == (hashlib.sha256(b"open").hexdigest(), 4)
 
 
-def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
+def test_stored_content_is_not_written_again(tmp_path: Path) -> None:
     store = DocumentStore(tmp_path)
     sha256 = store.put(b"once")
     before = store.get_path(sha256).stat()
@@ -64,7 +64,7 @@ def test_a_stored_document_that_lost_its_end_is_replaced(tmp_path: Path) -> None
     store = DocumentStore(tmp_path)
     sha256 = store.put(b"whole document")
     os.truncate(store.get_path(sha256), 3)
-    with pytest.raises(DocumentError, match="not what was stored"):
+    with pytest.raises(DocumentError, match="was altered after it was stored"):
         store.read(sha256)
     store.put(b"whole document")
     assert store.read(sha256) == b"whole document"
@@ -78,7 +78,7 @@ def test_a_document_that_was_never_stored_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "0" * 63, "A" * 64, "0" * 64 + "\n"])
-def test_only_a_hash_is_a_name(tmp_path: Path, name: str) -> None:
+def test_only_a_sha256_is_a_valid_name(tmp_path: Path, name: str) -> None:
     store = DocumentStore(tmp_path)
     assert name not in store
     with pytest.raises(ValueError, match="not a SHA-256"):
@@ -104,11 +104,11 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list_files(tmp_path) == []
 
 
-def test_leftovers_go_after_a_day_and_not_before(tmp_path: Path) -> None:
+def test_stale_temporary_files_are_deleted_after_a_day_and_not_before(tmp_path: Path) -> None:
     DocumentStore(tmp_path)
     old, young = tmp_path / "incoming" / "old", tmp_path / "incoming" / "young"
-    for left in (old, young):
-        left.write_bytes(b"half")
+    for file in (old, young):
+        file.write_bytes(b"half")
     yesterday = time.time() - 25 * 60 * 60
     os.utime(old, (yesterday, yesterday))
     DocumentStore(tmp_path)
@@ -125,72 +125,72 @@ def test_many_threads_storing_the_same_bytes_store_one_document(tmp_path: Path) 
     assert [path.read_bytes() for path in list_files(tmp_path)] == [b"shared"]
 
 
-def test_what_is_put_is_visible_once_the_batch_is_flushed_and_not_before(tmp_path: Path) -> None:
+def test_documents_are_visible_once_the_batch_is_flushed_and_not_before(tmp_path: Path) -> None:
     store = DocumentStore(tmp_path)
     contents = [b"document %d" % number for number in range(100)]
-    with store.open_batch() as landing:
-        hashes = [landing.put(content) for content in contents[:50]]
+    with store.open_batch() as batch:
+        hashes = [batch.put(content) for content in contents[:50]]
         assert not any(sha256 in store for sha256 in hashes)
-        landing.flush()
+        batch.flush()
         assert [store.read(sha256) for sha256 in hashes] == contents[:50]
-        hashes += [landing.put_file(io.BytesIO(content))[0] for content in contents[50:]]
+        hashes += [batch.put_file(io.BytesIO(content))[0] for content in contents[50:]]
         assert not any(sha256 in store for sha256 in hashes[50:])
     assert [store.read(sha256) for sha256 in hashes] == contents
     assert len(list_files(tmp_path)) == 100
 
 
-def test_a_store_batch_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+def test_an_aborted_batch_keeps_only_what_was_flushed(tmp_path: Path) -> None:
     store = DocumentStore(tmp_path)
-    landing = store.open_batch()
-    with pytest.raises(RuntimeError, match="given up"), landing:
-        fail_batch_after_flush(landing)
-    assert [path.read_bytes() for path in list_files(tmp_path)] == [b"settled"]
-    with pytest.raises(OSError, match="ended"):
-        landing.put(b"too late")
+    batch = store.open_batch()
+    with pytest.raises(RuntimeError, match="aborted"), batch:
+        fail_batch_after_flush(batch)
+    assert [path.read_bytes() for path in list_files(tmp_path)] == [b"flushed"]
+    with pytest.raises(OSError, match="the batch is closed"):
+        batch.put(b"too late")
 
 
 def fail_batch_after_flush(store_batch: StoreBatch) -> None:
-    store_batch.put(b"settled")
+    store_batch.put(b"flushed")
     store_batch.flush()
     for number in range(100):
         store_batch.put(b"document %d" % number)
-    raise RuntimeError("given up")
+    raise RuntimeError("aborted")
 
 
 def test_the_same_bytes_are_stored_once(tmp_path: Path) -> None:
     store = DocumentStore(tmp_path)
     with store.open_batch() as first, store.open_batch() as second:
-        for landing in (first, second, first):
-            landing.put(b"same")
-            landing.put_file(io.BytesIO(b"large" * 1_000_000))
+        for batch in (first, second, first):
+            batch.put(b"same")
+            batch.put_file(io.BytesIO(b"large" * 1_000_000))
         first.flush()
         inodes = [path.stat().st_ino for path in list_files(tmp_path) if path.parent.name != "incoming"]
     assert [path.stat().st_ino for path in list_files(tmp_path)] == inodes
     assert len(inodes) == 2
 
 
-def test_a_full_disk_in_a_store_batch_costs_the_document_that_did_not_fit(tmp_path: Path) -> None:
+def test_a_full_disk_during_a_batch_loses_only_the_document_that_did_not_fit(tmp_path: Path) -> None:
     store = DocumentStore(tmp_path)
-    with store.open_batch() as landing:
-        sha256 = landing.put(b"fits")
+    with store.open_batch() as batch:
+        sha256 = batch.put(b"fits")
         with pytest.raises(OSError, match="No space left"):
-            landing.put_file(FullDiskSource(b"12345678"))
+            batch.put_file(FullDiskSource(b"12345678"))
     assert list_files(tmp_path) == [store.get_path(sha256)]
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_where_the_disk_fails_as_the_batch_is_flushed_nothing_is_left(tmp_path: Path, count: int) -> None:
+def test_a_disk_that_fails_during_the_flush_leaves_nothing_behind(tmp_path: Path, count: int) -> None:
     store = DocumentStore(tmp_path)
-    landing = store.open_batch()
-    with pytest.raises(OSError, match="Invalid argument"), landing:
-        put_last_document_on_broken_disk(landing, count)
+    batch = store.open_batch()
+    with pytest.raises(OSError, match="Invalid argument"), batch:
+        put_last_document_on_broken_disk(batch, count)
     assert list_files(tmp_path) == []
-    with pytest.raises(OSError, match="nothing more can be landed"):
-        landing.put(b"more")
+    with pytest.raises(OSError, match="accepts no more documents"):
+        batch.put(b"more")
 
 
 def put_last_document_on_broken_disk(store_batch: StoreBatch, count: int) -> None:
-    """Put a device that cannot be synced in the place of the file that was written last."""
+    """Replace the file that was written last with a device that cannot be synced."""
     for number in range(count - 1):
         store_batch.put(b"document %d" % number)
     open_before = set(list_open_files().values())
@@ -210,26 +210,26 @@ def list_open_files() -> dict[int, str]:
     return path_by_descriptor
 
 
-def test_few_files_are_open_however_many_are_stored(tmp_path: Path) -> None:
-    with DocumentStore(tmp_path).open_batch() as landing:
+def test_the_number_of_open_files_is_bounded(tmp_path: Path) -> None:
+    with DocumentStore(tmp_path).open_batch() as batch:
         before, most = len(os.listdir("/proc/self/fd")), 0
         for number in range(2000):
-            landing.put(b"document %d" % number)
+            batch.put(b"document %d" % number)
             most = max(most, len(os.listdir("/proc/self/fd"))) if number % 50 == 0 else most
         assert most - before < 350
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_threads_share_a_store_batch_and_flush_it_as_they_like(tmp_path: Path) -> None:
+def test_threads_can_share_a_batch_and_flush_it_at_any_time(tmp_path: Path) -> None:
     store = DocumentStore(tmp_path)
     contents = [b"document %d" % (number % 60) for number in range(120)]
 
     def put_and_flush(content: bytes) -> bytes:
-        sha256 = landing.put(content)
-        landing.flush()
+        sha256 = batch.put(content)
+        batch.flush()
         return store.read(sha256)
 
-    with store.open_batch() as landing, ThreadPoolExecutor(4) as threads:
+    with store.open_batch() as batch, ThreadPoolExecutor(4) as threads:
         assert list(threads.map(put_and_flush, contents)) == contents
     assert len(list_files(tmp_path)) == 60
 

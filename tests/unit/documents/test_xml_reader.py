@@ -1,4 +1,4 @@
-"""XML from strangers: what is refused, and what other business documents are recognised as."""
+"""Untrusted XML: what is refused, and how other business documents are classified."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_document_type_inside_a_text_is_only_text() -> None:
     assert parse_untrusted_xml(content).text == "<!DOCTYPE html><html>"
 
 
-def test_a_broken_declaration_is_forgiven() -> None:
+def test_an_invalid_xml_declaration_is_tolerated() -> None:
     assert parse_untrusted_xml('<?xml version="1.0" encoding="UTF-8-W/O-BOM"?><a>ü</a>'.encode()).text == "ü"
 
 
@@ -95,7 +95,7 @@ def test_other_documents_are_recognised(content: str, reason_code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "format_name"),
     [
         (f"<Comprobante xmlns='{CFDI_NAMESPACE}' TipoDeComprobante='I'/>", "CFDI"),
         ("<Comprobante xmlns='http://www.sat.gob.mx/cfd/3' tipoDeComprobante='egreso'/>", "CFDI"),
@@ -106,16 +106,19 @@ def test_other_documents_are_recognised(content: str, reason_code: str) -> None:
         ("<MyInvoice/>", "MyInvoice"),
     ],
 )
-def test_invoices_in_formats_not_read_yet_are_set_aside_by_name(content: str, said: str) -> None:
+def test_invoices_in_unsupported_formats_go_to_review_with_the_name_of_the_format(
+    content: str, format_name: str
+) -> None:
     reading = read_xml_document(content.encode())
     assert (reading.outcome, reading.reason_code) == ("review", "unsupported_einvoice")
-    assert said in str(reading.reason)
+    assert format_name in str(reading.reason)
 
 
 def test_an_invoice_in_an_envelope_is_read() -> None:
     space = "urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"
     invoice_xml = f"<Invoice xmlns='{space}'><ID>1</ID></Invoice>"
-    content = f"<s:StandardBusinessDocument xmlns:s='urn:s'><s:Header/>{invoice_xml}{invoice_xml}</s:StandardBusinessDocument>"
+    envelope = "<s:StandardBusinessDocument xmlns:s='urn:s'><s:Header/>{}</s:StandardBusinessDocument>"
+    content = envelope.format(invoice_xml + invoice_xml)
     reading = read_xml_document(content.encode())
     assert reading.outcome == "einvoice"
     assert [invoice["invoice_number"] for invoice in (reading.payload or {})["invoices"]] == ["1", "1"]
@@ -139,7 +142,7 @@ def test_hostile_text_in_a_reason_is_escaped_and_bounded() -> None:
 
 
 @given(st.text(max_size=300))
-def test_what_is_shown_is_printable(text: str) -> None:
+def test_sanitised_text_is_printable(text: str) -> None:
     assert sanitise_for_display(text).isprintable()
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the unwrapping child: limited as that one is, and it does whatever the container tells it to."""
+"""A stand-in for the opener process, with the same limits, that obeys commands: the container is a command."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from invoices.documents.child_process import ChildResponse
 from invoices.documents.containers import container_opener_process
 from invoices.documents.containers.opened_container import ContainerPart, OpenedContainer
-from invoices.documents.document_reader_process import ChildResponse
 
 MEGABYTE = 1 << 20
 
@@ -24,13 +24,15 @@ MEGABYTE = 1 << 20
 def build_response(*contents: bytes, **fields: Any) -> ChildResponse:
     parts = [ContainerPart(str(number), "application/octet-stream") for number, _ in enumerate(contents, start=1)]
     lengths = [len(content) for content in contents]
-    return ChildResponse({"found": OpenedContainer(parts=parts), "lengths": lengths, **fields}, contents)
+    return ChildResponse(
+        {"opened_container": OpenedContainer(parts=parts), "part_lengths": lengths, **fields}, contents
+    )
 
 
 def send_partial_response(stop: Callable[[], object]) -> ChildResponse:
-    """Tell of three parts, and come to the middle of the second."""
+    """Announce three parts, send the first and some of the second, then call ``stop``."""
     line = json.dumps(
-        {**build_response(bytes(9), bytes(MEGABYTE), b"").header, "last": False}, default=to_dict
+        {**build_response(bytes(9), bytes(MEGABYTE), b"").header, "is_last": False}, default=to_dict
     ).encode()
     os.write(find_response_descriptor(), line + b"\n" + b"the first" + b"x" * 1000)
     stop()
@@ -38,7 +40,7 @@ def send_partial_response(stop: Callable[[], object]) -> ChildResponse:
 
 
 def find_response_descriptor() -> int:
-    """Return the descriptor that answers go to: the only pipe beside the one for questions."""
+    """Return the descriptor for responses: the only pipe beside the one for requests."""
     return next(number for number in range(1, 64) if _is_pipe(number))
 
 
@@ -53,7 +55,7 @@ def to_dict(value: Any) -> dict[str, Any]:
 
 
 def build_attempt_response(attempt: Callable[[], object]) -> ChildResponse:
-    """Return as the only part what an attempt came to."""
+    """Return the result of an attempt as the only part."""
     try:
         return build_response(f"done: {attempt()}".encode())
     except OSError as error:
@@ -61,7 +63,7 @@ def build_attempt_response(attempt: Callable[[], object]) -> ChildResponse:
 
 
 def build_environment_response() -> ChildResponse:
-    """Return what the child knows of its surroundings."""
+    """Return the environment variables of the child."""
     return build_response("\n".join(f"{name}={value}" for name, value in os.environ.items()).encode())
 
 
@@ -80,7 +82,7 @@ def open_tcp_socket() -> str:
 
 
 def open_udp_socket() -> int:
-    """Go past Python, as code that took over the process would."""
+    """Call the C library directly, as code that took over the process would."""
     return raise_for_error_code(ctypes.CDLL(None, use_errno=True).socket(socket.AF_INET, socket.SOCK_DGRAM, 0))
 
 
@@ -100,36 +102,36 @@ BEHAVIOURS: dict[bytes, Callable[[], ChildResponse]] = {
     b"bomb": lambda: build_response(bytes(2000 * MEGABYTE)),
     b"hang in the middle": lambda: send_partial_response(sleep_forever),
     b"crash in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGSEGV)),
-    b"die of memory in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGKILL)),
-    b"lie about lengths": lambda: build_response(b"one", b"two", lengths=[3]),
-    b"say more than asked": lambda: build_response(b"one", b"two", lengths=[3, 1]),
-    b"claim a terabyte": lambda: build_response(b"one", lengths=[1 << 40]),
-    b"claim less than nothing": lambda: build_response(b"one", lengths=[-1]),
-    b"tell rubbish": lambda: build_response(b"one", found="rubbish"),
-    b"tell hashes": lambda: build_response(
-        b"one", found=OpenedContainer(parts=[ContainerPart("1", "text/plain")], part_hashes=["0" * 64])
+    b"run out of memory in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGKILL)),
+    b"misstate lengths": lambda: build_response(b"one", b"two", part_lengths=[3]),
+    b"send more than stated": lambda: build_response(b"one", b"two", part_lengths=[3, 1]),
+    b"claim a terabyte": lambda: build_response(b"one", part_lengths=[1 << 40]),
+    b"claim a negative length": lambda: build_response(b"one", part_lengths=[-1]),
+    b"send an invalid container": lambda: build_response(b"one", opened_container="invalid"),
+    b"send hashes": lambda: build_response(
+        b"one", opened_container=OpenedContainer(parts=[ContainerPart("1", "text/plain")], part_hashes=["0" * 64])
     ),
-    b"leave out at will": lambda: build_response(
-        b"one", found=OpenedContainer(parts=[ContainerPart("1", "text/plain", skip_reason_code="whim")])
+    b"invent a skip reason": lambda: build_response(
+        b"one", opened_container=OpenedContainer(parts=[ContainerPart("1", "text/plain", skip_reason_code="unknown")])
     ),
-    b"set aside at will": lambda: build_response(found=OpenedContainer(reason_code="whim")),
-    b"call it something long": lambda: build_response(
-        b"one", found=OpenedContainer(parts=[ContainerPart("1", "t" * 121)])
+    b"invent a reason code": lambda: build_response(opened_container=OpenedContainer(reason_code="unknown")),
+    b"send a long media type": lambda: build_response(
+        b"one", opened_container=OpenedContainer(parts=[ContainerPart("1", "t" * 121)])
     ),
     b"large": lambda: build_response(*[bytes([number]) * (20 * MEGABYTE) for number in range(4)]),
-    b"surroundings": build_environment_response,
+    b"environment": build_environment_response,
     b"tcp": lambda: build_attempt_response(open_tcp_socket),
     b"udp by the C library": lambda: build_attempt_response(open_udp_socket),
     b"run": lambda: build_attempt_response(lambda: os.execv(sys.executable, [sys.executable, "-c", "pass"])),  # noqa: S606 - refused
     b"write": lambda: build_attempt_response(lambda: os.open(__file__, os.O_WRONLY)),
     b"remove": lambda: build_attempt_response(lambda: os.unlink("there-is-no-such-file")),
-    b"look at the parent": lambda: build_attempt_response(lambda: trace_process(os.getppid())),
+    b"trace the parent": lambda: build_attempt_response(lambda: trace_process(os.getppid())),
 }
 
 
 def respond_to_container(content: bytes, _: dict[str, Any]) -> ChildResponse:
-    """Return the answer to a container that is an order, or says what to say."""
-    return BEHAVIOURS[content]() if content in BEHAVIOURS else build_response(content.removeprefix(b"say "))
+    """Obey a command, or return the content that follows ``echo``."""
+    return BEHAVIOURS[content]() if content in BEHAVIOURS else build_response(content.removeprefix(b"echo "))
 
 
 if __name__ == "__main__":

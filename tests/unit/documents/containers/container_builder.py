@@ -1,4 +1,4 @@
-"""Containers made by hand, well-formed and hostile: archives, signed files and winmail.dat, as bytes."""
+"""Builders of containers, well-formed and hostile: archives, signed files and winmail.dat, as bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
 
 
 def build_zip(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """Return a ZIP archive as every program makes it."""
+    """Return an ordinary ZIP archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as zip_file:
         for name, content in files:
@@ -25,7 +25,7 @@ def build_zip(*files: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> 
 
 
 def build_nested_zips(depth: int, innermost: bytes = INVOICE_XML) -> bytes:
-    """Return an archive in an archive, ``depth`` of them."""
+    """Return ``depth`` archives, one in the other."""
     content, name = innermost, "invoice.xml"
     for level in range(depth):
         content, name = build_zip((name, content), method=zipfile.ZIP_STORED), f"level{level}.zip"
@@ -33,7 +33,7 @@ def build_nested_zips(depth: int, innermost: bytes = INVOICE_XML) -> bytes:
 
 
 def build_zip_with_symlink(name: str, target: str) -> bytes:
-    """Return an archive that holds a symbolic link."""
+    """Return an archive with a symbolic link."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as zip_file:
         link = zipfile.ZipInfo(name)
@@ -60,7 +60,7 @@ def replace_header_field(archive: bytes, signature: bytes, offset: int, value: b
 
 
 def build_encrypted_zip() -> bytes:
-    """Return an archive that says its file needs a password."""
+    """Return an archive that states that its file needs a password."""
     archive = replace_header_field(build_zip(("invoice.xml", INVOICE_XML)), b"PK\3\4", 6, b"\1\0")
     return replace_header_field(archive, b"PK\1\2", 8, b"\1\0")
 
@@ -76,7 +76,7 @@ def encode_der_element(tag: int, *content: bytes) -> bytes:
 
 
 def encode_indefinite_element(tag: int, *content: bytes) -> bytes:
-    """Return one ASN.1 element whose end is marked instead of its length, as streams are signed."""
+    """Return one ASN.1 element of indefinite length, as in signed streams."""
     return bytes([tag, 0x80]) + b"".join(content) + b"\0\0"
 
 
@@ -86,7 +86,7 @@ def encode_content_type(number: int) -> bytes:
 
 
 def build_signed_data(octets: bytes | None, is_streamed: bool = False) -> bytes:
-    """Return signed data around an octet string that is encoded already; around none for a signature by itself."""
+    """Return signed data around an encoded octet string; around none for a detached signature."""
     encode_element = encode_indefinite_element if is_streamed else encode_der_element
     content_info = (
         encode_element(0x30, encode_content_type(1), encode_element(0xA0, octets))
@@ -118,7 +118,7 @@ def build_tnef_attribute(level: int, number: int, value: bytes) -> bytes:
 
 
 def build_mapi_properties(*properties: tuple[int, int, bytes]) -> bytes:
-    """Return a list of MAPI properties with text, bytes or objects: kind, number, value."""
+    """Return a list of MAPI properties with text, bytes or objects: type, number, value."""
     encoded = struct.pack("<L", len(properties))
     for kind, number, value in properties:
         encoded += struct.pack("<HHLL", kind, number, 1, len(value)) + value + bytes(-len(value) % 4)

@@ -1,4 +1,4 @@
-"""Signed files: the content of every encoding that is in use, and what is only a signature, secret or broken."""
+"""Signed files: the content in every encoding in use; detached signatures, encrypted and damaged files."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def get_refusal_code(content: bytes, budget: UnpackBudget | None = None) -> str:
             0x30, encode_content_type(1), encode_der_element(0xA0, encode_der_element(4, INVOICE_XML))
         ),  # not signed at all
     ],
-    ids=["der", "pieces", "pieces in pieces", "open ends", "pem", "cms pem", "base64", "base64 lines", "data"],
+    ids=["der", "pieces", "nested pieces", "indefinite lengths", "pem", "cms pem", "base64", "base64 lines", "data"],
 )
-def test_what_was_signed_comes_out_of_every_encoding(content: bytes) -> None:
+def test_the_signed_content_is_extracted_from_every_encoding(content: bytes) -> None:
     opened_container, contents = open_cms_signed_file(content, "3", file_name="IT01_1.xml.p7m")
     assert [(part.section, part.file_name, part.media_type) for part in opened_container.parts] == [
         ("3/1", "IT01_1.xml", "application/xml")
@@ -65,7 +65,7 @@ def test_what_was_signed_comes_out_of_every_encoding(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [127, 128, 255, 256, 384, 65_535, 65_536, 1 << 20])
-def test_contents_of_any_length_come_out_whole(size: int) -> None:
+def test_contents_of_any_length_are_extracted_completely(size: int) -> None:
     for octets in (encode_der_element(4, bytes(size)), encode_segmented_octets(bytes(size), 1000)):
         assert open_cms_signed_file(build_signed_data(octets))[1] == [bytes(size)]
 
@@ -81,7 +81,7 @@ def test_contents_of_any_length_come_out_whole(size: int) -> None:
         (None, None),
     ],
 )
-def test_the_name_is_without_the_ending_of_signed_files(file_name: str | None, inner: str | None) -> None:
+def test_the_extension_of_signed_files_is_removed_from_the_name(file_name: str | None, inner: str | None) -> None:
     assert open_cms_signed_file(SIGNED_DER, file_name=file_name)[0].parts[0].file_name == inner
 
 
@@ -95,7 +95,7 @@ def test_the_body_of_a_signed_mail_is_a_mail(entity: bytes) -> None:
     )
 
 
-def test_algorithms_whose_ends_are_marked_are_passed_over() -> None:
+def test_algorithms_of_indefinite_length_are_skipped() -> None:
     algorithms = encode_indefinite_element(
         0x31,
         encode_indefinite_element(0x30, encode_der_element(6, b"\x2a")),
@@ -110,7 +110,7 @@ def test_algorithms_whose_ends_are_marked_are_passed_over() -> None:
     )[1] == [INVOICE_XML]
 
 
-def test_a_signature_by_itself_holds_nothing() -> None:
+def test_a_detached_signature_has_no_content() -> None:
     assert (
         get_refusal_code(build_signed_data(None))
         == get_refusal_code(build_signed_data(None, is_streamed=True))
@@ -119,7 +119,7 @@ def test_a_signature_by_itself_holds_nothing() -> None:
 
 
 @pytest.mark.parametrize("number", [3, 4, 6])
-def test_what_is_encrypted_is_said_to_be(number: int) -> None:
+def test_encrypted_content_is_reported_as_encrypted(number: int) -> None:
     assert (
         get_refusal_code(
             encode_der_element(0x30, encode_content_type(number), encode_der_element(0xA0, encode_der_element(0x30)))
@@ -128,7 +128,7 @@ def test_what_is_encrypted_is_said_to_be(number: int) -> None:
     )
 
 
-def test_what_is_encrypted_and_authenticated_is_said_to_be() -> None:
+def test_authenticated_encrypted_content_is_reported_as_encrypted() -> None:
     kind = encode_der_element(6, bytes.fromhex("2a864886f70d0109100117"))
     assert (
         get_refusal_code(encode_der_element(0x30, kind, encode_der_element(0xA0, encode_der_element(0x30))))
@@ -136,7 +136,7 @@ def test_what_is_encrypted_and_authenticated_is_said_to_be() -> None:
     )
 
 
-def test_another_content_is_not_read() -> None:
+def test_other_content_types_are_unsupported() -> None:
     assert (
         get_refusal_code(
             encode_der_element(0x30, encode_content_type(5), encode_der_element(0xA0, encode_der_element(0x30)))
@@ -166,7 +166,7 @@ def test_another_content_is_not_read() -> None:
         ),
     ],
 )
-def test_broken_and_hostile_encodings_are_said_to_be_broken(content: bytes) -> None:
+def test_damaged_and_hostile_encodings_are_reported(content: bytes) -> None:
     assert get_refusal_code(content) in {"damaged_signed", "unsupported_type"}
 
 
@@ -183,7 +183,7 @@ def test_more_levels_of_pieces_than_a_program_makes_are_refused() -> None:
         open_cms_signed_file(build_signed_data(b"\x24\x80" * 65))
 
 
-def test_what_is_inside_counts_against_the_budget() -> None:
+def test_the_content_counts_against_the_budget() -> None:
     assert get_refusal_code(SIGNED_DER, UnpackBudget(remaining_bytes=10)) == "archive_limits"
     assert get_refusal_code(SIGNED_DER, UnpackBudget(remaining_parts=0)) == "archive_limits"
 
@@ -192,17 +192,17 @@ def assert_opened_or_refused(content: bytes) -> None:
     try:
         assert len(open_cms_signed_file(content)[0].parts) == 1
     except DocumentError as error:
-        assert error.reason_code in {"damaged_signed", "encrypted", "signature", "unsupported_type"}  # noqa: PT017 - either is an answer
+        assert error.reason_code in {"damaged_signed", "encrypted", "signature", "unsupported_type"}  # noqa: PT017 - either is a result
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_answered(content: bytes) -> None:
+def test_any_bytes_give_a_result(content: bytes) -> None:
     assert_opened_or_refused(content)
     assert_opened_or_refused(b"\x30\x80" + encode_content_type(2) + content)
 
 
 @given(st.data())
-def test_any_signed_file_with_wrong_bytes_is_answered(data: st.DataObject) -> None:
+def test_any_signed_file_with_wrong_bytes_gives_a_result(data: st.DataObject) -> None:
     container_bytes = bytearray(build_signed_data(encode_segmented_octets(INVOICE_XML, 9), is_streamed=True))
     for _ in range(data.draw(st.integers(1, 4))):
         container_bytes[data.draw(st.integers(0, len(container_bytes) - 1))] = data.draw(st.integers(0, 255))
@@ -210,5 +210,5 @@ def test_any_signed_file_with_wrong_bytes_is_answered(data: st.DataObject) -> No
 
 
 @given(st.binary(max_size=500), st.integers(1, 100))
-def test_every_content_comes_back(content: bytes, size: int) -> None:
+def test_every_content_is_extracted_unchanged(content: bytes, size: int) -> None:
     assert open_cms_signed_file(build_signed_data(encode_segmented_octets(content, size)))[1] == [content]

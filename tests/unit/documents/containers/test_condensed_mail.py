@@ -1,4 +1,4 @@
-"""Cutting long texts out of a mail changes nothing: its parts are those of the standard parser, byte for byte."""
+"""Cutting the bodies out of a mail changes nothing: its parts equal those of the standard parser, byte for byte."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAILS = st.lists(LINE_RUNS, max_size=25).map(lambda runs: b"".join((line + end) 
 
 
 def parse_leaves_with_email_package(content: bytes) -> list[bytes]:
-    """What the standard parser alone makes of the leaves of a mail, still encoded."""
+    """Return the leaves of a mail by the standard parser alone, still encoded."""
     payloads = []
     for part in email.message_from_bytes(content).walk():
         del part["content-transfer-encoding"]
@@ -47,7 +47,7 @@ def get_payload(part: Message) -> bytes:
     return payload
 
 
-def parse_leaves_with_skeleton(content: bytes) -> list[bytes]:
+def parse_condensed_leaves(content: bytes) -> list[bytes]:
     return [
         entity.get_encoded_payload()
         for entity in parse_mail(content).walk()
@@ -56,10 +56,10 @@ def parse_leaves_with_skeleton(content: bytes) -> list[bytes]:
 
 
 @given(MAILS)
-def test_every_payload_is_that_of_the_standard_parser(lines: bytes) -> None:
+def test_every_payload_equals_that_of_the_standard_parser(lines: bytes) -> None:
     content = HEADERS + b"Content-Type: multipart/mixed; boundary=edge\r\n\r\n--edge\r\n" + lines
     try:
-        ours = parse_leaves_with_skeleton(content)
+        ours = parse_condensed_leaves(content)
     except MailLimitError:
         return
     assert ours == parse_leaves_with_email_package(content)
@@ -81,11 +81,11 @@ def test_every_payload_is_that_of_the_standard_parser(lines: bytes) -> None:
         HEADERS + b"\r\n" + bytes(range(256)) * 50,
     ],
 )
-def test_what_was_cut_out_is_put_back(content: bytes) -> None:
-    skeleton = CondensedMail(content)
-    assert len(skeleton.text) < len(content) / 2
-    assert skeleton.restore_payload(skeleton.text.encode("ascii", "surrogateescape")) == content
-    assert parse_leaves_with_skeleton(content) == parse_leaves_with_email_package(content)
+def test_cut_bodies_are_restored(content: bytes) -> None:
+    condensed_mail = CondensedMail(content)
+    assert len(condensed_mail.text) < len(content) / 2
+    assert condensed_mail.restore_payload(condensed_mail.text.encode("ascii", "surrogateescape")) == content
+    assert parse_condensed_leaves(content) == parse_leaves_with_email_package(content)
 
 
 @given(st.binary(max_size=2_000))
@@ -95,14 +95,16 @@ def test_arbitrary_bytes_never_raise(content: bytes) -> None:
         HEADERS + content,
         HEADERS + b"Content-Type: multipart/mixed; boundary=a\n\n--a\n" + content,
     ):
-        unwrapped, contents = open_mail(mail_like)
-        assert len(unwrapped.parts) == len(contents)
+        opened_mail, contents = open_mail(mail_like)
+        assert len(opened_mail.parts) == len(contents)
 
 
 @given(MAILS)
 def test_arbitrary_structures_never_raise(lines: bytes) -> None:
     lines = lines.replace(b"folded", b"folded\nContent-Transfer-Encoding: base64")
-    unwrapped, contents = open_mail(HEADERS + b"Content-Type: multipart/mixed; boundary=edge\r\n\r\n--edge\r\n" + lines)
-    assert unwrapped.reason_code in {None, "mail_limits", "damaged_mail", "encrypted_mail"}
-    assert len(unwrapped.parts) == len(contents)
-    assert not (unwrapped.reason or "").startswith("taking the mail apart failed")
+    opened_mail, contents = open_mail(
+        HEADERS + b"Content-Type: multipart/mixed; boundary=edge\r\n\r\n--edge\r\n" + lines
+    )
+    assert opened_mail.reason_code in {None, "mail_limits", "damaged_mail", "encrypted_mail"}
+    assert len(opened_mail.parts) == len(contents)
+    assert not (opened_mail.reason or "").startswith("parsing the mail failed")

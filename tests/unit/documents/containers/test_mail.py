@@ -1,4 +1,4 @@
-"""What is in a mail: B-09 to B-18 of the bad-input catalogue, sections, bodies, and what is left out by rule."""
+"""The parts of a mail: rows B-09 to B-18 of docs/bad-inputs.md, sections, bodies, and parts skipped by rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import binascii
 import pytest
 
 from invoices.documents.containers.mail import open_mail
-from invoices.documents.containers.opened_container import NOT_INVOICE_REASONS, ContainerContents
+from invoices.documents.containers.opened_container import NOT_INVOICE_REASONS
 from tests.unit.documents.containers.mail_builder import (
     DATE_HEADER,
     HEADERS,
@@ -19,17 +19,15 @@ from tests.unit.documents.containers.mail_builder import (
     build_part,
     build_png_header,
     build_text_part,
+    map_skip_reasons,
 )
 
 PGP_VERSION_PART = b"Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1"
 ENVELOPED_DATA = bytes.fromhex("308006092a864886f70d010703a080") + bytes(60)
 CONTENT_ID_HEADER = b"\r\nContent-ID: <l@x>"
 DELIVERY_STATUS_PART = b"Content-Type: message/delivery-status\r\n\r\nA: b\r\n\r\nC: d"
+PDF_PART = build_named_attachment(b"x.pdf")
 INVOICE_HTML = b"<p>Invoice 7</p><style>p { width: 1.25em }</style><p>Total 12,50 EUR</p>"
-
-
-def map_skip_reasons(opened_container: ContainerContents) -> dict[str, str | None]:
-    return {part.section: part.skip_reason_code for part in opened_container[0].parts}
 
 
 def build_forwarded_part(inner: bytes) -> bytes:
@@ -57,10 +55,10 @@ def build_nested_mail(depth: int) -> bytes:
         pytest.param(HEADERS + b"\r\n" + b":\n" * 1_100_000, id="B-10-lines"),
     ],
 )
-def test_a_mail_beyond_the_limits_is_set_aside(content: bytes) -> None:
-    unwrapped, contents = open_mail(content)
-    assert (unwrapped.reason_code, unwrapped.parts, contents) == ("mail_limits", (), ())
-    assert unwrapped.reason
+def test_a_mail_beyond_the_limits_is_not_opened(content: bytes) -> None:
+    opened_mail, contents = open_mail(content)
+    assert (opened_mail.reason_code, opened_mail.parts, contents) == ("mail_limits", (), ())
+    assert opened_mail.reason
 
 
 def test_a_mail_at_the_limits_is_opened() -> None:
@@ -69,7 +67,7 @@ def test_a_mail_at_the_limits_is_opened() -> None:
     assert (wide[0].reason_code, len(wide[1])) == (None, 200)
 
 
-def test_encoded_mails_in_mails_count_for_the_same_limits() -> None:
+def test_encoded_mails_in_mails_count_against_the_same_limits() -> None:
     content = HEADERS + DATE_HEADER + build_text_part(b"x")
     for _ in range(25):
         content = HEADERS + build_part(content, b"Content-Type: message/rfc822")
@@ -98,16 +96,16 @@ def test_encoded_mails_in_mails_count_for_the_same_limits() -> None:
         pytest.param(b"base9000", b"PGh0bWw+Cg==\r\n", b"PGh0bWw+Cg==\r\n", id="B-13-unknown"),
     ],
 )
-def test_what_is_valid_of_an_encoding_is_decoded(encoding: bytes, written: bytes, content: bytes) -> None:
+def test_the_valid_part_of_an_encoding_is_decoded(encoding: bytes, written: bytes, content: bytes) -> None:
     head = b"Content-Type: application/pdf; name=x.pdf\r\nContent-Transfer-Encoding: %s\r\n\r\n" % encoding
     assert open_mail(build_mail(head + written))[1] == [content]
 
 
-def test_b_13_a_file_written_into_a_text_is_found_and_its_path_is_only_a_name() -> None:
+def test_b_13_a_uuencoded_file_in_a_text_is_found_and_its_path_is_only_a_name() -> None:
     written = b"See below\r\nbegin 644 ../../etc/x.pdf\r\n%s`\r\nend\r\nBye\r\n" % binascii.b2a_uu(b"%PDF-1.4 abc")
-    unwrapped, contents = open_mail(HEADERS + DATE_HEADER + build_text_part(written))
-    assert [(mail_part.section, mail_part.file_name) for mail_part in unwrapped.parts] == [("1/1", "../../etc/x.pdf")]
-    assert (contents, unwrapped.skipped_body_count) == ([b"%PDF-1.4 abc"], 1)
+    opened_mail, contents = open_mail(HEADERS + DATE_HEADER + build_text_part(written))
+    assert [(mail_part.section, mail_part.file_name) for mail_part in opened_mail.parts] == [("1/1", "../../etc/x.pdf")]
+    assert (contents, opened_mail.skipped_body_count) == ([b"%PDF-1.4 abc"], 1)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +117,7 @@ def test_b_13_a_file_written_into_a_text_is_found_and_its_path_is_only_a_name() 
         pytest.param(b"Content-Type: multipart/mixed; boundary*0=a; boundary*=b", id="B-13-contradictory"),
     ],
 )
-def test_parts_are_found_by_the_boundary_that_the_text_shows(head: bytes) -> None:
+def test_parts_are_found_by_a_boundary_in_the_text_if_the_stated_one_is_wrong(head: bytes) -> None:
     body = build_mail(build_text_part(b"Hello"), build_named_attachment(b"x.pdf")).partition(b"\r\n\r\n")[2]
     opened_mail = open_mail(HEADERS + DATE_HEADER + head + b"\r\n\r\n" + body)
     assert (map_skip_reasons(opened_mail), opened_mail[1], opened_mail[0].skipped_body_count) == (
@@ -129,7 +127,7 @@ def test_parts_are_found_by_the_boundary_that_the_text_shows(head: bytes) -> Non
     )
 
 
-def test_b_13_a_truncated_mail_gives_what_is_there() -> None:
+def test_b_13_a_truncated_mail_gives_the_parts_that_are_there() -> None:
     whole = build_mail(
         build_text_part(b"Hello"), build_named_attachment(b"x.pdf"), build_named_attachment(b"y.pdf", PDF_CONTENT * 100)
     )
@@ -149,7 +147,7 @@ def test_b_13_a_truncated_mail_gives_what_is_there() -> None:
         b"\x00" * 9_000,
     ],
 )
-def test_what_cannot_be_taken_apart_is_damaged(content: bytes) -> None:
+def test_a_mail_that_cannot_be_parsed_is_damaged(content: bytes) -> None:
     assert open_mail(content)[0].reason_code == "damaged_mail"
 
 
@@ -178,18 +176,21 @@ def test_b_14_winmail_dat_is_a_part_of_its_own_type() -> None:
         pytest.param(HEADERS + build_text_part(b"-----BEGIN PGP MESSAGE-----\r\n\r\nabc"), id="B-15-inline"),
     ],
 )
-def test_an_encrypted_mail_says_so(content: bytes) -> None:
-    unwrapped, contents = open_mail(content)
-    assert (unwrapped.reason_code, contents) == ("encrypted_mail", ())
-    assert unwrapped.header is not None
+def test_an_encrypted_mail_is_reported_as_encrypted(content: bytes) -> None:
+    opened_mail, contents = open_mail(content)
+    assert (opened_mail.reason_code, contents) == ("encrypted_mail", ())
+    assert opened_mail.header is not None
 
 
-def test_b_15_something_encrypted_beside_an_invoice_is_a_part_like_it() -> None:
-    sealed = build_part(ENVELOPED_DATA, b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data")
-    assert map_skip_reasons(open_mail(build_mail(build_named_attachment(b"x.pdf"), sealed))) == {"1": None, "2": None}
+def test_b_15_an_encrypted_part_beside_an_invoice_is_an_ordinary_part() -> None:
+    encrypted = build_part(ENVELOPED_DATA, b"Content-Type: application/pkcs7-mime; smime-type=enveloped-data")
+    assert map_skip_reasons(open_mail(build_mail(build_named_attachment(b"x.pdf"), encrypted))) == {
+        "1": None,
+        "2": None,
+    }
 
 
-def test_b_15_the_parts_of_a_signed_mail_are_used_and_its_signature_is_left_out() -> None:
+def test_b_15_the_parts_of_a_signed_mail_are_used_and_its_signature_is_skipped() -> None:
     signature = build_named_attachment(
         b"smime.p7s", bytes.fromhex("3080") + b"\x06\x09*\x86H\x86\xf7\r\x01\x07\x02", b"application/pkcs7-signature"
     )
@@ -203,7 +204,7 @@ def test_b_15_the_parts_of_a_signed_mail_are_used_and_its_signature_is_left_out(
     assert opened_mail[1][0] == PDF_CONTENT
 
 
-def test_b_15_signed_data_stays_a_part() -> None:
+def test_b_15_signed_data_is_a_part() -> None:
     opened_mail = open_mail(
         HEADERS
         + build_part(
@@ -224,14 +225,18 @@ def build_image_part(width: int, height: int, extra_headers: bytes = b"") -> byt
     ("parts", "expected"),
     [
         pytest.param([build_image_part(1, 1)], ["decoration"], id="B-16-pixel"),
-        pytest.param([build_image_part(150, 150), build_named_attachment(b"x.pdf")], ["decoration", None], id="B-16-logo"),
-        pytest.param([build_image_part(1200, 250), build_named_attachment(b"x.pdf")], ["decoration", None], id="B-16-banner"),
-        pytest.param([build_image_part(800, 600, b"\r\nContent-ID: <L%40x>"), build_named_attachment(b"x.pdf")], [None, None], id="photo-and-pdf"),
-        pytest.param([build_image_part(800, 600, CONTENT_ID_HEADER), build_named_attachment(b"x.pdf")], ["decoration", None], id="B-16-by-cid"),
-        pytest.param([build_image_part(1500, 2000, CONTENT_ID_HEADER), build_named_attachment(b"x.pdf")], [None, None], id="B-16-photo-by-cid"),
+        pytest.param([build_image_part(150, 150), PDF_PART], ["decoration", None], id="B-16-logo"),
+        pytest.param([build_image_part(1200, 250), PDF_PART], ["decoration", None], id="B-16-banner"),
+        pytest.param(
+            [build_image_part(800, 600, b"\r\nContent-ID: <L%40x>"), PDF_PART], [None, None], id="photo-and-pdf"
+        ),
+        pytest.param([build_image_part(800, 600, CONTENT_ID_HEADER), PDF_PART], ["decoration", None], id="B-16-by-cid"),
+        pytest.param([build_image_part(1500, 2000, CONTENT_ID_HEADER), PDF_PART], [None, None], id="B-16-photo-by-cid"),
         pytest.param([build_image_part(800, 600, CONTENT_ID_HEADER)], [None], id="photo-in-the-text"),
         pytest.param([build_image_part(250, 400)], [None], id="small-photo-alone"),
-        pytest.param([build_image_part(800, 600), build_image_part(150, 50)], [None, "decoration"], id="photo-and-logo"),
+        pytest.param(
+            [build_image_part(800, 600), build_image_part(150, 50)], [None, "decoration"], id="photo-and-logo"
+        ),
         pytest.param([build_text_part(b"BEGIN:VCALENDAR", b"calendar")], ["calendar"], id="B-16-calendar"),
         pytest.param([build_named_attachment(b"me.vcf", b"BEGIN:VCARD", b"x/y")], ["contact_card"], id="B-16-vCard"),
         pytest.param([build_named_attachment(b"x.ics", PDF_CONTENT, b"text/calendar")], [None], id="pdf-as-calendar"),
@@ -239,28 +244,30 @@ def build_image_part(width: int, height: int, extra_headers: bytes = b"") -> byt
         pytest.param([DELIVERY_STATUS_PART], ["delivery_report"], id="report"),
     ],
 )  # fmt: skip
-def test_what_belongs_to_the_mail_itself_is_left_out_and_kept(parts: list[bytes], expected: list[str | None]) -> None:
-    unwrapped, contents = open_mail(build_mail(build_text_part(b'<img src="cid:l%40x">', b"html"), *parts))
-    assert [mail_part.skip_reason_code for mail_part in unwrapped.parts] == expected
+def test_parts_that_belong_to_the_mail_itself_are_skipped_and_kept(
+    parts: list[bytes], expected: list[str | None]
+) -> None:
+    opened_mail, contents = open_mail(build_mail(build_text_part(b'<img src="cid:l%40x">', b"html"), *parts))
+    assert [mail_part.skip_reason_code for mail_part in opened_mail.parts] == expected
     assert len(contents) == len(expected)
     assert set(expected) - {None} <= set(NOT_INVOICE_REASONS)
 
 
-def test_b_17_an_invoice_in_a_forwarded_mail_names_both_senders() -> None:
+def test_b_17_an_invoice_in_a_forwarded_mail_has_both_senders() -> None:
     inner = b"From: Deep <Deep@Inner.example>\r\n" + build_multipart(
         build_text_part(b"x"), build_named_attachment(b"x.pdf"), boundary=b"inner"
     )
-    unwrapped, contents = open_mail(build_mail(build_text_part(b"fyi"), build_forwarded_part(inner)))
-    assert unwrapped.header is not None
-    assert unwrapped.header.sender == "billing@acme.example"
-    assert [(mail_part.section, mail_part.original_sender) for mail_part in unwrapped.parts] == [
+    opened_mail, contents = open_mail(build_mail(build_text_part(b"fyi"), build_forwarded_part(inner)))
+    assert opened_mail.header is not None
+    assert opened_mail.header.sender == "billing@acme.example"
+    assert [(mail_part.section, mail_part.original_sender) for mail_part in opened_mail.parts] == [
         ("2.2", "deep@inner.example")
     ]
-    assert (contents, unwrapped.skipped_body_count) == ([PDF_CONTENT], 2)
+    assert (contents, opened_mail.skipped_body_count) == ([PDF_CONTENT], 2)
 
 
 @pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable"])
-def test_b_17_a_forwarded_mail_may_be_encoded_though_it_must_not(encoding: bytes) -> None:
+def test_b_17_a_forwarded_mail_may_be_encoded_although_the_standard_forbids_it(encoding: bytes) -> None:
     inner = build_mail(build_text_part(b"x"), build_named_attachment(b"x.pdf"), boundary=b"inner")
     written = base64.encodebytes(inner) if encoding == b"base64" else binascii.b2a_qp(inner)
     head = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: %s\r\n\r\n" % encoding
@@ -277,24 +284,24 @@ def test_b_17_a_forwarded_mail_may_be_encoded_though_it_must_not(encoding: bytes
         pytest.param(INVOICE_HTML, 1, id="invoice"),
     ],
 )
-def test_a_text_is_a_document_only_where_it_reads_like_an_invoice(words: bytes, kept: int) -> None:
-    unwrapped, contents = open_mail(
+def test_a_text_is_a_document_only_if_it_reads_like_an_invoice(words: bytes, kept: int) -> None:
+    opened_mail, contents = open_mail(
         build_mail(build_text_part(b"plain"), build_text_part(words, b"html"), kind=b"alternative")
     )
-    assert (len(contents), unwrapped.skipped_body_count) == (kept, 2 - kept)
-    assert [(mail_part.section, mail_part.media_type, mail_part.file_name) for mail_part in unwrapped.parts] == [
+    assert (len(contents), opened_mail.skipped_body_count) == (kept, 2 - kept)
+    assert [(mail_part.section, mail_part.media_type, mail_part.file_name) for mail_part in opened_mail.parts] == [
         ("2", "text/html", None)
     ][:kept]
 
 
-def test_a_text_beside_a_document_is_no_document() -> None:
+def test_a_text_beside_a_document_is_not_a_document() -> None:
     opened_mail = open_mail(
         build_mail(build_text_part(INVOICE_HTML, b"html"), build_named_attachment(b"x.pdf"), build_image_part(1, 1))
     )
     assert (opened_mail[0].skipped_body_count, map_skip_reasons(opened_mail)) == (1, {"2": None, "3": "decoration"})
 
 
-def test_a_text_beside_a_container_waits_for_what_is_in_that() -> None:
+def test_a_text_beside_a_container_is_kept_until_the_container_is_opened() -> None:
     opened_mail = open_mail(
         build_mail(
             build_text_part(INVOICE_HTML, b"html"),
@@ -304,7 +311,7 @@ def test_a_text_beside_a_container_waits_for_what_is_in_that() -> None:
     assert [mail_part.media_type for mail_part in opened_mail[0].parts] == ["application/zip", "text/html"]
 
 
-def test_b_18_what_an_external_body_points_to_is_never_fetched() -> None:
+def test_b_18_the_target_of_an_external_body_is_never_fetched() -> None:
     reference = (
         b'Content-Type: message/external-body; access-type=URL; URL="http://x.example/i.pdf"; name=i.pdf\r\n\r\n'
     )
@@ -323,19 +330,19 @@ def test_documents_without_disposition_and_name_are_parts() -> None:
     assert [mail_part.media_type for mail_part in opened_mail[0].parts] == ["application/pdf", "application/xml"]
 
 
-def test_a_mail_that_is_its_attachment_has_section_1_below_where_it_was_found() -> None:
+def test_the_only_part_of_a_mail_has_section_1_below_the_section_of_the_mail() -> None:
     content = HEADERS + DATE_HEADER + build_part(PDF_CONTENT)
     assert map_skip_reasons(open_mail(content)) == {"1": None}
     assert map_skip_reasons(open_mail(content, "2/1")) == {"2/1/1": None}
 
 
-def test_mails_of_a_digest_are_mails_without_saying_so() -> None:
+def test_parts_of_a_digest_are_mails_by_default() -> None:
     opened_mail = open_mail(
         build_mail(b"\r\n" + build_mail(build_named_attachment(b"x.pdf"), boundary=b"inner"), kind=b"digest")
     )
     assert map_skip_reasons(opened_mail) == {"1.1": None}
 
 
-def test_a_fragment_of_a_mail_is_kept_as_it_is() -> None:
+def test_a_fragment_of_a_mail_is_kept_unchanged() -> None:
     opened_mail = open_mail(build_mail(b"Content-Type: message/partial; number=2; total=3; id=x\r\n\r\nJVBERi0xLjcK"))
     assert opened_mail[1] == [b"JVBERi0xLjcK"]

@@ -1,4 +1,4 @@
-"""Names and types of what is in a mail: B-01 to B-08 of the bad-input catalogue."""
+"""Names and types of the parts of a mail: rows B-01 to B-08 of docs/bad-inputs.md."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def get_rule_ids(part: ContainerPart) -> set[str]:
         pytest.param(b"=?utf-8?b?YS5wZGY?=", "a.pdf", id="no-padding"),
     ],
 )
-def test_a_name_comes_through_as_text_and_nothing_more(written: bytes, name: str | None) -> None:
+def test_a_name_is_only_text(written: bytes, name: str | None) -> None:
     mail_part = get_only_part(build_named_attachment(written))
     assert (mail_part.file_name, mail_part.media_type) == (name, "application/pdf")
     assert "INTAKE-TYPE" not in get_rule_ids(mail_part)
@@ -66,7 +66,7 @@ def test_a_name_comes_through_as_text_and_nothing_more(written: bytes, name: str
         pytest.param(b"x=y;" * 200 + b"filename=a.pdf", None, id="too-many-parameters"),
     ],
 )
-def test_parameters_of_rfc_2231_are_read_or_survived(parameters: bytes, name: str | None) -> None:
+def test_parameters_of_rfc_2231_are_decoded_or_ignored(parameters: bytes, name: str | None) -> None:
     mail_part = get_only_part(
         build_part(PDF_CONTENT, b"Content-Type: application/pdf\r\nContent-Disposition: attachment; " + parameters)
     )
@@ -86,19 +86,19 @@ def test_parameters_of_rfc_2231_are_read_or_survived(parameters: bytes, name: st
         pytest.param("invoice.png", PDF_CONTENT, id="pdf-as-png"),
     ],
 )
-def test_a_name_that_hides_something_is_flagged(name: str, content: bytes) -> None:
+def test_a_deceptive_name_is_flagged(name: str, content: bytes) -> None:
     mail_part = get_only_part(build_named_attachment(b'"' + name.encode() + b'"', content, b"application/octet-stream"))
     assert mail_part.file_name == name
     assert get_rule_ids(mail_part) == {"INTAKE-NAME"}
 
 
-def test_b_04_line_ends_in_a_name_start_no_header() -> None:
+def test_b_04_line_ends_in_a_name_do_not_start_a_header() -> None:
     mail_part = get_only_part(build_named_attachment(b'"=?utf-8?q?a=0D=0ABcc:_x=40y.example.pdf?="'))
     assert mail_part.file_name == "a\r\nBcc: x@y.example.pdf"
     assert get_rule_ids(mail_part) == {"INTAKE-NAME"}
 
 
-def test_b_06_the_first_of_two_names_counts_and_other_types_are_flagged() -> None:
+def test_b_06_the_first_of_two_names_counts_and_different_types_are_flagged() -> None:
     first, second = (
         get_only_part(build_named_attachment(b"a.pdf; filename=b.pdf")),
         get_only_part(build_named_attachment(b"a.pdf; filename=b.exe")),
@@ -107,26 +107,26 @@ def test_b_06_the_first_of_two_names_counts_and_other_types_are_flagged() -> Non
     assert (second.file_name, get_rule_ids(second)) == ("a.pdf", {"INTAKE-NAME"})
 
 
-def test_b_06_a_name_of_the_content_type_is_a_name() -> None:
+def test_b_06_the_name_of_the_content_type_is_used() -> None:
     mail_part = get_only_part(build_part(PDF_CONTENT, b'Content-Type: application/pdf; name="only here.pdf"'))
     assert (mail_part.file_name, get_rule_ids(mail_part)) == ("only here.pdf", set())
 
 
 @pytest.mark.parametrize(
-    ("declared", "content", "is_type"),
+    ("declared", "content", "content_type"),
     [
         pytest.param(b"image/png", PDF_CONTENT, "application/pdf", id="B-07-pdf-as-picture"),
         pytest.param(b"application/pdf", b"<html><body>x</body></html>", "text/html", id="B-07-html-as-pdf"),
     ],
 )
-def test_the_content_decides_and_a_declared_type_that_lies_is_flagged(
-    declared: bytes, content: bytes, is_type: str
+def test_the_content_decides_and_a_false_declared_type_is_flagged(
+    declared: bytes, content: bytes, content_type: str
 ) -> None:
     mail_part = get_only_part(build_named_attachment(b"x", content, declared))
-    assert (mail_part.media_type, mail_part.declared_type) == (is_type, declared.decode())
+    assert (mail_part.media_type, mail_part.declared_type) == (content_type, declared.decode())
     assert get_rule_ids(mail_part) == {"INTAKE-TYPE"}
 
 
-def test_b_08_octet_stream_is_no_lie() -> None:
+def test_b_08_octet_stream_is_not_a_false_type() -> None:
     mail_part = get_only_part(build_named_attachment(b"x.pdf", PDF_CONTENT, b"application/octet-stream"))
     assert (mail_part.media_type, get_rule_ids(mail_part)) == ("application/pdf", set())

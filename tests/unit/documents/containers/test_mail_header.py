@@ -1,4 +1,4 @@
-"""The header of a mail: B-11, B-12 and B-19 to B-21 of the bad-input catalogue."""
+"""The header of a mail: rows B-11, B-12 and B-19 to B-21 of docs/bad-inputs.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def parse_header(header_block: bytes) -> tuple[MailHeader, set[str]]:
     return opened_mail.header, {flag.rule_id for flag in opened_mail.flags}
 
 
-def test_a_header_is_read_as_it_is_meant() -> None:
+def test_header_fields_are_decoded() -> None:
     head = (
         b"Authentication-Results: mx.us.example; dkim=pass\r\nAuthentication-Results: other.example;\r\n\tspf=fail\r\n"
         b"From: =?utf-8?q?M=C3=BCller?= <Billing@Acme.EXAMPLE>\r\n"
@@ -46,15 +46,15 @@ def test_a_header_is_read_as_it_is_meant() -> None:
         pytest.param(b"To: x@y.example", None, id="no-From"),
     ],
 )
-def test_a_sender_is_read_within_bounds_or_unknown_and_flagged(head: bytes, sender: str | None) -> None:
+def test_a_sender_is_parsed_within_bounds_or_is_unknown_and_flagged(head: bytes, sender: str | None) -> None:
     header, flags = parse_header(DATE_HEADER + head)
     assert header.sender == sender
     assert ("MAIL-FROM" in flags) == (sender != "a@b.example")
 
 
-def test_b_11_an_endless_list_of_senders_is_beyond_the_limit() -> None:
-    unwrapped, _ = open_mail(b"From: " + b"a@b.example, " * 32_000 + b"\r\n\r\n")
-    assert unwrapped.reason_code == "mail_limits"
+def test_b_11_an_endless_list_of_senders_exceeds_the_limit() -> None:
+    opened_mail, _ = open_mail(b"From: " + b"a@b.example, " * 32_000 + b"\r\n\r\n")
+    assert opened_mail.reason_code == "mail_limits"
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_b_11_an_endless_list_of_senders_is_beyond_the_limit() -> None:
         pytest.param(b"From: =?utf-8?q?ceo=40corp.example?= <x@evil.example>", id="B-19-encoded-display-name"),
     ],
 )
-def test_a_sender_that_pretends_is_flagged_and_the_real_address_counts(senders: bytes) -> None:
+def test_a_deceptive_sender_is_flagged_and_the_real_address_counts(senders: bytes) -> None:
     header, flags = parse_header(DATE_HEADER + senders)
     assert (header.sender, flags) == ("x@evil.example", {"MAIL-FROM"})
 
 
-def test_an_address_shown_as_its_own_domain_is_no_pretence() -> None:
+def test_a_display_name_with_an_address_of_the_same_domain_is_not_flagged() -> None:
     assert parse_header(DATE_HEADER + b'From: "x@Acme.example" <billing@acme.example>')[1] == set()
 
 
@@ -78,7 +78,7 @@ def test_an_address_shown_as_its_own_domain_is_no_pretence() -> None:
     ("reply_to", "flags"),
     [(b"other@acme.example", set()), (b"x@evil.example", {"MAIL-REPLY-TO"})],
 )
-def test_answers_that_go_elsewhere_are_flagged(reply_to: bytes, flags: set[str]) -> None:
+def test_replies_to_another_domain_are_flagged(reply_to: bytes, flags: set[str]) -> None:
     header, flag_ids = parse_header(DATE_HEADER + b"From: billing@acme.example\r\nReply-To: " + reply_to)
     assert (header.reply_to, flag_ids) == (reply_to.decode(), flags)
 
@@ -110,12 +110,12 @@ def test_a_message_id_is_recorded_on_one_line(written: bytes, message_id: str | 
         pytest.param(f"Date: 1 Jan {datetime.now(UTC).year + 2} 10:00:00 +0000\r\n".encode(), id="B-21-future"),
     ],
 )
-def test_a_date_that_cannot_be_is_none_and_flagged(date: bytes) -> None:
+def test_an_impossible_date_is_none_and_flagged(date: bytes) -> None:
     header, flags = parse_header(date + b"From: a@b.example")
     assert (header.sent_at, flags) == (None, {"MAIL-DATE"})
 
 
-def test_half_characters_never_leave_a_header() -> None:
+def test_a_header_contains_no_lone_surrogates() -> None:
     header, _ = parse_header(DATE_HEADER + b"From: a@b.example\r\nSubject: =?utf-7?q?+2AA-?= \xff")
     assert header.subject is not None
     header.subject.encode("utf-8")

@@ -1,11 +1,10 @@
-"""What could be an invoice is not left out: signed files under any name, each mail of several, a rotated scan."""
+"""Possible invoices are not skipped: signed files under any name, each of several mails, a rotated scan."""
 
 from __future__ import annotations
 
 import pytest
 
 from invoices.documents.containers.mail import open_mail
-from invoices.documents.containers.opened_container import ContainerContents
 from invoices.documents.containers.recursive_opener import open_container_recursively
 from tests.unit.documents.containers.container_builder import build_signed_data, encode_der_element
 from tests.unit.documents.containers.mail_builder import (
@@ -16,14 +15,11 @@ from tests.unit.documents.containers.mail_builder import (
     build_part,
     build_png_header,
     build_text_part,
+    map_skip_reasons,
 )
 
 RECEIPT_TEXT = b"Invoice %d\r\nTotal 12,50 EUR\r\n"
 SIGNATURE_MEDIA_TYPE = b"application/pkcs7-signature"
-
-
-def map_skip_reasons(opened_container: ContainerContents) -> dict[str, str | None]:
-    return {part.section: part.skip_reason_code for part in opened_container[0].parts}
 
 
 def build_forwarded_part(number: int, *parts: bytes) -> bytes:
@@ -31,7 +27,7 @@ def build_forwarded_part(number: int, *parts: bytes) -> bytes:
     return b"Content-Type: message/rfc822\r\n\r\n" + inner
 
 
-def test_what_was_signed_is_opened_also_where_its_name_and_type_are_those_of_a_signature() -> None:
+def test_signed_content_is_opened_even_under_the_name_and_type_of_a_signature() -> None:
     content = build_mail(
         build_text_part(b"Hello"),
         build_named_attachment(
@@ -43,7 +39,7 @@ def test_what_was_signed_is_opened_also_where_its_name_and_type_are_those_of_a_s
     assert contents[1] == PDF_CONTENT
 
 
-def test_a_signature_by_itself_is_left_out_and_is_no_document_beside_a_photo() -> None:
+def test_a_detached_signature_is_skipped_and_is_not_a_document_beside_a_photo() -> None:
     shown = b"<img src='cid:photo'>"
     photo = build_part(build_png_header(1200, 1600), b"Content-Type: image/png\r\nContent-ID: <photo>")
     bare = build_named_attachment(b"smime.p7s", build_signed_data(None), SIGNATURE_MEDIA_TYPE)
@@ -53,7 +49,7 @@ def test_a_signature_by_itself_is_left_out_and_is_no_document_beside_a_photo() -
     }
 
 
-def test_each_of_several_forwarded_mails_brings_the_text_that_is_its_invoice() -> None:
+def test_each_of_several_forwarded_mails_gives_the_text_that_is_its_invoice() -> None:
     opened_mail = open_mail(
         build_mail(
             build_text_part(b"All of our receipts: invoice, 99,99 EUR"),
@@ -75,14 +71,14 @@ def test_a_forwarded_mail_whose_text_is_the_invoice_counts_beside_one_with_a_pdf
     assert map_skip_reasons(opened_mail) == {"2.2": None, "3.1": None}
 
 
-def test_the_text_around_a_mail_that_brings_an_invoice_is_none() -> None:
+def test_the_text_around_a_forwarded_mail_with_an_invoice_is_not_an_invoice() -> None:
     opened_mail = open_mail(
         build_mail(build_text_part(RECEIPT_TEXT % 1), build_forwarded_part(2, build_named_attachment(b"x.pdf")))
     )
     assert map_skip_reasons(opened_mail) == {"2.2": None}
 
 
-def test_a_till_receipt_scanned_on_its_side_is_no_banner() -> None:
+def test_a_till_receipt_scanned_sideways_is_not_a_banner() -> None:
     scan = build_named_attachment(b"receipt.png", build_png_header(3000, 640), b"image/png")
     banner = build_named_attachment(b"banner.png", build_png_header(1200, 240), b"image/png")
     opened_mail = open_mail(
@@ -104,7 +100,7 @@ def test_an_e_invoice_without_a_name_that_is_declared_as_text_is_a_part(start: b
     assert map_skip_reasons(opened_mail) == {"2": None}
 
 
-def test_markup_that_is_declared_as_text_is_the_text() -> None:
+def test_markup_that_is_declared_as_text_is_a_body() -> None:
     assert map_skip_reasons(open_mail(build_mail(build_text_part(b"<p>Hello"), build_named_attachment(b"x.pdf")))) == {
         "2": None
     }

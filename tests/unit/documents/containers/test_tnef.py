@@ -1,4 +1,4 @@
-"""winmail.dat: the attachments and their names, and what a broken one still gives (reliability B-14)."""
+"""winmail.dat: the attachments and their names, also of a damaged one (row B-14 of docs/bad-inputs.md)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def list_attachment_names(content: bytes) -> list[str | None]:
     return [part.file_name for part in open_tnef_file(content)[0].parts]
 
 
-def test_attachments_come_out_with_their_names_and_types() -> None:
+def test_attachments_have_their_names_and_types() -> None:
     opened_container, contents = open_tnef_file(INTACT_TNEF, "2")
     assert [(part.section, part.file_name, part.media_type) for part in opened_container.parts] == [
         ("2/1", "a.xml", "application/xml"),
@@ -40,14 +40,14 @@ def test_attachments_come_out_with_their_names_and_types() -> None:
     assert opened_container.reason_code is None
 
 
-def test_the_long_name_is_taken_where_there_is_one() -> None:
+def test_the_long_name_is_preferred() -> None:
     long = "Rechnung Größe.xml".encode("utf-16-le") + b"\0\0"
     assert list_attachment_names(
         build_tnef(build_tnef_attachment(b"RECHNU~1.XML", INVOICE_XML, [(UNICODE, 0x3707, long)]))
     ) == ["Rechnung Größe.xml"]
 
 
-def test_eight_bit_names_are_read_in_the_code_page_of_the_mail() -> None:
+def test_eight_bit_names_are_decoded_by_the_code_page_of_the_mail() -> None:
     page = build_tnef_attribute(1, CODE_PAGE, struct.pack("<LL", 1251, 0))
     assert list_attachment_names(build_tnef(page, build_tnef_attachment("счёт.xml".encode("cp1251"), INVOICE_XML))) == [
         "счёт.xml"
@@ -60,13 +60,13 @@ def test_a_name_is_not_longer_than_a_file_name() -> None:
     assert list_attachment_names(build_tnef(build_tnef_attachment(b"x" * 10_000, INVOICE_XML))) == ["x" * 255]
 
 
-def test_content_may_be_a_property_too() -> None:
+def test_content_may_be_a_property() -> None:
     assert open_tnef_file(build_tnef(build_tnef_attachment(b"a", b"", [(BINARY, 0x3701, INVOICE_XML)])))[1] == [
         INVOICE_XML
     ]
 
 
-def test_a_mail_within_is_a_winmail_dat_again() -> None:
+def test_an_attached_mail_is_a_winmail_dat() -> None:
     opened_container, contents = open_tnef_file(
         build_tnef(build_tnef_attachment(b"Fwd", b"", [(OBJECT, 0x3701, EMBEDDED_MESSAGE_ID + INTACT_TNEF)]))
     )
@@ -74,14 +74,14 @@ def test_a_mail_within_is_a_winmail_dat_again() -> None:
     assert contents == [INTACT_TNEF]
 
 
-def test_its_own_text_is_counted_and_is_no_part() -> None:
+def test_its_own_text_is_counted_and_is_not_a_part() -> None:
     html = build_mapi_properties((BINARY, 0x1013, b"<html>Invoice</html>"))
     for body in (build_tnef_attribute(1, 0x800C, b"Invoice\0"), build_tnef_attribute(1, MESSAGE_PROPERTIES, html)):
         opened_container, contents = open_tnef_file(build_tnef(body))
         assert (opened_container.skipped_body_count, list(opened_container.parts), contents) == (1, [], [])
 
 
-def test_properties_of_every_kind_are_passed_over() -> None:
+def test_properties_of_every_type_are_skipped() -> None:
     listed = struct.pack("<L", 6)
     listed += struct.pack("<HHL", 0x0002, 0x0E01, 1) + struct.pack("<HHd", 0x0005, 0x0E02, 1.5)
     listed += struct.pack("<HH", 0x0048, 0x0E03) + bytes(16)
@@ -126,15 +126,15 @@ def test_zeros_and_line_ends_may_follow(end: bytes) -> None:
             build_tnef_attribute(2, 0x9005, struct.pack("<LHH", 1, 0x0FFF, 1)),
         ),
     ],
-    ids=["cut", "footer", "length", "properties", "values", "value", "unknown kind"],
+    ids=["cut", "footer", "length", "properties", "values", "value", "unknown type"],
 )
-def test_what_was_whole_before_the_fault_is_kept(content: bytes) -> None:
+def test_attachments_before_the_error_are_kept(content: bytes) -> None:
     opened_container, contents = open_tnef_file(content)
     assert opened_container.reason_code == "damaged_tnef"
     assert (opened_container.parts[0].file_name, contents[0]) == ("a.xml", INVOICE_XML)
 
 
-def test_a_fault_in_one_attachment_is_not_one_in_the_next() -> None:
+def test_an_error_in_one_attachment_does_not_affect_the_next() -> None:
     broken = build_tnef_attachment(b"a.xml", INVOICE_XML) + build_tnef_attribute(2, 0x9005, b"\xff\xff\xff\xff")
     opened_container, contents = open_tnef_file(build_tnef(broken, build_tnef_attachment(b"b.txt", b"hello")))
     assert (opened_container.reason_code, contents) == ("damaged_tnef", [INVOICE_XML, b"hello"])
@@ -152,19 +152,19 @@ def test_a_fault_in_one_attachment_is_not_one_in_the_next() -> None:
     ],
     ids=["attributes", "properties", "values", "lists"],
 )
-def test_more_values_than_a_mail_program_writes_end_the_reading(flood: bytes) -> None:
+def test_reading_stops_at_more_values_than_a_mail_program_writes(flood: bytes) -> None:
     opened_container, contents = open_tnef_file(build_tnef(build_tnef_attachment(b"a.xml", INVOICE_XML), flood))
     assert contents == [INVOICE_XML]
     assert "more than 100,000 elements" in str(opened_container.reason)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x78\x9f\x3e\x22", b"no such thing at all", INTACT_TNEF[:12]])
-def test_nothing_whole_is_nothing_kept(content: bytes) -> None:
+def test_without_a_whole_attachment_nothing_is_kept(content: bytes) -> None:
     opened_container, contents = open_tnef_file(content)
     assert (opened_container.reason_code, contents) == ("damaged_tnef", [])
 
 
-def test_what_is_inside_counts_against_the_budget() -> None:
+def test_the_content_counts_against_the_budget() -> None:
     for budget in (UnpackBudget(remaining_parts=1), UnpackBudget(remaining_bytes=10)):
         with pytest.raises(DocumentError) as refused:
             open_tnef_file(INTACT_TNEF, budget=budget)
@@ -172,7 +172,7 @@ def test_what_is_inside_counts_against_the_budget() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_answered(content: bytes) -> None:
+def test_any_bytes_give_a_result(content: bytes) -> None:
     for container_bytes in (
         content,
         build_tnef() + content,
@@ -184,7 +184,7 @@ def test_any_bytes_are_answered(content: bytes) -> None:
 
 
 @given(st.data())
-def test_any_winmail_dat_with_wrong_bytes_is_answered(data: st.DataObject) -> None:
+def test_any_winmail_dat_with_wrong_bytes_gives_a_result(data: st.DataObject) -> None:
     container_bytes = bytearray(
         build_tnef(build_tnef_attachment(b"a", INVOICE_XML, [(UNICODE, 0x3707, b"x\0"), (BINARY, 0x3701, b"data")]))
     )
@@ -195,5 +195,5 @@ def test_any_winmail_dat_with_wrong_bytes_is_answered(data: st.DataObject) -> No
 
 
 @given(st.lists(st.binary(min_size=1, max_size=200), max_size=6))
-def test_every_attachment_comes_back(contents: list[bytes]) -> None:
+def test_every_attachment_is_extracted_unchanged(contents: list[bytes]) -> None:
     assert open_tnef_file(build_tnef(*(build_tnef_attachment(b"n", content) for content in contents)))[1] == contents

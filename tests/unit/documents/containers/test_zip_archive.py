@@ -1,4 +1,4 @@
-"""Archives: what is in a ZIP, and every way in which one lies about it (reliability B-41)."""
+"""ZIP archives: their files, and every kind of false statement in them (row B-41 of docs/bad-inputs.md)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def get_refusal_code(content: bytes, budget: UnpackBudget | None = None) -> str:
     return error_info.value.reason_code
 
 
-def test_files_come_out_with_their_names_and_types() -> None:
+def test_files_have_their_names_and_types() -> None:
     opened_container, contents = open_zip_archive(
         build_zip(("a/", b""), ("a/rechnung-ä.xml", INVOICE_XML), ("b.txt", b"hello")), "2"
     )
@@ -48,7 +48,7 @@ def test_an_empty_archive_has_no_parts() -> None:
 @pytest.mark.parametrize(
     "name", ["../../../../etc/cron.d/x", "a/../../b", "/etc/passwd", r"C:\Windows\x.pdf", r"\\h\s\x", r"..\x"]
 )
-def test_a_name_that_spells_a_path_is_a_text_with_a_flag(name: str) -> None:
+def test_a_name_with_a_path_is_only_text_and_flagged(name: str) -> None:
     opened_container, contents = open_zip_archive(build_zip((name, INVOICE_XML)))
     assert opened_container.parts[0].file_name == name
     assert [flag.rule_id for flag in opened_container.parts[0].flags] == ["INTAKE-CONTAINER"]
@@ -65,27 +65,27 @@ def test_a_file_may_have_no_name() -> None:
     assert (opened_container.parts[0].file_name, contents) == (None, [INVOICE_XML])
 
 
-def test_a_symbolic_link_is_the_text_it_holds() -> None:
+def test_a_symbolic_link_is_a_text_with_its_target() -> None:
     opened_container, contents = open_zip_archive(build_zip_with_symlink("invoice.pdf", "/etc/passwd"))
     assert contents == [b"/etc/passwd"]
     assert "symbolic link" in opened_container.parts[0].flags[0].message
 
 
-def test_a_million_entries_are_refused_before_one_is_looked_at() -> None:
+def test_a_million_entries_are_refused_before_one_is_read() -> None:
     assert get_refusal_code(build_zip_with_repeated_entry(1_000_000)) == "archive_limits"
 
 
-def test_one_hundred_entries_are_taken_and_one_more_is_not() -> None:
+def test_one_hundred_entries_are_accepted_and_one_more_is_not() -> None:
     opened_container, _ = open_zip_archive(build_zip(*((f"{n}.txt", b"x") for n in range(100))))
     assert len(opened_container.parts) == 100
     assert get_refusal_code(build_zip(*((f"{n}.txt", b"x") for n in range(101)))) == "archive_limits"
 
 
-def test_a_file_that_is_compressed_a_thousand_to_one_is_not_inflated() -> None:
+def test_a_file_compressed_a_thousand_to_one_is_not_inflated() -> None:
     assert get_refusal_code(build_zip(("zeros", bytes(5_000_000)))) == "archive_limits"
 
 
-def test_a_small_file_may_be_as_dense_as_it_likes() -> None:
+def test_a_small_file_may_be_compressed_at_any_ratio() -> None:
     opened_container, _ = open_zip_archive(build_zip(("zeros", bytes(60_000))))
     assert len(opened_container.parts) == 1
 
@@ -114,7 +114,7 @@ def test_an_entry_quoted_in_another_one_is_refused() -> None:
     assert get_refusal_code(quoted) == "archive_limits"
 
 
-def test_what_is_stated_counts_before_anything_is_inflated() -> None:
+def test_stated_sizes_count_before_anything_is_inflated() -> None:
     assert (
         get_refusal_code(build_zip(("a", b"x" * 600), ("b", b"x" * 600)), UnpackBudget(remaining_bytes=1000))
         == "archive_limits"
@@ -123,21 +123,21 @@ def test_what_is_stated_counts_before_anything_is_inflated() -> None:
 
 
 @pytest.mark.parametrize("stated", [0, 10, 5_000])
-def test_a_file_of_another_size_than_it_states_is_damage(stated: int) -> None:
-    lying = replace_header_field(build_zip(("a", b"x" * 2000)), b"PK\1\2", 24, struct.pack("<L", stated))
-    assert get_refusal_code(lying) == "damaged_archive"
+def test_a_file_with_another_size_than_stated_is_damaged(stated: int) -> None:
+    misstated = replace_header_field(build_zip(("a", b"x" * 2000)), b"PK\1\2", 24, struct.pack("<L", stated))
+    assert get_refusal_code(misstated) == "damaged_archive"
 
 
-def test_a_password_is_said_to_be_missing() -> None:
+def test_an_archive_with_a_password_is_encrypted() -> None:
     assert get_refusal_code(build_encrypted_zip()) == "encrypted"
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_compression_that_asks_for_memory_first_is_not_read(method: int) -> None:
+def test_memory_intensive_compressions_are_unsupported(method: int) -> None:
     assert get_refusal_code(build_zip(("a", INVOICE_XML), method=method)) == "unsupported_type"
 
 
-def test_a_compression_that_nobody_knows_is_not_read() -> None:
+def test_unknown_compressions_are_unsupported() -> None:
     assert (
         get_refusal_code(replace_header_field(build_zip(("a", INVOICE_XML)), b"PK\1\2", 10, struct.pack("<H", 97)))
         == "unsupported_type"
@@ -145,12 +145,12 @@ def test_a_compression_that_nobody_knows_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("name", ["[Content_Types].xml", "mimetype", "META-INF/MANIFEST.MF"])
-def test_the_file_of_an_office_program_is_no_archive(name: str) -> None:
+def test_an_office_document_is_not_an_archive(name: str) -> None:
     assert get_refusal_code(build_zip((name, b"x"), ("content.xml", INVOICE_XML))) == "unsupported_type"
 
 
 @pytest.mark.parametrize("damage", ["no end", "no beginning", "flipped", "only a beginning", "far offset"])
-def test_broken_archives_are_said_to_be_broken(damage: str) -> None:
+def test_damaged_archives_are_reported_as_damaged(damage: str) -> None:
     whole = build_zip(("a", bytes(range(256)) * 8), method=zipfile.ZIP_STORED)
     broken = {
         "no end": whole[:-10],
@@ -172,16 +172,16 @@ def assert_opened_or_refused(content: bytes) -> None:
         opened, contents = open_zip_archive(content, budget=UnpackBudget(remaining_bytes=1_000_000))
         assert len(opened.parts) == len(contents)
     except DocumentError as error:
-        assert error.reason_code in {"archive_limits", "damaged_archive", "encrypted", "unsupported_type"}  # noqa: PT017 - either is an answer
+        assert error.reason_code in {"archive_limits", "damaged_archive", "encrypted", "unsupported_type"}  # noqa: PT017 - either is a result
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_answered(content: bytes) -> None:
+def test_any_bytes_give_a_result(content: bytes) -> None:
     assert_opened_or_refused(b"PK\x03\x04" + content)
 
 
 @given(st.data())
-def test_any_archive_with_wrong_bytes_is_answered(data: st.DataObject) -> None:
+def test_any_archive_with_wrong_bytes_gives_a_result(data: st.DataObject) -> None:
     container_bytes = bytearray(build_zip(("a.xml", INVOICE_XML), ("b.txt", b"hello" * 20)))
     for _ in range(data.draw(st.integers(1, 4))):
         container_bytes[data.draw(st.integers(0, len(container_bytes) - 1))] = data.draw(
@@ -191,7 +191,7 @@ def test_any_archive_with_wrong_bytes_is_answered(data: st.DataObject) -> None:
 
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=20), st.binary(max_size=200)), max_size=5))
-def test_what_was_packed_comes_out(files: list[tuple[str, bytes]]) -> None:
+def test_packed_files_are_extracted_unchanged(files: list[tuple[str, bytes]]) -> None:
     target = io.BytesIO()
     names = [f"{n}-{name.encode('utf-8', 'replace').decode()}".replace("\0", "") for n, (name, _) in enumerate(files)]
     with zipfile.ZipFile(target, "w") as zip_file:
