@@ -27,7 +27,7 @@ def _build_parser() -> argparse.ArgumentParser:
     serve_parser.add_argument("--plan", choices=("free", "pro", "enterprise"), default="free")
     serve_parser.add_argument("--until-stdin-closes", action="store_true", help="stop when the parent goes away")
     serve_parser.add_argument(
-        "--knob", action="append", default=[], metavar="NAME=VALUE", help="e.g. smartbills_com.plan=pro"
+        "--setting", action="append", default=[], metavar="NAME=VALUE", help="e.g. smartbills_com.plan=pro"
     )
     return parser
 
@@ -44,7 +44,7 @@ def _run_server(options: argparse.Namespace) -> int:
     from sandbox.server import run_server
     from sandbox.settings import SettingError
 
-    settings = dict(assignment.partition("=")[::2] for assignment in options.knob)
+    settings = dict(assignment.partition("=")[::2] for assignment in options.setting)
     settings.setdefault("smartbills_com.plan", options.plan)
     try:
         run_server(

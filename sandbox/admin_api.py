@@ -18,7 +18,7 @@ def build_admin_app(journal: Journal, settings: SandboxSettings) -> FastAPI:
     async def get_journal(api_key: str | None = None) -> Response:
         return ExactJsonResponse(summarise_journal(journal.connection, api_key))
 
-    @app.get("/knobs")
+    @app.get("/settings")
     async def list_settings(api_key: str | None = None) -> Response:
         setting_rows = {
             name: {"value": settings.get_value(name, api_key), "says": definition.description}
@@ -26,7 +26,7 @@ def build_admin_app(journal: Journal, settings: SandboxSettings) -> FastAPI:
         }
         return ExactJsonResponse(setting_rows)
 
-    @app.post("/knobs")
+    @app.post("/settings")
     async def update_settings(request: Request) -> Response:
         try:
             values = parse_json(await request.body())

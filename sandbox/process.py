@@ -41,7 +41,7 @@ class Sandbox:
         """Turn knobs while it runs; their dots are written as two underscores: ``smartbills_com__plan="pro"``."""
         values = {name.replace("__", ".", 1): value for name, value in settings.items()}
         body = json.dumps({**values, **({"api_key": api_key} if api_key else {})}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_sandbox/knobs", data=body)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_sandbox/settings", data=body)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10):
             pass
@@ -70,18 +70,13 @@ def start_sandbox(
     command = [sys.executable, "-m", "sandbox", "serve", "--state", str(state_directory.resolve()), "--port", str(port)]
     command += ["--minute-seconds", str(minute_seconds), "--plan", plan, "--until-stdin-closes"]
     for name, value in (settings or {}).items():
-        command += ["--knob", f"{name}={value}"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_get_project_root()
-    )
+        command += ["--setting", f"{name}={value}"]
+    project_root = Path(__file__).resolve().parent.parent
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root)
     try:
         yield _wait_until_listening(process, state_directory, timeout)
     finally:
         _stop_process(process)
-
-
-def _get_project_root() -> Path:
-    return Path(__file__).resolve().parent.parent
 
 
 def _wait_until_listening(process: subprocess.Popen[str], state_directory: Path, timeout: float) -> Sandbox:

@@ -84,8 +84,8 @@ def test_an_hour_is_sixty_minutes_long_and_full_after_a_hundred_calls(tmp_path: 
 
 def test_it_is_gone_when_its_parent_is(tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys, time; from sandbox.process import start\n"
-        "with start(pathlib.Path(sys.argv[1])) as s: print(s.pid, flush=True); time.sleep(60)"
+        "import pathlib, sys, time; from sandbox.process import start_sandbox\n"
+        "with start_sandbox(pathlib.Path(sys.argv[1])) as sandbox: print(sandbox.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -102,7 +102,7 @@ def test_two_servers_do_not_share_a_state_folder(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting_stops_the_start_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--state", str(tmp_path), "--knob", "smartbills_com.plan=huge"]) == 2
+    assert main(["serve", "--state", str(tmp_path), "--setting", "smartbills_com.plan=huge"]) == 2
     assert "free or pro or enterprise" in capsys.readouterr().err
 
 

@@ -421,7 +421,7 @@ def test_a_leaky_bucket_answers_429_and_says_when_to_come_back(api_client: ApiCl
 
 
 def test_a_wrong_setting_is_refused_by_the_admin_api(api_client: ApiClient) -> None:
-    address = f"http://127.0.0.1:{api_client.sandbox.port}/_sandbox/knobs"
+    address = f"http://127.0.0.1:{api_client.sandbox.port}/_sandbox/settings"
     for body in (b'{"smartbills_com.nothing": 1}', b"[]", b"{"):
         assert requests.post(address, data=body, timeout=10).status_code == 400
     assert "smartbills_com.plan" in requests.get(address, timeout=10).json()
