@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: its routes, what they ask, and what each may answer (sheet 03, section 2)."""
+"""The OpenAPI document of this API: routes, requests and responses (sheet 03, section 2)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sandbox.openapi import (
     build_multipart_body,
     build_nullable,
     build_object,
+    build_openapi_document,
     build_operation,
     build_parameter,
     build_ref,
     build_request_body,
     build_response,
 )
-from sandbox.openapi import build_openapi_document as made
 
 _NULLABLE_AMOUNT = build_nullable("number", "string")
 _NULLABLE_STRING = build_nullable("string")
@@ -136,5 +136,5 @@ _PATHS: Schema = {
 
 
 def build_document(server_url: str) -> Schema:
-    """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("BillflowAI sandbox", server_url, _PATHS, _SCHEMAS)
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
+    return build_openapi_document("BillflowAI sandbox", server_url, _PATHS, _SCHEMAS)

@@ -45,7 +45,7 @@ _ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 
 def build_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> FastAPI:
-    """Return the vendor as an ASGI application; ``minute_seconds`` is how long its minute lasts."""
+    """Return the vendor as an ASGI application; one of its minutes lasts ``minute_seconds``."""
     app = FastAPI(title="invoicedataextraction.com sandbox", openapi_url=None)
     vendor = Vendor(journal, settings, minute_seconds)
     for name, method, path, bucket, handler in ROUTES:

@@ -51,11 +51,11 @@ class Vendor:
         self._change_events: dict[str, asyncio.Event] = {}
 
     def get_setting(self, name: str, api_key: str | None) -> Any:
-        """Return the value of this vendor's knob for a key."""
+        """Return the value of this vendor's setting for an API key."""
         return self._settings.get_value(f"invoicedataextraction_com.{name}", api_key)
 
     def consume_fault(self, name: str, api_key: str) -> bool:
-        """Return whether a counting knob strikes now."""
+        """Return whether a counting fault setting applies to this call, and count it down."""
         return self._settings.consume_fault(f"invoicedataextraction_com.{name}", api_key)
 
     def get_setting_counts(self, name: str, api_key: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: its routes, what they ask, and what each may answer (sheet 01, section 2)."""
+"""The OpenAPI document of this API: routes, requests and responses (sheet 01, section 2)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sandbox.openapi import (
     build_multipart_body,
     build_nullable,
     build_object,
+    build_openapi_document,
     build_operation,
     build_parameter,
     build_ref,
     build_response,
 )
-from sandbox.openapi import build_openapi_document as made
 
 _NULLABLE_NUMBER, _NULLABLE_STRING = build_nullable("number"), build_nullable("string")
 _VENDOR: Schema = {**build_object({"name": _NULLABLE_STRING, "address": _NULLABLE_STRING}), "type": ["object", "null"]}
@@ -59,7 +59,7 @@ _RETRY_AFTER_HEADER: Schema = {"Retry-After": {"schema": STRING, "description": 
 
 
 def _build_envelope(schema: Schema) -> Schema:
-    """Return the envelope of an older version, which a knob brings back."""
+    """Return the envelope of an older API version, which the setting ``envelope`` brings back."""
     return build_object({"success": {"const": True}, "data": schema, "error": {"type": "null"}})
 
 
@@ -115,5 +115,5 @@ _PATHS: Schema = {
 
 
 def build_document(server_url: str) -> Schema:
-    """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("SmartBills extraction sandbox", server_url, _PATHS, _SCHEMAS)
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
+    return build_openapi_document("SmartBills extraction sandbox", server_url, _PATHS, _SCHEMAS)

@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: receipts on two routes, each with a dialect of its own (sheet 05, sections 2 and 3)."""
+"""The OpenAPI document of this API: receipts on two routes, each with its own dialect (sheet 05, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sandbox.openapi import (
     build_integer,
     build_nullable,
     build_object,
+    build_openapi_document,
     build_operation,
     build_parameter,
     build_ref,
     build_request_body,
     build_response,
 )
-from sandbox.openapi import build_openapi_document as made
 from sandbox.smartbills_io.receipt_validation import (
     DATE_PROPERTIES,
     ITEM_MONEY_PROPERTIES,
@@ -45,7 +45,7 @@ _TOTAL_PROPERTIES: Schema = dict.fromkeys(MONEY_PROPERTIES, build_ref("Money"))
 
 
 def _build_creation_schema(lines_property: str, *omitted_totals: str) -> Schema:
-    """Return what a new receipt states; ``without`` are totals this dialect does not know."""
+    """Return the schema of a new receipt; ``omitted_totals`` are optional in this dialect."""
     description = {"description": {"type": ["object", "null"]}} if lines_property == "items" else {}
     item_schema = build_object({**_ITEM_PROPERTIES, **description}, (), allows_additional=True)
     properties: Schema = {
@@ -127,12 +127,10 @@ def _build_page_schema(pagination_property: str, *count_names: str) -> Schema:
 
 
 def _build_paths(prefix: str, dialect: str, tenant_parameters: tuple[Schema, ...], page_schema: Schema) -> Schema:
-    """Return the five calls of one route; ``holder`` are the parameters that say whose receipts are meant."""
-    creation_body, receipt_responses, receipt_parameters = (
-        build_request_body(build_ref(f"{dialect}Creation")),
-        _build_success_responses(build_ref("Receipt"), 200),
-        (*tenant_parameters, _ID_PARAMETER),
-    )
+    """Return the five operations of one route; ``tenant_parameters`` name the owner of the receipts."""
+    creation_body = build_request_body(build_ref(f"{dialect}Creation"))
+    receipt_responses = _build_success_responses(build_ref("Receipt"), 200)
+    receipt_parameters = (*tenant_parameters, _ID_PARAMETER)
     delete_responses = {**receipt_responses, 204: build_response("done", headers=_REQUEST_ID_HEADER)}
     return {
         prefix: {
@@ -159,5 +157,5 @@ _PATHS: Schema = {
 
 
 def build_document(server_url: str) -> Schema:
-    """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("SmartBills receipts sandbox", server_url, _PATHS, _SCHEMAS)
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
+    return build_openapi_document("SmartBills receipts sandbox", server_url, _PATHS, _SCHEMAS)
