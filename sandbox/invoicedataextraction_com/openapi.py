@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: routes, their parameters, and what each may answer (sheet 02 §2)."""
+"""The OpenAPI document of this API: routes, parameters, requests and responses (sheet 02 §2)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _ROUTES: tuple[RouteDescription, ...] = (
 
 
 def build_document(server_url: str) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of this room, served below ``server``."""
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation_id, request_schema, response_schema, error_statuses, parameters in _ROUTES:
         paths.setdefault(path, {})[method] = _build_operation(

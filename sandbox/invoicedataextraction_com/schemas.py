@@ -1,4 +1,4 @@
-"""The schemas of this vendor's bodies: its OpenAPI document shows them, requests are held against them (sheet 02)."""
+"""The schemas of this vendor's bodies: the OpenAPI document shows them, requests are validated with them (sheet 02)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FILL_COLOR: Schema = {"type": "string", "enum": ["none", "yellow", "orange", "re
 
 
 def build_enum(*choices: str) -> Schema:
-    """Return the schema of one of several words."""
+    """Return the schema of a string that is one of ``choices``."""
     return {"type": "string", "enum": list(choices)}
 
 

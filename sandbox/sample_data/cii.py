@@ -36,7 +36,7 @@ make = XmlBuilder(
 
 
 def render_cii_invoice(invoice: SampleInvoice, profile: str = "EN 16931", *, pretty: bool = True) -> bytes:
-    """Return the paper as CII XML; ``profile`` is a key of PROFILES and decides how much of it is told."""
+    """Return the invoice as CII XML; ``profile`` is a key of PROFILES and decides which elements it has."""
     lines = (
         []
         if profile in {"MINIMUM", "BASIC WL"}

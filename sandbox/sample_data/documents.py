@@ -1,7 +1,7 @@
-"""A paper of the sample world and its sums: companies, lines, allowances, and an invoice that adds itself up.
+"""Sample invoices as values: companies, lines, allowances, and an invoice that computes its own sums.
 
-The sums are those of EN 16931-1 (BR-CO-10 to BR-CO-17, BR-S-08 and its like), computed here on their own, so that a
-reader that gets them wrong is not excused by the same mistake.
+The sums follow EN 16931-1 (BR-CO-10 to BR-CO-17, BR-S-08 and similar rules). They are computed here independently of
+the application, so that a mistake there does not go unnoticed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CURRENCIES_WITHOUT_MINOR_UNIT = frozenset({"JPY", "KRW", "ISK"})
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A fictional company; ``email`` is under a reserved domain."""
+    """A fictional company; the domain of ``email`` is reserved."""
 
     name: str
     vat_id: str
@@ -79,7 +79,7 @@ class TaxBreakdown:
 
 @dataclass(frozen=True)
 class SampleInvoice:
-    """An invoice or credit note; ``misprints`` overwrites single sums to make one that does not hold."""
+    """An invoice or credit note; ``misprints`` overwrites single sums to make a wrong invoice."""
 
     number: str
     issue_date: dt.date
@@ -100,7 +100,7 @@ class SampleInvoice:
     misprints: Mapping[str, Decimal] = field(default_factory=dict)
 
     def round_amount(self, amount: Decimal) -> Decimal:
-        """Return the amount at the currency's minor unit, half up."""
+        """Return the amount rounded half up to the currency's minor unit."""
         unit = Decimal(1) if self.currency in CURRENCIES_WITHOUT_MINOR_UNIT else Decimal("0.01")
         return amount.quantize(unit, rounding=ROUND_HALF_UP)
 

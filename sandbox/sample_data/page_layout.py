@@ -1,4 +1,4 @@
-"""Where each word of a paper stands on an A4 page, for the PDF and the picture alike."""
+"""The layout of an invoice on A4 pages, used for PDFs and images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Page = tuple[TextRun, ...]
 
 
 def build_pages(invoice: SampleInvoice, title: str | None = None) -> tuple[Page, ...]:
-    """Return the paper's pages: letterhead, a table of lines, the sums on the last page."""
+    """Return the pages of an invoice: letterhead, a table of lines, and the sums on the last page."""
     heading = title or {"invoice": "INVOICE", "credit_note": "CREDIT NOTE"}[invoice.kind]
     start_indexes = range(0, max(len(invoice.lines), 1), LINES_PER_PAGE)
     page_count = len(start_indexes)

@@ -1,4 +1,4 @@
-"""UBL 2.1: Invoice and CreditNote as Peppol BIS Billing 3.0 and XRechnung write them, and an Order."""
+"""UBL 2.1: Invoice and CreditNote in Peppol BIS Billing 3.0 and XRechnung, and an Order."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def _create_builder(document_type: str) -> XmlBuilder:
 
 
 def render_ubl_invoice(invoice: SampleInvoice, customization: str = "PEPPOL", *, pretty: bool = True) -> bytes:
-    """Return the paper as a UBL Invoice or CreditNote; ``customization`` is a key of CUSTOMIZATIONS."""
+    """Return the invoice as a UBL Invoice or CreditNote; ``customization`` is a key of CUSTOMIZATIONS."""
     document_type = "CreditNote" if invoice.kind == "credit_note" else "Invoice"
     return serialise_xml(_UblWriter(invoice, document_type).build_invoice(CUSTOMIZATIONS[customization]), pretty=pretty)
 
 
 def render_ubl_order(order: SampleInvoice) -> bytes:
-    """Return a UBL Order for the paper's lines: a document that looks like an invoice and is none."""
+    """Return a UBL Order with these lines: a document that resembles an invoice but is not one."""
     return serialise_xml(_UblWriter(order, "Order").build_order())
 
 
 class _UblWriter:
-    """Writes one paper in the vocabulary of one document type."""
+    """Builds the elements of one invoice for one UBL document type."""
 
     def __init__(self, invoice: SampleInvoice, document_type: str) -> None:
         self._invoice, self._document_type, self._make = invoice, document_type, _create_builder(document_type)
