@@ -15,7 +15,7 @@ MOUNT_NAMES = ("smartbills_com", "invoicedataextraction_com", "billflowai", "sma
 
 
 class JournalingDispatcher:
-    """Dispatches each call to the application that its path names, and journals the call with the status of its answer."""
+    """Dispatches each call to the application that its path names, and journals it with the status of its answer."""
 
     def __init__(self, apps: Mapping[str, ASGIApp], journal: Journal, body_limits: dict[str, int]) -> None:
         self._apps, self._journal, self._body_limits = apps, journal, body_limits

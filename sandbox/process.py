@@ -72,7 +72,7 @@ def start_sandbox(
     for name, value in (settings or {}).items():
         command += ["--setting", f"{name}={value}"]
     project_root = Path(__file__).resolve().parent.parent
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root)  # noqa: S603 - our own command
     try:
         yield _wait_until_listening(process, state_directory, timeout)
     finally:

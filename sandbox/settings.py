@@ -53,7 +53,7 @@ class SandboxSettings:
         return remaining > 0
 
     def replace_value(self, name: str, api_key: str | None, value: Any) -> None:
-        """Replace the value that applies to this API key, at the level where it was set: the key's own or everyone's."""
+        """Replace the value that applies to this API key, where it was set: for this key or for all keys."""
         self._values[self._find_value_owner(name, api_key), name] = value
 
     def _find_value_owner(self, name: str, api_key: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The errors of this vendor: each has a code and a message, and the code determines the status (sheet 03, section 4)."""
+"""The errors of this vendor: each has a code, which determines the status, and a message (sheet 03, section 4)."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ RATE_WINDOW_NAME = "billflowai.minute"
 
 
 class MinuteRateLimiter:
-    """Counts calls per key in fixed windows, each started by the key's first call in it; refused calls count as well."""
+    """Counts calls per key in fixed windows, each started by the key's first call; refused calls count as well."""
 
     def __init__(self, journal: Journal, minute_seconds: float) -> None:
         self._journal, self._window_seconds = journal, minute_seconds
 
     def record_call_and_compute_wait(self, api_key: str, limit: int, now: float) -> float | None:
-        """Count one call; return None if it is within the limit (0: no limit), else the seconds until the window ends."""
+        """Count one call; return None if it is within ``limit`` (0: none), else the seconds until the window ends."""
         if limit == 0:
             return None
         window_start, call_count = self._journal.get_rate_window(api_key, RATE_WINDOW_NAME)

@@ -26,7 +26,7 @@ def build_session_token(account: str, issued_at: float | None = None) -> str:
 
 
 def find_session_claims(authorization: str | None) -> dict[str, Any] | None:
-    """Return the claims of a sandbox session token in an Authorization header, among them ``sub`` and ``iat``, else None."""
+    """Return the claims (``sub``, ``iat``, ``iss``) of a sandbox token in an Authorization header, or None."""
     scheme, _, token = (authorization or "").partition(" ")
     parts = token.strip().split(".")
     if scheme.lower() != "bearer" or len(parts) != 3 or len(token) > 2_000 or not token.isascii():

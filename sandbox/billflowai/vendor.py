@@ -110,7 +110,7 @@ class Vendor:
             )
 
     async def extract_document(self, file: SubmittedFile) -> Response:
-        """Return the extraction of a document: from the cache if its bytes are known, else a new one, which is charged."""
+        """Return the extraction of a document: from the cache if its bytes are known, else a new, charged one."""
         cached_result = self.find_cached_result(file.api_key, sha256=file.sha256)
         if cached_result is not None:
             return self.build_extraction_response(file.api_key, cached_result)

@@ -61,7 +61,9 @@ def _build_endpoint(
     async def validate_and_handle(vendor: Vendor, request: Request, api_key: str) -> Response:
         _validate_path_ids(request)
         if path.startswith("/extractions") and name != "submit":
-            _check_team_scope(vendor, request, api_key)
+            scope = parse_query_choice(request.query_params, "scope", ("own", "team"))
+            if scope == "team" and not vendor.get_setting("team_admin", api_key):
+                raise ApiError("FORBIDDEN", "scope=team is for team admins.")
         return await handler(vendor, request, api_key)
 
     async def handle_call(request: Request) -> Response:
@@ -76,12 +78,6 @@ def _validate_path_ids(request: Request) -> None:
         raise build_invalid_input_error("is no UUID", "extraction_id")
     if not _ID_PATTERN.fullmatch(request.path_params.get("upload_session_id", "-")):
         raise build_invalid_input_error("is no id", "upload_session_id")
-
-
-def _check_team_scope(vendor: Vendor, request: Request, api_key: str) -> None:
-    scope = parse_query_choice(request.query_params, "scope", ("own", "team"))
-    if scope == "team" and not vendor.get_setting("team_admin", api_key):
-        raise ApiError("FORBIDDEN", "scope=team is for team admins.")
 
 
 def _add_storage_routes(app: FastAPI, vendor: Vendor) -> None:

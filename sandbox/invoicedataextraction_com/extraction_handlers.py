@@ -1,4 +1,4 @@
-"""Handlers for status, details, list, cancel, answers and delete of extractions, and the balance (sheet 02 §2.6, §2.9)."""
+"""Handlers for status, details, list, cancel, answers, delete and the credit balance (sheet 02 §2.6, §2.9)."""
 
 from __future__ import annotations
 

@@ -51,12 +51,20 @@ class ExtractionStore:
                 """INSERT INTO extractions (id, api_key, submission_id, request, manner, status, error, created, at,
                    due, reserved, answer_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 (
-                    extraction_id, api_key, submission.request["submission_id"], json.dumps(submission.request),
-                    json.dumps(submission.fixed_settings), submission.status,
-                    json.dumps(submission.error) if submission.error else None, submission.created_at, get_utc_timestamp(),
-                    submission.completes_at, submission.reserved_credits, submission.answer_deadline,
+                    extraction_id,
+                    api_key,
+                    submission.request["submission_id"],
+                    json.dumps(submission.request),
+                    json.dumps(submission.fixed_settings),
+                    submission.status,
+                    json.dumps(submission.error) if submission.error else None,
+                    submission.created_at,
+                    get_utc_timestamp(),
+                    submission.completes_at,
+                    submission.reserved_credits,
+                    submission.answer_deadline,
                 ),
-            ).lastrowid  # fmt: skip
+            ).lastrowid
             connection.executemany(
                 "INSERT INTO extraction_files VALUES (?, ?, ?)",
                 [(seq, position, file_seq) for position, file_seq in enumerate(submission.file_seqs)],

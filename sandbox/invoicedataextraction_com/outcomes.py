@@ -61,7 +61,7 @@ class ExtractionOutcome:
 
 
 def is_file_selected(file: SubmittedFile, selectors: Sequence[str]) -> bool:
-    """Return whether a selector matches this file: ``all``, a part of its name, or 6 or more first digits of its hash."""
+    """Return whether a selector matches this file: ``all``, part of its name, or 6 or more first digits of its hash."""
     return any(
         selector == "all" or selector in file.name or (len(selector) >= 6 and file.sha256.startswith(selector))
         for selector in selectors

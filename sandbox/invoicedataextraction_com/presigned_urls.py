@@ -17,10 +17,10 @@ class PresignedUrlSigner:
     """Signs paths below ``/storage`` with a secret from the state folder."""
 
     def __init__(self, journal: Journal) -> None:
-        secret_name = "invoicedataextraction_com.storage"
+        row_name = "invoicedataextraction_com.storage"
         with journal.begin_transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (secret_name, secrets.token_hex(32)))
-        row = journal.connection.execute("SELECT value FROM secrets WHERE name = ?", (secret_name,)).fetchone()
+            connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (row_name, secrets.token_hex(32)))
+        row = journal.connection.execute("SELECT value FROM secrets WHERE name = ?", (row_name,)).fetchone()
         self._secret = bytes.fromhex(row["value"])
 
     def sign_url(self, request: Request, method: str, path: str, now: float, lifetime: float) -> str:

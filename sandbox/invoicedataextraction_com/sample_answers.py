@@ -1,4 +1,4 @@
-"""What the vendor extracts from a document: samples are known by hash, other documents may become generated invoices."""
+"""What the vendor extracts from a document: samples are known by hash, for others an invoice may be generated."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def find_failure_reason(sha256: str, *, accept_unknown_documents: bool) -> str |
 
 
 def build_rows(sha256: str, columns: tuple[str, ...], *, one_row_per_line: bool) -> list[dict[str, CellValue]]:
-    """Return the rows of a readable document with these columns: one row per line or one in all, none if it is no invoice.
+    """Return the rows of a readable document: one row per line or one in all, none if it is not an invoice.
 
     An unknown column is None; a document without lines has one row.
     """

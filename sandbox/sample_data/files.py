@@ -169,8 +169,13 @@ def _iter_unstructured_files() -> Iterator[SampleFile]:
         )
     picture = page_image.render_scan(page_layout.build_pages(invoices.PHOTOGRAPHED)[0], degrees=2.5, seed="photo")
     yield SampleFile(
-        "scans/IMG_2051.jpg", page_image.encode_jpeg(picture), "scan", "accepted", f"a photograph; {NEEDS_MODEL}", invoices.PHOTOGRAPHED
-    )  # fmt: skip
+        "scans/IMG_2051.jpg",
+        page_image.encode_jpeg(picture),
+        "scan",
+        "accepted",
+        f"a photograph; {NEEDS_MODEL}",
+        invoices.PHOTOGRAPHED,
+    )
 
 
 def _iter_repeated_invoices() -> Iterator[SampleFile]:
@@ -192,18 +197,26 @@ def _iter_repeated_invoices() -> Iterator[SampleFile]:
         "eu/SE/EV-20261.xml, serialised anew without indentation", invoices.WINCHES,
     )  # fmt: skip
     yield SampleFile(
-        "office/2026/RE-26-00317_corrected.xml", cii.render_cii_invoice(invoices.NUMBER_AGAIN), "cii EN 16931", "review",
-        "the number of office/2026/RE-26-00317.pdf from the same supplier, with another amount", invoices.NUMBER_AGAIN,
-    )  # fmt: skip
+        "office/2026/RE-26-00317_corrected.xml",
+        cii.render_cii_invoice(invoices.NUMBER_AGAIN),
+        "cii EN 16931",
+        "review",
+        "the number of office/2026/RE-26-00317.pdf from the same supplier, with another amount",
+        invoices.NUMBER_AGAIN,
+    )
 
 
 def iter_bad_files() -> Iterator[SampleFile]:
     """Yield the files that are broken, locked, hostile or not invoices."""
     wrong_total_xml = cii.render_cii_invoice(invoices.WRONG_TOTAL)
     yield SampleFile(
-        "tools/MW-2026-0155.pdf", build_hybrid_pdf(invoices.WRONG_TOTAL, wrong_total_xml, "factur-x.xml"), "pdf+cii EN 16931", "quarantined",
-        "the total is not net plus tax: BR-CO-15", invoices.WRONG_TOTAL,
-    )  # fmt: skip
+        "tools/MW-2026-0155.pdf",
+        build_hybrid_pdf(invoices.WRONG_TOTAL, wrong_total_xml, "factur-x.xml"),
+        "pdf+cii EN 16931",
+        "quarantined",
+        "the total is not net plus tax: BR-CO-15",
+        invoices.WRONG_TOTAL,
+    )
     yield SampleFile(
         "office/2026/RE-26-00640.xml", ubl.render_ubl_invoice(invoices.WRONG_LINE_SUM), "ubl Invoice", "quarantined",
         "the lines do not add up to the line sum: BR-CO-10", invoices.WRONG_LINE_SUM,

@@ -17,7 +17,7 @@ VERSIONED_PACKAGES = ("lxml", "pikepdf", "pillow", "reportlab")
 
 
 def write_samples(directory: Path) -> int:
-    """Write ``inbox/…``, ``manifest.jsonl`` and ``made_with.json`` into the folder; return the number of files in ``inbox``.
+    """Write ``inbox/…``, ``manifest.jsonl`` and ``made_with.json``; return the number of files in ``inbox``.
 
     The bytes are the same on every run with the same versions of VERSIONED_PACKAGES.
     """

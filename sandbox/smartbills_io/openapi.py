@@ -70,14 +70,25 @@ _UPDATE_SCHEMA = build_object(
 )  # fmt: skip
 _RECEIPT_SCHEMA = build_object(
     {
-        "id": build_integer(1), "receiptId": STRING, "type": STRING, "date": STRING, "dueDate": build_nullable("string"),
-        "cancelledAt": build_nullable("string"), "items": build_array({"type": "object"}), "lineItems": build_array({"type": "object"}),
-        **_TOTAL_PROPERTIES, "totalItems": build_ref("Money"), "payments": build_array({"type": "object"}),
-        "taxes": build_array({"type": "object"}), "documents": build_array({"type": "object"}),
-        "bankTransaction": {"type": "null"}, "createdAt": DATE_TIME, "url": STRING,
+        "id": build_integer(1),
+        "receiptId": STRING,
+        "type": STRING,
+        "date": STRING,
+        "dueDate": build_nullable("string"),
+        "cancelledAt": build_nullable("string"),
+        "items": build_array({"type": "object"}),
+        "lineItems": build_array({"type": "object"}),
+        **_TOTAL_PROPERTIES,
+        "totalItems": build_ref("Money"),
+        "payments": build_array({"type": "object"}),
+        "taxes": build_array({"type": "object"}),
+        "documents": build_array({"type": "object"}),
+        "bankTransaction": {"type": "null"},
+        "createdAt": DATE_TIME,
+        "url": STRING,
     },
     ("id", "items", "payments", "taxes", "createdAt", "url"),
-)  # fmt: skip
+)
 _ERROR_SCHEMA = {"type": "object"}
 _SCHEMAS: Schema = {
     "Money": build_object({"amount": NUMBER, "currency": _CURRENCY}, allows_additional=True),
@@ -134,26 +145,58 @@ def _build_paths(prefix: str, dialect: str, tenant_parameters: tuple[Schema, ...
     delete_responses = {**receipt_responses, 204: build_response("done", headers=_REQUEST_ID_HEADER)}
     return {
         prefix: {
-            "post": build_operation(f"create{dialect}Receipt", "Create a receipt",
-                              _build_responses(_build_success_responses(build_ref("Receipt"), 200, 201), 409, 413), request_body=creation_body,
-                              parameters=(*tenant_parameters, _IDEMPOTENCY_PARAMETER)),
-            "get": build_operation(f"list{dialect}Receipts", "One page of receipts", _build_responses(_build_success_responses(page_schema, 200)),
-                             parameters=(*tenant_parameters, *_build_query_parameters(dialect))),
+            "post": build_operation(
+                f"create{dialect}Receipt",
+                "Create a receipt",
+                _build_responses(_build_success_responses(build_ref("Receipt"), 200, 201), 409, 413),
+                request_body=creation_body,
+                parameters=(*tenant_parameters, _IDEMPOTENCY_PARAMETER),
+            ),
+            "get": build_operation(
+                f"list{dialect}Receipts",
+                "One page of receipts",
+                _build_responses(_build_success_responses(page_schema, 200)),
+                parameters=(*tenant_parameters, *_build_query_parameters(dialect)),
+            ),
         },
         prefix + "/{id}": {
-            "get": build_operation(f"get{dialect}Receipt", "One receipt", _build_responses(receipt_responses, 404), parameters=receipt_parameters),
-            "put": build_operation(f"update{dialect}Receipt", "Set total, currency, items and date",
-                             _build_responses(receipt_responses, 404, 413), request_body=build_request_body(build_ref("Update")), parameters=receipt_parameters),
-            "delete": build_operation(f"delete{dialect}Receipt", "Delete for good", _build_responses(delete_responses, 404), parameters=receipt_parameters),
+            "get": build_operation(
+                f"get{dialect}Receipt",
+                "One receipt",
+                _build_responses(receipt_responses, 404),
+                parameters=receipt_parameters,
+            ),
+            "put": build_operation(
+                f"update{dialect}Receipt",
+                "Set total, currency, items and date",
+                _build_responses(receipt_responses, 404, 413),
+                request_body=build_request_body(build_ref("Update")),
+                parameters=receipt_parameters,
+            ),
+            "delete": build_operation(
+                f"delete{dialect}Receipt",
+                "Delete for good",
+                _build_responses(delete_responses, 404),
+                parameters=receipt_parameters,
+            ),
         },
-    }  # fmt: skip
+    }
 
 
 _PATHS: Schema = {
-    **_build_paths("/v1/receipts", "", (_TENANT_PARAMETER,), _build_page_schema("metadata", "page", "pageSize", "totalPages", "count")),
-    **_build_paths("/v1/businesses/{business}/receipts", "Business", (_BUSINESS_PARAMETER,),
-              _build_page_schema("pagination", "count", "pageCount", "currentPage", "limit")),
-}  # fmt: skip
+    **_build_paths(
+        "/v1/receipts",
+        "",
+        (_TENANT_PARAMETER,),
+        _build_page_schema("metadata", "page", "pageSize", "totalPages", "count"),
+    ),
+    **_build_paths(
+        "/v1/businesses/{business}/receipts",
+        "Business",
+        (_BUSINESS_PARAMETER,),
+        _build_page_schema("pagination", "count", "pageCount", "currentPage", "limit"),
+    ),
+}
 
 
 def build_document(server_url: str) -> Schema:

@@ -12,7 +12,7 @@ from sandbox.smartbills_io.receipt_validation import MONEY_PROPERTIES
 
 Receipt = dict[str, Any]
 ECHOED_PROPERTIES = ("receiptId", "type", "date", "dueDate", "cancelledAt")
-"""Properties that an answer repeats, besides money, lines, payments and taxes; not customer and order data (sheet 05 §5)."""
+"""Properties that an answer repeats besides money, lines, payments and taxes (sheet 05, section 5)."""
 
 NULLABLE_PROPERTIES = ("dueDate", "cancelledAt")
 
@@ -87,7 +87,7 @@ class ReceiptStore:
     def list_receipts_and_count(
         self, owner: tuple[str, str], *, order_by: str, direction: str, limit: int, offset: int, search: str | None
     ) -> tuple[list[Receipt], int]:
-        """Return one page of the owner's receipts and the number of all; ``order_by`` is id or a property of a receipt."""
+        """Return one page of the owner's receipts and the number of all; ``order_by`` is a property of a receipt."""
         condition = "api_key = ? AND tenant_id = ? AND deleted_at IS NULL"
         values: list[Any] = list(owner)
         if search is not None:

@@ -102,8 +102,11 @@ def test_a_redirect_is_followed_only_to_allowed_places(api_client: ApiClient, fi
 def test_what_cannot_be_downloaded_whole_is_a_failed_fetch(api_client: ApiClient, file_server: ScriptedServer) -> None:
     api_client.update_sandbox_settings(max_file_bytes=10_000)
     answers = (
-        Response(404), Disconnect(), Response(200, SCAN_CONTENT, close_after_bytes=100), Response(200, b"%PDF-" + bytes(10_000)),
-    )  # fmt: skip
+        Response(404),
+        Disconnect(),
+        Response(200, SCAN_CONTENT, close_after_bytes=100),
+        Response(200, b"%PDF-" + bytes(10_000)),
+    )
     for number, answer in enumerate(answers):
         file_server.set_replies(answer)
         assert get_error(submit_url(api_client, f"{file_server.url}/{number}.png")) == (422, "FETCH_FAILED"), answer
