@@ -98,7 +98,7 @@ class Journal:
         self.connection.close()
 
     def get_rate_window(self, api_key: str, name: str) -> tuple[float, int]:
-        """Return the start of a key's rate window and the number of calls in it; both are 0 where there is none."""
+        """Return the start of a key's rate window and the number of calls in it; both are 0 if there is none."""
         if (api_key, name) not in self.rate_windows:
             row = self.connection.execute(
                 "SELECT started, used FROM windows WHERE api_key = ? AND name = ?", (api_key, name)

@@ -85,7 +85,7 @@ def build_details(vendor: Vendor, row: Row) -> JsonBody:
 
 
 def build_pages_body(pages: Sequence[PageResult]) -> JsonBody:
-    """Return ``pages``: successful and failed pages; the reasons stand where the old and the new contract have them."""
+    """Return ``pages``: successful and failed pages; failure reasons in the places of the old and the new contract."""
     successful_pages = [
         {"file_name": page.file_name, "page": page.number} for page in pages if page.failure_reason is None
     ]

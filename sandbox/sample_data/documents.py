@@ -54,7 +54,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """An invoice line (BG-25); ``rate`` in percent, ``price`` for ``per`` units."""
+    """An invoice line (BG-25); ``rate`` in percent, ``price`` for ``price_base_quantity`` units."""
 
     name: str
     quantity: Decimal
@@ -62,7 +62,7 @@ class InvoiceLine:
     category: str = "S"
     rate: Decimal = Decimal(0)
     unit: str = "C62"
-    per: Decimal = Decimal(1)
+    price_base_quantity: Decimal = Decimal(1)
     adjustments: tuple[Adjustment, ...] = ()
 
 
@@ -91,12 +91,12 @@ class SampleInvoice:
     due_date: dt.date | None = None
     terms: str | None = None
     adjustments: tuple[Adjustment, ...] = ()
-    prepaid: Decimal = Decimal(0)
+    prepaid_amount: Decimal = Decimal(0)
     order_number: str | None = None
     note: str | None = None
-    delivered: dt.date | None = None
-    corrects: str | None = None
-    exemption: str | None = None
+    delivery_date: dt.date | None = None
+    corrected_invoice_number: str | None = None
+    exemption_reason: str | None = None
     misprints: Mapping[str, Decimal] = field(default_factory=dict)
 
     def round_amount(self, amount: Decimal) -> Decimal:
@@ -106,7 +106,7 @@ class SampleInvoice:
 
     def compute_line_net(self, line: InvoiceLine) -> Decimal:
         """Return the line's net amount (BT-131): quantity × price ÷ base, less allowances, plus charges."""
-        gross = self.round_amount(line.quantity * line.price / line.per)
+        gross = self.round_amount(line.quantity * line.price / line.price_base_quantity)
         return gross + sum((adjustment.signed_amount for adjustment in line.adjustments), Decimal(0))
 
     @property
@@ -136,7 +136,7 @@ class SampleInvoice:
         return tuple(self._build_tax_breakdown(category, rate, amount) for (category, rate), amount in taxable.items())
 
     def _build_tax_breakdown(self, category: str, rate: Decimal, amount: Decimal) -> TaxBreakdown:
-        reason = None if category in {"S", "Z"} else self.exemption
+        reason = None if category in {"S", "Z"} else self.exemption_reason
         return TaxBreakdown(category, rate, self.round_amount(amount), self.round_amount(amount * rate / 100), reason)
 
     @property
@@ -155,7 +155,7 @@ class SampleInvoice:
 
     @property
     def payable(self) -> Decimal:
-        return self._apply_misprint("payable", self.gross - self.prepaid)
+        return self._apply_misprint("payable", self.gross - self.prepaid_amount)
 
     def _apply_misprint(self, name: str, amount: Decimal) -> Decimal:
         return self.misprints.get(name, amount)

@@ -76,7 +76,7 @@ def build_expected_contents(invoice: SampleInvoice) -> dict[str, Any]:
             "net": str(invoice.net),
             "tax": str(invoice.tax),
             "gross": str(invoice.gross),
-            "prepaid": str(invoice.round_amount(invoice.prepaid)),
+            "prepaid": str(invoice.round_amount(invoice.prepaid_amount)),
             "payable": str(invoice.payable),
         },
         "tax_breakdown": [
@@ -95,7 +95,7 @@ def build_expected_contents(invoice: SampleInvoice) -> dict[str, Any]:
                 "quantity": str(line.quantity),
                 "unit": line.unit,
                 "price": str(line.price),
-                "per": str(line.per),
+                "per": str(line.price_base_quantity),
                 "net": str(invoice.compute_line_net(line)),
                 "category": line.category,
                 "rate": str(line.rate),

@@ -80,7 +80,7 @@ def _build_party(element_name: str, company: Company) -> Element:
 
 
 def _build_delivery(invoice: SampleInvoice) -> Element:
-    day = invoice.delivered or invoice.issue_date
+    day = invoice.delivery_date or invoice.issue_date
     event = make("ram:ActualDeliverySupplyChainEvent", make("ram:OccurrenceDateTime", _build_date(day)))
     return make("ram:ApplicableSupplyChainTradeDelivery", event)
 

@@ -100,7 +100,7 @@ def _render_sdk_comparisons(comparisons: Sequence[SdkComparison]) -> str:
 
 
 def _render_client_overheads(clients: Sequence[ClientOverhead]) -> str:
-    header = ("clients beside a bare loop", "requests", "ours/s", "bare/s", "ratio")
+    header = ("compared with a bare loop", "requests", "ours/s", "bare/s", "ratio")
     return _render_rows(header, *((c.client, c.requests, c.ours, c.bare, f"{c.ratio:.1%}") for c in clients))
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.unmeasured
 @pytest.mark.usefixtures("dovecot_program")
 def test_a_quick_intake_benchmark_has_every_figure() -> None:
     figures = intake.run_benchmark(quick=True)
-    assert "beside a bare loop" in intake.render_table(figures)
+    assert "compared with a bare loop" in intake.render_table(figures)
     assert [(measurement.case.messages, measurement.ratio > 0) for measurement in figures.beside] == [(20, True)]
     assert [(measurement.known, measurement.first_seconds > 0) for measurement in figures.nothing_new] == [
         (20, True),

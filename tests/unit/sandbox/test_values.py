@@ -171,7 +171,13 @@ def test_a_sample_invoice_computes_its_sums_as_the_standard_requires(
     )
     freight = Adjustment(charge, "Freight", is_charge=True, rate=rows[0][2])
     document = SampleInvoice(
-        "1", dt.date(2026, 1, 1), TOOL_SUPPLIER, OWN_COMPANY, lines, adjustments=(freight,), prepaid=Decimal("1.00")
+        "1",
+        dt.date(2026, 1, 1),
+        TOOL_SUPPLIER,
+        OWN_COMPANY,
+        lines,
+        adjustments=(freight,),
+        prepaid_amount=Decimal("1.00"),
     )
     assert document.line_sum == sum(document.compute_line_net(line) for line in lines)
     assert document.net == document.line_sum + charge == sum(part.taxable for part in document.tax_breakdowns)
