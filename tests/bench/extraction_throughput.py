@@ -96,7 +96,7 @@ def measure_limit_usage(case: ThroughputCase) -> LimitUsage:
     """Run one case and return its result."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         sandbox_settings = {f"{case.vendor}.{name}": value for name, value in case.sandbox_settings.items()}
-        time_limit_seconds = case.minutes * case.minute
+        time_limit_seconds = case.minutes * case.minute_seconds
         with start_sandbox(
             Path(directory) / "sandbox", minute_seconds=case.minute_seconds, settings=sandbox_settings
         ) as sandbox:
