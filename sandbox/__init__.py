@@ -1,4 +1,4 @@
-"""What we rehearse against: stand-ins for remote APIs and the sample world they know; none of the house's code."""
+"""Stand-ins for the remote APIs and the sample data they answer from; shares no code with the application."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def get_samples_directory() -> Path:
-    """Return the folder of the sample world: inside the installed package, else in the checkout.
+    """Return the folder of the sample data: inside the installed package, else in the checkout.
 
     It holds ``manifest.jsonl`` and ``inbox/``. Raises FileNotFoundError where neither place has them.
     """
@@ -15,5 +15,5 @@ def get_samples_directory() -> Path:
         if (directory / "manifest.jsonl").is_file():
             return directory
     raise FileNotFoundError(
-        f"no sample world in {str(package_directory)!r} nor beside it; run: python -m sandbox make-samples"
+        f"no sample data in {str(package_directory)!r} or beside it; run: python -m sandbox make-samples DIRECTORY"
     )

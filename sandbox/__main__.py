@@ -16,18 +16,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="Stand-ins for remote APIs, to rehearse.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox", description="Stand-ins for the remote APIs, for rehearsals."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    samples_parser = commands.add_parser("make-samples", help="write the sample world into a folder")
+    samples_parser = commands.add_parser("make-samples", help="write the sample data into a folder")
     samples_parser.add_argument("directory", type=Path)
     serve_parser = commands.add_parser("serve", help="serve all APIs on 127.0.0.1 until stopped")
     serve_parser.add_argument("--state", type=Path, required=True, help="folder for the journal and the uploads")
-    serve_parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    serve_parser.add_argument("--minute-seconds", type=float, default=60.0, help="how long the vendors' minute lasts")
-    serve_parser.add_argument("--plan", choices=("free", "pro", "enterprise"), default="free")
-    serve_parser.add_argument("--until-stdin-closes", action="store_true", help="stop when the parent goes away")
+    serve_parser.add_argument("--port", type=int, default=0, help="0 picks a free port")
     serve_parser.add_argument(
-        "--knob", action="append", default=[], metavar="NAME=VALUE", help="e.g. smartbills_com.plan=pro"
+        "--minute-seconds", type=float, default=60.0, help="how many seconds a vendor's minute lasts"
+    )
+    serve_parser.add_argument("--plan", choices=("free", "pro", "enterprise"), default="free")
+    serve_parser.add_argument("--until-stdin-closes", action="store_true", help="stop when the parent process ends")
+    serve_parser.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="may be repeated; e.g. smartbills_com.plan=pro",
     )
     return parser
 
@@ -44,7 +52,7 @@ def _run_server(options: argparse.Namespace) -> int:
     from sandbox.server import run_server
     from sandbox.settings import SettingError
 
-    settings = dict(assignment.partition("=")[::2] for assignment in options.knob)
+    settings = dict(assignment.partition("=")[::2] for assignment in options.setting)
     settings.setdefault("smartbills_com.plan", options.plan)
     try:
         run_server(

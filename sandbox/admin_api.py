@@ -1,4 +1,4 @@
-"""The sandbox's own desk, which no vendor has: read the journal, turn the knobs."""
+"""The admin API of the sandbox, which no vendor has: reads the journal, changes settings."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from sandbox.settings import SETTING_DEFINITIONS, SandboxSettings, SettingError
 
 
 def build_admin_app(journal: Journal, settings: SandboxSettings) -> FastAPI:
-    """Return the desk as an ASGI application: ``GET /journal?api_key=``, ``GET /knobs``, ``POST /knobs``."""
-    app = FastAPI(title="sandbox desk", openapi_url=None)
+    """Return the admin API as an ASGI application.
+
+    Its routes are ``GET /journal?api_key=``, ``GET /settings?api_key=`` and ``POST /settings``.
+    """
+    app = FastAPI(title="sandbox admin API", openapi_url=None)
 
     @app.get("/journal")
     async def get_journal(api_key: str | None = None) -> Response:
         return ExactJsonResponse(summarise_journal(journal.connection, api_key))
 
-    @app.get("/knobs")
+    @app.get("/settings")
     async def list_settings(api_key: str | None = None) -> Response:
         setting_rows = {
-            name: {"value": settings.get_value(name, api_key), "says": definition.description}
+            name: {"value": settings.get_value(name, api_key), "description": definition.description}
             for name, definition in SETTING_DEFINITIONS.items()
         }
         return ExactJsonResponse(setting_rows)
 
-    @app.post("/knobs")
+    @app.post("/settings")
     async def update_settings(request: Request) -> Response:
         try:
             values = parse_json(await request.body())
             if not isinstance(values, dict):
-                raise SettingError("knobs come as a JSON object")
+                raise SettingError("the body must be a JSON object of settings")
             api_key = values.pop("api_key", None)
             settings.set_values(values, api_key)
         except (JsonError, SettingError) as error:
@@ -40,6 +43,6 @@ def build_admin_app(journal: Journal, settings: SandboxSettings) -> FastAPI:
 
     @app.exception_handler(BodyTooLargeError)
     async def handle_too_large_body(_request: Request, _error: Exception) -> Response:
-        return ExactJsonResponse({"error": "too large"}, 413)
+        return ExactJsonResponse({"error": "the body is too large"}, 413)
 
     return app

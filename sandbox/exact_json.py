@@ -1,4 +1,4 @@
-"""JSON whose numbers stay as they are written: Decimal in, Decimal out, no binary float between."""
+"""JSON with exact numbers: read as Decimal and written as Decimal, never as a binary float."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 MAX_DIGITS = 200
 MAX_BRACKETS_WITHOUT_DEPTH_CHECK = 200
-"""So many brackets cannot be too deep."""
+"""A text with fewer brackets cannot be nested too deeply."""
 MAX_EXPONENT = 330
-"""Any number that a double can be is within bounds."""
+"""Every number that a double can hold is within this bound."""
 
 
 class JsonError(ValueError):
-    """The text is not JSON as RFC 8259 has it, too deep, or holds half a character or a number without bounds."""
+    """The text is not JSON (RFC 8259), is nested too deeply, or holds a lone surrogate or an unbounded number."""
 
 
 def parse_json(text: bytes) -> Any:
@@ -27,7 +27,7 @@ def parse_json(text: bytes) -> Any:
             parse_constant=_reject_constant,
         )
         if b"\\u" in text or text.count(b"[") + text.count(b"{") > MAX_BRACKETS_WITHOUT_DEPTH_CHECK:
-            render_json(value).encode("utf-8")  # half a character and what is too deep could not be told again
+            render_json(value).encode("utf-8")  # fails for lone surrogates and for nesting that is too deep
         return value
     except (ValueError, RecursionError) as error:
         raise JsonError(f"not JSON: {str(error)[:200]}") from None
@@ -48,15 +48,15 @@ def _parse_bounded_decimal(text: str) -> Decimal:
     number = Decimal(text)
     has_too_many_digits = len(number.as_tuple().digits) > MAX_DIGITS or len(text) > 2 * MAX_DIGITS
     if has_too_many_digits or abs(number.adjusted()) > MAX_EXPONENT:
-        raise ValueError("a number without bounds")
+        raise ValueError("the number is out of bounds")
     return number
 
 
 def _parse_bounded_integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
-        raise ValueError("a number without bounds")
+        raise ValueError("the number is out of bounds")
     return int(text)
 
 
 def _reject_constant(text: str) -> Any:
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")

@@ -1,4 +1,4 @@
-"""The sandbox's memory: what was asked, charged, uploaded and created; one SQLite file that outlives a kill -9."""
+"""The journal of requests, charges, uploads and receipts: one SQLite file that survives a kill -9."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 
 class Journal:
-    """The journal as the server keeps it; what was done is on disk before it is told, the log of calls soon after."""
+    """The open journal of a server; changes are on disk before they are answered, the log of requests soon after."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -68,25 +68,23 @@ class Journal:
         self.connection.execute("PRAGMA journal_mode=WAL")
         self.connection.execute("PRAGMA synchronous=FULL")
         self.connection.executescript(_TABLES)
-        self._add_missing_columns()
+        columns = {row["name"] for row in self.connection.execute("PRAGMA table_info(charges)")}
+        if "vendor" not in columns:  # the file was written by an older sandbox
+            self.connection.execute("ALTER TABLE charges ADD COLUMN vendor TEXT NOT NULL DEFAULT 'smartbills_com'")
         self._waits_for_disk = True
         self.rate_windows: dict[tuple[str, str], tuple[float, int]] = {}
         self._written_rate_windows: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def _add_missing_columns(self) -> None:
-        """Give tables of an older sandbox the columns they lack."""
-        columns = {row["name"] for row in self.connection.execute("PRAGMA table_info(charges)")}
-        if "vendor" not in columns:
-            self.connection.execute("ALTER TABLE charges ADD COLUMN vendor TEXT NOT NULL DEFAULT 'smartbills_com'")
-
     @contextmanager
     def begin_transaction(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
-        """Give the connection for some writes that happen all or not at all.
+        """Run the writes of the ``with`` block in one transaction.
 
-        Returns after the disk has them, or, where it does not wait, after the operating system has them: those
-        outlive a kill -9, and a power cut once a later write has waited.
+        Returns when the writes are on disk. Without ``wait_for_disk`` it returns when the operating system has them:
+        they then survive a kill -9, and survive a power cut once a later transaction has waited for the disk.
         """
-        self._set_disk_sync(wait_for_disk)
+        if wait_for_disk != self._waits_for_disk:
+            self.connection.execute(f"PRAGMA synchronous={'FULL' if wait_for_disk else 'NORMAL'}")
+            self._waits_for_disk = wait_for_disk
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
@@ -95,17 +93,12 @@ class Journal:
             raise
         self.connection.execute("COMMIT")
 
-    def _set_disk_sync(self, wait_for_disk: bool) -> None:
-        if wait_for_disk != self._waits_for_disk:
-            self.connection.execute(f"PRAGMA synchronous={'FULL' if wait_for_disk else 'NORMAL'}")
-            self._waits_for_disk = wait_for_disk
-
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
 
     def get_rate_window(self, api_key: str, name: str) -> tuple[float, int]:
-        """Return when a key's window began and how many calls it has seen; a window nobody began is at zero."""
+        """Return the start of a key's rate window and the number of calls in it; both are 0 if there is none."""
         if (api_key, name) not in self.rate_windows:
             row = self.connection.execute(
                 "SELECT started, used FROM windows WHERE api_key = ? AND name = ?", (api_key, name)
@@ -116,7 +109,7 @@ class Journal:
     def record_request(
         self, api_key: str | None, method: str, path: str, route: str, status: int, request_id: str
     ) -> None:
-        """Write one request, and its key's windows with it; status 0 is an answer that was lost on purpose."""
+        """Write one request and the changed rate windows; status 0 means that no answer was sent."""
         with self.begin_transaction(wait_for_disk=False) as connection:
             connection.executemany(
                 "REPLACE INTO windows VALUES (?, ?, ?, ?)",
@@ -128,7 +121,7 @@ class Journal:
             )
 
     def _collect_changed_rate_windows(self) -> list[tuple[tuple[str, str], tuple[float, int]]]:
-        """Return the windows that counted since they were written."""
+        """Return the rate windows that changed since they were last written, and mark them as written."""
         changed_windows = [
             (window_key, window)
             for window_key, window in self.rate_windows.items()
@@ -139,14 +132,14 @@ class Journal:
 
 
 def read_journal(directory: Path, api_key: str | None = None) -> dict[str, Any]:
-    """Return the journal of a state folder, for one API key or for all; works while the server runs, and after.
+    """Return the journal of a state folder, for one API key or for all; works while the server runs and afterwards.
 
-    ``requests`` counts by route, ``answers`` by route and status (0: answer lost on purpose); ``charges`` have
-    vendor (the room's name), api_key, job_id, document_sha256, pages, at; ``receipts`` (deleted ones with their
+    ``requests`` counts by route, ``answers`` by route and status (0: no answer was sent); ``charges`` have
+    vendor (a mount name), api_key, job_id, document_sha256, pages, at; ``receipts`` (deleted ones with their
     ``deleted_at``) have api_key, tenant_id, id, receiptId, body_sha256, body (numbers as Decimal), at; ``sessions``
     have api_key, id, file_count, at; ``uploads`` (completed ones) have api_key, session_id, file_id, file_name,
     document_sha256, at; ``extractions`` (deleted ones too) have api_key, id, submission_id, status, documents (their
-    SHA-256, in order), at. Raises FileNotFoundError where there is none.
+    SHA-256, in order), at. Raises FileNotFoundError if the folder has no journal.
     """
     path = directory / JOURNAL_FILE_NAME
     if not path.is_file():
@@ -157,7 +150,7 @@ def read_journal(directory: Path, api_key: str | None = None) -> dict[str, Any]:
 
 
 def summarise_journal(connection: sqlite3.Connection, api_key: str | None = None) -> dict[str, Any]:
-    """Return what ``read`` returns, from an open journal."""
+    """Return what ``read_journal`` returns, from an open connection."""
     where_clause, parameters = ("WHERE api_key = ?", (api_key,)) if api_key else ("", ())
     answers: dict[str, dict[str, int]] = {}
     for row in connection.execute(
@@ -224,5 +217,5 @@ def compute_sha256(content: bytes) -> str:
 
 
 def get_utc_timestamp() -> str:
-    """Return the instant as ISO 8601 in UTC, to the millisecond."""
+    """Return the current time as ISO 8601 in UTC, to the millisecond."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""How many calls a key has: fixed windows of a minute and an hour, and the token bucket."""
+"""Rate limits per API key: fixed windows of a minute and an hour, token bucket and leaky bucket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CALL_LIMITS_BY_PLAN = {"free": (10, 100), "pro": (100, 1_000), "enterprise": (1_
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """Where a key stands: the window with fewer calls left, and whether this call is within it."""
+    """The state of the window with fewer calls left, and whether this call is allowed."""
 
     is_allowed: bool
     limit: int
@@ -22,14 +22,14 @@ class RateLimitStatus:
 
 
 class FixedWindowRateLimiter:
-    """Counts calls per key in two windows, each begun by a key's first call in it; refused calls count as well."""
+    """Counts calls per key in two windows, each started by the key's first call in it; refused calls count as well."""
 
     def __init__(self, journal: Journal, minute_seconds: float) -> None:
         self._journal = journal
         self._window_seconds = {"minute": minute_seconds, "hour": 60 * minute_seconds}
 
     def record_call(self, api_key: str, plan: str, now: float) -> RateLimitStatus:
-        """Count one call and return where the key stands after it."""
+        """Count one call and return the rate limit status after it."""
         statuses = []
         for (name, window_seconds), limit in zip(self._window_seconds.items(), CALL_LIMITS_BY_PLAN[plan], strict=True):
             window_start, call_count = self._journal.get_rate_window(api_key, name)
@@ -43,14 +43,17 @@ class FixedWindowRateLimiter:
         return min(statuses, key=lambda status: (status.is_allowed, status.remaining, -status.resets_at))
 
     def build_unused_status(self, plan: str, now: float) -> RateLimitStatus:
-        """Return the standing told to someone without a valid key."""
+        """Return the status that a caller without a valid key gets."""
         return RateLimitStatus(
             True, CALL_LIMITS_BY_PLAN[plan][0], CALL_LIMITS_BY_PLAN[plan][0], now + self._window_seconds["minute"]
         )
 
 
 class TokenBucketRateLimiter:
-    """Token buckets per key: 1,000 tokens, 100 more every 5 seconds of the vendor's minute (sheet 05, section 8)."""
+    """Token bucket per key: 1,000 tokens, 100 more every 5 seconds of the vendor's minute (sheet 05, section 8).
+
+    The model ``leaky_bucket`` holds 100 calls and refills evenly over a minute.
+    """
 
     CAPACITY, REFILL_TOKENS, REFILL_SECONDS = 1_000, 100, 5.0
     LEAKY_CAPACITY = 100
@@ -61,7 +64,7 @@ class TokenBucketRateLimiter:
         self._levels: dict[str, tuple[float, float]] = {}
 
     def take_token_or_compute_wait(self, api_key: str, model: str, now: float) -> float | None:
-        """Take one token; return None where there was one, else the seconds until there is."""
+        """Take one token; return None if there was one, else the seconds until the next."""
         if model == "off":
             return None
         is_token_bucket = model == "token_bucket"

@@ -1,4 +1,4 @@
-"""Where every call comes in: it bounds bodies, notes whose call it is, writes the journal, loses answers on demand."""
+"""The outermost ASGI application: limits bodies, finds the API key, writes the journal, drops answers on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOUNT_NAMES = ("smartbills_com", "invoicedataextraction_com", "billflowai", "sma
 
 
 class JournalingDispatcher:
-    """The outermost application: hands a call to the room its path names, and journals what became of it."""
+    """Dispatches each call to the application that its path names, and journals it with the status of its answer."""
 
     def __init__(self, apps: Mapping[str, ASGIApp], journal: Journal, body_limits: dict[str, int]) -> None:
         self._apps, self._journal, self._body_limits = apps, journal, body_limits
@@ -27,11 +27,13 @@ class JournalingDispatcher:
         mount_name, _, app_path = relative_path.partition("/")
         app = self._apps.get(mount_name)
         if app is None:
-            await _send_not_found(send)
+            body = f"There are: {', '.join(MOUNT_NAMES)}\n".encode()
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": body})
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         context = RequestContext(find_bearer_key(headers.get("authorization")))
-        app_scope = {**scope, "path": f"/{app_path}", "raw_path": None, "root_path": "", "sandbox.visit": context}
+        app_scope = {**scope, "path": f"/{app_path}", "raw_path": None, "root_path": "", "sandbox.context": context}
         recorder = _ResponseRecorder(
             self._journal, scope, context, send, must_record=mount_name != "_sandbox", route_prefix=f"/{mount_name}"
         )
@@ -44,7 +46,7 @@ class JournalingDispatcher:
 
 
 class _ResponseRecorder:
-    """Sees every message of one answer on its way out."""
+    """Forwards the messages of one answer, adds its headers and journals the call."""
 
     def __init__(
         self,
@@ -72,7 +74,7 @@ class _ResponseRecorder:
         await self._send(message)
 
     def record_request_once(self, status: int) -> None:
-        """Journal the call, once."""
+        """Journal the call with this status, unless it is journaled already."""
         if self._must_record:
             route = self._route_prefix + (self._context.route or "/?")
             self._journal.record_request(
@@ -100,13 +102,11 @@ def _limit_body_size(receive: Receive, max_bytes: int) -> Receive:
     return receive_counted
 
 
-async def _send_not_found(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": f"There are: {', '.join(MOUNT_NAMES)}\n".encode()})
-
-
 async def _abort_connection(receive: Receive, send: Send) -> None:
-    """Break the connection under the caller; ASGI has no word for it, so uvicorn's object behind ``send`` is asked."""
+    """Close the caller's connection without an answer.
+
+    ASGI has no message for this, so uvicorn's request cycle behind ``send`` aborts its transport.
+    """
     request_cycle: Any = getattr(send, "__self__", None)
     request_cycle.transport.abort()
     while (await receive())["type"] != "http.disconnect":

@@ -1,4 +1,4 @@
-"""What the OpenAPI documents of the rooms are made of, and the route that serves one."""
+"""Builders for the vendors' OpenAPI documents, and the route that serves one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCUMENT_MEDIA_TYPES = ("application/pdf", "image/jpeg", "image/png")
 
 
 def add_openapi_route(app: FastAPI, mount_name: str, build_document: Callable[[str], Schema]) -> None:
-    """Add the route ``/openapi.json``, which needs no key; ``document`` makes it for the room's address."""
+    """Add the route ``/openapi.json``, which needs no key; ``build_document`` gets the URL of the vendor's API."""
 
     @app.get("/openapi.json")
     async def get_openapi_document(request: Request) -> Response:
@@ -44,7 +44,7 @@ def build_operation(
     request_body: Schema | None = None,
     parameters: Sequence[Schema] = (),
 ) -> Schema:
-    """Return one operation; ``answers`` are responses by status, ``asks`` is its request body."""
+    """Return one operation; ``responses`` are by status."""
     operation: Schema = {"operationId": operation_id, "summary": summary}
     if parameters:
         operation["parameters"] = list(parameters)
@@ -56,7 +56,7 @@ def build_operation(
 def build_response(
     description: str, schema: Schema | None = None, headers: Schema | None = None, media_type: str = JSON_MEDIA_TYPE
 ) -> Schema:
-    """Return a response, with a body of that media type where there is a schema."""
+    """Return a response, with a body of ``media_type`` if there is a schema."""
     response: Schema = {"description": description}
     if headers:
         response["headers"] = headers
@@ -64,7 +64,7 @@ def build_response(
 
 
 def build_request_body(schema: Schema, media_type: str = JSON_MEDIA_TYPE) -> Schema:
-    """Return a request body that must be there."""
+    """Return a required request body."""
     return {"required": True, "content": {media_type: {"schema": schema}}}
 
 
@@ -86,7 +86,7 @@ def build_parameter(name: str, location: str, schema: Schema, *, required: bool 
 def build_object(
     properties: Schema, required: Sequence[str] | None = None, *, allows_additional: bool = False
 ) -> Schema:
-    """Return an object's schema: all properties required unless named otherwise, none beside them unless open."""
+    """Return the schema of an object; by default all properties are required and no others are allowed."""
     required_names = list(properties) if required is None else list(required)
     return {
         "type": "object",
@@ -102,7 +102,7 @@ def build_array(items: Schema) -> Schema:
 
 
 def build_enum(*values: str) -> Schema:
-    """Return the schema of one of several words."""
+    """Return the schema of a string that is one of ``values``."""
     return {"type": "string", "enum": list(values)}
 
 

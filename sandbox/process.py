@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own, for the length of a ``with``."""
+"""Runs the sandbox as a child process for the length of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running sandbox: where its APIs are, and the keys to show there."""
+    """A running sandbox: the base URL and API key of each API, its port, process and state folder."""
 
     smartbills_com: Mapping[str, str]
     invoicedataextraction_com: Mapping[str, str]
@@ -34,20 +34,20 @@ class Sandbox:
     process: subprocess.Popen[str] = field(repr=False)
 
     def read_journal(self, api_key: str | None = None) -> dict[str, Any]:
-        """Return what was asked, charged and created so far, for one API key or all: ``sandbox.journal.read``."""
+        """Return the journal so far, for one API key or for all; see ``sandbox.journal.read_journal``."""
         return journal.read_journal(self.state_directory, api_key)
 
     def update_settings(self, api_key: str | None = None, **settings: Any) -> None:
-        """Turn knobs while it runs; their dots are written as two underscores: ``smartbills_com__plan="pro"``."""
+        """Change settings while it runs; write the dot of a name as two underscores: ``smartbills_com__plan="pro"``."""
         values = {name.replace("__", ".", 1): value for name, value in settings.items()}
         body = json.dumps({**values, **({"api_key": api_key} if api_key else {})}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_sandbox/knobs", data=body)
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_sandbox/settings", data=body)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10):
             pass
 
     def kill(self) -> None:
-        """End the process as a power cut would; its state stays."""
+        """Kill the process; its state folder stays."""
         self.process.kill()
         self.process.wait(10)
 
@@ -62,35 +62,32 @@ def start_sandbox(
     settings: Mapping[str, object] | None = None,
     timeout: float = 30.0,
 ) -> Iterator[Sandbox]:
-    """Run the sandbox until the ``with`` ends; it also ends when this process dies, however it dies.
+    """Run the sandbox until the ``with`` block ends; it also stops when this process ends for any reason.
 
-    ``state_directory`` holds its journal, and a second start goes on from there. Raises SandboxError where it does
-    not listen within ``timeout`` seconds.
+    ``state_directory`` holds its journal, and a later start continues from it. Raises SandboxError if the sandbox
+    does not listen within ``timeout`` seconds.
     """
     command = [sys.executable, "-m", "sandbox", "serve", "--state", str(state_directory.resolve()), "--port", str(port)]
     command += ["--minute-seconds", str(minute_seconds), "--plan", plan, "--until-stdin-closes"]
     for name, value in (settings or {}).items():
-        command += ["--knob", f"{name}={value}"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_get_project_root()
-    )
+        command += ["--setting", f"{name}={value}"]
+    project_root = Path(__file__).resolve().parent.parent
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project_root)  # noqa: S603 - our own command
     try:
         yield _wait_until_listening(process, state_directory, timeout)
     finally:
         _stop_process(process)
 
 
-def _get_project_root() -> Path:
-    return Path(__file__).resolve().parent.parent
-
-
 def _wait_until_listening(process: subprocess.Popen[str], state_directory: Path, timeout: float) -> Sandbox:
     if process.stdout is None:
-        raise SandboxError("the sandbox has no standard output")
+        raise SandboxError("the sandbox was started without a pipe for its standard output")
     ready, _, _ = select.select([process.stdout], [], [], timeout)
     line = process.stdout.readline() if ready else ""
     if not line:
-        raise SandboxError(f"the sandbox did not start within {timeout} s; its exit code is {process.poll()!r}")
+        raise SandboxError(
+            f"the sandbox did not start within {timeout} s; exit code: {process.poll()!r}; its error output says why"
+        )
     return Sandbox(**json.loads(line), state_directory=state_directory, process=process)
 
 

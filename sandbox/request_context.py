@@ -1,4 +1,4 @@
-"""One call on the sandbox, as every room sees it: whose it is, what to write on its answer, how to lose that."""
+"""The context of one request, and the responses that all vendors use."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from starlette.types import Receive, Scope, Send
 from sandbox.exact_json import render_json
 
 API_KEY_PREFIXES = ("sk_test_", "bf_live_sandbox")
-"""What begins like this is a key of ours; whatever follows is a world of its own."""
+"""Prefixes of the sandbox's API keys; each key that starts with one has its own data."""
 
 
 @dataclass
 class RequestContext:
-    """A call: ``api_key`` is None unless it is one of ours; ``headers`` go on the answer, whatever it is."""
+    """One request: ``api_key`` is None unless it is one of the sandbox; ``headers`` are added to every answer."""
 
     api_key: str | None
     request_id: str = field(default_factory=lambda: f"req_{secrets.token_hex(8)}")
@@ -27,11 +27,11 @@ class RequestContext:
 
 
 class BodyTooLargeError(Exception):
-    """The caller sent more bytes than this room takes."""
+    """The caller sent more bytes than this application accepts."""
 
 
 class ExactJsonResponse(Response):
-    """A JSON answer whose Decimals stay exact."""
+    """A JSON response that writes Decimals exactly."""
 
     media_type = "application/json"
 
@@ -40,21 +40,24 @@ class ExactJsonResponse(Response):
 
 
 class LostResponse(Response):
-    """An answer that never arrives: the work is done, the connection breaks."""
+    """A response that never arrives: the work is done, but the connection is closed without an answer."""
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "sandbox.lost"})
 
 
 def get_request_context(request: Request) -> RequestContext:
-    """Return the visit that the front door noted on this request."""
-    context = request.scope["sandbox.visit"]
-    assert isinstance(context, RequestContext)  # noqa: S101 - the front door put it there
+    """Return the context that the middleware attached to this request."""
+    context = request.scope["sandbox.context"]
+    assert isinstance(context, RequestContext)  # noqa: S101 - the middleware sets it
     return context
 
 
 def find_bearer_key(authorization: str | None) -> str | None:
-    """Return the API key of an Authorization header where it is one of ours, else None; others are kept nowhere."""
+    """Return the API key of an Authorization header if it is one of the sandbox, else None.
+
+    Other keys may be real, so they are not stored anywhere.
+    """
     scheme, _, key = (authorization or "").partition(" ")
     key = key.strip()
     is_sandbox_key = (

@@ -1,4 +1,4 @@
-"""What the sandbox knows of the sample world: the manifest, by the hash of the bytes."""
+"""The manifest of the sample data: what each sample file is, by the hash of its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves all APIs in one process on one port of 127.0.0.1, and says so in one line of JSON."""
+"""Serves all APIs in one process on one port of 127.0.0.1, and writes their addresses as one line of JSON."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sandbox.invoicedataextraction_com import app as invoicedataextraction_com
 from sandbox.journal import Journal
 from sandbox.middleware import JournalingDispatcher
 from sandbox.settings import SandboxSettings, SettingError
-from sandbox.smartbills_com import app as com
-from sandbox.smartbills_io import app as io
+from sandbox.smartbills_com import app as smartbills_com
+from sandbox.smartbills_io import app as smartbills_io
 
 SANDBOX_API_KEY = "sk_test_sandbox"
 SANDBOX_TENANT_ID = "1"
@@ -42,19 +42,19 @@ def run_server(
     setting_values: Mapping[str, Any],
     until_stdin_closes: bool,
 ) -> None:
-    """Serve until stopped (or until stdin closes); ``state`` holds the journal, which a restart goes on with.
+    """Serve until stopped (or until stdin closes); ``state_directory`` holds the journal, which a restart continues.
 
-    Raises KnobError for knobs that are none, and where another server holds the same state folder.
+    Raises SettingError for a wrong setting, and if another server uses the same state folder.
     """
     settings = SandboxSettings(setting_values)
     if not minute_seconds > 0:
-        raise SettingError(f"a minute of {minute_seconds!r} seconds is none")
+        raise SettingError(f"--minute-seconds must be greater than 0, not {minute_seconds!r}")
     state_directory.mkdir(parents=True, exist_ok=True)
     with (state_directory / "lock").open("w") as lock_file:
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SettingError(f"another sandbox already serves from {str(state_directory)!r}") from None
+            raise SettingError(f"another sandbox already uses the state folder {str(state_directory)!r}") from None
         journal = Journal(state_directory)
         try:
             _run_uvicorn(build_sandbox_app(journal, settings, minute_seconds), port, until_stdin_closes)
@@ -65,17 +65,17 @@ def run_server(
 def build_sandbox_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> JournalingDispatcher:
     """Return the whole sandbox as one ASGI application."""
     apps = {
-        "smartbills_com": com.build_app(journal, settings, minute_seconds),
+        "smartbills_com": smartbills_com.build_app(journal, settings, minute_seconds),
         "invoicedataextraction_com": invoicedataextraction_com.build_app(journal, settings, minute_seconds),
         "billflowai": billflowai.build_app(journal, settings, minute_seconds),
-        "smartbills_io": io.build_app(journal, settings, minute_seconds),
+        "smartbills_io": smartbills_io.build_app(journal, settings, minute_seconds),
         "_sandbox": admin_api.build_admin_app(journal, settings),
     }
     return JournalingDispatcher(apps, journal, MAX_BODY_BYTES)
 
 
 def _run_uvicorn(app: JournalingDispatcher, port: int, until_stdin_closes: bool) -> None:
-    # asyncio turns Nagle off only where the protocol is named; with it on, each answer waits 40 ms for an ACK
+    # asyncio turns Nagle's algorithm off only if the protocol is given; with it on, each answer waits 40 ms for an ACK
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -84,8 +84,14 @@ def _run_uvicorn(app: JournalingDispatcher, port: int, until_stdin_closes: bool)
         server_header=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _AnnouncingServer(config)
+
+    def stop_when_stdin_closes() -> None:
+        while os.read(0, 4096):
+            pass
+        server.should_exit = True
+
     if until_stdin_closes:
-        threading.Thread(target=_stop_when_stdin_closes, args=(server,), daemon=True).start()
+        threading.Thread(target=stop_when_stdin_closes, daemon=True).start()
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -114,9 +120,3 @@ def _build_address_report(port: int) -> dict[str, Any]:
         "port": port,
         "pid": os.getpid(),
     }
-
-
-def _stop_when_stdin_closes(server: uvicorn.Server) -> None:
-    while os.read(0, 4096):
-        pass
-    server.should_exit = True

@@ -1,4 +1,4 @@
-"""One knob: a trap of a contract sheet that can be set."""
+"""The definition of one sandbox setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SettingKind = Literal["count", "seconds", "switch", "choice", "names", "text"]
 
 @dataclass(frozen=True, slots=True)
 class SettingDefinition:
-    """One knob: what it does, its kind, its default and, for a choice, what it may be."""
+    """One setting: what it does, its kind, its default and the allowed values of a choice."""
 
     description: str
     kind: SettingKind
@@ -19,15 +19,15 @@ class SettingDefinition:
 
 
 def build_switch(description: str, default: bool = False) -> SettingDefinition:
-    """Return a knob that is on or off."""
+    """Return a setting that is on or off."""
     return SettingDefinition(description, "switch", default)
 
 
 def build_count(description: str, default: int = 0) -> SettingDefinition:
-    """Return a knob that is a whole number."""
+    """Return a setting that is a whole number."""
     return SettingDefinition(description, "count", default)
 
 
 def build_choice(description: str, *choices: str) -> SettingDefinition:
-    """Return a knob that is one of several words, the first by default."""
+    """Return a setting that is one of ``choices``, the first by default."""
     return SettingDefinition(description, "choice", choices[0], choices)

@@ -1,1 +1,1 @@
-"""Stand-in for BillflowAI, whose host its customers are told (contract sheet 03)."""
+"""Stand-in for BillflowAI, which gives its host name only to customers (contract sheet 03)."""

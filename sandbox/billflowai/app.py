@@ -1,4 +1,4 @@
-"""The API of BillflowAI: read one document per call, keep what was read (contract sheet 03)."""
+"""The API of BillflowAI: extracts one document per call and stores the invoice (contract sheet 03)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROUTES = (
 
 
 def build_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> FastAPI:
-    """Return the vendor as an ASGI application; ``minute_seconds`` is how long its minute lasts."""
+    """Return the vendor as an ASGI application; one of its minutes lasts ``minute_seconds``."""
     app = FastAPI(title="billflowai sandbox", openapi_url=None)
     vendor = Vendor(journal, settings, minute_seconds)
     for method, path, handler in ROUTES:

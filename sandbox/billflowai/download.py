@@ -1,4 +1,4 @@
-"""Downloads what a caller's address points to: only http(s), only where everybody may go, only so many bytes."""
+"""Downloads the file of a caller's URL: only http(s), only public addresses, and a limited number of bytes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SocketAddress = tuple[str, int]
 
 
 def fetch_file(url: str, *, allow_private_addresses: bool, max_bytes: int) -> bytes:
-    """Return the bytes behind an address; blocks for some seconds.
+    """Return the file of a URL; blocks for up to 20 seconds.
 
-    Raises Refused: VALIDATION for what is no address, INVALID_URL for one that is not allowed, also behind a redirect,
-    and FETCH_FAILED where nothing, too much, or anything but a 200 comes.
+    Raises ApiError: VALIDATION for text that is not a URL, INVALID_URL for one that is not allowed (also after a
+    redirect), and FETCH_FAILED if there is no answer, more than ``max_bytes``, or a status other than 200.
     """
     deadline = time.monotonic() + DOWNLOAD_TIMEOUT_SECONDS
     for _ in range(MAX_REDIRECTS + 1):
@@ -40,7 +40,7 @@ def fetch_file(url: str, *, allow_private_addresses: bool, max_bytes: int) -> by
 
 
 def parse_file_url(url: str) -> SplitResult:
-    """Return the parts of an http(s) address with a host; raises Refused."""
+    """Return the parts of an http(s) URL with a host; raises ApiError."""
     if len(url) > 2_000 or not url.isascii() or not url.isprintable() or " " in url:
         raise build_validation_error("file_url", "is no URL")
     try:
@@ -61,7 +61,7 @@ def parse_file_url(url: str) -> SplitResult:
 
 
 def _resolve_host(url_parts: SplitResult, *, allow_private_addresses: bool) -> SocketAddress:
-    """Return where to connect to; the name is resolved once, so that it cannot lead elsewhere a moment later."""
+    """Return the address to connect to; the host is resolved only once, so that it cannot change after the check."""
     port = url_parts.port or (443 if url_parts.scheme == "https" else 80)
     try:
         address_infos = socket.getaddrinfo(url_parts.hostname, port, type=socket.SOCK_STREAM)
@@ -74,7 +74,7 @@ def _resolve_host(url_parts: SplitResult, *, allow_private_addresses: bool) -> S
 
 
 def is_public_ip_address(ip_text: str) -> bool:
-    """Return whether an IP address is one that everybody may go to."""
+    """Return whether an IP address is public: neither private nor multicast, also where IPv6 embeds an IPv4 address."""
     address = ipaddress.ip_address(ip_text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         embedded_ipv4 = address.ipv4_mapped or address.sixtofour

@@ -1,4 +1,4 @@
-"""How this vendor says no: an error with a code and a message, whose code tells the status (sheet 03, section 4)."""
+"""The errors of this vendor: each has a code, which determines the status, and a message (sheet 03, section 4)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ STATUS_BY_CODE = {
 
 
 class ApiError(Exception):
-    """The vendor does not do it; ``answer()`` tells the caller."""
+    """The vendor refuses the call with this error."""
 
     def __init__(self, code: str, message: str, details: list[dict[str, str]] | None = None) -> None:
         super().__init__(message)
         self.code, self.message, self.details = code, message, details
 
     def build_response(self) -> Response:
-        """Return the refusal as it goes over the wire; a code no sheet knows is a 500."""
+        """Return the error as a response; a code that is not in the sheet is a 500."""
         error: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.details:
             error["details"] = self.details
@@ -39,18 +39,18 @@ class ApiError(Exception):
 
 
 class GatewayError(ApiError):
-    """Something between caller and vendor answers, with a page of its own."""
+    """A gateway between caller and vendor answers with a page of its own."""
 
     def __init__(self, status: int) -> None:
         super().__init__(str(status), "a page of a gateway")
         self.status = status
 
     def build_response(self) -> Response:
-        """Return a page that is no JSON."""
+        """Return an HTML page."""
         html = f"<html><body><h1>{self.status}</h1></body></html>"
         return Response(html, self.status, media_type="text/html")
 
 
 def build_validation_error(field: str, message: str) -> ApiError:
-    """Return the refusal of a body that is not as the schema has it."""
+    """Return the error for a request that does not fit the schema."""
     return ApiError("VALIDATION", f"{field}: {message}" if field else message, [{"field": field, "message": message}])

@@ -1,10 +1,9 @@
-"""One function per call on this API: what it demands, and what it answers (sheet 03, section 2)."""
+"""One handler per route of this API (sheet 03, section 2)."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 from typing import Any
 
 from fastapi import Request, Response
@@ -18,6 +17,7 @@ from sandbox.billflowai.vendor import Vendor
 from sandbox.exact_json import JsonError, parse_json
 from sandbox.journal import compute_sha256
 from sandbox.request_context import ExactJsonResponse
+from sandbox.request_parsing import parse_content_length, parse_positive_or_none
 
 INVOICE_KINDS = ("expense", "revenue")
 MULTIPART_OVERHEAD_BYTES = 100_000
@@ -26,7 +26,7 @@ MAX_PAGE_SIZE = 100
 
 
 async def extract_from_url(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Download the file of a public address and read it."""
+    """Download the file of a public URL and extract it."""
     body = await _read_json_object(request)
     url, invoice_kind = body.get("file_url"), _parse_invoice_kind(body.get("invoice_kind", "expense"))
     if not isinstance(url, str):
@@ -46,9 +46,9 @@ async def extract_from_url(vendor: Vendor, request: Request, api_key: str) -> Re
 
 
 async def extract_uploaded_file(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Read an uploaded file."""
+    """Extract an uploaded file."""
     max_bytes = vendor.get_setting("max_file_bytes", api_key)
-    if _parse_content_length(request) > max_bytes + MULTIPART_OVERHEAD_BYTES:
+    if parse_content_length(request) > max_bytes + MULTIPART_OVERHEAD_BYTES:
         raise build_too_large_error(request)
     async with request.form(max_files=2, max_fields=20, max_part_size=64 * 1024) as form:
         files, invoice_kind = form.getlist("file"), _parse_invoice_kind(form.get("invoice_kind", "expense"))
@@ -66,8 +66,8 @@ async def extract_uploaded_file(vendor: Vendor, request: Request, api_key: str) 
 
 async def list_invoices(vendor: Vendor, request: Request, api_key: str) -> Response:
     """Return one page of the stored invoices, newest first."""
-    page_number = _parse_positive_or_none(request.query_params.get("page", "1"))
-    page_size = _parse_positive_or_none(request.query_params.get("pageSize", str(MAX_PAGE_SIZE)))
+    page_number = parse_positive_or_none(request.query_params.get("page", "1"))
+    page_size = parse_positive_or_none(request.query_params.get("pageSize", str(MAX_PAGE_SIZE)))
     if page_number is None or page_size is None or page_size > MAX_PAGE_SIZE:
         raise build_validation_error(
             "pageSize" if page_number else "page", f"page from 1, pageSize from 1 to {MAX_PAGE_SIZE}"
@@ -90,13 +90,11 @@ async def get_invoice(vendor: Vendor, request: Request, api_key: str) -> Respons
 
 
 async def update_invoice(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Correct a stored invoice by hand: its kind, or what was read of it (the fields that are given)."""
+    """Correct a stored invoice: its kind, or those of its extracted fields that the body has."""
     stored_invoice = _get_stored_invoice(vendor, request, api_key)
     body = await _read_json_object(request)
-    invoice_kind, parsed_data = (
-        _parse_invoice_kind(body.get("invoice_kind", stored_invoice["invoice_kind"])),
-        body.get("parsed_data", {}),
-    )
+    invoice_kind = _parse_invoice_kind(body.get("invoice_kind", stored_invoice["invoice_kind"]))
+    parsed_data = body.get("parsed_data", {})
     if not isinstance(parsed_data, dict):
         raise build_validation_error("parsed_data", "is an object")
     vendor.invoice_store.update_invoice(
@@ -106,27 +104,22 @@ async def update_invoice(vendor: Vendor, request: Request, api_key: str) -> Resp
 
 
 async def delete_invoice(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Delete a stored invoice; a second time it is not there."""
+    """Delete a stored invoice; a second call answers 404."""
     stored_invoice = _get_stored_invoice(vendor, request, api_key)
     vendor.invoice_store.delete_invoice(stored_invoice["id"])
     return ExactJsonResponse({"id": stored_invoice["id"], "deleted": True})
 
 
 def build_too_large_error(request: Request) -> ApiError:
-    """Return the refusal of a body over the limit."""
-    return build_validation_error("file", f"is too large, with {_parse_content_length(request) or 'unknown'} bytes")
-
-
-def _parse_content_length(request: Request) -> int:
-    text = request.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+    """Return the error for a body over the size limit."""
+    return build_validation_error("file", f"is too large, with {parse_content_length(request) or 'unknown'} bytes")
 
 
 async def _read_json_object(request: Request) -> dict[str, Any]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise build_validation_error("", "the body is JSON, and its Content-Type says so")
-    if _parse_content_length(request) > MAX_JSON_BYTES:
+    if parse_content_length(request) > MAX_JSON_BYTES:
         raise build_validation_error("", "the body is too large")
     try:
         body = parse_json(await request.body())
@@ -148,7 +141,3 @@ def _get_stored_invoice(vendor: Vendor, request: Request, api_key: str) -> dict[
     if invoice is None:
         raise ApiError("NOT_FOUND", "No such invoice.")
     return invoice
-
-
-def _parse_positive_or_none(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) > 0 else None

@@ -1,4 +1,4 @@
-"""The vendor's stored invoices, its memory of files it has read, and what it charged."""
+"""The vendor's stored invoices, its cache of extracted files, and its charges."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREATE INDEX IF NOT EXISTS billflowai_readings_by_invoice ON billflowai_readings
 
 @dataclass(frozen=True, slots=True)
 class SubmittedFile:
-    """One file somebody wants read: whose it is, its hash, where it came from, and which side of the books it is on."""
+    """A file to extract: its API key, its hash, the kind of invoice, and the URL it came from."""
 
     api_key: str
     sha256: str
@@ -40,7 +40,7 @@ class SubmittedFile:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionResult:
-    """A reading and what the vendor says about it; ``source`` and ``invoice_id`` are None where nothing is stored."""
+    """The extracted fields with their metadata; ``source`` and ``invoice_id`` are None if nothing is stored."""
 
     fields: InvoiceFields
     invoice_kind: str
@@ -57,7 +57,7 @@ class InvoiceStore:
         journal.connection.executescript(_TABLES)
 
     def count_recent_charges(self, api_key: str) -> int:
-        """Return how many extractions this key was charged for within the rolling window."""
+        """Return the number of charged extractions of a key within the rolling quota window."""
         since = (dt.datetime.now(dt.UTC) - self._quota_window).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         row = self._journal.connection.execute(
             "SELECT count(*) FROM charges WHERE vendor = 'billflowai' AND api_key = ? AND at > ?", (api_key, since)
@@ -67,45 +67,42 @@ class InvoiceStore:
     def find_cached_result(
         self, api_key: str, *, sha256: str | None = None, url: str | None = None
     ) -> ExtractionResult | None:
-        """Return what was read of the same bytes, or from the same address, before."""
+        """Return the earlier extraction of the same bytes or the same URL, or None."""
         column, value = ("sha256", sha256) if url is None else ("file_url", url)
         row = self._journal.connection.execute(
             f"SELECT * FROM billflowai_readings WHERE api_key = ? AND {column} = ? ORDER BY seq LIMIT 1",
             (api_key, value),
         ).fetchone()
-        return (
-            ExtractionResult(parse_json(row["answer"].encode()), row["kind"], "cache", row["invoice_id"])
-            if row
-            else None
-        )
+        if row is None:
+            return None
+        return ExtractionResult(parse_json(row["answer"].encode()), row["kind"], "cache", row["invoice_id"])
 
     def record_charge(self, file: SubmittedFile, remaining_quota: int | None) -> None:
-        """Charge for work of which nothing is kept; raises Refused as ``file`` does."""
+        """Charge for an extraction that is not stored; raises ApiError like ``record_extraction``."""
         with self._journal.begin_transaction() as connection:
             self._insert_charge(connection, file, str(uuid.uuid4()), remaining_quota)
 
     def record_extraction(
         self, file: SubmittedFile, fields: InvoiceFields, source: str, remaining_quota: int | None
     ) -> ExtractionResult:
-        """Store and charge, all or nothing, on disk when it returns; ``source`` auto looks for the number.
+        """Store and charge an extraction in one transaction, on disk when it returns.
 
-        ``free`` is how many extractions are left, None where there is no quota. Raises Refused where none is.
+        With ``source`` auto, an invoice number that is stored already makes it a duplicate. ``remaining_quota`` is
+        None if there is no quota. Raises ApiError QUOTA_EXCEEDED if the quota is used up.
         """
         with self._journal.begin_transaction() as connection:
             existing_invoice = self._find_invoice_by_number(file.api_key, fields["invoice_number"])
             if source == "auto":
                 source = "duplicate" if existing_invoice else "extracted"
             is_duplicate = source == "duplicate" and existing_invoice is not None
-            invoice_id = (
-                str(existing_invoice["id"]) if existing_invoice is not None and is_duplicate else str(uuid.uuid4())
-            )
+            invoice_id = str(existing_invoice["id"] if existing_invoice and is_duplicate else uuid.uuid4())
             if source != "none":
                 self._insert_invoice_and_cache_entry(connection, file, fields, invoice_id, is_duplicate=is_duplicate)
             if source != "cache":
                 self._insert_charge(connection, file, invoice_id, remaining_quota)
-        return ExtractionResult(
-            fields, file.invoice_kind, *((None, None) if source == "none" else (source, invoice_id))
-        )
+        if source == "none":
+            return ExtractionResult(fields, file.invoice_kind, None, None)
+        return ExtractionResult(fields, file.invoice_kind, source, invoice_id)
 
     def _find_invoice_by_number(self, api_key: str, number: str | None) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._journal.connection.execute(
@@ -148,7 +145,7 @@ class InvoiceStore:
         )
 
     def list_invoices_and_count(self, api_key: str, *, limit: int, offset: int) -> tuple[list[dict[str, Any]], int]:
-        """Return some of the key's invoices, newest first, and how many there are."""
+        """Return a page of the key's invoices, newest first, and the number of all."""
         connection = self._journal.connection
         count_row = connection.execute(
             "SELECT count(*) FROM billflowai_invoices WHERE api_key = ?", (api_key,)
@@ -167,7 +164,7 @@ class InvoiceStore:
         return _build_invoice_body(row) if row else None
 
     def update_invoice(self, invoice_id: str, invoice_kind: str, parsed_data: dict[str, Any]) -> None:
-        """Write what somebody corrected by hand."""
+        """Store the corrected kind and fields of an invoice."""
         number = parsed_data.get("invoice_number")
         with self._journal.begin_transaction() as connection:
             connection.execute(
@@ -176,14 +173,14 @@ class InvoiceStore:
             )
 
     def delete_invoice(self, invoice_id: str) -> None:
-        """Forget an invoice, its number, and the files it was read from: they count as new again."""
+        """Delete an invoice and the cache entries of its files, which then count as new again."""
         with self._journal.begin_transaction() as connection:
             connection.execute("DELETE FROM billflowai_readings WHERE invoice_id = ?", (invoice_id,))
             connection.execute("DELETE FROM billflowai_invoices WHERE id = ?", (invoice_id,))
 
 
 def _build_invoice_body(row: sqlite3.Row) -> dict[str, Any]:
-    """Return an invoice as the list shows it; no page documents this shape, so it is ours."""
+    """Return an invoice as a JSON body; the vendor does not document this shape."""
     parsed_data = parse_json(row["parsed"].encode())
     number, counterparty = (
         value if isinstance(value := parsed_data.get(name), str) else None

@@ -1,4 +1,4 @@
-"""How many calls a minute a key has, and how many extractions at a time."""
+"""Limits per API key: calls per minute, and extractions at the same time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ RATE_WINDOW_NAME = "billflowai.minute"
 
 
 class MinuteRateLimiter:
-    """Counts calls per key in fixed windows, each begun by a key's first call in it; refused calls count as well."""
+    """Counts calls per key in fixed windows, each started by the key's first call; refused calls count as well."""
 
     def __init__(self, journal: Journal, minute_seconds: float) -> None:
         self._journal, self._window_seconds = journal, minute_seconds
 
     def record_call_and_compute_wait(self, api_key: str, limit: int, now: float) -> float | None:
-        """Count one call; return None where it is within the limit, else the seconds until the window ends."""
+        """Count one call; return None if it is within ``limit`` (0: none), else the seconds until the window ends."""
         if limit == 0:
             return None
         window_start, call_count = self._journal.get_rate_window(api_key, RATE_WINDOW_NAME)
@@ -30,14 +30,14 @@ class MinuteRateLimiter:
 
 
 class ConcurrencyLimiter:
-    """Who is being served at this moment, per key."""
+    """Counts the running extractions of each key."""
 
     def __init__(self) -> None:
         self._active_counts: Counter[str] = Counter()
 
     @contextmanager
     def hold_slot(self, api_key: str, limit: int) -> Iterator[None]:
-        """Hold one of the key's places; raises Refused where ``limit`` of them (0: any number) are taken."""
+        """Hold one of the key's ``limit`` slots (0: no limit); raises ApiError RATE_LIMITED if all are taken."""
         if limit and self._active_counts[api_key] >= limit:
             raise ApiError("RATE_LIMITED", "Too many extractions at a time.")
         self._active_counts[api_key] += 1

@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: its routes, what they ask, and what each may answer (sheet 03, section 2)."""
+"""The OpenAPI document of this API: routes, requests and responses (sheet 03, section 2)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sandbox.openapi import (
     build_multipart_body,
     build_nullable,
     build_object,
+    build_openapi_document,
     build_operation,
     build_parameter,
     build_ref,
     build_request_body,
     build_response,
 )
-from sandbox.openapi import build_openapi_document as made
 
 _NULLABLE_AMOUNT = build_nullable("number", "string")
 _NULLABLE_STRING = build_nullable("string")
@@ -46,29 +46,42 @@ _META = build_object(
     ("source", "invoiceId"),
 )
 _EXTRACTED_FIELDS: Schema = {
-    "invoice_number": _NULLABLE_STRING, "date": _NULLABLE_STRING, "counterparty": _NULLABLE_STRING, "total": _NULLABLE_AMOUNT, "subtotal": _NULLABLE_AMOUNT,
-    "discount": _NULLABLE_AMOUNT, "tax": _NULLABLE_AMOUNT, "currency": _NULLABLE_STRING, "items": build_array(_LINE_ITEM),
-}  # fmt: skip
+    "invoice_number": _NULLABLE_STRING,
+    "date": _NULLABLE_STRING,
+    "counterparty": _NULLABLE_STRING,
+    "total": _NULLABLE_AMOUNT,
+    "subtotal": _NULLABLE_AMOUNT,
+    "discount": _NULLABLE_AMOUNT,
+    "tax": _NULLABLE_AMOUNT,
+    "currency": _NULLABLE_STRING,
+    "items": build_array(_LINE_ITEM),
+}
 _SCHEMAS: Schema = {
     "Extracted": build_object({**_EXTRACTED_FIELDS, "invoice_kind": build_enum(*INVOICE_KINDS), "meta": _META}, ()),
     "Stored": build_object(
         {
-            "id": UUID, "invoice_number": _NULLABLE_STRING, "counterparty": _NULLABLE_STRING, "invoice_kind": build_enum(*INVOICE_KINDS),
-            "file_url": _NULLABLE_STRING, "created_at": DATE_TIME, "parsed_data": {"type": "object"},
+            "id": UUID,
+            "invoice_number": _NULLABLE_STRING,
+            "counterparty": _NULLABLE_STRING,
+            "invoice_kind": build_enum(*INVOICE_KINDS),
+            "file_url": _NULLABLE_STRING,
+            "created_at": DATE_TIME,
+            "parsed_data": {"type": "object"},
         }
     ),
     "Error": build_object(
         {
             "error": build_object(
                 {
-                    "code": build_enum(*STATUS_BY_CODE), "message": STRING,
+                    "code": build_enum(*STATUS_BY_CODE),
+                    "message": STRING,
                     "details": build_array(build_object({"field": STRING, "message": STRING})),
                 },
                 ("code", "message"),
             )
         }
     ),
-}  # fmt: skip
+}
 _RETRY_AFTER_HEADER = {"Retry-After": {"schema": STRING, "description": "seconds or an HTTP date; may be absent"}}
 _ERROR_RESPONSES = {
     400: build_response("VALIDATION or INVALID_URL", build_ref("Error")),
@@ -89,8 +102,13 @@ def _build_responses(schema: Schema, *error_statuses: int) -> dict[int, Schema]:
     }
 
 
-_URL_BODY = build_request_body(build_object({"file_url": {"type": "string", "format": "uri"}, "invoice_kind": _INVOICE_KIND}, ("file_url",),
-                        allows_additional=True))  # fmt: skip
+_URL_BODY = build_request_body(
+    build_object(
+        {"file_url": {"type": "string", "format": "uri"}, "invoice_kind": _INVOICE_KIND},
+        ("file_url",),
+        allows_additional=True,
+    )
+)
 _FILE_SCHEMA: Schema = {"type": "string", "format": "binary"}
 _FILE_BODY = build_multipart_body(
     build_object({"file": _FILE_SCHEMA, "invoice_kind": _INVOICE_KIND}, ("file",)), *DOCUMENT_MEDIA_TYPES
@@ -116,25 +134,50 @@ _INVOICE_PAGE = build_object(
 _DELETED_INVOICE = build_object({"id": UUID, "deleted": {"const": True}})
 _PATHS: Schema = {
     "/api/extract-invoice": {
-        "post": build_operation("extractInvoice", "Download and read the file of a public address",
-                          _build_responses(build_ref("Extracted"), 400, 402, 422), request_body=_URL_BODY),
+        "post": build_operation(
+            "extractInvoice",
+            "Download and read the file of a public address",
+            _build_responses(build_ref("Extracted"), 400, 402, 422),
+            request_body=_URL_BODY,
+        ),
     },
     "/api/extract-invoice-file": {
-        "post": build_operation("extractInvoiceFile", "Read an uploaded PDF, JPG or PNG file",
-                          _build_responses(build_ref("Extracted"), 400, 402, 422), request_body=_FILE_BODY),
+        "post": build_operation(
+            "extractInvoiceFile",
+            "Read an uploaded PDF, JPG or PNG file",
+            _build_responses(build_ref("Extracted"), 400, 402, 422),
+            request_body=_FILE_BODY,
+        ),
     },
     "/api/invoices": {
-        "get": build_operation("listInvoices", "Stored invoices, newest first", _build_responses(_INVOICE_PAGE, 400), parameters=_PAGE_PARAMETERS),
+        "get": build_operation(
+            "listInvoices",
+            "Stored invoices, newest first",
+            _build_responses(_INVOICE_PAGE, 400),
+            parameters=_PAGE_PARAMETERS,
+        ),
     },
     "/api/invoices/{id}": {
-        "get": build_operation("getInvoice", "One stored invoice", _build_responses(build_ref("Stored"), 404), parameters=(_ID_PARAMETER,)),
-        "patch": build_operation("patchInvoice", "Correct a stored invoice", _build_responses(build_ref("Stored"), 400, 404),
-                           request_body=_UPDATE_BODY, parameters=(_ID_PARAMETER,)),
-        "delete": build_operation("deleteInvoice", "Delete a stored invoice", _build_responses(_DELETED_INVOICE, 404), parameters=(_ID_PARAMETER,)),
+        "get": build_operation(
+            "getInvoice", "One stored invoice", _build_responses(build_ref("Stored"), 404), parameters=(_ID_PARAMETER,)
+        ),
+        "patch": build_operation(
+            "patchInvoice",
+            "Correct a stored invoice",
+            _build_responses(build_ref("Stored"), 400, 404),
+            request_body=_UPDATE_BODY,
+            parameters=(_ID_PARAMETER,),
+        ),
+        "delete": build_operation(
+            "deleteInvoice",
+            "Delete a stored invoice",
+            _build_responses(_DELETED_INVOICE, 404),
+            parameters=(_ID_PARAMETER,),
+        ),
     },
-}  # fmt: skip
+}
 
 
 def build_document(server_url: str) -> Schema:
-    """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("BillflowAI sandbox", server_url, _PATHS, _SCHEMAS)
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
+    return build_openapi_document("BillflowAI sandbox", server_url, _PATHS, _SCHEMAS)

@@ -1,4 +1,4 @@
-"""What the vendor's model makes of a document: the sample world is known by hash, strangers only if a knob says so."""
+"""What the vendor extracts from a document: samples are known by hash, other documents only if a setting allows it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ VENDOR_SAMPLE_FIELDS: dict[str, Any] = {
     "total": 1200, "subtotal": 1300, "discount": 100, "tax": 180,
     "items": [{"description": "Service", "quantity": 1, "price": 1020, "line_total": None}],
 }  # fmt: skip
-"""Amounts and line as the vendor's page prints them: two sums of them hold, the third one does not (§2.3)."""
+"""Amounts and line of the vendor's published sample: two of its sums hold, the third does not (§2.3)."""
 InvoiceFields = dict[str, Any]
 
 
 class UnreadableDocumentError(Exception):
-    """The model makes nothing of this document; the message says why."""
+    """The document cannot be extracted; the message says why."""
 
 
 def has_supported_file_type(content: bytes) -> bool:
-    """Return whether bytes begin as a PDF, JPG or PNG does."""
+    """Return whether the bytes start like a PDF, JPG or PNG file."""
     return content.startswith((b"%PDF-", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
 
 
 def build_invoice_fields(
     sha256: str, invoice_kind: str, *, accept_unknown_documents: bool, use_vendor_sample: bool
 ) -> InvoiceFields:
-    """Return what is read of the document of this hash, numbers as Decimal; raises Unreadable."""
+    """Return the extracted fields of a document, numbers as Decimal; raises UnreadableDocumentError."""
     row = load_manifest_by_sha256().get(sha256)
     if row is None and not (accept_unknown_documents or use_vendor_sample):
         raise UnreadableDocumentError(
@@ -74,7 +74,7 @@ def _build_line_item(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build_fields_from_hash(sha256: str, invoice_kind: str) -> InvoiceFields:
-    """Return an invoice of one line at 20 % tax; its number is the hash, so that no two files share one."""
+    """Return an invoice with one line at 20 % tax; its number comes from the hash, so that each file has its own."""
     seed = int(sha256[:12], 16)
     quantity, price = Decimal(1 + seed % 9), Decimal(500 + seed // 9 % 49_500) / 100
     net = quantity * price
@@ -100,7 +100,7 @@ def shape_answer(
     clear_line_totals: bool,
     numbers_as_strings: bool,
 ) -> InvoiceFields:
-    """Return a reading in the shape that the knobs ask for."""
+    """Return extracted fields in the shape that the settings ask for."""
     null_values: InvoiceFields = {name: [] if name == "items" else None for name in null_fields if name in fields}
     shaped_fields = {name: value for name, value in {**fields, **null_values}.items() if name not in dropped_fields}
     if clear_line_totals and isinstance(shaped_fields.get("items"), list):

@@ -1,4 +1,4 @@
-"""Session tokens: what the vendor's web app would give its user, signed so that no token of a real account passes."""
+"""Session tokens, as the vendor's web app issues them; signed, so that no token of a real account is accepted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGNING_KEY = b"this key is public: the sandbox has no secrets"
 
 
 def build_session_token(account: str, issued_at: float | None = None) -> str:
-    """Return a token for the world of ``account`` (which begins as a key does), issued now unless told otherwise."""
+    """Return a token for ``account``, which starts like an API key; issued now by default (seconds since the epoch)."""
     claims = {"iss": ISSUER, "sub": account, "iat": int(time.time() if issued_at is None else issued_at)}
     header, payload = (
         _encode_base64url(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)
@@ -26,7 +26,7 @@ def build_session_token(account: str, issued_at: float | None = None) -> str:
 
 
 def find_session_claims(authorization: str | None) -> dict[str, Any] | None:
-    """Return ``sub`` and ``iat`` of a session token of ours in an Authorization header, else None."""
+    """Return the claims (``sub``, ``iat``, ``iss``) of a sandbox token in an Authorization header, or None."""
     scheme, _, token = (authorization or "").partition(" ")
     parts = token.strip().split(".")
     if scheme.lower() != "bearer" or len(parts) != 3 or len(token) > 2_000 or not token.isascii():
@@ -38,13 +38,11 @@ def find_session_claims(authorization: str | None) -> dict[str, Any] | None:
         claims = parse_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (JsonError, ValueError):
         return None
-    return claims if isinstance(claims, dict) and _is_issued_by_sandbox(claims) else None
-
-
-def _is_issued_by_sandbox(claims: dict[str, Any]) -> bool:
+    if not isinstance(claims, dict) or claims.get("iss") != ISSUER or not isinstance(claims.get("iat"), int):
+        return None
     account = claims.get("sub")
-    has_sandbox_account = isinstance(account, str) and account.startswith(API_KEY_PREFIXES) and len(account) <= 200
-    return has_sandbox_account and claims.get("iss") == ISSUER and isinstance(claims.get("iat"), int)
+    is_sandbox_account = isinstance(account, str) and account.startswith(API_KEY_PREFIXES) and len(account) <= 200
+    return claims if is_sandbox_account else None
 
 
 def _compute_signature(header: str, payload: str) -> str:

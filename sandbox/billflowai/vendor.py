@@ -1,4 +1,4 @@
-"""The vendor: whom it lets in, how many at a time, and how it reads one document."""
+"""The vendor: authentication, rate limits, faults, and the extraction of one document."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RouteHandler = Callable[["Vendor", Request, str], Awaitable[Response]]
 
 
 class Vendor:
-    """BillflowAI: its invoices, its patience with callers, and the knobs that try theirs."""
+    """BillflowAI: its stored invoices, limits and settings."""
 
     def __init__(self, journal: Journal, settings: SandboxSettings, minute_seconds: float) -> None:
         self.invoice_store, self.concurrency_limiter = InvoiceStore(journal, minute_seconds), ConcurrencyLimiter()
@@ -32,15 +32,15 @@ class Vendor:
         self._call_counts: dict[str, int] = {}
 
     def get_setting(self, name: str, api_key: str | None) -> Any:
-        """Return the value of this vendor's knob for a key."""
+        """Return the value of this vendor's setting for an API key."""
         return self._settings.get_value(f"billflowai.{name}", api_key)
 
     def consume_fault(self, name: str, api_key: str) -> bool:
-        """Return whether a counting knob strikes now."""
+        """Return whether a counting fault setting applies to this call, and count it down."""
         return self._settings.consume_fault(f"billflowai.{name}", api_key)
 
     async def handle_request(self, request: Request, handler: RouteHandler) -> Response:
-        """Check the token and the minute, then do the work; a refusal becomes its answer."""
+        """Check the token and the rate limit, then call the handler; an ApiError becomes its response."""
         context = get_request_context(request)
         try:
             api_key = self._authenticate_and_throttle(request, context)
@@ -68,7 +68,7 @@ class Vendor:
         return context.api_key
 
     def _find_session_account(self, request: Request) -> str | None:
-        """Return whose world a session token opens, None where it is none of ours or has expired."""
+        """Return the account of a session token, None if the token is not one of the sandbox or has expired."""
         claims = find_session_claims(request.headers.get("authorization"))
         if claims is None:
             return None
@@ -84,20 +84,20 @@ class Vendor:
             context.headers.setdefault("Retry-After", retry_at)
 
     def compute_remaining_quota(self, api_key: str) -> int | None:
-        """Return how many extractions the key has left, None where it has no quota."""
-        quota = self.get_setting("quota_total", api_key)
-        return (
-            quota - self.get_setting("quota_used", api_key) - self.invoice_store.count_recent_charges(api_key)
-            if quota
-            else None
-        )
+        """Return the number of extractions that the key has left, None if it has no quota."""
+        quota = int(self.get_setting("quota_total", api_key))
+        if not quota:
+            return None
+        return quota - int(self.get_setting("quota_used", api_key)) - self.invoice_store.count_recent_charges(api_key)
 
     def check_fault_and_quota(self, api_key: str) -> None:
-        """Raise Refused where a knob lets this extraction fail, or the quota is used up."""
+        """Raise ApiError if a setting makes this extraction fail, or if the quota is used up."""
         code, _, count_text = str(self.get_setting("fail_code", api_key)).partition("=")
         if code:
             self._consume_fault_code(code, count_text, api_key)
-            raise GatewayError(int(code)) if code in {"502", "503", "504"} else ApiError(code, "As the knob says.")
+            if code in {"502", "503", "504"}:
+                raise GatewayError(int(code))
+            raise ApiError(code, "Simulated failure, requested by the setting fail_code.")
         remaining_quota = self.compute_remaining_quota(api_key)
         if remaining_quota is not None and remaining_quota <= 0:
             raise ApiError("QUOTA_EXCEEDED", "The quota of the plan is used up.")
@@ -110,37 +110,32 @@ class Vendor:
             )
 
     async def extract_document(self, file: SubmittedFile) -> Response:
-        """Return what is read of a document: from memory where its bytes came before, else by work, for a charge."""
+        """Return the extraction of a document: from the cache if its bytes are known, else a new, charged one."""
         cached_result = self.find_cached_result(file.api_key, sha256=file.sha256)
         if cached_result is not None:
             return self.build_extraction_response(file.api_key, cached_result)
         await asyncio.sleep(self.get_setting("latency_ms", file.api_key) / 1000)
         result = self._extract_and_record(file)
-        return (
-            LostResponse()
-            if self.consume_fault("lost_response", file.api_key)
-            else self.build_extraction_response(file.api_key, result)
-        )
+        if self.consume_fault("lost_response", file.api_key):
+            return LostResponse()
+        return self.build_extraction_response(file.api_key, result)
 
     def find_cached_result(
         self, api_key: str, *, sha256: str | None = None, url: str | None = None
     ) -> ExtractionResult | None:
-        """Return what the vendor remembers of these bytes or this address, unless a knob says what it shall tell."""
-        return (
-            self.invoice_store.find_cached_result(api_key, sha256=sha256, url=url)
-            if self.get_setting("source", api_key) == "auto"
-            else None
-        )
+        """Return the cached extraction of these bytes or this URL; None if the setting ``source`` is not auto."""
+        if self.get_setting("source", api_key) != "auto":
+            return None
+        return self.invoice_store.find_cached_result(api_key, sha256=sha256, url=url)
 
     def _extract_and_record(self, file: SubmittedFile) -> ExtractionResult:
         api_key = file.api_key
-        accept_unknown, use_sample = (
-            self.get_setting("read_strangers", api_key),
-            self.get_setting("vendor_sample", api_key),
-        )
         try:
             fields = sample_answers.build_invoice_fields(
-                file.sha256, file.invoice_kind, accept_unknown_documents=accept_unknown, use_vendor_sample=use_sample
+                file.sha256,
+                file.invoice_kind,
+                accept_unknown_documents=self.get_setting("read_strangers", api_key),
+                use_vendor_sample=self.get_setting("vendor_sample", api_key),
             )
         except sample_answers.UnreadableDocumentError as error:
             raise ApiError("EXTRACTION_FAILED", str(error)) from None
@@ -152,7 +147,7 @@ class Vendor:
         )
 
     def build_extraction_response(self, api_key: str, result: ExtractionResult) -> Response:
-        """Return a reading as an answer, in the shape that the key's knobs ask for."""
+        """Return an extraction as a response, in the shape that the key's settings ask for."""
         fields = result.fields
         if result.source == "duplicate" and self.get_setting("duplicate_answer", api_key) == "stored":
             fields = (self.invoice_store.find_invoice(api_key, result.invoice_id or "") or {}).get(

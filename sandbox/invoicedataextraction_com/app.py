@@ -1,4 +1,4 @@
-"""The API of invoicedataextraction.com: sessions, parts, extractions, rows (contract sheet 02)."""
+"""The API of invoicedataextraction.com: upload sessions, parts, extractions, rows (contract sheet 02)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
+from sandbox.allow_header import build_allow_header
 from sandbox.invoicedataextraction_com import extraction_handlers, output_handlers, submission_handlers, upload_handlers
 from sandbox.invoicedataextraction_com.errors import (
     API_ERRORS,
@@ -39,13 +39,13 @@ ROUTES: tuple[tuple[str, str, str, str, RouteHandler], ...] = (
     ("cancel", "POST", f"{EXTRACTION_PATH}/cancel", "cancel", extraction_handlers.cancel_extraction),
     ("answers", "POST", f"{EXTRACTION_PATH}/answers", "answers", extraction_handlers.answer_questions),
 )
-"""Name, method, path below /v1, bucket and work of each route that wants a key."""
+"""Name, method, path below /v1, rate limit bucket and handler of each route that needs a key."""
 _UUID_PATTERN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
 
 def build_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> FastAPI:
-    """Return the vendor as an ASGI application; ``minute_seconds`` is how long its minute lasts."""
+    """Return the vendor as an ASGI application; one of its minutes lasts ``minute_seconds``."""
     app = FastAPI(title="invoicedataextraction.com sandbox", openapi_url=None)
     vendor = Vendor(journal, settings, minute_seconds)
     for name, method, path, bucket, handler in ROUTES:
@@ -61,7 +61,9 @@ def _build_endpoint(
     async def validate_and_handle(vendor: Vendor, request: Request, api_key: str) -> Response:
         _validate_path_ids(request)
         if path.startswith("/extractions") and name != "submit":
-            _check_team_scope(vendor, request, api_key)
+            scope = parse_query_choice(request.query_params, "scope", ("own", "team"))
+            if scope == "team" and not vendor.get_setting("team_admin", api_key):
+                raise ApiError("FORBIDDEN", "scope=team is for team admins.")
         return await handler(vendor, request, api_key)
 
     async def handle_call(request: Request) -> Response:
@@ -76,13 +78,6 @@ def _validate_path_ids(request: Request) -> None:
         raise build_invalid_input_error("is no UUID", "extraction_id")
     if not _ID_PATTERN.fullmatch(request.path_params.get("upload_session_id", "-")):
         raise build_invalid_input_error("is no id", "upload_session_id")
-
-
-def _check_team_scope(vendor: Vendor, request: Request, api_key: str) -> None:
-    if parse_query_choice(request.query_params, "scope", ("own", "team")) == "team" and not vendor.get_setting(
-        "team_admin", api_key
-    ):
-        raise ApiError("FORBIDDEN", "scope=team is for team admins.")
 
 
 def _add_storage_routes(app: FastAPI, vendor: Vendor) -> None:
@@ -116,13 +111,6 @@ def _add_error_handlers(app: FastAPI) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 400
         code = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}.get(status, "INVALID_INPUT")
         if status == 405:
-            get_request_context(request).headers["Allow"] = ", ".join(_list_allowed_methods(app, request))
-        assert code in API_ERRORS  # noqa: S101 - or the answer below would break
+            get_request_context(request).headers["Allow"] = build_allow_header(request)
+        assert code in API_ERRORS  # noqa: S101 - build_response() needs a known code
         return ApiError(code, "No such route.").build_response()
-
-
-def _list_allowed_methods(app: FastAPI, request: Request) -> list[str]:
-    routes = [
-        route for route in app.routes if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
-    ]
-    return sorted({method for route in routes for method in route.methods or ()})

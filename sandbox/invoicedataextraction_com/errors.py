@@ -1,4 +1,4 @@
-"""The errors of this vendor: what each code answers over HTTP, and whether the caller may try again (sheet 02 §4)."""
+"""The errors of this vendor: the HTTP status of each code, and whether the caller may retry (sheet 02 §4)."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ TASK_ERRORS: dict[str, tuple[int, bool]] = {
     "FILE_SIZE_LIMIT_EXCEEDED": (422, False),
     "PROCESSING_FILE_SIZE_LIMIT_EXCEEDED": (422, False),
 }
-"""Failures of a task (sheet 02 §4.2): their HTTP status where ``task_errors=as_http``, and whether they may pass."""
+"""Errors of a task (sheet 02 §4.2): the HTTP status with ``task_errors=as_http``, and whether a retry may succeed."""
 
 
 class ApiError(Exception):
-    """The call is answered with this error."""
+    """The vendor refuses the call with this error."""
 
     def __init__(self, code: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code, self.message, self.details = code, message, details
 
     def build_response(self) -> Response:
-        """Return the error as the vendor's envelope."""
+        """Return the error in the vendor's envelope."""
         status, _ = API_ERRORS.get(self.code) or TASK_ERRORS[self.code]
         return ExactJsonResponse(
             {"success": False, "error": build_error_body(self.code, self.message, self.details)}, status
@@ -84,6 +84,6 @@ def build_error_body(code: str, message: str, details: dict[str, Any] | None) ->
 
 
 def build_storage_error_response(status: int, code: str, message: str) -> Response:
-    """Return an error as the storage behind presigned addresses words it."""
+    """Return an error in the XML format of the storage behind presigned URLs."""
     xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(code)}</Code><Message>{escape(message)}'
     return Response(f"{xml}</Message></Error>", status, media_type="application/xml")

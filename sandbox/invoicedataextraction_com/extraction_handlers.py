@@ -1,4 +1,4 @@
-"""The routes that watch, stop, answer and delete extractions, and the balance (sheet 02 §2.6, §2.9)."""
+"""Handlers for status, details, list, cancel, answers, delete and the credit balance (sheet 02 §2.6, §2.9)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def get_credit_balance(vendor: Vendor, _request: Request, api_key: str) ->
 
 
 async def get_extraction_status(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Return how an extraction stands; with ``wait`` as soon as it stops processing."""
+    """Return the status of an extraction; with ``?wait=`` as soon as it stops processing."""
     wait_seconds = parse_query_integer(request.query_params, "wait", 1, 45, 0)
     row = vendor.get_requested_extraction(request, api_key)
     if vendor.get_setting("wait_supported", api_key):
@@ -51,7 +51,7 @@ async def get_extraction_status(vendor: Vendor, request: Request, api_key: str) 
 
 
 async def get_extraction_details(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Return everything kept of an extraction."""
+    """Return everything that is stored about an extraction."""
     return ExactJsonResponse(
         {"success": True, "extraction": build_details(vendor, vendor.get_requested_extraction(request, api_key))}
     )
@@ -82,7 +82,7 @@ async def list_extractions(vendor: Vendor, request: Request, api_key: str) -> Re
 
 
 async def cancel_extraction(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Stop a running extraction; once more is no harm."""
+    """Cancel a running extraction; a repeat changes nothing."""
     row = vendor.get_requested_extraction(request, api_key)
     if row["status"] == "cancelled":
         return ExactJsonResponse(build_status_body(vendor, request, row))
@@ -102,7 +102,7 @@ async def cancel_extraction(vendor: Vendor, request: Request, api_key: str) -> R
 
 
 async def answer_questions(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Take the answers to open questions and go on."""
+    """Accept the answers to open questions and resume the extraction."""
     body = parse_valid_body(
         await request.body(), "AnswersRequest", strict=vendor.get_setting("strict_properties", api_key)
     )
@@ -137,13 +137,13 @@ async def _wait_while_processing(vendor: Vendor, request: Request, api_key: str,
     while row["status"] == "processing" and (remaining_seconds := deadline - time.monotonic()) > 0:
         now = vendor.get_current_time(api_key)
         if row["due"] is not None and row["due"] <= now:
-            break  # only polls are lacking
+            break  # only the polls of processing_polls are missing
         try:
             await vendor.wait_for_extraction_change(
                 row["id"], remaining_seconds if row["due"] is None else min(remaining_seconds, row["due"] - now)
             )
         except asyncio.CancelledError:
-            break  # the server stops; whoever waits is told how things stand
+            break  # the server stops; answer with the current status
         vendor.extraction_store.finish_due_extractions(api_key, vendor.get_current_time(api_key))
         row = vendor.get_requested_extraction(request, api_key)
     return row
@@ -170,4 +170,4 @@ def _parse_cursor(cursor: str | None) -> int | None:
             return int(seq)
     except ValueError:
         pass
-    raise build_invalid_input_error("no cursor of ours", "cursor")
+    raise build_invalid_input_error("is not a cursor of this list", "cursor")

@@ -1,4 +1,4 @@
-"""The vendor's extractions: accepted once per submission id, charged the moment they complete (sheet 02 §5, §8)."""
+"""The vendor's extractions: accepted once per submission id, charged when they complete (sheet 02 §5, §8)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_CACHED_OUTCOMES = 64
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a caller submits, and how the vendor will take it; ``due`` None is never."""
+    """A submitted request and how the vendor processes it; ``completes_at`` None means never."""
 
     request: Mapping[str, Any]
     fixed_settings: Mapping[str, Any]
@@ -33,7 +33,10 @@ class Submission:
 
 
 class ExtractionStore:
-    """The extractions of all keys; each key sees its own. Time ends them: whoever looks next writes that down."""
+    """The extractions of all keys; each key sees its own.
+
+    They end by time: the next call with the same key records it.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -48,12 +51,20 @@ class ExtractionStore:
                 """INSERT INTO extractions (id, api_key, submission_id, request, manner, status, error, created, at,
                    due, reserved, answer_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 (
-                    extraction_id, api_key, submission.request["submission_id"], json.dumps(submission.request),
-                    json.dumps(submission.fixed_settings), submission.status,
-                    json.dumps(submission.error) if submission.error else None, submission.created_at, get_utc_timestamp(),
-                    submission.completes_at, submission.reserved_credits, submission.answer_deadline,
+                    extraction_id,
+                    api_key,
+                    submission.request["submission_id"],
+                    json.dumps(submission.request),
+                    json.dumps(submission.fixed_settings),
+                    submission.status,
+                    json.dumps(submission.error) if submission.error else None,
+                    submission.created_at,
+                    get_utc_timestamp(),
+                    submission.completes_at,
+                    submission.reserved_credits,
+                    submission.answer_deadline,
                 ),
-            ).lastrowid  # fmt: skip
+            ).lastrowid
             connection.executemany(
                 "INSERT INTO extraction_files VALUES (?, ?, ?)",
                 [(seq, position, file_seq) for position, file_seq in enumerate(submission.file_seqs)],
@@ -70,7 +81,7 @@ class ExtractionStore:
         return extraction
 
     def find_by_submission_id(self, api_key: str, submission_id: str) -> Row | None:
-        """Return the extraction made under a submission id, deleted or not, or None."""
+        """Return the extraction of a submission id, also if it is deleted, or None."""
         query = "SELECT * FROM extractions WHERE api_key = ? AND submission_id = ?"
         row: Row | None = self._journal.connection.execute(query, (api_key, submission_id)).fetchone()
         return row
@@ -99,7 +110,7 @@ class ExtractionStore:
         return [SubmittedFile(*file_row) for file_row in self._journal.connection.execute(query, (row["seq"],))]
 
     def get_outcome(self, row: Row) -> ExtractionOutcome:
-        """Return what an extraction comes to; the latest are remembered, for it never changes."""
+        """Return the outcome of an extraction; it never changes, so the latest ones are cached."""
         if row["id"] not in self._outcome_cache:
             while len(self._outcome_cache) >= MAX_CACHED_OUTCOMES:
                 del self._outcome_cache[next(iter(self._outcome_cache))]
@@ -109,7 +120,7 @@ class ExtractionStore:
         return self._outcome_cache[row["id"]]
 
     def finish_due_extractions(self, api_key: str, now: float) -> None:
-        """End the key's extractions whose time has come."""
+        """End the key's extractions that are due."""
         due_rows = self._journal.connection.execute(
             """SELECT * FROM extractions WHERE api_key = ? AND (
                    (status = 'processing' AND due <= ? AND polls >= json_extract(manner, '$.polls'))
@@ -131,13 +142,13 @@ class ExtractionStore:
             connection.execute("UPDATE extractions SET polls = polls + 1 WHERE seq = ?", (row["seq"],))
 
     def cancel_extraction(self, row: Row, reason: str, now: float) -> None:
-        """Stop a running extraction; the documents its time sufficed for are charged."""
+        """Cancel a running extraction and charge the share of its documents that matches the elapsed time."""
         file_count = len(self.list_files(row))
         with self._journal.begin_transaction() as connection:
             self._record_cancellation(connection, row, reason, int(file_count * compute_elapsed_share(row, now)))
 
     def resume_extraction(self, row: Row, completes_at: float | None) -> None:
-        """Go on with an extraction whose questions are answered."""
+        """Resume an extraction whose questions are answered."""
         with self._journal.begin_transaction() as connection:
             connection.execute(
                 "UPDATE extractions SET status = 'processing', due = ? WHERE seq = ?", (completes_at, row["seq"])
@@ -156,7 +167,7 @@ class ExtractionStore:
         return self._charged_pages[api_key]
 
     def count_running_and_reserved_credits(self, api_key: str) -> tuple[int, int]:
-        """Return how many extractions of a key run, and the credits they hold."""
+        """Return the number of a key's running extractions and the credits that they reserve."""
         row = self._journal.connection.execute(
             """SELECT count(*), coalesce(sum(reserved), 0) FROM extractions
                WHERE api_key = ? AND status IN ('processing', 'input_required')""",
@@ -182,7 +193,7 @@ class ExtractionStore:
         )
 
     def _record_page_charges(self, connection: sqlite3.Connection, row: Row, file_count: int) -> int:
-        """Charge the successful pages of the first so many files and return how many that are."""
+        """Charge the successful pages of the first ``file_count`` files and return their number."""
         charged_files = list(zip(self.list_files(row), self.get_outcome(row).read_page_counts, strict=True))[
             :file_count
         ]
@@ -199,7 +210,7 @@ class ExtractionStore:
 
 
 def compute_elapsed_share(row: Row, now: float) -> float:
-    """Return how much of its time an extraction has had, 0 to 1; one that never ends has had none."""
+    """Return the elapsed share of an extraction's processing time, 0 to 1; 0 for one that never ends."""
     if row["due"] is None or row["status"] == "input_required":
         return 0.0
     started_at = float(row["created"])

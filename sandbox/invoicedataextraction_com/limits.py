@@ -1,4 +1,4 @@
-"""How many calls a minute a key has in each bucket: fixed windows, in which refused calls count (sheet 02 §2)."""
+"""Calls per minute and bucket of an API key: fixed windows, in which refused calls count (sheet 02 §2)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CALLS_PER_MINUTE = {
 
 
 class BucketRateLimiter:
-    """Counts calls per key and bucket; a window begins with a key's first call in it."""
+    """Counts calls per key and bucket; a window starts with the key's first call in it."""
 
     def __init__(self, journal: Journal, minute_seconds: float) -> None:
         self._journal, self._window_seconds = journal, minute_seconds
 
     def record_call_and_compute_wait(self, api_key: str, bucket: str, limit: int, now: float) -> float | None:
-        """Count one call; return None where it is within the limit, else the seconds until the window ends."""
+        """Count one call; return None if it is within the limit, else the seconds until the window ends."""
         window_name = f"invoicedataextraction_com.{bucket}"
         window_start, call_count = self._journal.get_rate_window(api_key, window_name)
         if not window_start <= now < window_start + self._window_seconds:

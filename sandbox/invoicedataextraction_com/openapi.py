@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: routes, their parameters, and what each may answer (sheet 02 §2)."""
+"""The OpenAPI document of this API: routes, parameters, requests and responses (sheet 02 §2)."""
 
 from __future__ import annotations
 
@@ -30,38 +30,116 @@ def _build_integer(minimum: int, maximum: int) -> Schema:
 
 _SCOPE_PARAMETER = _build_query_parameter("scope", build_enum("own", "team"))
 _LIST_PARAMETERS = (
-    _build_query_parameter("status", build_enum(*EXTRACTION_STATUSES)), _build_query_parameter("submission_method", build_enum("api", "web_app")),
-    _build_query_parameter("created_after", DATE_TIME), _build_query_parameter("created_before", DATE_TIME), _build_query_parameter("limit", _build_integer(1, 100)),
-    _build_query_parameter("cursor", {"type": "string"}), _SCOPE_PARAMETER,
-)  # fmt: skip
+    _build_query_parameter("status", build_enum(*EXTRACTION_STATUSES)),
+    _build_query_parameter("submission_method", build_enum("api", "web_app")),
+    _build_query_parameter("created_after", DATE_TIME),
+    _build_query_parameter("created_before", DATE_TIME),
+    _build_query_parameter("limit", _build_integer(1, 100)),
+    _build_query_parameter("cursor", {"type": "string"}),
+    _SCOPE_PARAMETER,
+)
 RouteDescription = tuple[str, str, str, str | None, str, tuple[int, ...], tuple[Schema, ...]]
 _SINGLE_EXTRACTION_ERRORS = (400, 403, 404)
 _ROUTES: tuple[RouteDescription, ...] = (
     ("get", "/credits/balance", "balance", None, "Balance", (), ()),
     ("post", "/uploads/sessions", "session", "CreateSession", "Session", (400, 402, 409), ()),
-    ("post", "/uploads/sessions/{upload_session_id}/parts", "parts", "PartsRequest", "PartsResponse", (400, 404, 409),
-     (_SESSION_PARAMETER,)),
-    ("post", "/uploads/sessions/{upload_session_id}/complete", "complete", "CompleteRequest", "CompleteResponse",
-     (400, 404, 409, 422, 502), (_SESSION_PARAMETER,)),
+    (
+        "post",
+        "/uploads/sessions/{upload_session_id}/parts",
+        "parts",
+        "PartsRequest",
+        "PartsResponse",
+        (400, 404, 409),
+        (_SESSION_PARAMETER,),
+    ),
+    (
+        "post",
+        "/uploads/sessions/{upload_session_id}/complete",
+        "complete",
+        "CompleteRequest",
+        "CompleteResponse",
+        (400, 404, 409, 422, 502),
+        (_SESSION_PARAMETER,),
+    ),
     ("post", "/extractions", "submit", "SubmitRequest", "SubmitResponse", (400, 402, 409, 422, 503), ()),
     ("get", "/extractions", "list", None, "List", (400, 403), _LIST_PARAMETERS),
-    ("get", "/extractions/{extraction_id}", "status", None, "StatusResponse", _SINGLE_EXTRACTION_ERRORS,
-     (_EXTRACTION_PARAMETER, _build_query_parameter("wait", _build_integer(1, 45)), _SCOPE_PARAMETER)),
-    ("delete", "/extractions/{extraction_id}", "delete", None, "Deleted", (*_SINGLE_EXTRACTION_ERRORS, 409), (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER)),
-    ("get", "/extractions/{extraction_id}/output", "output", None, "OutputResponse", _SINGLE_EXTRACTION_ERRORS,
-     (_EXTRACTION_PARAMETER, _build_query_parameter("format", build_enum(*OUTPUT_FORMATS), required=True), _SCOPE_PARAMETER)),
-    ("get", "/extractions/{extraction_id}/results", "results", None, "Results", _SINGLE_EXTRACTION_ERRORS,
-     (_EXTRACTION_PARAMETER, _build_query_parameter("offset", _build_integer(0, 10**9)), _build_query_parameter("limit", _build_integer(1, 1_000)), _SCOPE_PARAMETER)),
-    ("get", "/extractions/{extraction_id}/details", "details", None, "Details", _SINGLE_EXTRACTION_ERRORS, (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER)),
-    ("post", "/extractions/{extraction_id}/cancel", "cancel", None, "CancelResponse", (*_SINGLE_EXTRACTION_ERRORS, 409),
-     (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER)),
-    ("post", "/extractions/{extraction_id}/answers", "answers", "AnswersRequest", "StatusResponse", _SINGLE_EXTRACTION_ERRORS,
-     (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER)),
-)  # fmt: skip
+    (
+        "get",
+        "/extractions/{extraction_id}",
+        "status",
+        None,
+        "StatusResponse",
+        _SINGLE_EXTRACTION_ERRORS,
+        (_EXTRACTION_PARAMETER, _build_query_parameter("wait", _build_integer(1, 45)), _SCOPE_PARAMETER),
+    ),
+    (
+        "delete",
+        "/extractions/{extraction_id}",
+        "delete",
+        None,
+        "Deleted",
+        (*_SINGLE_EXTRACTION_ERRORS, 409),
+        (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER),
+    ),
+    (
+        "get",
+        "/extractions/{extraction_id}/output",
+        "output",
+        None,
+        "OutputResponse",
+        _SINGLE_EXTRACTION_ERRORS,
+        (
+            _EXTRACTION_PARAMETER,
+            _build_query_parameter("format", build_enum(*OUTPUT_FORMATS), required=True),
+            _SCOPE_PARAMETER,
+        ),
+    ),
+    (
+        "get",
+        "/extractions/{extraction_id}/results",
+        "results",
+        None,
+        "Results",
+        _SINGLE_EXTRACTION_ERRORS,
+        (
+            _EXTRACTION_PARAMETER,
+            _build_query_parameter("offset", _build_integer(0, 10**9)),
+            _build_query_parameter("limit", _build_integer(1, 1_000)),
+            _SCOPE_PARAMETER,
+        ),
+    ),
+    (
+        "get",
+        "/extractions/{extraction_id}/details",
+        "details",
+        None,
+        "Details",
+        _SINGLE_EXTRACTION_ERRORS,
+        (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER),
+    ),
+    (
+        "post",
+        "/extractions/{extraction_id}/cancel",
+        "cancel",
+        None,
+        "CancelResponse",
+        (*_SINGLE_EXTRACTION_ERRORS, 409),
+        (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER),
+    ),
+    (
+        "post",
+        "/extractions/{extraction_id}/answers",
+        "answers",
+        "AnswersRequest",
+        "StatusResponse",
+        _SINGLE_EXTRACTION_ERRORS,
+        (_EXTRACTION_PARAMETER, _SCOPE_PARAMETER),
+    ),
+)
 
 
 def build_document(server_url: str) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of this room, served below ``server``."""
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation_id, request_schema, response_schema, error_statuses, parameters in _ROUTES:
         paths.setdefault(path, {})[method] = _build_operation(

@@ -1,4 +1,4 @@
-"""What one extraction comes to: its pages, its rows and what the vendor says about them (sheet 02 §2.6-2.8)."""
+"""The outcome of one extraction: its pages, rows, review marks and notes (sheet 02 §2.6-2.8)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from sandbox.invoicedataextraction_com.sample_answers import (
 FIXED_SETTING_NAMES = (
     "read_strangers", "pages_per_file", "fail_pages", "missing_rows", "wrong_file", "notes", "review_needed",
 )  # fmt: skip
-"""The knobs that an extraction keeps as they stood when it was submitted."""
+"""Settings that count as they are when an extraction is submitted; later changes do not affect it."""
 SOURCE_FILE_COLUMN, REVIEW_NEEDED_COLUMN = "Source File", "Review Needed"
 REVIEW_MESSAGE = "Please check this value against the document."
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedFile:
-    """A submitted file."""
+    """A file of an extraction."""
 
     file_id: str
     name: str
@@ -37,7 +37,7 @@ class SubmittedFile:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """A page; ``reason`` says why it failed, None where it did not."""
+    """One page; ``failure_reason`` is None if it succeeded."""
 
     file_name: str
     number: int
@@ -46,7 +46,10 @@ class PageResult:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionOutcome:
-    """An extraction's pages, columns and rows; ``pages_read`` counts the successful pages of each file, in order."""
+    """An extraction's pages, columns and rows.
+
+    ``read_page_counts`` has the successful pages of each file, ``review_row_numbers`` count from 1.
+    """
 
     output_structure: str
     columns: tuple[str, ...]
@@ -58,7 +61,7 @@ class ExtractionOutcome:
 
 
 def is_file_selected(file: SubmittedFile, selectors: Sequence[str]) -> bool:
-    """Return whether a knob names this file: ``all``, a part of its name or the beginning of its hash."""
+    """Return whether a selector matches this file: ``all``, part of its name, or 6 or more first digits of its hash."""
     return any(
         selector == "all" or selector in file.name or (len(selector) >= 6 and file.sha256.startswith(selector))
         for selector in selectors
@@ -66,21 +69,20 @@ def is_file_selected(file: SubmittedFile, selectors: Sequence[str]) -> bool:
 
 
 def count_file_pages(file: SubmittedFile, fixed_settings: Mapping[str, Any]) -> int:
-    """Return how many pages a file has."""
+    """Return the number of pages of a file."""
     return int(fixed_settings["pages_per_file"]) or count_pages(file.sha256)
 
 
 def build_outcome(
     files: Sequence[SubmittedFile], request: Mapping[str, Any], fixed_settings: Mapping[str, Any]
 ) -> ExtractionOutcome:
-    """Return what an extraction of these files comes to."""
+    """Return the outcome of an extraction of these files."""
     output_structure, prompt_columns = _resolve_output_structure(request), _list_columns(request)
-    excluded_columns = set(request.get("options", {}).get("exclude_columns", ()))
+    excluded_columns = set(map(normalise_column_name, request.get("options", {}).get("exclude_columns", ())))
     added_columns = [
         name
         for name in (SOURCE_FILE_COLUMN, REVIEW_NEEDED_COLUMN)
-        if normalise_column_name(name)
-        not in {normalise_column_name(excluded_column) for excluded_column in excluded_columns}
+        if normalise_column_name(name) not in excluded_columns
     ]
     pages: list[PageResult] = []
     rows: list[dict[str, CellValue]] = []
@@ -130,24 +132,18 @@ def _list_columns(request: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _build_page_results(file: SubmittedFile, fixed_settings: Mapping[str, Any]) -> list[PageResult]:
     failure_reason = find_failure_reason(file.sha256, accept_unknown_documents=fixed_settings["read_strangers"])
-    return [
-        PageResult(
-            file.name,
-            page_number,
-            failure_reason
-            or (
-                UNREADABLE_PAGE_MESSAGE if _should_page_fail(file, page_number, fixed_settings["fail_pages"]) else None
-            ),
-        )
-        for page_number in range(1, count_file_pages(file, fixed_settings) + 1)
-    ]
+    pages = []
+    for page_number in range(1, count_file_pages(file, fixed_settings) + 1):
+        must_fail = _should_page_fail(file, page_number, fixed_settings["fail_pages"])
+        page_failure = failure_reason or (UNREADABLE_PAGE_MESSAGE if must_fail else None)
+        pages.append(PageResult(file.name, page_number, page_failure))
+    return pages
 
 
 def _should_page_fail(file: SubmittedFile, page_number: int, selectors: Sequence[str]) -> bool:
     for selector in selectors:
-        file_selector, _, page_text = (
-            selector.rpartition(":") if re.search(r":[0-9]+$", selector) else (selector, "", "")
-        )
+        has_page = re.search(r":[0-9]+$", selector)
+        file_selector, _, page_text = selector.rpartition(":") if has_page else (selector, "", "")
         if is_file_selected(file, (file_selector,)) and page_text in ("", str(page_number)):
             return True
     return False

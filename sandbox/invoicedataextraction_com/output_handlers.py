@@ -1,4 +1,4 @@
-"""The routes that hand out rows: addresses, files in three formats, and pages of rows (sheet 02 §2.7, §2.8)."""
+"""Handlers for the extracted rows: download URLs, files in three formats, and pages of rows (sheet 02 §2.7, §2.8)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MEDIA_TYPES = {
 
 
 async def get_output_url(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Return a fresh download address for one format; this body has no ``success``."""
+    """Return a new download URL for one format; this body has no ``success``."""
     output_format = parse_query_choice(request.query_params, "format", OUTPUT_FORMATS)
     if output_format is None:
         raise build_invalid_input_error("is required", "format")
@@ -77,7 +77,7 @@ async def list_result_rows(vendor: Vendor, request: Request, api_key: str) -> Re
 
 
 async def download_output(vendor: Vendor, request: Request) -> Response:
-    """Return the file behind a download address; the address is all the permission there is."""
+    """Return the file of a download URL; the signed URL is the only authorization."""
     extraction_id, output_format = request.path_params["extraction_id"], request.path_params["form"]
     api_key = vendor.extraction_store.find_owner_key(extraction_id)
     url_error = vendor.url_signer.check_presigned_url(request, vendor.get_current_time(api_key))
@@ -99,7 +99,7 @@ async def download_output(vendor: Vendor, request: Request) -> Response:
 
 
 def render_rows(outcome: ExtractionOutcome, output_format: str, *, use_typed_values: bool) -> bytes:
-    """Return the rows as a file."""
+    """Return the rows as the content of a file."""
     if output_format == "json":
         return render_json([_format_row(row, use_typed_values=use_typed_values) for row in outcome.rows]).encode()
     return _render_csv(outcome) if output_format == "csv" else _render_xlsx(outcome)
@@ -122,13 +122,9 @@ def _has_typed_values(vendor: Vendor, row: Row) -> bool:
 
 
 def _format_row(row: dict[str, CellValue], *, use_typed_values: bool) -> dict[str, CellValue]:
-    return row if use_typed_values else {name: _format_untyped_value(value) for name, value in row.items()}
-
-
-def _format_untyped_value(value: CellValue) -> str:
-    if value is None:
-        return ""
-    return format(value, ",f") if isinstance(value, Decimal) else value
+    if use_typed_values:
+        return row
+    return {name: format(value, ",f") if isinstance(value, Decimal) else value or "" for name, value in row.items()}
 
 
 def _render_csv(outcome: ExtractionOutcome) -> bytes:

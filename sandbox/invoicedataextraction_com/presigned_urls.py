@@ -1,4 +1,4 @@
-"""Presigned addresses: they expire, nobody guesses them, and they outlive a restart."""
+"""Presigned URLs: they expire, cannot be guessed, and survive a restart."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sandbox.journal import Journal
 
 
 class PresignedUrlSigner:
-    """Signs paths below ``/storage`` with a secret that the state folder keeps."""
+    """Signs paths below ``/storage`` with a secret from the state folder."""
 
     def __init__(self, journal: Journal) -> None:
-        secret_name = "invoicedataextraction_com.storage"
+        row_name = "invoicedataextraction_com.storage"
         with journal.begin_transaction() as connection:
-            connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (secret_name, secrets.token_hex(32)))
-        row = journal.connection.execute("SELECT value FROM secrets WHERE name = ?", (secret_name,)).fetchone()
+            connection.execute("INSERT OR IGNORE INTO secrets VALUES (?, ?)", (row_name, secrets.token_hex(32)))
+        row = journal.connection.execute("SELECT value FROM secrets WHERE name = ?", (row_name,)).fetchone()
         self._secret = bytes.fromhex(row["value"])
 
     def sign_url(self, request: Request, method: str, path: str, now: float, lifetime: float) -> str:
-        """Return the whole address of a path, good for ``lives`` seconds from ``now``."""
+        """Return the full URL of a path, valid for ``lifetime`` seconds from ``now``."""
         host, port = request.scope["server"]
         expires_at = f"{now + lifetime:.3f}"
         signature = self._compute_signature(method, path, expires_at)
@@ -32,7 +32,7 @@ class PresignedUrlSigner:
         return f"http://{host}:{port}/invoicedataextraction_com{path}?{query}"
 
     def has_valid_signature(self, request: Request) -> bool:
-        """Return whether this address was given out here, for this method."""
+        """Return whether the URL was signed here for this method."""
         query = request.query_params
         expected_signature = self._compute_signature(
             request.method, request.scope["path"], query.get("X-Amz-Until", "")
@@ -40,7 +40,7 @@ class PresignedUrlSigner:
         return hmac.compare_digest(expected_signature.encode(), query.get("X-Amz-Signature", "").encode())
 
     def check_presigned_url(self, request: Request, now: float) -> Response | None:
-        """Return what refuses a call whose address is not ours or has expired, else None."""
+        """Return the error response for a URL that was not signed here or has expired, else None."""
         if not self.has_valid_signature(request):
             return build_storage_error_response(403, "SignatureDoesNotMatch", "The request signature does not match.")
         if now >= float(request.query_params["X-Amz-Until"]):

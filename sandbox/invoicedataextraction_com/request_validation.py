@@ -1,4 +1,4 @@
-"""Bodies and queries held against the schemas of the room's own OpenAPI document, so that the two cannot differ."""
+"""Validates bodies and queries against the schemas of the OpenAPI document, so that the two cannot differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ MAX_ISSUES = 20
 
 
 def parse_valid_body(content: bytes, schema_name: str, *, strict: bool) -> dict[str, Any]:
-    """Return the JSON object of a body that keeps to a named schema; raises Refused with what does not."""
+    """Return the JSON object of a body that fits the named schema; raises ApiError with at most 20 issues.
+
+    ``strict`` refuses unknown properties.
+    """
     body = _parse_json(content)
     issues = []
     for issue in _iter_issues(body, SCHEMAS[schema_name], (), strict=strict):
@@ -31,7 +34,7 @@ def parse_valid_body(content: bytes, schema_name: str, *, strict: bool) -> dict[
 
 
 def parse_query_integer(query: Mapping[str, str], name: str, minimum: int, maximum: int, default: int) -> int:
-    """Return a whole number of a query; raises Refused where it is none or out of bounds."""
+    """Return a whole number of a query; raises ApiError if it is not a number or out of bounds."""
     text = query.get(name)
     if text is None:
         return default
@@ -41,7 +44,7 @@ def parse_query_integer(query: Mapping[str, str], name: str, minimum: int, maxim
 
 
 def parse_query_choice(query: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str | None:
-    """Return a word of a query or None; raises Refused where it is none of these."""
+    """Return a choice of a query or None; raises ApiError if it is not one of ``choices``."""
     text = query.get(name)
     if text is not None and text not in choices:
         raise build_invalid_input_error(f"{name} is one of {', '.join(choices)}", name)
@@ -69,8 +72,7 @@ def _reject_constant(text: str) -> Any:
 
 
 def _iter_issues(value: Any, schema: Mapping[str, Any], path: JsonPath, *, strict: bool) -> Iterator[ValidationIssue]:
-    if "$ref" in schema:
-        schema = SCHEMAS[schema["$ref"].rsplit("/", 1)[-1]]
+    schema = _resolve_schema_reference(schema)
     if "oneOf" in schema:
         matching_schemas = [
             candidate
@@ -78,7 +80,7 @@ def _iter_issues(value: Any, schema: Mapping[str, Any], path: JsonPath, *, stric
             if _has_schema_type(value, _resolve_schema_reference(candidate).get("type"))
         ]
         if not matching_schemas:
-            yield ("is of no type that is taken here", path)
+            yield ("has a type that is not allowed here", path)
             return
         schema = _resolve_schema_reference(matching_schemas[0])
     if not _has_schema_type(value, schema.get("type")):
@@ -113,7 +115,7 @@ def _iter_object_issues(
         if name in properties:
             yield from _iter_issues(item, properties[name], (*path, name), strict=strict)
         elif strict and schema.get("additionalProperties") is False:
-            yield ("is no property known here", (*path, name[:100]))
+            yield ("is an unknown property", (*path, name[:100]))
 
 
 def _iter_list_issues(

@@ -1,4 +1,4 @@
-"""What the vendor says of an extraction: status, list item, details (sheet 02 §2.6, §2.9)."""
+"""The bodies that describe an extraction: status, list item, details (sheet 02 §2.6, §2.9)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SAMPLE_QUESTION: JsonBody = {
 
 
 def build_status_body(vendor: Vendor, request: Request, row: Row) -> JsonBody:
-    """Return the body that tells the status of an extraction."""
+    """Return the body of the status route."""
     api_key = row["api_key"]
     body: JsonBody = {"success": row["status"] != "failed", "status": row["status"], "extraction_id": row["id"]}
     if row["status"] == "failed":
@@ -54,7 +54,7 @@ def build_status_body(vendor: Vendor, request: Request, row: Row) -> JsonBody:
 
 
 def build_list_item(vendor: Vendor, row: Row) -> JsonBody:
-    """Return what the list tells of an extraction."""
+    """Return the item of an extraction in the list."""
     file_names = [file.name for file in vendor.extraction_store.list_files(row)]
     preview = {
         "file_names_preview": file_names[:MAX_PREVIEW_NAMES],
@@ -64,7 +64,7 @@ def build_list_item(vendor: Vendor, row: Row) -> JsonBody:
 
 
 def build_details(vendor: Vendor, row: Row) -> JsonBody:
-    """Return everything the vendor keeps of an extraction."""
+    """Return everything the vendor stores about an extraction."""
     file_names = [file.name for file in vendor.extraction_store.list_files(row)]
     submitted_request = json.loads(row["request"])
     body = {
@@ -85,7 +85,7 @@ def build_details(vendor: Vendor, row: Row) -> JsonBody:
 
 
 def build_pages_body(pages: Sequence[PageResult]) -> JsonBody:
-    """Return ``pages``: what succeeded, what failed, and why, where the seed and where the newest contract have it."""
+    """Return ``pages``: successful and failed pages; failure reasons in the places of the old and the new contract."""
     successful_pages = [
         {"file_name": page.file_name, "page": page.number} for page in pages if page.failure_reason is None
     ]
@@ -102,7 +102,7 @@ def build_pages_body(pages: Sequence[PageResult]) -> JsonBody:
 
 
 def build_review_body(outcome: ExtractionOutcome) -> JsonBody:
-    """Return ``review_needed``: the rows, counted from 1, that a person should look at."""
+    """Return ``review_needed``: the numbers, from 1, of the rows that a person should check."""
     items = [
         {
             "message": REVIEW_MESSAGE,
@@ -116,22 +116,22 @@ def build_review_body(outcome: ExtractionOutcome) -> JsonBody:
 
 
 def compute_progress(row: Row, now: float) -> int:
-    """Return how far a running extraction is, 0 to 99."""
+    """Return the progress of a running extraction in percent, 0 to 99."""
     return min(99, int(100 * compute_elapsed_share(row, now)))
 
 
 def find_deducted_credits(vendor: Vendor, row: Row) -> int | None:
-    """Return the credits an extraction cost, None where a knob hides them."""
+    """Return the credits that an extraction cost, None before it ends or if a setting hides them."""
     return None if vendor.get_setting("credits_null", row["api_key"]) else row["deducted"]
 
 
 def is_output_retained(vendor: Vendor, row: Row) -> bool:
-    """Return whether an extraction's outputs are still kept."""
+    """Return whether an extraction's outputs are still stored."""
     return vendor.get_current_time(row["api_key"]) < float(row["created"]) + RETENTION_SECONDS
 
 
 def build_output_url(vendor: Vendor, request: Request, row: Row, output_format: str) -> tuple[str, float]:
-    """Return a fresh download address, and the seconds it lives."""
+    """Return a new download URL and its lifetime in seconds."""
     lifetime = vendor.get_setting("download_expiry", row["api_key"])
     lifetime = vendor.convert_to_real_seconds(DOWNLOAD_LIFETIME_SECONDS) if lifetime is None else lifetime
     path = f"/storage/outputs/{row['id']}/{output_format}"
@@ -139,12 +139,12 @@ def build_output_url(vendor: Vendor, request: Request, row: Row, output_format: 
 
 
 def format_timestamp(epoch_seconds: float) -> str:
-    """Return seconds of the epoch as ISO 8601 in UTC."""
+    """Return seconds since the epoch as ISO 8601 in UTC."""
     return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def format_output_expiry(row: Row) -> str:
-    """Return when an extraction's outputs go."""
+    """Return when an extraction's outputs are deleted."""
     return format_timestamp(row["created"] + RETENTION_SECONDS)
 
 
@@ -154,24 +154,29 @@ def _build_completed_body(vendor: Vendor, row: Row) -> JsonBody:
         "output_structure": outcome.output_structure,
         "output_expires_at": format_output_expiry(row),
         "pages": build_pages_body(outcome.pages),
-        "ai_uncertainty_notes": [_build_note(topic) for topic in outcome.note_topics],
+        "ai_uncertainty_notes": [
+            {
+                "topic": topic,
+                "description": f"The documents leave {topic} open; the most likely value was taken.",
+                "suggested_prompt_additions": [
+                    {"purpose": f"Say how to read {topic}", "instructions": [f"Take {topic} as printed."]}
+                ],
+            }
+            for topic in outcome.note_topics
+        ],
         "review_needed": build_review_body(outcome),
     }
 
 
 def _build_output_urls(vendor: Vendor, request: Request, row: Row) -> JsonBody:
     hidden_formats = set(vendor.get_setting("null_urls", row["api_key"]))
-    available_formats = (
-        ()
-        if hidden_formats & {"all", "on"} or not is_output_retained(vendor, row)
-        else set(OUTPUT_FORMATS) - hidden_formats
-    )
-    return {
-        f"{output_format}_url": build_output_url(vendor, request, row, output_format)[0]
-        if output_format in available_formats
-        else None
-        for output_format in OUTPUT_FORMATS
-    }
+    has_urls = is_output_retained(vendor, row) and not hidden_formats & {"all", "on"}
+    urls: JsonBody = {}
+    for output_format in OUTPUT_FORMATS:
+        is_shown = has_urls and output_format not in hidden_formats
+        url = build_output_url(vendor, request, row, output_format)[0] if is_shown else None
+        urls[f"{output_format}_url"] = url
+    return urls
 
 
 def _build_record_body(vendor: Vendor, row: Row, file_count: int) -> JsonBody:
@@ -199,12 +204,6 @@ def _build_record_body(vendor: Vendor, row: Row, file_count: int) -> JsonBody:
         error = json.loads(row["error"])
         body["error"] = {"code": error["code"], "retryable": error["retryable"]}
     return body
-
-
-def _build_note(topic: str) -> JsonBody:
-    description = f"The documents leave {topic} open; the most likely value was taken."
-    purpose = {"purpose": f"Say how to read {topic}", "instructions": [f"Take {topic} as printed."]}
-    return {"topic": topic, "description": description, "suggested_prompt_additions": [purpose]}
 
 
 def _build_failure_reasons(failed_pages: Sequence[PageResult]) -> list[JsonBody]:

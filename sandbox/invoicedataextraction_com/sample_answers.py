@@ -1,4 +1,4 @@
-"""What the vendor's model reads on a document: the sample world is known by hash, strangers may be made of it."""
+"""What the vendor extracts from a document: samples are known by hash, for others an invoice may be generated."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ UNKNOWN_DOCUMENT_MESSAGE = (
 UNREADABLE_PAGE_MESSAGE = "The page could not be read."
 
 _HEADER_READERS: dict[str, Callable[[ExpectedInvoice], CellValue]] = {
-    "Document type": lambda paper: paper["doc_type"],
-    "Invoice number": lambda paper: paper["invoice_number"],
-    "Invoice date": lambda paper: paper["issue_date"],
-    "Due date": lambda paper: paper["due_date"],
-    "Order number": lambda paper: paper["order_number"],
-    "Supplier name": lambda paper: paper["seller"]["name"],
-    "Supplier tax ID": lambda paper: paper["seller"]["vat_id"],
-    "Supplier country": lambda paper: paper["seller"]["country"],
-    "Supplier IBAN": lambda paper: paper["seller"]["iban"],
-    "Customer name": lambda paper: paper["buyer"]["name"],
-    "Customer tax ID": lambda paper: paper["buyer"]["vat_id"],
-    "Currency": lambda paper: paper["currency"],
-    "Net amount": lambda paper: Decimal(paper["totals"]["net"]),
-    "Tax amount": lambda paper: Decimal(paper["totals"]["tax"]),
-    "Total amount": lambda paper: Decimal(paper["totals"]["gross"]),
+    "Document type": lambda invoice: invoice["doc_type"],
+    "Invoice number": lambda invoice: invoice["invoice_number"],
+    "Invoice date": lambda invoice: invoice["issue_date"],
+    "Due date": lambda invoice: invoice["due_date"],
+    "Order number": lambda invoice: invoice["order_number"],
+    "Supplier name": lambda invoice: invoice["seller"]["name"],
+    "Supplier tax ID": lambda invoice: invoice["seller"]["vat_id"],
+    "Supplier country": lambda invoice: invoice["seller"]["country"],
+    "Supplier IBAN": lambda invoice: invoice["seller"]["iban"],
+    "Customer name": lambda invoice: invoice["buyer"]["name"],
+    "Customer tax ID": lambda invoice: invoice["buyer"]["vat_id"],
+    "Currency": lambda invoice: invoice["currency"],
+    "Net amount": lambda invoice: Decimal(invoice["totals"]["net"]),
+    "Tax amount": lambda invoice: Decimal(invoice["totals"]["tax"]),
+    "Total amount": lambda invoice: Decimal(invoice["totals"]["gross"]),
 }
 _LINE_READERS: dict[str, Callable[[ExpectedInvoice], CellValue]] = {
     "Line description": lambda line: line["name"],
@@ -47,13 +47,13 @@ _UNREADABLE_COLUMNS = {"invoice_number": "Invoice number"}
 
 
 def count_pages(sha256: str) -> int:
-    """Return how many pages a document has; strangers have one."""
+    """Return the number of pages of a document; 1 for an unknown one."""
     row = load_manifest_by_sha256().get(sha256)
     return int(row["pages"]) if row else 1
 
 
 def find_failure_reason(sha256: str, *, accept_unknown_documents: bool) -> str | None:
-    """Return why no page of a document can be read, or None where they can."""
+    """Return why no page of a document can be read, or None if they can be read."""
     row = load_manifest_by_sha256().get(sha256)
     if row is None:
         return None if accept_unknown_documents else UNKNOWN_DOCUMENT_MESSAGE
@@ -61,9 +61,9 @@ def find_failure_reason(sha256: str, *, accept_unknown_documents: bool) -> str |
 
 
 def build_rows(sha256: str, columns: tuple[str, ...], *, one_row_per_line: bool) -> list[dict[str, CellValue]]:
-    """Return a readable document's rows with these columns: one a line or one in all, none where it is no invoice.
+    """Return the rows of a readable document: one row per line or one in all, none if it is not an invoice.
 
-    A column that the model knows nothing about is None; a document without lines is one row.
+    An unknown column is None; a document without lines has one row.
     """
     row = load_manifest_by_sha256().get(sha256)
     if row is not None and row["reads_as"] != "document":
@@ -73,7 +73,10 @@ def build_rows(sha256: str, columns: tuple[str, ...], *, one_row_per_line: bool)
     for unreadable_field in row["unreadable"] if row else ():
         header[_UNREADABLE_COLUMNS[unreadable_field]] = None
     lines = [{name: read_value(line) for name, read_value in _LINE_READERS.items()} for line in invoice["lines"]]
-    line_parts = (lines or [{}]) if one_row_per_line else [_join_lines(lines)]
+    joined_lines: dict[str, CellValue] = {
+        name: "; ".join(str(line[name]) for line in lines) or None for name in _LINE_READERS
+    }
+    line_parts = (lines or [{}]) if one_row_per_line else [joined_lines]
     known_columns = {normalise_column_name(name): name for name in (*_HEADER_READERS, *_LINE_READERS)}
     return [
         {name: {**header, **line_part}.get(known_columns.get(normalise_column_name(name), "")) for name in columns}
@@ -82,23 +85,19 @@ def build_rows(sha256: str, columns: tuple[str, ...], *, one_row_per_line: bool)
 
 
 def normalise_column_name(name: str) -> str:
-    """Return a column name without case, blanks and underscores, as the vendor compares them."""
+    """Return a column name in lower case without blanks and underscores, as the vendor compares them."""
     return "".join(name.lower().replace("_", " ").split())
-
-
-def _join_lines(lines: list[dict[str, CellValue]]) -> dict[str, CellValue]:
-    return {name: "; ".join(str(line[name]) for line in lines) or None for name in _LINE_READERS}
 
 
 @cache
 def _list_template_invoices() -> tuple[ExpectedInvoice, ...]:
-    """Return sound invoices of the sample world, whose parties strangers borrow."""
+    """Return correct sample invoices, whose parties and tax rates the generated invoices use."""
     accepted_invoices = (row["expected"] for row in load_manifest() if row["expected_state"] == "accepted")
     return tuple(invoice for invoice in accepted_invoices if invoice["currency"] == "EUR" and invoice["tax_breakdown"])
 
 
 def build_invoice_from_hash(sha256: str) -> ExpectedInvoice:
-    """Return a small sound invoice made of a hash: two lines, and net + tax = total."""
+    """Return a small correct invoice generated from a hash: two lines, and net + tax = total."""
     seed = int(sha256[:15], 16)
     template = _list_template_invoices()[seed % len(_list_template_invoices())]
     breakdown = template["tax_breakdown"][0]

@@ -1,4 +1,4 @@
-"""The schemas of this vendor's bodies: its OpenAPI document shows them, requests are held against them (sheet 02)."""
+"""The schemas of this vendor's bodies: the OpenAPI document shows them, requests are validated with them (sheet 02)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FILL_COLOR: Schema = {"type": "string", "enum": ["none", "yellow", "orange", "re
 
 
 def build_enum(*choices: str) -> Schema:
-    """Return the schema of one of several words."""
+    """Return the schema of a string that is one of ``choices``."""
     return {"type": "string", "enum": list(choices)}
 
 
@@ -65,12 +65,14 @@ _REQUEST_SCHEMAS: dict[str, Schema] = {
         file_size_bytes={"type": "integer", "minimum": 1},
     ),
     "PartsRequest": build_closed_object(
-        ("file_id", "part_numbers"), file_id=CALLER_ID, part_numbers=build_array(PART_NUMBER, minItems=1, maxItems=1_000)
+        ("file_id", "part_numbers"), file_id=CALLER_ID,
+        part_numbers=build_array(PART_NUMBER, minItems=1, maxItems=1_000)
     ),
     "CompleteRequest": build_closed_object(
         ("file_id", "parts"), file_id=CALLER_ID,
         parts=build_array(
-            build_closed_object(("part_number", "e_tag"), part_number=PART_NUMBER, e_tag={"type": "string", "minLength": 1}),
+            build_closed_object(("part_number", "e_tag"), part_number=PART_NUMBER,
+                e_tag={"type": "string", "minLength": 1}),
             minItems=1, maxItems=10_000,
         ),
     ),
@@ -84,12 +86,14 @@ _REQUEST_SCHEMAS: dict[str, Schema] = {
     ),
     "Options": build_closed_object(
         exclude_columns=build_array(build_enum("source_file", "review_needed")),
-        output_language=build_enum(*OUTPUT_LANGUAGES), review_needed_fill_color=FILL_COLOR, affected_field_fill_color=FILL_COLOR,
+        output_language=build_enum(*OUTPUT_LANGUAGES), review_needed_fill_color=FILL_COLOR,
+        affected_field_fill_color=FILL_COLOR,
         send_completion_email=BOOLEAN, json_typed_values=BOOLEAN, ask_questions=BOOLEAN,
     ),
     "SubmitRequest": build_closed_object(
         ("submission_id", "upload_session_id", "file_ids", "prompt", "output_structure"),
-        submission_id=CALLER_ID, upload_session_id=CALLER_ID, file_ids=build_array(CALLER_ID, minItems=1, maxItems=6_000),
+        submission_id=CALLER_ID, upload_session_id=CALLER_ID,
+        file_ids=build_array(CALLER_ID, minItems=1, maxItems=6_000),
         task_name={"type": "string", "minLength": 3, "maxLength": 40},
         prompt={"oneOf": [{"type": "string", "minLength": 1, "maxLength": 5_000}, build_ref("PromptObject")]},
         output_structure=build_enum("automatic", "per_invoice", "per_line_item"), options=build_ref("Options"),
@@ -110,18 +114,21 @@ _PAGE_SCHEMA = build_object(
 )
 _SHARED_SCHEMAS: dict[str, Schema] = {
     "ErrorObject": build_object(
-        ("code", "message", "retryable"), code=STRING, message=STRING, retryable=BOOLEAN, details={"type": ["object", "null"]}
+        ("code", "message", "retryable"), code=STRING, message=STRING, retryable=BOOLEAN,
+        details={"type": ["object", "null"]}
     ),
     "ErrorEnvelope": build_object(
         ("success", "error"), success={"type": "boolean", "const": False}, error=build_ref("ErrorObject")
     ),
     "Pages": build_object(
-        ("successful_count", "failed_count", "successful", "failed", "failure_reasons"), successful_count=NON_NEGATIVE_INTEGER,
+        ("successful_count", "failed_count", "successful", "failed", "failure_reasons"),
+        successful_count=NON_NEGATIVE_INTEGER,
         failed_count=NON_NEGATIVE_INTEGER, successful=build_array(_PAGE_SCHEMA), failed=build_array(_PAGE_SCHEMA),
         failure_reasons=build_array(
             build_object(
                 ("code", "message", "affected_pages"), code=STRING, message=STRING,
-                affected_pages=build_array(build_object(("file_name", "pages"), file_name=STRING, pages=build_array(NON_NEGATIVE_INTEGER))),
+                affected_pages=build_array(build_object(("file_name", "pages"), file_name=STRING,
+                    pages=build_array(NON_NEGATIVE_INTEGER))),
             )
         ),
     ),
@@ -133,14 +140,17 @@ _SHARED_SCHEMAS: dict[str, Schema] = {
         ("count", "items"), count=NON_NEGATIVE_INTEGER,
         items=build_array(
             build_object(
-                message=STRING, affected_fields=build_array(STRING), output_row_numbers=build_array(NON_NEGATIVE_INTEGER),
+                message=STRING, affected_fields=build_array(STRING),
+                output_row_numbers=build_array(NON_NEGATIVE_INTEGER),
                 source_references=build_array(STRING),
             )
         ),
     ),
     "Question": build_object(
-        ("question_id", "type", "question", "choices"), question_id=STRING, type=build_enum("single_choice", "free_text"),
-        question=STRING, choices=build_array(build_object(("choice_id", "label"), choice_id=STRING, label=STRING, recommended=BOOLEAN)),
+        ("question_id", "type", "question", "choices"), question_id=STRING,
+        type=build_enum("single_choice", "free_text"),
+        question=STRING,
+        choices=build_array(build_object(("choice_id", "label"), choice_id=STRING, label=STRING, recommended=BOOLEAN)),
     ),
 }  # fmt: skip
 
@@ -157,7 +167,8 @@ def _build_status_schema(status_name: str, *required: str, is_success: bool = Tr
 
 _NULLABLE_URI: Schema = {"type": ["string", "null"], "format": "uri"}
 _STATUS_SCHEMAS: dict[str, Schema] = {
-    "Processing": _build_status_schema("processing", "progress", progress={"type": "integer", "minimum": 0, "maximum": 100}),
+    "Processing": _build_status_schema("processing", "progress",
+        progress={"type": "integer", "minimum": 0, "maximum": 100}),
     "InputRequired": _build_status_schema(
         "input_required", "questions", "answer_by", progress=NON_NEGATIVE_INTEGER, answer_by=DATE_TIME,
         questions=build_array(build_ref("Question")),
@@ -165,7 +176,8 @@ _STATUS_SCHEMAS: dict[str, Schema] = {
     "Completed": _build_status_schema(
         "completed", "credits_deducted", "pages", "ai_uncertainty_notes", "review_needed", "output",
         credits_deducted=NULLABLE_CREDITS, credits_balance={"type": "integer"}, credits_reserved=NON_NEGATIVE_INTEGER,
-        output_structure=build_enum("per_invoice", "per_line_item"), output_expires_at=DATE_TIME, pages=build_ref("Pages"),
+        output_structure=build_enum("per_invoice", "per_line_item"), output_expires_at=DATE_TIME,
+        pages=build_ref("Pages"),
         ai_uncertainty_notes=build_array(build_ref("Note")), review_needed=build_ref("ReviewNeeded"),
         output=build_object(
             ("xlsx_url", "csv_url", "json_url"), xlsx_url=_NULLABLE_URI, csv_url=_NULLABLE_URI,
@@ -183,10 +195,12 @@ _STATUS_SCHEMAS: dict[str, Schema] = {
     },
 }  # fmt: skip
 _RECORD_PROPERTIES = {
-    "extraction_id": UUID, "submission_id": STRING, "task_name": {"type": ["string", "null"]}, "status": build_enum(*EXTRACTION_STATUSES),
+    "extraction_id": UUID, "submission_id": STRING, "task_name": {"type": ["string", "null"]},
+    "status": build_enum(*EXTRACTION_STATUSES),
     "created_at": DATE_TIME, "submission_method": build_enum("api", "web_app"), "file_count": NON_NEGATIVE_INTEGER,
     "output_structure": build_enum("automatic", "per_invoice", "per_line_item"), "credits_deducted": NULLABLE_CREDITS,
-    "available_outputs": build_array(build_enum(*OUTPUT_FORMATS)), "output_expires_at": DATE_TIME, "progress": NON_NEGATIVE_INTEGER,
+    "available_outputs": build_array(build_enum(*OUTPUT_FORMATS)), "output_expires_at": DATE_TIME,
+    "progress": NON_NEGATIVE_INTEGER,
     "cancellation_reason": STRING, "error": build_object(("code", "retryable"), code=STRING, retryable=BOOLEAN),
 }  # fmt: skip
 _RECORD_REQUIRED = ("extraction_id", "submission_id", "status", "created_at")
@@ -197,10 +211,12 @@ _RESPONSE_SCHEMAS: dict[str, Schema] = {
     ),
     "Session": build_object(
         ("success", "upload_session_id", "files"), success=ALWAYS_TRUE, upload_session_id=CALLER_ID,
-        files=build_array(build_object(("file_id", "file_name", "part_size"), file_id=CALLER_ID, file_name=STRING, part_size=NON_NEGATIVE_INTEGER)),
+        files=build_array(build_object(("file_id", "file_name", "part_size"), file_id=CALLER_ID, file_name=STRING,
+            part_size=NON_NEGATIVE_INTEGER)),
     ),
     "PartsResponse": build_object(
-        ("success", "part_urls"), success=ALWAYS_TRUE, upload_session_id=CALLER_ID, file_id=CALLER_ID, file_name=STRING, part_size=NON_NEGATIVE_INTEGER,
+        ("success", "part_urls"), success=ALWAYS_TRUE, upload_session_id=CALLER_ID, file_id=CALLER_ID,
+        file_name=STRING, part_size=NON_NEGATIVE_INTEGER,
         part_urls=build_array(build_object(("part_number", "url"), part_number=PART_NUMBER, url=URI)),
     ),
     "CompleteResponse": build_object(
@@ -208,7 +224,8 @@ _RESPONSE_SCHEMAS: dict[str, Schema] = {
         status={"type": "string", "const": "completed"},
     ),
     "SubmitResponse": build_object(
-        ("success", "extraction_id", "submission_state"), success=ALWAYS_TRUE, extraction_id=UUID, submission_state=STRING
+        ("success", "extraction_id", "submission_state"), success=ALWAYS_TRUE, extraction_id=UUID,
+        submission_state=STRING
     ),
     "OutputResponse": build_object(
         ("download_url", "format", "expires_in_seconds"), download_url=URI, format=build_enum(*OUTPUT_FORMATS),
@@ -217,19 +234,25 @@ _RESPONSE_SCHEMAS: dict[str, Schema] = {
     "Results": build_object(
         ("success", "rows", "columns", "row_count", "total_rows", "has_more", "next_offset"), success=ALWAYS_TRUE,
         extraction_id=UUID, status={"type": "string", "const": "completed"},
-        output_structure=build_enum("per_invoice", "per_line_item"), output_expires_at=DATE_TIME, json_typed_values=BOOLEAN,
-        columns=build_array(STRING), rows=build_array({"type": "object"}), offset=NON_NEGATIVE_INTEGER, limit=NON_NEGATIVE_INTEGER, row_count=NON_NEGATIVE_INTEGER,
-        total_rows=NON_NEGATIVE_INTEGER, has_more=BOOLEAN, next_offset={"type": ["integer", "null"]}, review_needed=build_ref("ReviewNeeded"),
+        output_structure=build_enum("per_invoice", "per_line_item"), output_expires_at=DATE_TIME,
+        json_typed_values=BOOLEAN,
+        columns=build_array(STRING), rows=build_array({"type": "object"}), offset=NON_NEGATIVE_INTEGER,
+        limit=NON_NEGATIVE_INTEGER, row_count=NON_NEGATIVE_INTEGER,
+        total_rows=NON_NEGATIVE_INTEGER, has_more=BOOLEAN, next_offset={"type": ["integer", "null"]},
+        review_needed=build_ref("ReviewNeeded"),
         pages=build_ref("Pages"),
     ),
-    "ListItem": build_object(_RECORD_REQUIRED, **_RECORD_PROPERTIES, file_names_preview=build_array(STRING), file_names_truncated=BOOLEAN),
+    "ListItem": build_object(_RECORD_REQUIRED, **_RECORD_PROPERTIES, file_names_preview=build_array(STRING),
+        file_names_truncated=BOOLEAN),
     "List": build_object(
-        ("success", "extractions", "has_more", "next_cursor"), success=ALWAYS_TRUE, extractions=build_array(build_ref("ListItem")),
+        ("success", "extractions", "has_more", "next_cursor"), success=ALWAYS_TRUE,
+        extractions=build_array(build_ref("ListItem")),
         has_more=BOOLEAN, next_cursor={"type": ["string", "null"]},
     ),
     "Details": build_object(("success", "extraction"), success=ALWAYS_TRUE, extraction=build_ref("Record")),
     "Record": build_object(
-        _RECORD_REQUIRED, **_RECORD_PROPERTIES, file_names=build_array(STRING), prompt={"oneOf": [STRING, build_ref("PromptObject")]},
+        _RECORD_REQUIRED, **_RECORD_PROPERTIES, file_names=build_array(STRING),
+        prompt={"oneOf": [STRING, build_ref("PromptObject")]},
         options=build_ref("Options"), pages=build_ref("Pages"), ai_uncertainty_notes=build_array(build_ref("Note")),
         review_needed=build_ref("ReviewNeeded"), questions=build_array(build_ref("Question")),
     ),

@@ -1,4 +1,4 @@
-"""The route that starts an extraction: once per submission id, however often it is called (sheet 02 §2.5, §5)."""
+"""The handler that starts an extraction, only once per submission id (sheet 02 §2.5, §5)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMMEDIATE_FAILURE_CODES = ("CONCURRENT_TASK_LIMIT", "INSUFFICIENT_CREDITS")
 
 
 async def submit_extraction(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Start an extraction, or return the one that has this submission id."""
+    """Start an extraction, or return the one with the same submission id."""
     body = parse_valid_body(
         await request.body(), "SubmitRequest", strict=vendor.get_setting("strict_properties", api_key)
     )
@@ -44,12 +44,10 @@ async def submit_extraction(vendor: Vendor, request: Request, api_key: str) -> R
 
 
 def compute_completion_time(vendor: Vendor, api_key: str, now: float) -> float | None:
-    """Return when an extraction that starts now will end; None is never."""
-    return (
-        None
-        if vendor.consume_fault("stall", api_key)
-        else now + float(vendor.get_setting("processing_seconds", api_key))
-    )
+    """Return when an extraction that starts at ``now`` will end; None means never."""
+    if vendor.consume_fault("stall", api_key):
+        return None
+    return now + float(vendor.get_setting("processing_seconds", api_key))
 
 
 def _validate_submission(vendor: Vendor, body: dict[str, Any], api_key: str) -> None:
@@ -70,7 +68,7 @@ def _validate_prompt_fields(fields: list[dict[str, Any]]) -> None:
         name = normalise_column_name(field["name"])
         if name in seen_names or name in ("sourcefile", "reviewneeded", ""):
             raise build_invalid_input_error(
-                "must be unique, and not a column of ours", "prompt", "fields", index, "name"
+                "must be unique, and not a column that is added to every output", "prompt", "fields", index, "name"
             )
         if 0 < len(field.get("prompt", "")) < 3:
             raise build_invalid_input_error(
@@ -89,7 +87,7 @@ def _check_not_paused(vendor: Vendor, api_key: str) -> None:
         pause_end = dt.datetime.fromisoformat(paused_until)
     except ValueError:
         raise ApiError(
-            "INTERNAL_ERROR", f"knob paused_until cannot be {paused_until!r}: it is an ISO 8601 instant"
+            "INTERNAL_ERROR", f"setting paused_until cannot be {paused_until!r}; it must be an ISO 8601 instant"
         ) from None
     if vendor.get_current_time(api_key) < pause_end.astimezone(dt.UTC).timestamp():
         raise ApiError("SUBMISSIONS_PAUSED", "Submissions are paused.", {"resumes_at": paused_until})
@@ -152,10 +150,9 @@ def _find_task_error(
             file_details = (
                 {"file_names": [file.name for file in files]} if code.endswith(("_FILE", "_EXCEEDED")) else None
             )
-            return build_error_body(code, "The task failed, as its rehearsal wants.", file_details)
-    if vendor.extraction_store.count_running_and_reserved_credits(api_key)[0] >= vendor.get_setting(
-        "concurrency_limit", api_key
-    ):
+            return build_error_body(code, "Simulated failure, requested by the setting task_fail_code.", file_details)
+    running_count, _ = vendor.extraction_store.count_running_and_reserved_credits(api_key)
+    if running_count >= vendor.get_setting("concurrency_limit", api_key):
         return build_error_body("CONCURRENT_TASK_LIMIT", "Too many extractions are running.", None)
     balance, reserved = vendor.get_balance_and_reserved_credits(api_key)
     if page_count > balance - reserved:

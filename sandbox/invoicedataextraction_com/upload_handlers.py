@@ -1,4 +1,4 @@
-"""The routes that take files in: session, parts, PUT, complete (sheet 02 §2.1-2.4)."""
+"""Handlers for uploads: session, parts, PUT, complete (sheet 02 §2.1-2.4)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUT_URL_LIFETIME_SECONDS = 900.0
 
 
 async def create_upload_session(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Register files under the caller's session id, or return the session that has it."""
+    """Register files under the caller's session id, or return the session with the same id."""
     body = parse_valid_body(
         await request.body(), "CreateSession", strict=vendor.get_setting("strict_properties", api_key)
     )
@@ -31,10 +31,11 @@ async def create_upload_session(vendor: Vendor, request: Request, api_key: str) 
         _check_free_credits(vendor, api_key, len(files))
         now, part_size = vendor.get_current_time(api_key), max(1, vendor.get_setting("part_size", api_key))
         session = vendor.upload_store.create_session(api_key, session_id, files, part_size, now)
-    elif not vendor.get_setting("lenient_ids", api_key) and not _is_same_file_list(
-        vendor.upload_store.list_files(session), files
-    ):
-        raise ApiError("SESSION_ALREADY_INITIALIZED", "This upload_session_id was used for other files.")
+    elif not vendor.get_setting("lenient_ids", api_key):
+        rows = vendor.upload_store.list_files(session)
+        stored_files = sorted((row["file_id"], row["name"], row["size"]) for row in rows)
+        if stored_files != sorted((file["file_id"], file["file_name"], file["file_size_bytes"]) for file in files):
+            raise ApiError("SESSION_ALREADY_INITIALIZED", "This upload_session_id was used for other files.")
     rows = vendor.upload_store.list_files(session)
     file_bodies = [
         {"file_id": row["file_id"], "file_name": row["name"], "part_size": session["part_size"]} for row in rows
@@ -43,7 +44,7 @@ async def create_upload_session(vendor: Vendor, request: Request, api_key: str) 
 
 
 async def list_part_urls(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Return presigned addresses for the parts of one file."""
+    """Return presigned URLs for the parts of one file."""
     body = parse_valid_body(
         await request.body(), "PartsRequest", strict=vendor.get_setting("strict_properties", api_key)
     )
@@ -65,7 +66,7 @@ async def list_part_urls(vendor: Vendor, request: Request, api_key: str) -> Resp
 
 
 async def store_part(vendor: Vendor, request: Request) -> Response:
-    """Keep one part; the address is all the permission there is."""
+    """Store one part; the signed URL is the only authorization."""
     content = await request.body()
     if "authorization" in request.headers:
         return build_storage_error_response(400, "InvalidArgument", "Only one auth mechanism allowed")
@@ -83,7 +84,7 @@ async def store_part(vendor: Vendor, request: Request) -> Response:
 
 
 async def finish_file_upload(vendor: Vendor, request: Request, api_key: str) -> Response:
-    """Make a document of the parts; once more is success too."""
+    """Complete a file from its parts; a repeat succeeds too."""
     body = parse_valid_body(
         await request.body(), "CompleteRequest", strict=vendor.get_setting("strict_properties", api_key)
     )
@@ -130,11 +131,6 @@ def _check_free_credits(vendor: Vendor, api_key: str, file_count: int) -> None:
     if balance - reserved < file_count:
         details = {"credits_balance": balance, "credits_reserved": reserved, "file_count": file_count}
         raise ApiError("INSUFFICIENT_CREDITS", "There are fewer free credits than files.", details)
-
-
-def _is_same_file_list(rows: list[Row], files: list[dict[str, Any]]) -> bool:
-    stored_files = sorted((row["file_id"], row["name"], row["size"]) for row in rows)
-    return stored_files == sorted((file["file_id"], file["file_name"], file["file_size_bytes"]) for file in files)
 
 
 def _get_session_and_file(vendor: Vendor, request: Request, api_key: str, file_id: str) -> tuple[Row, Row]:

@@ -1,4 +1,4 @@
-"""The vendor's upload sessions: declared files, their parts, and the documents they become (sheet 02 §2.1-2.4)."""
+"""The vendor's upload sessions: declared files, their parts, and the completed documents (sheet 02 §2.1-2.4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ SESSION_LIFETIME_SECONDS = 24 * 3600.0
 
 
 class UploadStore:
-    """The sessions of all keys; each key sees its own. What is stored here waits for no disk: a submission does."""
+    """The upload sessions of all keys; each key sees its own.
+
+    Writes do not wait for the disk; the later submission does.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -56,7 +59,7 @@ class UploadStore:
         return self._find_row(query, seq)
 
     def record_part(self, file: Row, part_number: int, content: bytes) -> str:
-        """Keep the bytes of one part, in place of earlier ones, and return its ETag with the quotes."""
+        """Store the bytes of one part, replacing earlier ones, and return its ETag with the quotes."""
         digest = compute_sha256(content)
         e_tag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
         with self._journal.begin_transaction(wait_for_disk=False) as connection:
@@ -73,7 +76,7 @@ class UploadStore:
         return self._journal.connection.execute(query, (file["seq"],)).fetchall()
 
     def mark_file_completed(self, file: Row, parts: Sequence[Row]) -> None:
-        """Make one document of a file's parts."""
+        """Record that a file is complete, with the hash of its joined parts."""
         digest = parts[0]["sha256"] if len(parts) == 1 else self._hash_joined_parts(parts)
         with self._journal.begin_transaction(wait_for_disk=False) as connection:
             connection.execute(
@@ -82,7 +85,7 @@ class UploadStore:
             )
 
     def mark_file_aborted(self, file: Row) -> None:
-        """Give a file up for ever; its document needs a new session."""
+        """Record that a file is aborted; its document needs a new session."""
         with self._journal.begin_transaction(wait_for_disk=False) as connection:
             connection.execute("UPDATE upload_files SET state = 'aborted' WHERE seq = ?", (file["seq"],))
 

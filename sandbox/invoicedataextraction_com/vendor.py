@@ -1,4 +1,4 @@
-"""The vendor: its sessions and extractions, its patience with callers, and the knobs that try theirs."""
+"""The vendor: authentication, rate limits, faults, its upload sessions and its extractions."""
 
 from __future__ import annotations
 
@@ -31,19 +31,16 @@ COUNTED_SETTING_TARGETS = {
     "task_fail_code": tuple(TASK_ERRORS),
 }  # fmt: skip
 COUNTED_SETTING_TARGETS["http_500_after_work"] = COUNTED_SETTING_TARGETS["lost_response"]
-"""The knobs that are names with counts, and the names they know."""
+"""The settings that are names with counts, and the names that each accepts."""
 UNLIMITED_COUNT = 2**31
 
 
 class Vendor:
-    """What all routes share."""
+    """invoicedataextraction.com: its stores, limits and settings, shared by all routes."""
 
     def __init__(self, journal: Journal, settings: SandboxSettings, minute_seconds: float) -> None:
-        self.upload_store, self.extraction_store, self.url_signer = (
-            UploadStore(journal),
-            ExtractionStore(journal),
-            PresignedUrlSigner(journal),
-        )
+        self.upload_store, self.extraction_store = UploadStore(journal), ExtractionStore(journal)
+        self.url_signer = PresignedUrlSigner(journal)
         self.minute_seconds = minute_seconds
         self._settings, self._rate_limiter = settings, BucketRateLimiter(journal, minute_seconds)
         self._call_counts: dict[str, int] = {}
@@ -51,15 +48,15 @@ class Vendor:
         self._change_events: dict[str, asyncio.Event] = {}
 
     def get_setting(self, name: str, api_key: str | None) -> Any:
-        """Return the value of this vendor's knob for a key."""
+        """Return the value of this vendor's setting for an API key."""
         return self._settings.get_value(f"invoicedataextraction_com.{name}", api_key)
 
     def consume_fault(self, name: str, api_key: str) -> bool:
-        """Return whether a counting knob strikes now."""
+        """Return whether a counting fault setting applies to this call, and count it down."""
         return self._settings.consume_fault(f"invoicedataextraction_com.{name}", api_key)
 
     def get_setting_counts(self, name: str, api_key: str) -> dict[str, int]:
-        """Return what is left of a knob like ``submit=1,complete=2``, to be counted down by whom it strikes."""
+        """Return the remaining counts of a setting like ``submit=1,complete=2``; a caller may change them."""
         value = self.get_setting(name, api_key)
         counted_value, remaining = self._remaining_counts.get((name, api_key), (None, {}))
         if counted_value is not value:
@@ -68,21 +65,21 @@ class Vendor:
         return remaining
 
     def consume_counted_fault(self, name: str, target: str, api_key: str) -> bool:
-        """Return whether a knob like ``submit=1,complete=2`` strikes now, and count it down."""
+        """Return whether a setting like ``submit=1,complete=2`` applies to this call, and count it down."""
         remaining = self.get_setting_counts(name, api_key)
         remaining[target] = remaining.get(target, 0) - 1
         return remaining[target] >= 0
 
     def get_current_time(self, api_key: str | None) -> float:
-        """Return the vendor's time as this key sees it, in seconds of the epoch."""
+        """Return the vendor's time as this key sees it, in seconds since the epoch."""
         return time.time() + float(self.get_setting("clock", api_key))
 
     def convert_to_real_seconds(self, seconds: float) -> float:
-        """Return how long so many of the vendor's seconds last."""
+        """Return the real seconds of a number of the vendor's seconds."""
         return seconds * self.minute_seconds / 60
 
     async def handle_request(self, request: Request, route: str, bucket: str, handler: RouteHandler) -> Response:
-        """Check the key and its calls a minute, then do the work, then spoil its answer where a knob says so."""
+        """Check the key and the rate limit, call the handler, then apply the fault settings to its response."""
         await request.body()  # an answer before the body is read would break the caller's connection
         try:
             api_key = self._authenticate_request(request)
@@ -98,7 +95,7 @@ class Vendor:
             return error.build_response()
 
     def apply_response_faults(self, response: Response, route: str, api_key: str) -> Response:
-        """Return the answer, or what a knob makes of it once the work is done."""
+        """Return the response, or the fault that a setting puts in its place after the work is done."""
         if self.consume_counted_fault("lost_response", route, api_key):
             return LostResponse()
         if self.consume_counted_fault("http_500_after_work", route, api_key):
@@ -106,26 +103,26 @@ class Vendor:
         return response
 
     def get_balance_and_reserved_credits(self, api_key: str) -> tuple[int, int]:
-        """Return a key's balance and what running extractions hold of it."""
-        return self.get_setting("credits", api_key) - self.extraction_store.sum_charged_pages(
-            api_key
-        ), self.extraction_store.count_running_and_reserved_credits(api_key)[1]
+        """Return a key's balance and the credits that its running extractions reserve."""
+        balance = self.get_setting("credits", api_key) - self.extraction_store.sum_charged_pages(api_key)
+        _, reserved_credits = self.extraction_store.count_running_and_reserved_credits(api_key)
+        return balance, reserved_credits
 
     def get_requested_extraction(self, request: Request, api_key: str) -> Row:
-        """Return the extraction that the path names; raises Refused."""
+        """Return the extraction in the path; raises ApiError if the key has no such extraction."""
         row = self.extraction_store.find_extraction(api_key, request.path_params["extraction_id"].lower())
         if row is None:
             raise ApiError("EXTRACTION_NOT_FOUND", "No such extraction.")
         return row
 
     def notify_extraction_changed(self, extraction_id: str) -> None:
-        """Wake the calls that are held for an extraction."""
+        """Wake the calls that wait for a change of an extraction."""
         event = self._change_events.pop(extraction_id, None)
         if event is not None:
             event.set()
 
     async def wait_for_extraction_change(self, extraction_id: str, seconds: float) -> None:
-        """Return when an extraction changes by someone's hand, at the latest after so many seconds."""
+        """Wait until a call changes an extraction, at most for ``seconds``."""
         event = self._change_events.setdefault(extraction_id, asyncio.Event())
         try:
             await asyncio.wait_for(event.wait(), seconds)
@@ -176,7 +173,7 @@ def _parse_setting_counts(name: str, value: tuple[str, ...]) -> dict[str, int]:
         if target not in COUNTED_SETTING_TARGETS[name] or not (count or "1").isdecimal():
             known_targets = ", ".join(COUNTED_SETTING_TARGETS[name])
             raise ApiError(
-                "INTERNAL_ERROR", f"knob {name} cannot be {entry!r}: it has {known_targets}, each with =count"
+                "INTERNAL_ERROR", f"setting {name} cannot be {entry!r}; it accepts {known_targets}, each with =count"
             )
         counts[target] = int(count) if count else UNLIMITED_COUNT
     return counts

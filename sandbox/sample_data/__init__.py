@@ -1,1 +1,1 @@
-"""The sample world: fictional companies, their documents with known contents, and what goes wrong in life."""
+"""The sample data: fictional companies, their documents with known contents, and broken or unrelated files."""

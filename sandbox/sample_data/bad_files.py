@@ -1,4 +1,4 @@
-"""Bytes that are no invoices: hostile XML, notes, programs, and what programs leave behind."""
+"""Files that are not invoices: hostile XML, notes, a program, and files that programs leave behind."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ make = XmlBuilder(
 
 
 def render_cii_invoice(invoice: SampleInvoice, profile: str = "EN 16931", *, pretty: bool = True) -> bytes:
-    """Return the paper as CII XML; ``profile`` is a key of PROFILES and decides how much of it is told."""
+    """Return the invoice as CII XML; ``profile`` is a key of PROFILES and decides which elements it has."""
     lines = (
         []
         if profile in {"MINIMUM", "BASIC WL"}
@@ -90,7 +90,9 @@ def _build_line(invoice: SampleInvoice, number: int, line: InvoiceLine) -> Eleme
     price = make(
         "ram:NetPriceProductTradePrice",
         make("ram:ChargeAmount", str(line.price)),
-        make("ram:BasisQuantity", str(line.per), unitCode=line.unit) if line.per != 1 else None,
+        make("ram:BasisQuantity", str(line.price_base_quantity), unitCode=line.unit)
+        if line.price_base_quantity != 1
+        else None,
     )
     return make(
         "ram:IncludedSupplyChainTradeLineItem",
@@ -186,12 +188,12 @@ def _build_address(company: Company, is_minimum: bool) -> Element:
 
 
 def _build_delivery(invoice: SampleInvoice, profile: str) -> Element:
-    if invoice.delivered is None or profile == "MINIMUM":
+    if invoice.delivery_date is None or profile == "MINIMUM":
         return make("ram:ApplicableHeaderTradeDelivery")
     return make(
         "ram:ApplicableHeaderTradeDelivery",
         make("ram:ShipToTradeParty", _build_address(invoice.buyer, is_minimum=False)),
-        make("ram:ActualDeliverySupplyChainEvent", make("ram:OccurrenceDateTime", _build_date(invoice.delivered))),
+        make("ram:ActualDeliverySupplyChainEvent", make("ram:OccurrenceDateTime", _build_date(invoice.delivery_date))),
     )
 
 
@@ -253,14 +255,14 @@ def _build_totals(invoice: SampleInvoice, profile: str) -> Element:
         make("ram:TaxBasisTotalAmount", str(invoice.net)),
         make("ram:TaxTotalAmount", str(invoice.tax), currencyID=invoice.currency),
         make("ram:GrandTotalAmount", str(invoice.gross)),
-        make("ram:TotalPrepaidAmount", str(invoice.round_amount(invoice.prepaid)))
-        if invoice.prepaid and not is_minimum
+        make("ram:TotalPrepaidAmount", str(invoice.round_amount(invoice.prepaid_amount)))
+        if invoice.prepaid_amount and not is_minimum
         else None,
         make("ram:DuePayableAmount", str(invoice.payable)),
     )
 
 
 def _build_corrected_reference(invoice: SampleInvoice) -> Element | None:
-    if not invoice.corrects:
+    if not invoice.corrected_invoice_number:
         return None
-    return make("ram:InvoiceReferencedDocument", make("ram:IssuerAssignedID", invoice.corrects))
+    return make("ram:InvoiceReferencedDocument", make("ram:IssuerAssignedID", invoice.corrected_invoice_number))

@@ -1,4 +1,4 @@
-"""The companies of the sample world: all fictional, all under reserved names and domains, none with a real account.
+"""The companies of the sample data: all fictional, with reserved names and domains and without real accounts.
 
 The IBANs have valid check digits and bank codes of zeros, which no bank holds.
 """

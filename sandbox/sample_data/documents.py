@@ -1,7 +1,7 @@
-"""A paper of the sample world and its sums: companies, lines, allowances, and an invoice that adds itself up.
+"""Sample invoices as values: companies, lines, allowances, and an invoice that computes its own sums.
 
-The sums are those of EN 16931-1 (BR-CO-10 to BR-CO-17, BR-S-08 and its like), computed here on their own, so that a
-reader that gets them wrong is not excused by the same mistake.
+The sums follow EN 16931-1 (BR-CO-10 to BR-CO-17, BR-S-08 and similar rules). They are computed here independently of
+the application, so that a mistake there does not go unnoticed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CURRENCIES_WITHOUT_MINOR_UNIT = frozenset({"JPY", "KRW", "ISK"})
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A fictional company; ``email`` is under a reserved domain."""
+    """A fictional company; the domain of ``email`` is reserved."""
 
     name: str
     vat_id: str
@@ -54,7 +54,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """An invoice line (BG-25); ``rate`` in percent, ``price`` for ``per`` units."""
+    """An invoice line (BG-25); ``rate`` in percent, ``price`` for ``price_base_quantity`` units."""
 
     name: str
     quantity: Decimal
@@ -62,7 +62,7 @@ class InvoiceLine:
     category: str = "S"
     rate: Decimal = Decimal(0)
     unit: str = "C62"
-    per: Decimal = Decimal(1)
+    price_base_quantity: Decimal = Decimal(1)
     adjustments: tuple[Adjustment, ...] = ()
 
 
@@ -79,7 +79,7 @@ class TaxBreakdown:
 
 @dataclass(frozen=True)
 class SampleInvoice:
-    """An invoice or credit note; ``misprints`` overwrites single sums to make one that does not hold."""
+    """An invoice or credit note; ``misprints`` overwrites single sums to make a wrong invoice."""
 
     number: str
     issue_date: dt.date
@@ -91,22 +91,22 @@ class SampleInvoice:
     due_date: dt.date | None = None
     terms: str | None = None
     adjustments: tuple[Adjustment, ...] = ()
-    prepaid: Decimal = Decimal(0)
+    prepaid_amount: Decimal = Decimal(0)
     order_number: str | None = None
     note: str | None = None
-    delivered: dt.date | None = None
-    corrects: str | None = None
-    exemption: str | None = None
+    delivery_date: dt.date | None = None
+    corrected_invoice_number: str | None = None
+    exemption_reason: str | None = None
     misprints: Mapping[str, Decimal] = field(default_factory=dict)
 
     def round_amount(self, amount: Decimal) -> Decimal:
-        """Return the amount at the currency's minor unit, half up."""
+        """Return the amount rounded half up to the currency's minor unit."""
         unit = Decimal(1) if self.currency in CURRENCIES_WITHOUT_MINOR_UNIT else Decimal("0.01")
         return amount.quantize(unit, rounding=ROUND_HALF_UP)
 
     def compute_line_net(self, line: InvoiceLine) -> Decimal:
         """Return the line's net amount (BT-131): quantity × price ÷ base, less allowances, plus charges."""
-        gross = self.round_amount(line.quantity * line.price / line.per)
+        gross = self.round_amount(line.quantity * line.price / line.price_base_quantity)
         return gross + sum((adjustment.signed_amount for adjustment in line.adjustments), Decimal(0))
 
     @property
@@ -136,7 +136,7 @@ class SampleInvoice:
         return tuple(self._build_tax_breakdown(category, rate, amount) for (category, rate), amount in taxable.items())
 
     def _build_tax_breakdown(self, category: str, rate: Decimal, amount: Decimal) -> TaxBreakdown:
-        reason = None if category in {"S", "Z"} else self.exemption
+        reason = None if category in {"S", "Z"} else self.exemption_reason
         return TaxBreakdown(category, rate, self.round_amount(amount), self.round_amount(amount * rate / 100), reason)
 
     @property
@@ -155,7 +155,7 @@ class SampleInvoice:
 
     @property
     def payable(self) -> Decimal:
-        return self._apply_misprint("payable", self.gross - self.prepaid)
+        return self._apply_misprint("payable", self.gross - self.prepaid_amount)
 
     def _apply_misprint(self, name: str, amount: Decimal) -> Decimal:
         return self.misprints.get(name, amount)

@@ -1,4 +1,4 @@
-"""Every file of the sample world: where it lies, what is in it, and what should become of it."""
+"""Every sample file: its path, its content and the result that is expected for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from sandbox.sample_data import bad_files, cii, page_image, page_layout, pdf, ubl, zugferd1
-from sandbox.sample_data import invoices as of
+from sandbox.sample_data import bad_files, cii, invoices, page_image, page_layout, pdf, ubl, zugferd1
 from sandbox.sample_data.documents import SampleInvoice
 
 ExpectedState = Literal["accepted", "review", "quarantined", "duplicate", "not_invoice"]
@@ -17,10 +16,10 @@ NEEDS_MODEL = "only a model can read it"
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """One file; ``reads_as`` is what a model makes of it: the document, nothing at all, or a failure.
+    """One file; ``model_result`` is what a model extracts from it: the document, nothing, or a failure.
 
-    ``state`` is None for a leftover: what programs drop beside documents, and a source does not collect;
-    ``unreadable`` names fields that no model can make out.
+    ``expected_state`` is None for a leftover file: a program left it beside the documents, and no source collects it.
+    ``unreadable_fields`` are fields that no model can read.
     """
 
     path: str
@@ -36,14 +35,26 @@ class SampleFile:
 
 
 def build_sample_files() -> list[SampleFile]:
-    """Return the whole world, in the order of its paths."""
+    """Return all sample files, in the order of their paths."""
     files = [
         *_iter_hybrid_pdfs(),
         *_iter_xml_invoices(),
         *_iter_unstructured_files(),
         *_iter_repeated_invoices(),
         *iter_bad_files(),
-        *_iter_leftover_files(),
+        *(
+            SampleFile(
+                path,
+                content,
+                "leftover",
+                None,
+                "dropped by a program",
+                doc_type="other",
+                model_result="nothing",
+                is_leftover=True,
+            )
+            for path, content in bad_files.LEFTOVER_FILES.items()
+        ),
     ]
     return sorted(files, key=lambda file: file.path)
 
@@ -51,7 +62,7 @@ def build_sample_files() -> list[SampleFile]:
 def build_hybrid_pdf(
     invoice: SampleInvoice, xml: bytes, attachment_name: str, relationship: str = "Alternative"
 ) -> bytes:
-    """Return a page of the paper with its XML attached."""
+    """Return a PDF of the invoice with its XML attached."""
     return pdf.attach_xml(
         pdf.build_text_pdf(page_layout.build_pages(invoice), invoice.number),
         attachment_name,
@@ -62,17 +73,17 @@ def build_hybrid_pdf(
 
 def _iter_hybrid_pdfs() -> Iterator[SampleFile]:
     for path, invoice, profile, attachment_name in (
-        ("tools/MW-2026-0101.pdf", of.DRILLS, "EN 16931", "factur-x.xml"),
-        ("tools/MW-2026-0102.pdf", of.SANDERS, "EXTENDED", "factur-x.xml"),
-        ("tools/MW-2026-0140.pdf", of.TRADE_FAIR, "EN 16931", "factur-x.xml"),
-        ("tools/MW-2026-0177.pdf", of.TOOL_CARE, "BASIC", "factur-x.xml"),
-        ("office/2026/RE-26-00317.pdf", of.STATIONERY, "BASIC", "factur-x.xml"),
-        ("office/2026/RE-26-00418.pdf", of.DESKS, "XRECHNUNG", "xrechnung.xml"),
-        ("office/2026/RE-26-00871.pdf", of.SUMMER_PAPER, "ZUGFERD 2.0 BASIC", "zugferd-invoice.xml"),
-        ("utilities/2026-03.pdf", of.ELECTRICITY_MARCH, "EN 16931", "factur-x.xml"),
-        ("eu/FR/FA-2026-0058.pdf", of.CARDBOARD, "BASIC", "factur-x.xml"),
-        ("eu/FR/FA-2026-0091.pdf", of.LABELS, "BASIC WL", "factur-x.xml"),
-        ("eu/FR/FA-2026-0102.pdf", of.BRANCH_PAPER, "MINIMUM", "factur-x.xml"),
+        ("tools/MW-2026-0101.pdf", invoices.DRILLS, "EN 16931", "factur-x.xml"),
+        ("tools/MW-2026-0102.pdf", invoices.SANDERS, "EXTENDED", "factur-x.xml"),
+        ("tools/MW-2026-0140.pdf", invoices.TRADE_FAIR, "EN 16931", "factur-x.xml"),
+        ("tools/MW-2026-0177.pdf", invoices.TOOL_CARE, "BASIC", "factur-x.xml"),
+        ("office/2026/RE-26-00317.pdf", invoices.STATIONERY, "BASIC", "factur-x.xml"),
+        ("office/2026/RE-26-00418.pdf", invoices.DESKS, "XRECHNUNG", "xrechnung.xml"),
+        ("office/2026/RE-26-00871.pdf", invoices.SUMMER_PAPER, "ZUGFERD 2.0 BASIC", "zugferd-invoice.xml"),
+        ("utilities/2026-03.pdf", invoices.ELECTRICITY_MARCH, "EN 16931", "factur-x.xml"),
+        ("eu/FR/FA-2026-0058.pdf", invoices.CARDBOARD, "BASIC", "factur-x.xml"),
+        ("eu/FR/FA-2026-0091.pdf", invoices.LABELS, "BASIC WL", "factur-x.xml"),
+        ("eu/FR/FA-2026-0102.pdf", invoices.BRANCH_PAPER, "MINIMUM", "factur-x.xml"),
     ):
         relationship = "Data" if profile in {"MINIMUM", "BASIC WL"} else "Alternative"
         content = build_hybrid_pdf(invoice, cii.render_cii_invoice(invoice, profile), attachment_name, relationship)
@@ -80,8 +91,8 @@ def _iter_hybrid_pdfs() -> Iterator[SampleFile]:
             path, content, f"pdf+cii {profile}", "accepted", f"{profile} in a PDF; every sum holds", invoice
         )
     for path, invoice, profile in (
-        ("utilities/2026-02.pdf", of.ELECTRICITY, "comfort"),
-        ("eu/AT/2026-117.pdf", of.BEANS, "basic"),
+        ("utilities/2026-02.pdf", invoices.ELECTRICITY, "comfort"),
+        ("eu/AT/2026-117.pdf", invoices.BEANS, "basic"),
     ):
         content = build_hybrid_pdf(invoice, zugferd1.render_zugferd1_invoice(invoice, profile), "ZUGFeRD-invoice.xml")
         yield SampleFile(path, content, f"pdf+zugferd1 {profile}", "accepted", "ZUGFeRD 1.0; every sum holds", invoice)
@@ -89,15 +100,15 @@ def _iter_hybrid_pdfs() -> Iterator[SampleFile]:
 
 def _iter_xml_invoices() -> Iterator[SampleFile]:
     for path, invoice, customization in (
-        ("eu/SE/EV-20261.xml", of.WINCHES, "PEPPOL"),
-        ("eu/SE/EV-K-2026-3.xml", of.WINCHES_CREDIT, "PEPPOL"),
-        ("overseas/SSF-2026-0907.xml", of.OCEAN, "PEPPOL"),
-        ("overseas/SSF-2026-1033.xml", of.HARBOUR, "EN 16931"),
-        ("overseas/RS-2026-033.xml", of.VASES, "EN 16931"),
-        ("eu/ES/F26-0455.xml", of.POSTERS, "PEPPOL"),
-        ("eu/NL/VL-600123.xml", of.PALLETS, "PEPPOL"),
-        ("office/2026/RG-26-00009.xml", of.DESKS_CREDIT, "XRECHNUNG"),
-        ("outgoing/BH-2026-0001.xml", of.SALE_TO_SHOP, "PEPPOL"),
+        ("eu/SE/EV-20261.xml", invoices.WINCHES, "PEPPOL"),
+        ("eu/SE/EV-K-2026-3.xml", invoices.WINCHES_CREDIT, "PEPPOL"),
+        ("overseas/SSF-2026-0907.xml", invoices.OCEAN, "PEPPOL"),
+        ("overseas/SSF-2026-1033.xml", invoices.HARBOUR, "EN 16931"),
+        ("overseas/RS-2026-033.xml", invoices.VASES, "EN 16931"),
+        ("eu/ES/F26-0455.xml", invoices.POSTERS, "PEPPOL"),
+        ("eu/NL/VL-600123.xml", invoices.PALLETS, "PEPPOL"),
+        ("office/2026/RG-26-00009.xml", invoices.DESKS_CREDIT, "XRECHNUNG"),
+        ("outgoing/BH-2026-0001.xml", invoices.SALE_TO_SHOP, "PEPPOL"),
     ):
         document_type = "CreditNote" if invoice.kind == "credit_note" else "Invoice"
         content = ubl.render_ubl_invoice(invoice, customization)
@@ -105,12 +116,12 @@ def _iter_xml_invoices() -> Iterator[SampleFile]:
             path, content, f"ubl {document_type}", "accepted", f"UBL {document_type}; every sum holds", invoice
         )
     for path, invoice, profile in (
-        ("eu/IT/2026-12-A.xml", of.LOGO_WORK, "EN 16931"),
-        ("eu/NL/VL-600188.xml", of.WAREHOUSING, "EN 16931"),
-        ("eu/AT/2026-402.xml", of.AUTUMN_BEANS, "XRECHNUNG"),
-        ("overseas/UT-4471.xml", of.MOVEMENTS, "EN 16931"),
-        ("tools/MW-G-2026-0007.xml", of.DRILLS_CREDIT, "EN 16931"),
-        ("outgoing/BH-2026-0002.xml", of.SALE_AT_HOME, "XRECHNUNG"),
+        ("eu/IT/2026-12-A.xml", invoices.LOGO_WORK, "EN 16931"),
+        ("eu/NL/VL-600188.xml", invoices.WAREHOUSING, "EN 16931"),
+        ("eu/AT/2026-402.xml", invoices.AUTUMN_BEANS, "XRECHNUNG"),
+        ("overseas/UT-4471.xml", invoices.MOVEMENTS, "EN 16931"),
+        ("tools/MW-G-2026-0007.xml", invoices.DRILLS_CREDIT, "EN 16931"),
+        ("outgoing/BH-2026-0002.xml", invoices.SALE_AT_HOME, "XRECHNUNG"),
     ):
         yield SampleFile(
             path,
@@ -124,26 +135,26 @@ def _iter_xml_invoices() -> Iterator[SampleFile]:
 
 def _iter_unstructured_files() -> Iterator[SampleFile]:
     for path, invoice in (
-        ("overseas/cloud/PC-0000181.pdf", of.CLOUD_JANUARY),
-        ("overseas/cloud/PC-0000204.pdf", of.CLOUD_FEBRUARY),
-        ("eu/AT/PR-2026-19.pdf", of.CLEANING),
-        ("eu/ES/F26-0502.pdf", of.FLYERS),
-        ("overseas/RS-2026-041.pdf", of.TEAPOTS),
+        ("overseas/cloud/PC-0000181.pdf", invoices.CLOUD_JANUARY),
+        ("overseas/cloud/PC-0000204.pdf", invoices.CLOUD_FEBRUARY),
+        ("eu/AT/PR-2026-19.pdf", invoices.CLEANING),
+        ("eu/ES/F26-0502.pdf", invoices.FLYERS),
+        ("overseas/RS-2026-041.pdf", invoices.TEAPOTS),
     ):
         content = pdf.build_text_pdf(page_layout.build_pages(invoice), invoice.number)
         yield SampleFile(path, content, "text pdf", "accepted", f"text; {NEEDS_MODEL}", invoice)
     for path, invoice, degrees in (
-        ("scans/scan0001.png", of.REPAIR, 0.7),
-        ("scans/scan0002.png", of.STRAPS, -0.5),
-        ("scans/scan0003.jpg", of.COURIER, 1.1),
-        ("scans/IMG_2044.JPG", of.SKETCHES, -1.6),
+        ("scans/scan0001.png", invoices.REPAIR, 0.7),
+        ("scans/scan0002.png", invoices.STRAPS, -0.5),
+        ("scans/scan0003.jpg", invoices.COURIER, 1.1),
+        ("scans/IMG_2044.JPG", invoices.SKETCHES, -1.6),
     ):
         picture = page_image.render_scan(page_layout.build_pages(invoice)[0], degrees=degrees, seed=path)
         content = page_image.encode_png(picture) if path.endswith("png") else page_image.encode_jpeg(picture)
         yield SampleFile(path, content, "scan", "accepted", f"a picture; {NEEDS_MODEL}", invoice)
     for path, invoice, unreadable_fields in (
-        ("scans/batch/scan0004.pdf", of.CRANE, ()),
-        ("scans/batch/scan0005.pdf", of.SMUDGED, ("invoice_number",)),
+        ("scans/batch/scan0004.pdf", invoices.CRANE, ()),
+        ("scans/batch/scan0005.pdf", invoices.SMUDGED, ("invoice_number",)),
     ):
         jpeg = page_image.encode_jpeg(
             page_image.render_scan(page_layout.build_pages(invoice)[0], degrees=0.4, seed=path)
@@ -156,54 +167,67 @@ def _iter_unstructured_files() -> Iterator[SampleFile]:
         yield SampleFile(
             path, content, "scanned pdf", expected_state, explanation, invoice, unreadable_fields=unreadable_fields
         )
-    picture = page_image.render_scan(page_layout.build_pages(of.PHOTOGRAPHED)[0], degrees=2.5, seed="photo")
+    picture = page_image.render_scan(page_layout.build_pages(invoices.PHOTOGRAPHED)[0], degrees=2.5, seed="photo")
     yield SampleFile(
-        "scans/IMG_2051.jpg", page_image.encode_jpeg(picture), "scan", "accepted", f"a photograph; {NEEDS_MODEL}", of.PHOTOGRAPHED
-    )  # fmt: skip
+        "scans/IMG_2051.jpg",
+        page_image.encode_jpeg(picture),
+        "scan",
+        "accepted",
+        f"a photograph; {NEEDS_MODEL}",
+        invoices.PHOTOGRAPHED,
+    )
 
 
 def _iter_repeated_invoices() -> Iterator[SampleFile]:
-    drills_pdf = build_hybrid_pdf(of.DRILLS, cii.render_cii_invoice(of.DRILLS), "factur-x.xml")
+    drills_pdf = build_hybrid_pdf(invoices.DRILLS, cii.render_cii_invoice(invoices.DRILLS), "factur-x.xml")
     yield SampleFile(
         "tools/copies/MW-2026-0101 (1).pdf", drills_pdf, "pdf+cii EN 16931", "accepted",
-        "the same bytes as tools/MW-2026-0101.pdf: one document, seen twice", of.DRILLS,
+        "the same bytes as tools/MW-2026-0101.pdf: one document, seen twice", invoices.DRILLS,
     )  # fmt: skip
     remade_pdf = pdf.attach_xml(
-        pdf.build_text_pdf(page_layout.build_pages(of.SANDERS, "DUPLICATE OF INVOICE"), "copy"),
-        "factur-x.xml", cii.render_cii_invoice(of.SANDERS, "EXTENDED"),
+        pdf.build_text_pdf(page_layout.build_pages(invoices.SANDERS, "DUPLICATE OF INVOICE"), "copy"),
+        "factur-x.xml", cii.render_cii_invoice(invoices.SANDERS, "EXTENDED"),
     )  # fmt: skip
     yield SampleFile(
         "tools/copies/MW-2026-0102 again.pdf", remade_pdf, "pdf+cii EXTENDED", "duplicate",
-        "the XML of tools/MW-2026-0102.pdf in a re-made PDF", of.SANDERS,
+        "the XML of tools/MW-2026-0102.pdf in a re-made PDF", invoices.SANDERS,
     )  # fmt: skip
     yield SampleFile(
-        "eu/SE/resent/EV-20261.xml", ubl.render_ubl_invoice(of.WINCHES, pretty=False), "ubl Invoice", "duplicate",
-        "eu/SE/EV-20261.xml, serialised anew without indentation", of.WINCHES,
+        "eu/SE/resent/EV-20261.xml", ubl.render_ubl_invoice(invoices.WINCHES, pretty=False), "ubl Invoice", "duplicate",
+        "eu/SE/EV-20261.xml, serialised anew without indentation", invoices.WINCHES,
     )  # fmt: skip
     yield SampleFile(
-        "office/2026/RE-26-00317_corrected.xml", cii.render_cii_invoice(of.NUMBER_AGAIN), "cii EN 16931", "review",
-        "the number of office/2026/RE-26-00317.pdf from the same supplier, with another amount", of.NUMBER_AGAIN,
-    )  # fmt: skip
+        "office/2026/RE-26-00317_corrected.xml",
+        cii.render_cii_invoice(invoices.NUMBER_AGAIN),
+        "cii EN 16931",
+        "review",
+        "the number of office/2026/RE-26-00317.pdf from the same supplier, with another amount",
+        invoices.NUMBER_AGAIN,
+    )
 
 
 def iter_bad_files() -> Iterator[SampleFile]:
-    """Yield the documents that are broken, locked, hostile, or no invoices at all."""
-    wrong_total_xml = cii.render_cii_invoice(of.WRONG_TOTAL)
+    """Yield the files that are broken, locked, hostile or not invoices."""
+    wrong_total_xml = cii.render_cii_invoice(invoices.WRONG_TOTAL)
     yield SampleFile(
-        "tools/MW-2026-0155.pdf", build_hybrid_pdf(of.WRONG_TOTAL, wrong_total_xml, "factur-x.xml"), "pdf+cii EN 16931", "quarantined",
-        "the total is not net plus tax: BR-CO-15", of.WRONG_TOTAL,
-    )  # fmt: skip
+        "tools/MW-2026-0155.pdf",
+        build_hybrid_pdf(invoices.WRONG_TOTAL, wrong_total_xml, "factur-x.xml"),
+        "pdf+cii EN 16931",
+        "quarantined",
+        "the total is not net plus tax: BR-CO-15",
+        invoices.WRONG_TOTAL,
+    )
     yield SampleFile(
-        "office/2026/RE-26-00640.xml", ubl.render_ubl_invoice(of.WRONG_LINE_SUM), "ubl Invoice", "quarantined",
-        "the lines do not add up to the line sum: BR-CO-10", of.WRONG_LINE_SUM,
+        "office/2026/RE-26-00640.xml", ubl.render_ubl_invoice(invoices.WRONG_LINE_SUM), "ubl Invoice", "quarantined",
+        "the lines do not add up to the line sum: BR-CO-10", invoices.WRONG_LINE_SUM,
     )  # fmt: skip
     encrypted_pdf = pdf.encrypt_pdf(
-        pdf.build_text_pdf(page_layout.build_pages(of.LOCKED), of.LOCKED.number), "opensesame"
+        pdf.build_text_pdf(page_layout.build_pages(invoices.LOCKED), invoices.LOCKED.number), "opensesame"
     )
     yield _build_unreadable_file(
         "office/2026/RE-26-00702.pdf", encrypted_pdf, "encrypted pdf", "needs a password that nobody sent", "review"
     )
-    whole_pdf = build_hybrid_pdf(of.TORN, cii.render_cii_invoice(of.TORN), "factur-x.xml")
+    whole_pdf = build_hybrid_pdf(invoices.TORN, cii.render_cii_invoice(invoices.TORN), "factur-x.xml")
     yield _build_unreadable_file(
         "tools/MW-2026-0191.pdf",
         whole_pdf[: len(whole_pdf) // 2],
@@ -211,7 +235,7 @@ def iter_bad_files() -> Iterator[SampleFile]:
         "half of the file is missing",
         "review",
     )
-    whole_xml = ubl.render_ubl_invoice(of.POSTERS)
+    whole_xml = ubl.render_ubl_invoice(invoices.POSTERS)
     yield _build_unreadable_file(
         "eu/ES/F26-0455-b.xml",
         whole_xml[: len(whole_xml) * 3 // 5],
@@ -224,10 +248,16 @@ def iter_bad_files() -> Iterator[SampleFile]:
         "eu/entities.xml", bad_files.ENTITY_BOMB, "entity bomb", "declares entities that grow without end", "review"
     )
     yield _build_non_invoice_file(
-        "orders/PO-7060.xml", ubl.render_ubl_order(of.ORDER), "ubl Order", "an order, not an invoice", of.ORDER
+        "orders/PO-7060.xml",
+        ubl.render_ubl_order(invoices.ORDER),
+        "ubl Order",
+        "an order, not an invoice",
+        invoices.ORDER,
     )
-    order_pdf = pdf.build_text_pdf(page_layout.build_pages(of.ORDER, "PURCHASE ORDER"), "PO-7060")
-    yield _build_non_invoice_file("orders/PO-7060.pdf", order_pdf, "text pdf", "an order, not an invoice", of.ORDER)
+    order_pdf = pdf.build_text_pdf(page_layout.build_pages(invoices.ORDER, "PURCHASE ORDER"), "PO-7060")
+    yield _build_non_invoice_file(
+        "orders/PO-7060.pdf", order_pdf, "text pdf", "an order, not an invoice", invoices.ORDER
+    )
     letter_pdf = pdf.build_text_pdf(page_layout.build_letter_pages(bad_files.LETTER_LINES), "letter")
     yield _build_non_invoice_file("tools/price letter.pdf", letter_pdf, "text pdf", "a letter, not an invoice")
     yield _build_non_invoice_file(
@@ -239,12 +269,6 @@ def iter_bad_files() -> Iterator[SampleFile]:
     yield _build_unreadable_file(
         "scans/invoice.pdf.exe", bad_files.FAKE_PROGRAM, "program", "a program under the name of an invoice"
     )
-
-
-def _iter_leftover_files() -> Iterator[SampleFile]:
-    for path, content in bad_files.LEFTOVER_FILES.items():
-        yield SampleFile(path, content, "leftover", None, "dropped by a program", doc_type="other",
-                    model_result="nothing", is_leftover=True)  # fmt: skip
 
 
 def _build_unreadable_file(

@@ -1,4 +1,4 @@
-"""Pictures of pages, as a scanner or a telephone makes them: a little askew, specked, always the same bytes."""
+"""Images of pages, as from a scanner or a telephone: slightly rotated, with specks, always the same bytes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sandbox.sample_data.page_layout import HEIGHT, WIDTH, Page
 
 PIXELS_PER_POINT = 1.4
 FONT_PATH = Path(reportlab.__file__).parent / "fonts" / "Vera.ttf"
-"""A free font that comes with reportlab and knows the letters of Latin-1."""
+"""A free font that comes with reportlab and has the letters of Latin-1."""
 IMAGE_SIZE = (round(WIDTH * PIXELS_PER_POINT), round(HEIGHT * PIXELS_PER_POINT))
 
 
 def render_scan(page: Page, *, degrees: float, seed: str) -> Image.Image:
-    """Return the page in grey, rotated by ``degrees`` and specked after ``seed``."""
+    """Return the page in grey, rotated by ``degrees``, with specks that depend on ``seed``."""
     image = Image.new("L", IMAGE_SIZE, 255)
     draw = ImageDraw.Draw(image)
     for text_run in page:
@@ -35,21 +35,21 @@ def render_scan(page: Page, *, degrees: float, seed: str) -> Image.Image:
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """Return the picture as PNG, in sixteen greys."""
+    """Return the image as PNG with sixteen shades of grey."""
     buffer = io.BytesIO()
     image.quantize(16).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def encode_jpeg(image: Image.Image) -> bytes:
-    """Return the picture as JPEG."""
+    """Return the image as JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=60, dpi=(100, 100))
     return buffer.getvalue()
 
 
 def render_logo_png() -> bytes:
-    """Return a small colourful PNG: what a mail signature carries."""
+    """Return a small coloured PNG, like the logo in a mail signature."""
     image = Image.new("RGB", (120, 40), (255, 255, 255))
     draw = ImageDraw.Draw(image)
     draw.ellipse((4, 4, 36, 36), fill=(200, 40, 40))

@@ -1,4 +1,4 @@
-"""Where each word of a paper stands on an A4 page, for the PDF and the picture alike."""
+"""The layout of an invoice on A4 pages, used for PDFs and images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Page = tuple[TextRun, ...]
 
 
 def build_pages(invoice: SampleInvoice, title: str | None = None) -> tuple[Page, ...]:
-    """Return the paper's pages: letterhead, a table of lines, the sums on the last page."""
+    """Return the pages of an invoice: letterhead, a table of lines, and the sums on the last page."""
     heading = title or {"invoice": "INVOICE", "credit_note": "CREDIT NOTE"}[invoice.kind]
     start_indexes = range(0, max(len(invoice.lines), 1), LINES_PER_PAGE)
     page_count = len(start_indexes)
@@ -57,8 +57,8 @@ def _build_letterhead(invoice: SampleInvoice, heading: str) -> Iterator[TextRun]
         reference_fields.append(("Due", invoice.due_date.isoformat()))
     if invoice.order_number:
         reference_fields.append(("Order", invoice.order_number))
-    if invoice.corrects:
-        reference_fields.append(("Corrects", invoice.corrects))
+    if invoice.corrected_invoice_number:
+        reference_fields.append(("Corrects", invoice.corrected_invoice_number))
     yield TextRun(380, 50, heading, 18)
     for row, (name, value) in enumerate(reference_fields):
         yield TextRun(380, 76 + 13 * row, f"{name}:")
@@ -96,8 +96,8 @@ def _build_totals(invoice: SampleInvoice) -> Iterator[TextRun]:
         for tax_breakdown in invoice.tax_breakdowns
     ]
     rows.append(("Total", invoice.gross))
-    if invoice.prepaid:
-        rows.append(("Paid in advance", -invoice.prepaid))
+    if invoice.prepaid_amount:
+        rows.append(("Paid in advance", -invoice.prepaid_amount))
     rows.append(("Amount due", invoice.payable))
     for row, (name, amount) in enumerate(rows):
         yield TextRun(340, 666 + 13 * row, name)
@@ -106,5 +106,5 @@ def _build_totals(invoice: SampleInvoice) -> Iterator[TextRun]:
         yield TextRun(50, 690, f"IBAN {invoice.seller.iban}", 8)
     if invoice.terms:
         yield TextRun(50, 704, invoice.terms, 8)
-    if invoice.exemption:
-        yield TextRun(50, 718, invoice.exemption, 8)
+    if invoice.exemption_reason:
+        yield TextRun(50, 718, invoice.exemption_reason, 8)

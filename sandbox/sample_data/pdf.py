@@ -1,7 +1,7 @@
-"""PDF files with the same bytes on every run: text pages, pictures of pages, attached XML, a locked one.
+"""PDF files with the same bytes on every run: text pages, images of pages, attached XML, encryption.
 
-Streams are stored uncompressed, ids come from the content and dates are fixed, so that neither the clock nor the
-version of a compressor shows.
+Streams are uncompressed, ids come from the content and dates are fixed, so that the bytes depend neither on the clock
+nor on the version of a compressor.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def build_text_pdf(pages: Sequence[Page], title: str) -> bytes:
 
 
 def build_image_pdf(jpeg: bytes, width: int, height: int) -> bytes:
-    """Return a PDF whose only page is a grey JPEG, as a scanner sends it: there is no text to read."""
+    """Return a PDF whose only page is a grey JPEG without a text layer, as a scanner makes it."""
     with pikepdf.new() as pdf:
         pdf.add_blank_page(page_size=(WIDTH, HEIGHT))
         image = pdf.make_stream(jpeg)
@@ -47,7 +47,7 @@ def build_image_pdf(jpeg: bytes, width: int, height: int) -> bytes:
 
 
 def attach_xml(content: bytes, name: str, xml: bytes, *, relationship: str = "Alternative") -> bytes:
-    """Return the PDF with an XML attached as Factur-X and ZUGFeRD do: in EmbeddedFiles, and as associated file."""
+    """Return the PDF with an XML file attached like Factur-X and ZUGFeRD: in EmbeddedFiles and as associated file."""
     with pikepdf.open(io.BytesIO(content)) as pdf:
         embedded_file = pdf.make_stream(xml)
         embedded_file.Type, embedded_file.Subtype = Name.EmbeddedFile, Name("/text/xml")
@@ -68,7 +68,7 @@ def attach_xml(content: bytes, name: str, xml: bytes, *, relationship: str = "Al
 
 
 def encrypt_pdf(content: bytes, password: str) -> bytes:
-    """Return the PDF behind a user password (RC4, the one PDF encryption that draws no random numbers)."""
+    """Return the PDF with a user password (RC4, the only PDF encryption without random numbers)."""
     with pikepdf.open(io.BytesIO(content)) as pdf:
         _set_fixed_metadata(pdf)
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""UBL 2.1: Invoice and CreditNote as Peppol BIS Billing 3.0 and XRechnung write them, and an Order."""
+"""UBL 2.1: Invoice and CreditNote in Peppol BIS Billing 3.0 and XRechnung, and an Order."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def _create_builder(document_type: str) -> XmlBuilder:
 
 
 def render_ubl_invoice(invoice: SampleInvoice, customization: str = "PEPPOL", *, pretty: bool = True) -> bytes:
-    """Return the paper as a UBL Invoice or CreditNote; ``customization`` is a key of CUSTOMIZATIONS."""
+    """Return the invoice as a UBL Invoice or CreditNote; ``customization`` is a key of CUSTOMIZATIONS."""
     document_type = "CreditNote" if invoice.kind == "credit_note" else "Invoice"
     return serialise_xml(_UblWriter(invoice, document_type).build_invoice(CUSTOMIZATIONS[customization]), pretty=pretty)
 
 
 def render_ubl_order(order: SampleInvoice) -> bytes:
-    """Return a UBL Order for the paper's lines: a document that looks like an invoice and is none."""
+    """Return a UBL Order with these lines: a document that resembles an invoice but is not one."""
     return serialise_xml(_UblWriter(order, "Order").build_order())
 
 
 class _UblWriter:
-    """Writes one paper in the vocabulary of one document type."""
+    """Builds the elements of one invoice for one UBL document type."""
 
     def __init__(self, invoice: SampleInvoice, document_type: str) -> None:
         self._invoice, self._document_type, self._make = invoice, document_type, _create_builder(document_type)
@@ -104,11 +104,11 @@ class _UblWriter:
 
     def _build_corrected_reference(self) -> Element | None:
         make = self._make
-        if not self._invoice.corrects:
+        if not self._invoice.corrected_invoice_number:
             return None
         return make(
             "cac:BillingReference",
-            make("cac:InvoiceDocumentReference", make("cbc:ID", self._invoice.corrects)),
+            make("cac:InvoiceDocumentReference", make("cbc:ID", self._invoice.corrected_invoice_number)),
         )
 
     def _build_party(self, company: Company) -> Element:
@@ -137,12 +137,12 @@ class _UblWriter:
 
     def _build_delivery(self) -> Element | None:
         invoice, make = self._invoice, self._make
-        if invoice.delivered is None:
+        if invoice.delivery_date is None:
             return None
         country = make("cac:Country", make("cbc:IdentificationCode", invoice.buyer.country))
         return make(
             "cac:Delivery",
-            make("cbc:ActualDeliveryDate", invoice.delivered.isoformat()),
+            make("cbc:ActualDeliveryDate", invoice.delivery_date.isoformat()),
             make("cac:DeliveryLocation", make("cac:Address", country)),
         )
 
@@ -202,7 +202,9 @@ class _UblWriter:
             self._build_amount("TaxInclusiveAmount", invoice.gross),
             self._build_amount("AllowanceTotalAmount", invoice.allowance_sum) if invoice.allowance_sum else None,
             self._build_amount("ChargeTotalAmount", invoice.charge_sum) if invoice.charge_sum else None,
-            self._build_amount("PrepaidAmount", invoice.round_amount(invoice.prepaid)) if invoice.prepaid else None,
+            self._build_amount("PrepaidAmount", invoice.round_amount(invoice.prepaid_amount))
+            if invoice.prepaid_amount
+            else None,
             self._build_amount("PayableAmount", invoice.payable),
         )
 
@@ -223,6 +225,8 @@ class _UblWriter:
             make(
                 "cac:Price",
                 self._build_amount("PriceAmount", line.price),
-                make("cbc:BaseQuantity", str(line.per), unitCode=line.unit) if line.per != 1 else None,
+                make("cbc:BaseQuantity", str(line.price_base_quantity), unitCode=line.unit)
+                if line.price_base_quantity != 1
+                else None,
             ),
         )

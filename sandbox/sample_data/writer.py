@@ -1,4 +1,4 @@
-"""Writes the sample world to a folder: the inbox, its manifest, and the versions it was made with."""
+"""Writes the sample data to a folder: the inbox, its manifest, and the package versions it was made with."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sandbox.sample_data.files import SampleFile, build_sample_files
 from sandbox.sample_data.page_layout import build_pages
 
 VERSIONED_PACKAGES = ("lxml", "pikepdf", "pillow", "reportlab")
-"""The packages whose version may show in the bytes."""
+"""The packages whose version may change the bytes."""
 
 
 def write_samples(directory: Path) -> int:
-    """Write ``inbox/…``, ``manifest.jsonl`` and ``made_with.json`` into the folder; return the number of files in it.
+    """Write ``inbox/…``, ``manifest.jsonl`` and ``made_with.json``; return the number of files in ``inbox``.
 
-    The bytes are the same on every run with the same versions of MAKERS.
+    The bytes are the same on every run with the same versions of VERSIONED_PACKAGES.
     """
     files = build_sample_files()
     for file in files:
@@ -33,17 +33,15 @@ def write_samples(directory: Path) -> int:
 
 
 def get_package_versions() -> dict[str, str]:
-    """Return the versions of the packages that shape the bytes here."""
+    """Return the installed versions of VERSIONED_PACKAGES."""
     return {name: version(name) for name in VERSIONED_PACKAGES}
 
 
 def build_manifest_row(file: SampleFile) -> dict[str, Any]:
-    """Return the scene's line of the manifest; amounts as decimal strings, dates as ISO text."""
-    expected = (
-        build_expected_contents(file.invoice)
-        if file.invoice
-        else ({"doc_type": file.doc_type} if file.doc_type else None)
-    )
+    """Return a file's row of the manifest; amounts are decimal strings, dates ISO 8601 text."""
+    expected: dict[str, Any] | None = {"doc_type": file.doc_type} if file.doc_type else None
+    if file.invoice:
+        expected = build_expected_contents(file.invoice)
     return {
         "path": f"inbox/{file.path}",
         "sha256": hashlib.sha256(file.content).hexdigest(),
@@ -60,7 +58,7 @@ def build_manifest_row(file: SampleFile) -> dict[str, Any]:
 
 
 def build_expected_contents(invoice: SampleInvoice) -> dict[str, Any]:
-    """Return what the paper says, as the manifest tells it."""
+    """Return the contents of an invoice in the form of the manifest."""
     return {
         "doc_type": invoice.kind,
         "invoice_number": invoice.number,
@@ -78,7 +76,7 @@ def build_expected_contents(invoice: SampleInvoice) -> dict[str, Any]:
             "net": str(invoice.net),
             "tax": str(invoice.tax),
             "gross": str(invoice.gross),
-            "prepaid": str(invoice.round_amount(invoice.prepaid)),
+            "prepaid": str(invoice.round_amount(invoice.prepaid_amount)),
             "payable": str(invoice.payable),
         },
         "tax_breakdown": [
@@ -97,7 +95,7 @@ def build_expected_contents(invoice: SampleInvoice) -> dict[str, Any]:
                 "quantity": str(line.quantity),
                 "unit": line.unit,
                 "price": str(line.price),
-                "per": str(line.per),
+                "per": str(line.price_base_quantity),
                 "net": str(invoice.compute_line_net(line)),
                 "category": line.category,
                 "rate": str(line.rate),

@@ -1,4 +1,4 @@
-"""XML trees in a few words: elements with prefixed names, and their bytes."""
+"""A short notation for XML trees: elements with prefixed names, and their serialisation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from lxml import etree
 
 
 class XmlBuilder:
-    """Makes elements of one vocabulary, whose prefixes it knows."""
+    """Builds elements with the prefixes of one vocabulary."""
 
     def __init__(self, namespaces: Mapping[str | None, str]) -> None:
-        self._namespaces = dict(namespaces)  # None is the default namespace, which the stubs of lxml do not know
+        self._namespaces = dict(namespaces)  # key None: the default namespace, which lxml-stubs lack
 
     def __call__(self, name: str, *children: etree._Element | str | None, **attributes: str) -> etree._Element:
         """Return an element ``prefix:Name``; None among the children is left out, text becomes its text."""
-        element = etree.Element(self._expand_prefix(name), attributes, nsmap=self._namespaces)  # type: ignore[arg-type]  # see above
+        prefix, _, local_name = name.rpartition(":")
+        qualified_name = f"{{{self._namespaces[prefix or None]}}}{local_name}"
+        element = etree.Element(qualified_name, attributes, nsmap=self._namespaces)  # type: ignore[arg-type]  # see above
         for child in children:
             if isinstance(child, str):
                 element.text = child
@@ -24,12 +26,8 @@ class XmlBuilder:
         return element
 
     def build_optional(self, name: str, text: str | None, **attributes: str) -> etree._Element | None:
-        """Return an element with this text, or None where there is no text."""
+        """Return an element with this text, or None if there is no text."""
         return self(name, text, **attributes) if text else None
-
-    def _expand_prefix(self, name: str) -> str:
-        prefix, _, local_name = name.rpartition(":")
-        return f"{{{self._namespaces[prefix or None]}}}{local_name}"
 
 
 def serialise_xml(root: etree._Element, *, pretty: bool = True) -> bytes:

@@ -1,4 +1,4 @@
-"""ZUGFeRD 1.0, the vocabulary before EN 16931: other namespaces, other names, a currency on every amount."""
+"""ZUGFeRD 1.0, the format before EN 16931: other namespaces and names, and a currency on every amount."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ make = XmlBuilder(
 
 
 def render_zugferd1_invoice(invoice: SampleInvoice, profile: str = "comfort") -> bytes:
-    """Return the paper as ZUGFeRD 1.0 XML; ``profile`` is basic, comfort or extended."""
+    """Return the invoice as ZUGFeRD 1.0 XML; ``profile`` is basic, comfort or extended."""
     guideline = make("ram:ID", f"urn:ferd:CrossIndustryDocument:invoice:1p0:{profile}")
     root = make(
         "rsm:CrossIndustryDocument",
@@ -80,7 +80,7 @@ def _build_party(element_name: str, company: Company) -> Element:
 
 
 def _build_delivery(invoice: SampleInvoice) -> Element:
-    day = invoice.delivered or invoice.issue_date
+    day = invoice.delivery_date or invoice.issue_date
     event = make("ram:ActualDeliverySupplyChainEvent", make("ram:OccurrenceDateTime", _build_date(day)))
     return make("ram:ApplicableSupplyChainTradeDelivery", event)
 

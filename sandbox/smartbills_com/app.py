@@ -18,6 +18,7 @@ from sandbox.journal import Journal
 from sandbox.limits import FixedWindowRateLimiter, RateLimitStatus
 from sandbox.openapi import add_openapi_route
 from sandbox.request_context import BodyTooLargeError, ExactJsonResponse, LostResponse, get_request_context
+from sandbox.request_parsing import parse_content_length
 from sandbox.settings import SandboxSettings
 from sandbox.smartbills_com.job_store import Job, JobStore
 from sandbox.smartbills_com.openapi import build_document
@@ -29,7 +30,7 @@ RouteHandler = Callable[["Vendor", Request, str], Awaitable[Response]]
 
 
 class Vendor:
-    """The vendor: its jobs, its patience with callers, and the knobs that try theirs."""
+    """smartbills.com: its jobs, rate limits and settings."""
 
     def __init__(self, journal: Journal, settings: SandboxSettings, minute_seconds: float) -> None:
         self.job_store = JobStore(journal)
@@ -37,15 +38,15 @@ class Vendor:
         self._call_counts: dict[str, int] = {}
 
     def get_setting(self, name: str, api_key: str | None) -> Any:
-        """Return the value of this vendor's knob for a key."""
+        """Return the value of this vendor's setting for an API key."""
         return self._settings.get_value(f"smartbills_com.{name}", api_key)
 
     def consume_fault(self, name: str, api_key: str) -> bool:
-        """Return whether a counting knob strikes now."""
+        """Return whether a counting fault setting applies to this call, and count it down."""
         return self._settings.consume_fault(f"smartbills_com.{name}", api_key)
 
     async def handle_request(self, request: Request, handler: RouteHandler) -> Response:
-        """Check the key and the plan, then do the work; every answer carries the rate limit's headers."""
+        """Check the key and the rate limit, then call the handler; every answer has the headers of the rate limit."""
         context = get_request_context(request)
         now = time.time()
         plan = self.get_setting("plan", context.api_key)
@@ -78,13 +79,13 @@ class Vendor:
         )
 
     def build_success_response(self, body: dict[str, Any], api_key: str) -> Response:
-        """Return the body bare, as the quickstart shows it, or wrapped, as the reference says."""
+        """Return the body bare, as in the vendor's quickstart, or in an envelope, as in its reference."""
         is_wrapped = self.get_setting("envelope", api_key) == "wrapped"
         return ExactJsonResponse({"success": True, "data": body, "error": None} if is_wrapped else body)
 
 
 def format_reset_time(reset_at: float, encoding: str) -> str:
-    """Return an instant as X-RateLimit-Reset tells it, never earlier than it is."""
+    """Return a value for X-RateLimit-Reset, rounded up so that it is never too early."""
     seconds = math.ceil(reset_at)
     if encoding == "epoch_ms":
         return str(math.ceil(reset_at * 1000))
@@ -94,12 +95,12 @@ def format_reset_time(reset_at: float, encoding: str) -> str:
 
 
 def build_error_response(status: int, code: str, message: str) -> Response:
-    """Return an error as the reference has it: success false, data null."""
+    """Return an error in the envelope of the reference: success false, data null."""
     return ExactJsonResponse({"success": False, "data": None, "error": {"code": code, "message": message}}, status)
 
 
 def build_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> FastAPI:
-    """Return the vendor as an ASGI application; ``minute_seconds`` is how long its minute lasts."""
+    """Return the vendor as an ASGI application; one of its minutes lasts ``minute_seconds``."""
     app = FastAPI(title="smartbills.com sandbox", openapi_url=None)
     vendor = Vendor(journal, settings, minute_seconds)
     _add_routes(app, vendor)
@@ -162,7 +163,7 @@ def _build_too_large_response(request: Request) -> Response:
 
 async def _create_job_from_upload(vendor: Vendor, request: Request, api_key: str) -> Response:
     max_bytes = vendor.get_setting("max_file_bytes", api_key)
-    if _parse_content_length(request) > max_bytes + MULTIPART_OVERHEAD_BYTES:
+    if parse_content_length(request) > max_bytes + MULTIPART_OVERHEAD_BYTES:
         return _build_too_large_response(request)
     async with request.form(max_files=2, max_fields=20, max_part_size=64 * 1024) as form:
         files = form.getlist("file")
@@ -187,21 +188,14 @@ async def _create_job_from_upload(vendor: Vendor, request: Request, api_key: str
     return vendor.build_success_response(_build_job_body(request, job, "processing"), api_key)
 
 
-def _parse_content_length(request: Request) -> int:
-    text = request.headers.get("content-length", "")
-    return int(text) if text.isdecimal() and len(text) < 20 else 0
-
-
 async def _build_poll_response(vendor: Vendor, request: Request, api_key: str) -> Response:
     job = vendor.job_store.find_job(api_key, request.path_params["job_id"])
     if job is None:
         return build_error_response(404, "NOT_FOUND", "No such invoice.")
     body = _build_state_and_record_poll(vendor, request, job, api_key)
-    return (
-        LostResponse()
-        if vendor.consume_fault("get_lost_response", api_key)
-        else vendor.build_success_response(body, api_key)
-    )
+    if vendor.consume_fault("get_lost_response", api_key):
+        return LostResponse()
+    return vendor.build_success_response(body, api_key)
 
 
 async def _build_list_response(vendor: Vendor, request: Request, api_key: str) -> Response:
@@ -224,9 +218,8 @@ def _build_job_body(request: Request, job: Job, status: str) -> dict[str, Any]:
 def _compute_job_status(vendor: Vendor, job: Job, api_key: str) -> str:
     unknown_status = vendor.get_setting("unknown_status", api_key)
     required_polls = max(vendor.get_setting("processing_polls", api_key), 1 if unknown_status else 0)
-    if job["polls"] < required_polls or time.time() < job["created"] + vendor.get_setting(
-        "processing_seconds", api_key
-    ):
+    completes_at = job["created"] + vendor.get_setting("processing_seconds", api_key)
+    if job["polls"] < required_polls or time.time() < completes_at:
         return str(unknown_status or "processing")
     return "failed" if _find_job_error(vendor, job, api_key) else "completed"
 

@@ -1,4 +1,4 @@
-"""The vendor's jobs: accepted uploads, charged the moment they are accepted, kept with their bytes."""
+"""The vendor's jobs: accepted uploads, charged when they are accepted, stored with their bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class JobStore:
         self._journal = journal
 
     def create_job(self, api_key: str, content: bytes, extension: str, *, with_lines: bool) -> Job:
-        """Create a job and its charge, and keep the bytes: all or nothing, on disk when it returns."""
+        """Create a job and its charge and store the bytes, in one transaction; on disk when it returns."""
         digest, created_at, file_token = compute_sha256(content), get_utc_timestamp(), secrets.token_urlsafe(24)
         with self._journal.begin_transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO contents VALUES (?, ?)", (digest, content))
@@ -53,14 +53,13 @@ class JobStore:
             "SELECT * FROM jobs WHERE api_key = ? ORDER BY seq DESC LIMIT ?", (api_key, limit)
         )
 
-    def record_poll(self, job: Job) -> int:
-        """Count one poll of a running job and return how many there were before."""
+    def record_poll(self, job: Job) -> None:
+        """Count one poll of a running job."""
         with self._journal.begin_transaction() as connection:
             connection.execute("UPDATE jobs SET polls = polls + 1 WHERE id = ?", (job["id"],))
-        return int(job["polls"])
 
     def find_uploaded_file(self, file_token: str) -> tuple[bytes, str] | None:
-        """Return the bytes and the extension behind an unguessable address, or None."""
+        """Return the bytes and the extension of an upload by the token in its URL, or None."""
         row = self._journal.connection.execute(
             "SELECT bytes, extension FROM jobs JOIN contents USING (sha256) WHERE file_token = ?", (file_token,)
         ).fetchone()

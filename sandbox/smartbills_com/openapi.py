@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: its routes, what they ask, and what each may answer (sheet 01, section 2)."""
+"""The OpenAPI document of this API: routes, requests and responses (sheet 01, section 2)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sandbox.openapi import (
     build_multipart_body,
     build_nullable,
     build_object,
+    build_openapi_document,
     build_operation,
     build_parameter,
     build_ref,
     build_response,
 )
-from sandbox.openapi import build_openapi_document as made
 
 _NULLABLE_NUMBER, _NULLABLE_STRING = build_nullable("number"), build_nullable("string")
 _VENDOR: Schema = {**build_object({"name": _NULLABLE_STRING, "address": _NULLABLE_STRING}), "type": ["object", "null"]}
@@ -32,11 +32,16 @@ _LINE_ITEM = build_object(
 )
 _EXTRACTED_DATA = build_object(
     {
-        "invoice_number": _NULLABLE_STRING, "date": _NULLABLE_STRING, "total_amount": _NULLABLE_NUMBER, "currency": _NULLABLE_STRING, "vendor": _VENDOR,
-        "vendor_info": _VENDOR_INFO, "line_items": build_array(_LINE_ITEM),
+        "invoice_number": _NULLABLE_STRING,
+        "date": _NULLABLE_STRING,
+        "total_amount": _NULLABLE_NUMBER,
+        "currency": _NULLABLE_STRING,
+        "vendor": _VENDOR,
+        "vendor_info": _VENDOR_INFO,
+        "line_items": build_array(_LINE_ITEM),
     },
     (),
-)  # fmt: skip
+)
 _JOB_PROPERTIES: Schema = {
     "id": STRING,
     "status": STRING,
@@ -59,7 +64,7 @@ _RETRY_AFTER_HEADER: Schema = {"Retry-After": {"schema": STRING, "description": 
 
 
 def _build_envelope(schema: Schema) -> Schema:
-    """Return the envelope of an older version, which a knob brings back."""
+    """Return the envelope of an older API version, which the setting ``envelope`` brings back."""
     return build_object({"success": {"const": True}, "data": schema, "error": {"type": "null"}})
 
 
@@ -92,28 +97,50 @@ _FILE_RESPONSES = {
 _FILE_RESPONSES[200]["content"] |= {kind: {"schema": {"type": "string"}} for kind in DOCUMENT_MEDIA_TYPES}
 _PATHS: Schema = {
     "/v1/invoices/extract": {
-        "post": build_operation("extractInvoice", "Upload one file and start its extraction, for a charge",
-                          _build_responses(_build_bare_or_wrapped(build_ref("Job")), 400, 413), request_body=build_multipart_body(_UPLOAD_FORM, *DOCUMENT_MEDIA_TYPES)),
+        "post": build_operation(
+            "extractInvoice",
+            "Upload one file and start its extraction, for a charge",
+            _build_responses(_build_bare_or_wrapped(build_ref("Job")), 400, 413),
+            request_body=build_multipart_body(_UPLOAD_FORM, *DOCUMENT_MEDIA_TYPES),
+        ),
     },
     "/v1/invoices/{id}": {
-        "get": build_operation("getInvoice", "The state of one extraction", _build_responses(_build_bare_or_wrapped(build_ref("State")), 404),
-                         parameters=(build_parameter("id", "path", STRING),)),
+        "get": build_operation(
+            "getInvoice",
+            "The state of one extraction",
+            _build_responses(_build_bare_or_wrapped(build_ref("State")), 404),
+            parameters=(build_parameter("id", "path", STRING),),
+        ),
     },
     "/v1/invoices": {
-        "get": build_operation("listInvoices", "All extractions, newest first, without what was read",
-                         _build_responses({"anyOf": [build_object({"data": build_array(build_ref("Job"))}), _build_envelope(build_array(build_ref("Job")))]},
-                                  404)),
+        "get": build_operation(
+            "listInvoices",
+            "All extractions, newest first, without the extracted data",
+            _build_responses(
+                {
+                    "anyOf": [
+                        build_object({"data": build_array(build_ref("Job"))}),
+                        _build_envelope(build_array(build_ref("Job"))),
+                    ]
+                },
+                404,
+            ),
+        ),
     },
     "/files/{token}/{name}": {
         "get": {
-            **build_operation("getFile", "What was uploaded, at an address nobody guesses", _FILE_RESPONSES,
-                        parameters=(build_parameter("token", "path", STRING), build_parameter("name", "path", STRING))),
+            **build_operation(
+                "getFile",
+                "The uploaded file, at a URL that cannot be guessed",
+                _FILE_RESPONSES,
+                parameters=(build_parameter("token", "path", STRING), build_parameter("name", "path", STRING)),
+            ),
             "security": [],
         },
     },
-}  # fmt: skip
+}
 
 
 def build_document(server_url: str) -> Schema:
-    """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("SmartBills extraction sandbox", server_url, _PATHS, _SCHEMAS)
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
+    return build_openapi_document("SmartBills extraction sandbox", server_url, _PATHS, _SCHEMAS)

@@ -1,4 +1,4 @@
-"""What the vendor's model makes of a document: the sample world is known by hash, strangers only if a knob says so."""
+"""What the vendor extracts from a document: samples are known by hash, other documents only if a setting allows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXTRACTION_FAILED_ERROR = {"code": "EXTRACTION_FAILED", "message": "The document
 
 
 def find_file_extension(content: bytes) -> str | None:
-    """Return pdf, jpg or png after the magic bytes, or None for what the vendor refuses."""
+    """Return pdf, jpg or png by the first bytes, or None for a file that the vendor refuses."""
     if content.startswith(b"%PDF-"):
         return "pdf"
     if content.startswith(b"\xff\xd8\xff"):
@@ -28,7 +28,7 @@ def find_file_extension(content: bytes) -> str | None:
 
 
 def find_extraction_error(sha256: str, *, accept_unknown_documents: bool) -> dict[str, str] | None:
-    """Return the error that a job for these bytes ends with, or None where it completes."""
+    """Return the error that a job for this document ends with, or None if it completes."""
     row = load_manifest_by_sha256().get(sha256)
     if row is None:
         return None if accept_unknown_documents else UNKNOWN_DOCUMENT_ERROR
@@ -36,7 +36,7 @@ def find_extraction_error(sha256: str, *, accept_unknown_documents: bool) -> dic
 
 
 def count_pages(sha256: str) -> int:
-    """Return how many pages the vendor charges for."""
+    """Return the number of pages that the vendor charges for; 1 for an unknown document."""
     row = load_manifest_by_sha256().get(sha256)
     return int(row["pages"]) if row else 1
 
@@ -44,7 +44,7 @@ def count_pages(sha256: str) -> int:
 def build_extracted_data(
     sha256: str, *, include_lines: bool, omitted_fields: Sequence[str], use_vendor_info_shape: bool
 ) -> dict[str, Any]:
-    """Return ``extracted_data`` of a document (sheet 01, 2.2); where it is no invoice, all nulls and no lines."""
+    """Return ``extracted_data`` of a document (sheet 01, 2.2); all nulls and no lines if it is not an invoice."""
     data = _build_all_fields(sha256)
     if not include_lines:
         data.pop("line_items", None)
@@ -62,7 +62,7 @@ def _build_all_fields(sha256: str) -> dict[str, Any]:
 
 
 def _build_fields_from_hash(sha256: str) -> dict[str, Any]:
-    """Return an invoice of one line; its number is the hash, so that no two files share one."""
+    """Return an invoice with one line; its number comes from the hash, so that each file has its own."""
     seed = int(sha256[:12], 16)
     quantity, price = Decimal(1 + seed % 9), Decimal(500 + seed // 9 % 49_500) / 100
     amount = quantity * price

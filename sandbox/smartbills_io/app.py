@@ -32,13 +32,13 @@ SCOPE_BY_METHOD = {
 
 @dataclass(frozen=True)
 class RequestRejected(Exception):
-    """The call does not reach the receipts."""
+    """The call is refused with ``response`` before its handler runs."""
 
     response: Response
 
 
 class Vendor:
-    """The vendor: its receipts, whom it lets in, and the knobs that try its callers."""
+    """smartbills.io: its receipts, authentication, rate limits and settings."""
 
     def __init__(self, journal: Journal, settings: SandboxSettings, minute_seconds: float) -> None:
         self.receipt_store = ReceiptStore(journal)
@@ -46,17 +46,17 @@ class Vendor:
         self._call_counts: dict[str, int] = {}
 
     def get_setting(self, name: str, api_key: str | None) -> Any:
-        """Return the value of this vendor's knob for a key."""
+        """Return the value of this vendor's setting for an API key."""
         return self._settings.get_value(f"smartbills_io.{name}", api_key)
 
     def build_error_response(self, context: RequestContext, status: int, code: str, message: str) -> Response:
-        """Return an error answer in the envelope of this key."""
+        """Return an error in the envelope that is set for this key."""
         return build_error_response(
             self.get_setting("error_envelope", context.api_key), status, code, message, context.request_id
         )
 
     def authenticate_and_throttle(self, request: Request, business_id: str | None) -> handlers.AuthorizedCall:
-        """Return the call of someone with a key, a tenant, the scope, and tokens left; raises Refused."""
+        """Return the authorized call; raises RequestRejected without a key, rate limit tokens, scope or tenant."""
         context = get_request_context(request)
         api_key = context.api_key
         if api_key is None:
@@ -116,7 +116,7 @@ class Vendor:
 
 
 def build_app(journal: Journal, settings: SandboxSettings, minute_seconds: float) -> FastAPI:
-    """Return the vendor as an ASGI application; ``minute_seconds`` is how long its minute lasts."""
+    """Return the vendor as an ASGI application; one of its minutes lasts ``minute_seconds``."""
     app = FastAPI(title="smartbills.io sandbox", openapi_url=None)
     vendor = Vendor(journal, settings, minute_seconds)
     for prefix in ("/v1/receipts", "/v1/businesses/{business}/receipts"):

@@ -1,4 +1,4 @@
-"""The five error envelopes seen from this vendor (sheet 05, section 8)."""
+"""The five error envelopes of this vendor (sheet 05, section 8)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sandbox.smartbills_io.receipt_validation import ErrorDetail
 def build_error_response(
     envelope: str, status: int, code: str, message: str, request_id: str, details: Sequence[ErrorDetail] = ()
 ) -> Response:
-    """Return an error answer in one of the envelopes 1 to 5."""
+    """Return an error in one of the envelopes 1 to 5."""
     title = HTTPStatus(status).phrase
     if envelope == "2":
         return ExactJsonResponse(_build_problem_details(status, title, code, message, details), status)
@@ -47,7 +47,7 @@ def _build_problem_details(
 
 
 def format_retry_after(header_format: str, wait_seconds: float, refill_period: float) -> str | None:
-    """Return the Retry-After header of a 429, or None; ``auto`` is the bucket's period, in whole seconds."""
+    """Return the Retry-After header of a 429, or None; ``auto`` gives the refill period in whole seconds."""
     if header_format == "absent":
         return None
     if header_format == "http_date":

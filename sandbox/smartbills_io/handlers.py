@@ -1,4 +1,4 @@
-"""One function per call on the receipts API: what it demands, and what it answers."""
+"""One handler per route of the receipts API."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fastapi import Request, Response
 
 from sandbox.exact_json import JsonError, parse_json
 from sandbox.request_context import ExactJsonResponse, LostResponse, RequestContext
+from sandbox.request_parsing import parse_positive_or_none
 from sandbox.settings import SandboxSettings
 from sandbox.smartbills_io.error_responses import build_error_response
 from sandbox.smartbills_io.receipt_store import DuplicateReceiptError, IdempotencyMismatchError, Receipt, ReceiptStore
@@ -25,7 +26,7 @@ from sandbox.smartbills_io.receipt_validation import (
 
 @dataclass(frozen=True)
 class AuthorizedCall:
-    """A call that was let in: whose it is (API key and tenant), and which dialect its route speaks."""
+    """An authorized call: its owner (API key and tenant), and whether its route uses the SDK's dialect."""
 
     receipt_store: ReceiptStore
     settings: SandboxSettings
@@ -34,24 +35,24 @@ class AuthorizedCall:
     uses_sdk_dialect: bool
 
     def get_setting(self, name: str) -> Any:
-        """Return the value of this vendor's knob for the caller."""
+        """Return the value of this vendor's setting for the caller's API key."""
         return self.settings.get_value(f"smartbills_io.{name}", self.owner[0])
 
     def consume_fault(self, name: str) -> bool:
-        """Return whether a counting knob strikes now."""
+        """Return whether a counting fault setting applies to this call, and count it down."""
         return self.settings.consume_fault(f"smartbills_io.{name}", self.owner[0])
 
     def build_error_response(
         self, status: int, code: str, message: str, details: Sequence[ErrorDetail] = ()
     ) -> Response:
-        """Return an error answer in the caller's envelope."""
+        """Return an error in the envelope that is set for the caller."""
         return build_error_response(
             self.get_setting("error_envelope"), status, code, message, self.context.request_id, details
         )
 
 
 def create_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> Response:
-    """Create a receipt; every accepted call makes another one, unless a knob says otherwise."""
+    """Create a receipt; every accepted call creates another one, unless a setting prevents it."""
     try:
         body = parse_json(raw_body)
     except JsonError as error:
@@ -87,10 +88,8 @@ def get_receipt(call: AuthorizedCall, request: Request, _raw_body: bytes) -> Res
 def list_receipts(call: AuthorizedCall, request: Request, _raw_body: bytes) -> Response:
     """Return one page, newest first by default; a page past the end is empty."""
     query = request.query_params
-    page_number, page_size = (
-        _parse_positive_or_none(query.get("page", "1")),
-        _parse_positive_or_none(query.get("pageSize", query.get("limit", "100"))),
-    )
+    page_number = parse_positive_or_none(query.get("page", "1"))
+    page_size = parse_positive_or_none(query.get("pageSize", query.get("limit", "100")))
     direction = query.get("sortOrder", query.get("sortDirection", "desc")).lower()
     order_by = query.get("orderBy", query.get("sortBy", "createdAt"))
     if page_number is None or page_size is None or page_size > call.get_setting("max_page_size"):
@@ -101,7 +100,9 @@ def list_receipts(call: AuthorizedCall, request: Request, _raw_body: bytes) -> R
         return call.build_error_response(
             400, "INVALID_PARAMETER", "sortOrder is asc or desc, orderBy a key of SBReceipt."
         )
-    search = query.get("ReceiptNumber", query.get("Query")) if _is_search_enabled(call) else None
+    search_setting = call.get_setting("search")
+    can_search = search_setting == "on" or (search_setting == "by_path" and call.uses_sdk_dialect)
+    search = query.get("ReceiptNumber", query.get("Query")) if can_search else None
     receipts, total_count = call.receipt_store.list_receipts_and_count(
         call.owner,
         order_by=order_by,
@@ -126,7 +127,7 @@ def list_receipts(call: AuthorizedCall, request: Request, _raw_body: bytes) -> R
 
 
 def update_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> Response:
-    """Set total, currency, items and date of a receipt, from the six properties an update must have."""
+    """Set total, currency, items and date of a receipt from the six required properties of an update."""
     receipt = _find_requested_receipt(call, request)
     if receipt is None:
         return _build_not_found_response(call)
@@ -146,7 +147,7 @@ def update_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> R
 
 
 def delete_receipt(call: AuthorizedCall, request: Request, _raw_body: bytes) -> Response:
-    """Delete a receipt for good; a second time it is not there."""
+    """Delete a receipt; a second call answers 404."""
     receipt = _find_requested_receipt(call, request)
     if receipt is None:
         return _build_not_found_response(call)
@@ -166,31 +167,20 @@ def _build_not_found_response(call: AuthorizedCall) -> Response:
     return call.build_error_response(404, "NOT_FOUND", "No such receipt.")
 
 
-def _parse_positive_or_none(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) and int(text) > 0 else None
-
-
-def _is_search_enabled(call: AuthorizedCall) -> bool:
-    search_setting = call.get_setting("search")
-    return bool(search_setting == "on" or (search_setting == "by_path" and call.uses_sdk_dialect))
-
-
 def _convert_to_dialect(call: AuthorizedCall, receipt: Receipt) -> Receipt:
-    """Return the receipt in the caller's dialect: prices as numbers on demand, lines under the SDK's name too."""
+    """Return the receipt in the caller's dialect: prices as numbers if set, lines also under the SDK's name."""
     converted = dict(receipt)
     if call.get_setting("price_form") == "number":
-        converted["items"] = [_flatten_price(item) for item in receipt["items"]]
+        converted["items"] = [
+            {**item, "price": item["price"]["amount"]} if isinstance(item.get("price"), dict) else item
+            for item in receipt["items"]
+        ]
     return {**converted, "lineItems": converted["items"]} if call.uses_sdk_dialect else converted
-
-
-def _flatten_price(item: dict[str, Any]) -> dict[str, Any]:
-    price = item.get("price")
-    return {**item, "price": price["amount"]} if isinstance(price, dict) else item
 
 
 def _insert_foreign_receipt(call: AuthorizedCall) -> None:
     zero = {"amount": 0, "currency": "EUR"}
-    body = {"receiptId": f"stranger-{call.context.request_id}", "type": "OFFICIAL", "taxesIncluded": False}
+    body = {"receiptId": f"foreign-{call.context.request_id}", "type": "OFFICIAL", "taxesIncluded": False}
     body.update(dict.fromkeys(MONEY_PROPERTIES, zero))
     call.receipt_store.create_receipt(
         call.owner, b"", body, require_unique_id=False, idempotency_key=None, is_from_caller=False

@@ -1,4 +1,4 @@
-"""The room's OpenAPI document: receipts on two routes, each with a dialect of its own (sheet 05, sections 2 and 3)."""
+"""The OpenAPI document of this API: receipts on two routes, each with its own dialect (sheet 05, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sandbox.openapi import (
     build_integer,
     build_nullable,
     build_object,
+    build_openapi_document,
     build_operation,
     build_parameter,
     build_ref,
     build_request_body,
     build_response,
 )
-from sandbox.openapi import build_openapi_document as made
 from sandbox.smartbills_io.receipt_validation import (
     DATE_PROPERTIES,
     ITEM_MONEY_PROPERTIES,
@@ -45,7 +45,7 @@ _TOTAL_PROPERTIES: Schema = dict.fromkeys(MONEY_PROPERTIES, build_ref("Money"))
 
 
 def _build_creation_schema(lines_property: str, *omitted_totals: str) -> Schema:
-    """Return what a new receipt states; ``without`` are totals this dialect does not know."""
+    """Return the schema of a new receipt; ``omitted_totals`` are optional in this dialect."""
     description = {"description": {"type": ["object", "null"]}} if lines_property == "items" else {}
     item_schema = build_object({**_ITEM_PROPERTIES, **description}, (), allows_additional=True)
     properties: Schema = {
@@ -70,14 +70,25 @@ _UPDATE_SCHEMA = build_object(
 )  # fmt: skip
 _RECEIPT_SCHEMA = build_object(
     {
-        "id": build_integer(1), "receiptId": STRING, "type": STRING, "date": STRING, "dueDate": build_nullable("string"),
-        "cancelledAt": build_nullable("string"), "items": build_array({"type": "object"}), "lineItems": build_array({"type": "object"}),
-        **_TOTAL_PROPERTIES, "totalItems": build_ref("Money"), "payments": build_array({"type": "object"}),
-        "taxes": build_array({"type": "object"}), "documents": build_array({"type": "object"}),
-        "bankTransaction": {"type": "null"}, "createdAt": DATE_TIME, "url": STRING,
+        "id": build_integer(1),
+        "receiptId": STRING,
+        "type": STRING,
+        "date": STRING,
+        "dueDate": build_nullable("string"),
+        "cancelledAt": build_nullable("string"),
+        "items": build_array({"type": "object"}),
+        "lineItems": build_array({"type": "object"}),
+        **_TOTAL_PROPERTIES,
+        "totalItems": build_ref("Money"),
+        "payments": build_array({"type": "object"}),
+        "taxes": build_array({"type": "object"}),
+        "documents": build_array({"type": "object"}),
+        "bankTransaction": {"type": "null"},
+        "createdAt": DATE_TIME,
+        "url": STRING,
     },
     ("id", "items", "payments", "taxes", "createdAt", "url"),
-)  # fmt: skip
+)
 _ERROR_SCHEMA = {"type": "object"}
 _SCHEMAS: Schema = {
     "Money": build_object({"amount": NUMBER, "currency": _CURRENCY}, allows_additional=True),
@@ -127,37 +138,67 @@ def _build_page_schema(pagination_property: str, *count_names: str) -> Schema:
 
 
 def _build_paths(prefix: str, dialect: str, tenant_parameters: tuple[Schema, ...], page_schema: Schema) -> Schema:
-    """Return the five calls of one route; ``holder`` are the parameters that say whose receipts are meant."""
-    creation_body, receipt_responses, receipt_parameters = (
-        build_request_body(build_ref(f"{dialect}Creation")),
-        _build_success_responses(build_ref("Receipt"), 200),
-        (*tenant_parameters, _ID_PARAMETER),
-    )
+    """Return the five operations of one route; ``tenant_parameters`` name the owner of the receipts."""
+    creation_body = build_request_body(build_ref(f"{dialect}Creation"))
+    receipt_responses = _build_success_responses(build_ref("Receipt"), 200)
+    receipt_parameters = (*tenant_parameters, _ID_PARAMETER)
     delete_responses = {**receipt_responses, 204: build_response("done", headers=_REQUEST_ID_HEADER)}
     return {
         prefix: {
-            "post": build_operation(f"create{dialect}Receipt", "Create a receipt",
-                              _build_responses(_build_success_responses(build_ref("Receipt"), 200, 201), 409, 413), request_body=creation_body,
-                              parameters=(*tenant_parameters, _IDEMPOTENCY_PARAMETER)),
-            "get": build_operation(f"list{dialect}Receipts", "One page of receipts", _build_responses(_build_success_responses(page_schema, 200)),
-                             parameters=(*tenant_parameters, *_build_query_parameters(dialect))),
+            "post": build_operation(
+                f"create{dialect}Receipt",
+                "Create a receipt",
+                _build_responses(_build_success_responses(build_ref("Receipt"), 200, 201), 409, 413),
+                request_body=creation_body,
+                parameters=(*tenant_parameters, _IDEMPOTENCY_PARAMETER),
+            ),
+            "get": build_operation(
+                f"list{dialect}Receipts",
+                "One page of receipts",
+                _build_responses(_build_success_responses(page_schema, 200)),
+                parameters=(*tenant_parameters, *_build_query_parameters(dialect)),
+            ),
         },
         prefix + "/{id}": {
-            "get": build_operation(f"get{dialect}Receipt", "One receipt", _build_responses(receipt_responses, 404), parameters=receipt_parameters),
-            "put": build_operation(f"update{dialect}Receipt", "Set total, currency, items and date",
-                             _build_responses(receipt_responses, 404, 413), request_body=build_request_body(build_ref("Update")), parameters=receipt_parameters),
-            "delete": build_operation(f"delete{dialect}Receipt", "Delete for good", _build_responses(delete_responses, 404), parameters=receipt_parameters),
+            "get": build_operation(
+                f"get{dialect}Receipt",
+                "One receipt",
+                _build_responses(receipt_responses, 404),
+                parameters=receipt_parameters,
+            ),
+            "put": build_operation(
+                f"update{dialect}Receipt",
+                "Set total, currency, items and date",
+                _build_responses(receipt_responses, 404, 413),
+                request_body=build_request_body(build_ref("Update")),
+                parameters=receipt_parameters,
+            ),
+            "delete": build_operation(
+                f"delete{dialect}Receipt",
+                "Delete for good",
+                _build_responses(delete_responses, 404),
+                parameters=receipt_parameters,
+            ),
         },
-    }  # fmt: skip
+    }
 
 
 _PATHS: Schema = {
-    **_build_paths("/v1/receipts", "", (_TENANT_PARAMETER,), _build_page_schema("metadata", "page", "pageSize", "totalPages", "count")),
-    **_build_paths("/v1/businesses/{business}/receipts", "Business", (_BUSINESS_PARAMETER,),
-              _build_page_schema("pagination", "count", "pageCount", "currentPage", "limit")),
-}  # fmt: skip
+    **_build_paths(
+        "/v1/receipts",
+        "",
+        (_TENANT_PARAMETER,),
+        _build_page_schema("metadata", "page", "pageSize", "totalPages", "count"),
+    ),
+    **_build_paths(
+        "/v1/businesses/{business}/receipts",
+        "Business",
+        (_BUSINESS_PARAMETER,),
+        _build_page_schema("pagination", "count", "pageCount", "currentPage", "limit"),
+    ),
+}
 
 
 def build_document(server_url: str) -> Schema:
-    """Return the OpenAPI 3.1 document of this room, served at ``server``."""
-    return made("SmartBills receipts sandbox", server_url, _PATHS, _SCHEMAS)
+    """Return the OpenAPI 3.1 document of this API, served at ``server_url``."""
+    return build_openapi_document("SmartBills receipts sandbox", server_url, _PATHS, _SCHEMAS)

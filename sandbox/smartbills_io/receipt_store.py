@@ -1,4 +1,4 @@
-"""The vendor's receipts: kept per API key and tenant, with the bytes they were created from."""
+"""The vendor's receipts: stored per API key and tenant, with the request body they were created from."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sandbox.smartbills_io.receipt_validation import MONEY_PROPERTIES
 
 Receipt = dict[str, Any]
 ECHOED_PROPERTIES = ("receiptId", "type", "date", "dueDate", "cancelledAt")
-"""What the answer tells back, besides money, lines, payments and taxes; customer and order data are not (section 5)."""
+"""Properties that an answer repeats besides money, lines, payments and taxes (sheet 05, section 5)."""
 
 NULLABLE_PROPERTIES = ("dueDate", "cancelledAt")
 
 
 class DuplicateReceiptError(Exception):
-    """This receiptId exists."""
+    """A receipt with this receiptId exists already."""
 
 
 class IdempotencyMismatchError(Exception):
-    """This Idempotency-Key came with another body."""
+    """This Idempotency-Key was used with another body."""
 
 
 class ReceiptStore:
@@ -41,14 +41,20 @@ class ReceiptStore:
         idempotency_key: str | None,
         is_from_caller: bool = True,
     ) -> Receipt:
-        """Return the new receipt, on disk; raises DuplicateReceipt or IdempotencyMismatch where these are asked for."""
+        """Create a receipt, on disk when it returns, or return the one that was created with this Idempotency-Key.
+
+        Raises DuplicateReceiptError with ``require_unique_id``, and IdempotencyMismatchError with ``idempotency_key``.
+        """
         with self._journal.begin_transaction() as connection:
             if idempotency_key and (earlier_row := self._find_by_idempotency_key(owner, idempotency_key)):
                 if earlier_row["body_sha256"] != compute_sha256(raw_body):
                     raise IdempotencyMismatchError
                 return parse_receipt_row(earlier_row)
-            if require_unique_id and body.get("receiptId") and self._has_receipt_id(owner, body["receiptId"]):
-                raise DuplicateReceiptError
+            if require_unique_id and body.get("receiptId"):
+                query = """SELECT 1 FROM receipts
+                           WHERE api_key = ? AND tenant_id = ? AND receipt_id = ? AND deleted_at IS NULL"""
+                if connection.execute(query, (*owner, body["receiptId"])).fetchone() is not None:
+                    raise DuplicateReceiptError
             created_at = get_utc_timestamp()
             body_text = render_json(body)
             cursor = connection.execute(
@@ -81,7 +87,7 @@ class ReceiptStore:
     def list_receipts_and_count(
         self, owner: tuple[str, str], *, order_by: str, direction: str, limit: int, offset: int, search: str | None
     ) -> tuple[list[Receipt], int]:
-        """Return one page of the owner's receipts, and how many there are; ``order`` is id or a JSON path's key."""
+        """Return one page of the owner's receipts and the number of all; ``order_by`` is a property of a receipt."""
         condition = "api_key = ? AND tenant_id = ? AND deleted_at IS NULL"
         values: list[Any] = list(owner)
         if search is not None:
@@ -94,20 +100,21 @@ class ReceiptStore:
         connection = self._journal.connection
         count = connection.execute(f"SELECT count(*) FROM receipts WHERE {condition}", values).fetchone()[0]
         rows = connection.execute(
-            f"SELECT * FROM receipts WHERE {condition} ORDER BY {order_column} {direction}, id {direction} LIMIT ? OFFSET ?",
+            f"""SELECT * FROM receipts WHERE {condition}
+                ORDER BY {order_column} {direction}, id {direction} LIMIT ? OFFSET ?""",
             [*values, *json_path_values, limit, offset],
         ).fetchall()
         return [parse_receipt_row(row) for row in rows], int(count)
 
     def update_receipt(self, receipt_id: int, changes: dict[str, Any]) -> None:
-        """Write changed fields into the answer of a receipt."""
+        """Change properties of a stored receipt."""
         with self._journal.begin_transaction() as connection:
             row = connection.execute("SELECT answer FROM receipts WHERE id = ?", (receipt_id,)).fetchone()
             receipt = {**parse_json(row["answer"].encode()), **changes}
             connection.execute("UPDATE receipts SET answer = ? WHERE id = ?", (render_json(receipt), receipt_id))
 
     def delete_receipt(self, receipt_id: int) -> None:
-        """Take a receipt out of every list; the journal keeps it."""
+        """Hide a receipt from all routes; the journal keeps it."""
         with self._journal.begin_transaction() as connection:
             connection.execute("UPDATE receipts SET deleted_at = ? WHERE id = ?", (get_utc_timestamp(), receipt_id))
 
@@ -118,13 +125,9 @@ class ReceiptStore:
         ).fetchone()
         return row
 
-    def _has_receipt_id(self, owner: tuple[str, str], receipt_id: str) -> bool:
-        sql = "SELECT 1 FROM receipts WHERE api_key = ? AND tenant_id = ? AND receipt_id = ? AND deleted_at IS NULL"
-        return self._journal.connection.execute(sql, (*owner, receipt_id)).fetchone() is not None
-
 
 def parse_receipt_row(row: sqlite3.Row) -> Receipt:
-    """Return the SBReceipt that a row of the journal answers with."""
+    """Return the SBReceipt of a row of the journal."""
     receipt: Receipt = parse_json(row["answer"].encode())
     return receipt
 

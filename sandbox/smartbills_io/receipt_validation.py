@@ -1,4 +1,4 @@
-"""What a receipt must look like on the wire: the required properties and their shapes (sheet 05, section 4)."""
+"""Validates the bodies of receipt requests: required properties and their types (sheet 05, section 4)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ ErrorDetail = dict[str, str]
 
 
 def validate_receipt_creation(body: Any, *, is_business_route: bool) -> list[ErrorDetail]:
-    """Return what is wrong with a ReceiptCreateRequest; empty where nothing is.
+    """Return the errors of a ReceiptCreateRequest; empty if it is valid.
 
-    The business route speaks the SDK's dialect, where ``totalPayments`` does not exist and lines are ``lineItems``.
+    The business route uses the SDK's dialect, in which ``totalPayments`` does not exist and lines are ``lineItems``.
     """
     if not isinstance(body, dict):
         return [_build_error_detail("", "INVALID_PARAMETER", "the body is a JSON object")]
@@ -65,7 +65,7 @@ def validate_receipt_creation(body: Any, *, is_business_route: bool) -> list[Err
 
 
 def validate_receipt_update(body: Any) -> list[ErrorDetail]:
-    """Return what is wrong with a ReceiptUpdateRequest, whose six properties are all required (sheet 05, section 7)."""
+    """Return the errors of a ReceiptUpdateRequest, whose six properties are all required (sheet 05, section 7)."""
     if not isinstance(body, dict):
         return [_build_error_detail("", "INVALID_PARAMETER", "the body is a JSON object")]
     expected_types: dict[str, type | tuple[type, ...]] = {
@@ -82,7 +82,7 @@ def validate_receipt_update(body: Any) -> list[ErrorDetail]:
 
 
 def _validate_update_values(body: dict[str, Any]) -> Iterator[ErrorDetail]:
-    """Yield what is wrong with an update whose six properties have the right types."""
+    """Yield the errors in the values of an update whose six properties have the right types."""
     if not _is_currency_code(body["currency"]):
         yield _build_error_detail("currency", "INVALID_CURRENCY", "currency is an ISO 4217 code")
     if _has_invalid_date(body, "date"):

@@ -1,7 +1,7 @@
-"""The benchmark: the recipe over generated e-invoices, asking extraction APIs within their limits, and intake.
+"""The benchmark: the recipe over generated e-invoices, the extraction APIs within their limits, and intake.
 
-The recipe, for each size, in a fresh home against a fresh sandbox: a first run, a second with nothing new, and one with
-ten new documents more, beside a bare loop that only reads them. Nothing is cached between sizes.
+The recipe runs for each size with a new home and a new sandbox: a first run, a second one with nothing new, and a third
+one with ten more documents, compared with a bare loop that only parses them. Nothing is cached between sizes.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from tests.bench.run_measurement import (
 
 SIZES = (100, 1_000, 10_000)
 FEW_DOCUMENTS = 10
-MINUTE_SECONDS = 1.0  # the vendors' minute: their rate limits, and ours, are scaled so that they do not dominate
+MINUTE_SECONDS = 1.0  # length of the vendors' minute; scales their rate limits and ours so that they do not dominate
 BENCHMARK_PARTS = ("recipe", "extraction", "intake")
 STAGES = ("collect", "extract_local", "extract_remote", "validate", "load", "publish", "export")
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeMeasurement:
-    """The figures of one size; seconds are wall time of whole processes unless they are a stage's."""
+    """The figures of one size; seconds are wall time of whole processes, or of a stage."""
 
     documents: int
     megabytes: float
@@ -53,14 +53,14 @@ class RecipeMeasurement:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure each size and print the figures; return 0, or 1 when a run did not do its work."""
+    """Run the benchmark and print the figures; return 0, or 1 if a run did not do its work."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "--sizes", default=",".join(str(size) for size in SIZES), help="how many documents, e.g. 100,1000"
+        "--sizes", default=",".join(str(size) for size in SIZES), help="numbers of documents, e.g. 100,1000"
     )
-    parser.add_argument("--only", choices=BENCHMARK_PARTS, help="measure this part alone")
+    parser.add_argument("--only", choices=BENCHMARK_PARTS, help="measure only this part")
     parser.add_argument(
-        "--quick", action="store_true", help="extraction and intake only to see that they can be measured"
+        "--quick", action="store_true", help="extraction and intake with tiny sizes, to check that they work"
     )
     parser.add_argument("--json", action="store_true", help="also print one JSON object as the last line of stdout")
     options = parser.parse_args(arguments)
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _run_recipe_benchmark(options.sizes) if part == "recipe" else BENCHMARKS[part](quick=options.quick)
             )
     except RunError as error:
-        print(f"the benchmark does not hold: {error}", file=sys.stderr)  # noqa: T201  a command's own output
+        print(f"the benchmark failed: {error}", file=sys.stderr)  # noqa: T201  a command's own output
         return 1
     if options.json:
         print(json.dumps(figures))  # noqa: T201  a command's own output
@@ -118,7 +118,7 @@ def _measure_recipe(size: int) -> RecipeMeasurement:
 
 
 def build_environment(home: Path, inbox: Path, sandbox: Sandbox) -> dict[str, str]:
-    """Return the environment of a run in ``home`` over ``inbox`` against a running sandbox."""
+    """Return the environment of a run with this home and inbox against a running sandbox."""
     extraction_api, receipts_api = sandbox.smartbills_com, sandbox.smartbills_io
     return build_clean_environment() | {
         "INVOICES_HOME": str(home),
@@ -148,7 +148,7 @@ def _validate_run(run: MeasuredRun, expected_new: int) -> MeasuredRun:
         or report["paid"]["calls"]
         or bool(report["rows_loaded"]) != bool(expected_new)
     ):
-        raise RunError(f"{expected_new} new documents, and the run says {json.dumps(report)}")
+        raise RunError(f"expected {expected_new} new documents, but the run reports {json.dumps(report)}")
     if report["documents"]["by_state"]["accepted"] != report["documents"]["seen"]:
         raise RunError(f"not every document was accepted: {report['documents']!r}")
     return run
@@ -179,11 +179,11 @@ def _build_measurement(
 
 
 def render_table(measures: Sequence[RecipeMeasurement]) -> str:
-    """Return the figures for a person: one column per size."""
+    """Return the figures as a text table with one column per size."""
     rows = [
         ("documents", [f"{m.documents:,}" for m in measures]),
         ("first run, s", [f"{m.first_seconds:.1f}" for m in measures]),
-        ("  on the processor", [f"{m.first_cpu_seconds:.1f}" for m in measures]),
+        ("  CPU time, s", [f"{m.first_cpu_seconds:.1f}" for m in measures]),
         ("documents/s", [f"{m.documents_per_second:.1f}" for m in measures]),
         ("  relative", [f"×{m.documents_per_second / measures[0].documents_per_second:.2f}" for m in measures]),
         ("peak memory, MB", [f"{m.peak_megabytes:,.0f}" for m in measures]),
@@ -191,7 +191,7 @@ def render_table(measures: Sequence[RecipeMeasurement]) -> str:
         (f"{FEW_DOCUMENTS} new, s", [f"{m.few_seconds:.1f}" for m in measures]),
         ("bare lxml loop, s", [f"{m.bare_seconds:.2f}" for m in measures]),
         *((f"  {stage}", [_format_share(m, m.seconds_by_stage.get(stage, 0.0)) for m in measures]) for stage in STAGES),
-        ("  starting, ending", [_format_share(m, m.outside_stages_seconds) for m in measures]),
+        ("  start and end", [_format_share(m, m.outside_stages_seconds) for m in measures]),
     ]
     return "\n".join(f"{name:20}" + "".join(f"{cell:>16}" for cell in cells) for name, cells in rows)
 

@@ -1,4 +1,4 @@
-"""The benchmark of asking extraction APIs: every figure is a ratio of two things measured side by side in one run."""
+"""The benchmark of the extraction APIs: every figure is a ratio of two things that one run measures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.bench.extraction_throughput import LimitUsage
 
 @dataclass(frozen=True, slots=True)
 class ExtractionBenchmark:
-    """All that was measured."""
+    """All figures of the extraction benchmark."""
 
     shares: Sequence[LimitUsage]
     beside_sdk: Sequence[SdkComparison]
@@ -24,14 +24,14 @@ class ExtractionBenchmark:
 
 
 def run_benchmark(*, quick: bool = False) -> ExtractionBenchmark:
-    """Return the figures; ``quick`` ones only show that they can be had. Raises RunError where a run fails."""
+    """Return the figures; with ``quick`` they only show that the benchmark works. Raises RunError if a run fails."""
     shares = []
     for case in extraction_throughput.QUICK_CASES if quick else extraction_throughput.CASES:
         _print_progress(f"{case.name}, {case.minutes} vendor-minutes")
         shares.append(extraction_throughput.measure_limit_usage(case))
-    _print_progress("beside the vendor's SDK")
+    _print_progress("compared with the vendor's SDK")
     sdk_comparisons = [_compare_with_sdk(seconds, quick=quick) for seconds in (0.0, 15.0)[: 1 if quick else 2]]
-    _print_progress("clients beside bare loops")
+    _print_progress("clients compared with bare loops")
     clients = (
         extraction_client_overhead.measure_client_overhead(2, 2)
         if quick
@@ -48,7 +48,9 @@ def run_benchmark(*, quick: bool = False) -> ExtractionBenchmark:
 
 def _compare_with_sdk(processing: float, *, quick: bool) -> SdkComparison:
     if quick:
-        return extraction_sdk_comparison.compare_with_sdk(minutes=1, minute=2.0, processing=processing, max_documents=3)
+        return extraction_sdk_comparison.compare_with_sdk(
+            minutes=1, minute_seconds=2.0, processing=processing, max_documents=3
+        )
     return extraction_sdk_comparison.compare_with_sdk(processing=processing)
 
 
@@ -57,7 +59,7 @@ def _print_progress(message: str) -> None:
 
 
 def render_table(figures: ExtractionBenchmark) -> str:
-    """Return the figures for a person."""
+    """Return the figures as text tables."""
     return "\n\n".join(
         (
             _render_limit_usage(figures.shares),
@@ -73,7 +75,7 @@ def _render_rows(*rows: Sequence[object]) -> str:
 
 
 def _render_limit_usage(shares: Sequence[LimitUsage]) -> str:
-    header = ("within the limits", "vendor-minutes", "allowed", "answered", "share", "the last after", "429")
+    header = ("within the limits", "vendor-minutes", "allowed", "answered", "share", "last answer at", "429")
     rows = [
         (s.case, s.minutes, s.allowed, s.answered, f"{s.share:.1%}", s.last_minute or "-", s.refusals) for s in shares
     ]
@@ -81,10 +83,10 @@ def _render_limit_usage(shares: Sequence[LimitUsage]) -> str:
 
 
 def _render_sdk_comparisons(comparisons: Sequence[SdkComparison]) -> str:
-    header = ("beside the vendor's SDK", "vendor-minutes", "ours", "SDK", "ratio", "our 429", "its 429")
+    header = ("compared with the SDK", "vendor-minutes", "ours", "SDK", "ratio", "our 429", "SDK 429")
     rows = [
         (
-            f"it takes {b.processing_seconds:g} s",
+            f"processing takes {b.processing_seconds:g} s",
             b.minutes,
             b.ours,
             b.sdk,
@@ -98,7 +100,7 @@ def _render_sdk_comparisons(comparisons: Sequence[SdkComparison]) -> str:
 
 
 def _render_client_overheads(clients: Sequence[ClientOverhead]) -> str:
-    header = ("clients beside a bare loop", "requests", "ours/s", "bare/s", "ratio")
+    header = ("compared with a bare loop", "requests", "ours/s", "bare/s", "ratio")
     return _render_rows(header, *((c.client, c.requests, c.ours, c.bare, f"{c.ratio:.1%}") for c in clients))
 
 

@@ -1,4 +1,4 @@
-"""What our clients cost: requests a second beside a bare loop of ``requests`` that has the same exchanges, in turn."""
+"""The overhead of our clients: requests per second, compared with the same exchanges in a bare loop of ``requests``."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SANDBOX_SETTINGS = {
 }
 PROMPT = "Extract the fields of each invoice."
 TIMEOUTS = (5.0, 60.0)
-WARM_UP_DOCUMENTS = 5  # documents that are not counted
-ReadDocument = Callable[[bytes, str], None]  # has one document read, under a name that nobody had before
+WARM_UP_DOCUMENTS = 5  # not counted
+ReadDocument = Callable[[bytes, str], None]  # extracts one document under an unused name
 
 
 @dataclass(frozen=True, slots=True)
 class ClientOverhead:
-    """Requests a second of a client and of the bare loop; the ratio is what counts."""
+    """Requests per second of a client and of the bare loop; only the ratio is comparable between machines."""
 
     client: str
     requests: int
@@ -45,7 +45,7 @@ class ClientOverhead:
 
 
 def measure_client_overhead(rounds: int = 16, documents: int = 20) -> list[ClientOverhead]:
-    """Return each client beside its bare loop: rounds of so many documents each, ours and bare in turn."""
+    """Return the overhead of each client; client and bare loop take turns, with ``documents`` per round."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as directory,
         start_sandbox(Path(directory), settings=SANDBOX_SETTINGS) as sandbox,
@@ -97,7 +97,7 @@ def _create_bare_session(api_key: str) -> requests.Session:
 
 
 def _build_smartbills_exchanges(sandbox: Sandbox) -> tuple[int, ReadDocument, ReadDocument]:
-    """A submission and a look."""
+    """Return the exchanges per document, and both readers: one submission and one poll."""
     endpoint = sandbox.smartbills_com
     client = SmartBillsComClient(endpoint["base_url"], endpoint["api_key"], make_session())
     session, base = _create_bare_session(endpoint["api_key"]), f"{endpoint['base_url']}/v1/invoices"
@@ -114,7 +114,7 @@ def _build_smartbills_exchanges(sandbox: Sandbox) -> tuple[int, ReadDocument, Re
 
 
 def _build_invoicedataextraction_exchanges(sandbox: Sandbox) -> tuple[int, ReadDocument, ReadDocument]:
-    """A session, an address, a part, its completion, a submission, a poll and the rows."""
+    """Return the exchanges per document, and both readers: session, URL, part, completion, submission, poll, rows."""
     endpoint = sandbox.invoicedataextraction_com
     client = InvoiceDataExtractionClient(endpoint["base_url"], endpoint["api_key"], make_session())
     bare_client = _BareUploadClient(endpoint["base_url"], _create_bare_session(endpoint["api_key"]), requests.Session())
@@ -131,7 +131,7 @@ def _build_invoicedataextraction_exchanges(sandbox: Sandbox) -> tuple[int, ReadD
         )  # fmt: skip
         _require_completed(client.poll_extraction(extraction).status)
         if len(client.fetch_results(extraction).rows) != 1:
-            raise ValueError("not one row")
+            raise ValueError("the results do not have exactly one row")
 
     return 7, read_with_client, bare_client.read_document
 
@@ -156,7 +156,7 @@ class _BareUploadClient:
         extraction = self._post_json("extractions", submission)["extraction_id"]
         _require_completed(self._get_json(f"extractions/{extraction}")["status"])
         if len(self._get_json(f"extractions/{extraction}/results?offset=0&limit=1000")["rows"]) != 1:
-            raise ValueError("not one row")
+            raise ValueError("the results do not have exactly one row")
 
     def _post_json(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         response: dict[str, Any] = self.session.post(f"{self.base_url}/{path}", json=body, timeout=TIMEOUTS).json()
@@ -168,7 +168,7 @@ class _BareUploadClient:
 
 
 def _build_billflowai_exchanges(sandbox: Sandbox) -> tuple[int, ReadDocument, ReadDocument]:
-    """An upload that is answered with what was read."""
+    """Return the exchanges per document, and both readers: one upload, which is answered with the extraction."""
     endpoint = sandbox.billflowai
     client = BillflowAiClient(endpoint["base_url"], endpoint["api_key"], make_session())
     session, url = _create_bare_session(endpoint["api_key"]), f"{endpoint['base_url']}/api/extract-invoice-file"
@@ -180,11 +180,11 @@ def _build_billflowai_exchanges(sandbox: Sandbox) -> tuple[int, ReadDocument, Re
         files: dict[str, Any] = {"invoice_kind": (None, "expense"), "file": (f"{name}.png", content, "image/png")}
         response = session.post(url, files=files, timeout=TIMEOUTS)
         if "total" not in response.json():
-            raise ValueError(f"not read: {response.text[:200]!r}")
+            raise ValueError(f"the document was not extracted: {response.text[:200]!r}")
 
     return 1, read_with_client, read_with_requests
 
 
 def _require_completed(status: str) -> None:
     if status != "completed":
-        raise ValueError(f"not completed: {status!r}")
+        raise ValueError(f"the status is {status!r}, not 'completed'")

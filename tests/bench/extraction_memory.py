@@ -1,4 +1,4 @@
-"""The memory of asking, and its speed without limits: a thousand documents beside ten thousand."""
+"""The memory of extraction, and its speed without limits: a thousand documents compared with ten thousand."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from sandbox.process import start_sandbox
 from tests.bench.extraction_runs import ExtractionRunResult, run_extraction
 
-VENDOR_MINUTE_SECONDS = 0.5  # short enough that no limit is met
-VENDOR_KNOBS: Mapping[str, Mapping[str, object]] = {
+VENDOR_MINUTE_SECONDS = 0.5  # so short that no limit is reached
+VENDOR_SETTINGS: Mapping[str, Mapping[str, object]] = {
     "smartbills_com": {"plan": "enterprise", "rate_limits": "off", "read_strangers": "on"},
     "invoicedataextraction_com": {"rate_limits": "off", "read_strangers": "on"},
     "billflowai": {"rate_limit_per_minute": 0, "read_strangers": "on"},
 }
-MAX_DOCUMENTS = {"smartbills_com": 4_000}  # of 10,000 calls an hour
+MAX_DOCUMENTS = {"smartbills_com": 4_000}  # because of 10,000 calls per hour
 VENDOR_OPTIONS: Mapping[str, Mapping[str, object]] = {
     "smartbills_com": {"PLAN": "enterprise"},
     "billflowai": {"REQUESTS_PER_MINUTE": 1_000_000},
@@ -25,7 +25,7 @@ VENDOR_OPTIONS: Mapping[str, Mapping[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class MemoryGrowth:
-    """The most resident megabytes of asking about few documents and about many, and how fast the latter went."""
+    """The peak resident memory of extracting few and many documents, and the speed with many."""
 
     vendor: str
     few: int
@@ -37,9 +37,9 @@ class MemoryGrowth:
 
 
 def measure_memory_growth(
-    few: int = 1_000, many: int = 10_000, vendors: Iterable[str] = tuple(VENDOR_KNOBS)
+    few: int = 1_000, many: int = 10_000, vendors: Iterable[str] = tuple(VENDOR_SETTINGS)
 ) -> list[MemoryGrowth]:
-    """Return the growth for each vendor; where its limits do not allow as many in an hour, for fewer."""
+    """Return the growth for each vendor; a vendor with a limit per hour gets at most MAX_DOCUMENTS."""
     return [
         _build_memory_growth(
             vendor, _run_extraction(vendor, few), _run_extraction(vendor, min(many, MAX_DOCUMENTS.get(vendor, many)))
@@ -49,10 +49,10 @@ def measure_memory_growth(
 
 
 def _run_extraction(vendor: str, count: int) -> ExtractionRunResult:
-    knobs = {f"{vendor}.{name}": value for name, value in VENDOR_KNOBS[vendor].items()}
+    settings = {f"{vendor}.{name}": value for name, value in VENDOR_SETTINGS[vendor].items()}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        with start_sandbox(directory / "sandbox", minute_seconds=VENDOR_MINUTE_SECONDS, settings=knobs) as sandbox:
+        with start_sandbox(directory / "sandbox", minute_seconds=VENDOR_MINUTE_SECONDS, settings=settings) as sandbox:
             return run_extraction(directory, sandbox, vendor, count, VENDOR_MINUTE_SECONDS, VENDOR_OPTIONS.get(vendor))
 
 

@@ -1,4 +1,4 @@
-"""The vendor's own program, called once per file, beside our batches: same stand-in, limits and processing time."""
+"""The vendor's SDK, called once per file, compared with our batches: same stand-in, limits and processing time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.bench.extraction_runs import build_png, count_refusals, run_extractio
 from tests.bench.run_measurement import RunError
 
 VENDOR = "invoicedataextraction_com"
-API_KEY = "sk_test_sdk"  # a world of its own: neither spends the other's calls
+API_KEY = "sk_test_sdk"  # a key of its own, so that neither uses the other's calls
 PROMPT = "Extract the fields of each invoice."
 POLLING = {"interval_ms": 5_000, "wait_seconds": 30, "timeout_ms": 60_000}
 
 
 @dataclass(frozen=True, slots=True)
 class SdkComparison:
-    """Documents read in so many vendor-minutes by us and by the SDK, and how often each was refused (429)."""
+    """Documents extracted in ``minutes`` by us and by the SDK, and the number of 429 answers of each."""
 
-    processing_seconds: float  # the vendor's
+    processing_seconds: float  # seconds of the vendor's time
     minutes: int
     ours: int
     sdk: int
@@ -34,17 +34,22 @@ class SdkComparison:
 
 
 def compare_with_sdk(
-    minutes: int = 2, minute: float = 10.0, processing: float = 15.0, max_documents: int = 590
+    minutes: int = 2, minute_seconds: float = 10.0, processing: float = 15.0, max_documents: int = 590
 ) -> SdkComparison:
-    """Return both in one run, one after the other; ``minute`` and what is said of the SDK are in real seconds."""
-    knobs = {f"{VENDOR}.read_strangers": "on", f"{VENDOR}.processing_seconds": processing * minute / 60}
+    """Measure the SDK and our batches one after the other.
+
+    A vendor's minute lasts ``minute_seconds``; ``processing`` is in seconds of the vendor's time.
+    """
+    settings = {f"{VENDOR}.read_strangers": "on", f"{VENDOR}.processing_seconds": processing * minute_seconds / 60}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
-        with start_sandbox(directory / "sandbox", minute_seconds=minute, settings=knobs) as sandbox:
-            sdk_count = _count_sdk_documents(directory, sandbox, minutes * minute)
+        with start_sandbox(directory / "sandbox", minute_seconds=minute_seconds, settings=settings) as sandbox:
+            sdk_count = _count_sdk_documents(directory, sandbox, minutes * minute_seconds)
             sdk_refusal_count = count_refusals(sandbox)
-            result = run_extraction(directory, sandbox, VENDOR, max_documents, minute, seconds=minutes * minute)
-    our_count = result.count_answered_within(minutes * minute)
+            result = run_extraction(
+                directory, sandbox, VENDOR, max_documents, minute_seconds, seconds=minutes * minute_seconds
+            )
+    our_count = result.count_answered_within(minutes * minute_seconds)
     return SdkComparison(
         processing,
         minutes,
@@ -57,8 +62,8 @@ def compare_with_sdk(
 
 
 def _count_sdk_documents(directory: Path, sandbox: Sandbox, seconds: float) -> int:
-    """Return how many files the SDK reads one after the other in so many seconds."""
-    os.environ["NO_PROXY"] = "127.0.0.1"  # it asks the environment
+    """Return the number of files that the SDK extracts one after the other in ``seconds``."""
+    os.environ["NO_PROXY"] = "127.0.0.1"  # the SDK reads the environment
     sdk = InvoiceDataExtraction(api_key=API_KEY, base_url=sandbox.invoicedataextraction_com["base_url"])
     files = [directory / f"{number:04d}.png" for number in range(1_000)]
     for number, file in enumerate(files):

@@ -1,4 +1,4 @@
-"""Documents per vendor-minute, as a share of what a vendor's published limits alone allow."""
+"""Documents per vendor-minute, as a share of what the vendor's published limits allow."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from tests.bench.extraction_runs import ExtractionRunResult, run_extraction
 
 @dataclass(frozen=True, slots=True)
 class ThroughputCase:
-    """A vendor under its limits, as many documents as these allow in ``minutes``, and what it is set to.
+    """A vendor with its limits, the number of documents that they allow in ``minutes``, and its settings.
 
-    ``minute`` is how many seconds its minute lasts.
+    A vendor's minute lasts ``minute_seconds``; ``options`` are settings of the application for the vendor.
     """
 
     name: str
     vendor: str
     minutes: int
     documents: int
-    minute: float
-    knobs: Mapping[str, object]
+    minute_seconds: float
+    sandbox_settings: Mapping[str, object]
     options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitUsage:
-    """What came of a case; ``last_minute`` is the vendor's minute in which the last of all documents was answered."""
+    """The result of a case; ``last_minute`` is the vendor-minute in which the last document was answered."""
 
     case: str
     minutes: int
@@ -43,37 +43,43 @@ class LimitUsage:
 
 
 def compute_allowed_calls(minutes: int, calls_per_minute: int, calls_per_hour: float = math.inf) -> int:
-    """Return how many calls limits allow in whole minutes of one hour; windows follow each other without a gap."""
+    """Return the number of calls that the limits allow in whole minutes of one hour, without gaps between windows."""
     return int(min(minutes * calls_per_minute, calls_per_hour))
 
 
 def _build_smartbills_case(
-    plan: str, calls_per_minute: int, calls_per_hour: int, minutes: int, minute: float
+    plan: str, calls_per_minute: int, calls_per_hour: int, minutes: int, minute_seconds: float
 ) -> ThroughputCase:
-    """One submission and one look per document (contract sheet 01 §5)."""
-    knobs = {
+    """Return a case with one submission and one poll per document (contract sheet 01 §5)."""
+    sandbox_settings = {
         "plan": plan,
         "read_strangers": "on",
-        "processing_seconds": 8 * minute / 60,
-        "reset_encoding": "epoch_ms",  # whole seconds are long in a minute of a few
+        "processing_seconds": 8 * minute_seconds / 60,
+        "reset_encoding": "epoch_ms",  # whole seconds are too coarse for such a short minute
     }
     allowed = compute_allowed_calls(minutes, calls_per_minute, calls_per_hour) // 2
-    return ThroughputCase(f"smartbills_com, {plan}", "smartbills_com", minutes, allowed, minute, knobs, {"PLAN": plan})
+    return ThroughputCase(
+        f"smartbills_com, {plan}", "smartbills_com", minutes, allowed, minute_seconds, sandbox_settings, {"PLAN": plan}
+    )
 
 
-def _build_invoicedataextraction_case(minutes: int, minute: float) -> ThroughputCase:
-    """Two of 600 calls per document (parts, completion) and one per session of 250 (contract sheet 02 §2)."""
-    knobs = {"read_strangers": "on", "processing_seconds": 10 * minute / 60}
+def _build_invoicedataextraction_case(minutes: int, minute_seconds: float) -> ThroughputCase:
+    """Return a case with two of 600 calls per document and one per session of 250 (contract sheet 02 §2)."""
+    sandbox_settings = {"read_strangers": "on", "processing_seconds": 10 * minute_seconds / 60}
     allowed = compute_allowed_calls(minutes, 600)
     while 2 * allowed + math.ceil(allowed / 250) > compute_allowed_calls(minutes, 600):
         allowed -= 1
-    return ThroughputCase("invoicedataextraction_com", "invoicedataextraction_com", minutes, allowed, minute, knobs)
+    return ThroughputCase(
+        "invoicedataextraction_com", "invoicedataextraction_com", minutes, allowed, minute_seconds, sandbox_settings
+    )
 
 
-def _build_billflowai_case(minutes: int, minute: float) -> ThroughputCase:
-    """One call per document, which is held until it is read."""
-    knobs = {"read_strangers": "on", "latency_ms": round(3_000 * minute / 60)}
-    return ThroughputCase("billflowai", "billflowai", minutes, compute_allowed_calls(minutes, 60), minute, knobs)
+def _build_billflowai_case(minutes: int, minute_seconds: float) -> ThroughputCase:
+    """Return a case with one call per document, which lasts as long as the extraction."""
+    sandbox_settings = {"read_strangers": "on", "latency_ms": round(3_000 * minute_seconds / 60)}
+    return ThroughputCase(
+        "billflowai", "billflowai", minutes, compute_allowed_calls(minutes, 60), minute_seconds, sandbox_settings
+    )
 
 
 CASES = (
@@ -83,23 +89,31 @@ CASES = (
     _build_invoicedataextraction_case(2, 20.0),
     _build_billflowai_case(6, 6.0),
 )
-QUICK_CASES = tuple(replace(case, documents=5, minute=1.0) for case in CASES[2:])
+QUICK_CASES = tuple(replace(case, documents=5, minute_seconds=1.0) for case in CASES[2:])
 
 
 def measure_limit_usage(case: ThroughputCase) -> LimitUsage:
-    """Return the share of one case."""
+    """Run one case and return its result."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        knobs = {f"{case.vendor}.{name}": value for name, value in case.knobs.items()}
-        time_limit_seconds = case.minutes * case.minute
-        with start_sandbox(Path(directory) / "sandbox", minute_seconds=case.minute, settings=knobs) as sandbox:
+        sandbox_settings = {f"{case.vendor}.{name}": value for name, value in case.sandbox_settings.items()}
+        time_limit_seconds = case.minutes * case.minute_seconds
+        with start_sandbox(
+            Path(directory) / "sandbox", minute_seconds=case.minute_seconds, settings=sandbox_settings
+        ) as sandbox:
             result = run_extraction(
-                Path(directory), sandbox, case.vendor, case.documents, case.minute, case.options, time_limit_seconds
+                Path(directory),
+                sandbox,
+                case.vendor,
+                case.documents,
+                case.minute_seconds,
+                case.options,
+                time_limit_seconds,
             )
     return _build_limit_usage(case, result)
 
 
 def _build_limit_usage(case: ThroughputCase, result: ExtractionRunResult) -> LimitUsage:
-    answered = result.count_answered_within(case.minutes * case.minute)
+    answered = result.count_answered_within(case.minutes * case.minute_seconds)
     is_complete = len(result.answer_seconds) == case.documents
     return LimitUsage(
         case=case.name,
@@ -107,7 +121,7 @@ def _build_limit_usage(case: ThroughputCase, result: ExtractionRunResult) -> Lim
         allowed=case.documents,
         answered=answered,
         share=round(answered / case.documents, 3),
-        last_minute=round(result.answer_seconds[-1] / case.minute, 2) if is_complete else None,
+        last_minute=round(result.answer_seconds[-1] / case.minute_seconds, 2) if is_complete else None,
         runs=result.run_count,
         refusals=result.refusal_count,
     )

@@ -1,4 +1,4 @@
-"""Invoices made up for the benchmark: distinct, deterministic, sound in every sum."""
+"""Generated invoices for the benchmark: distinct, deterministic, with correct sums."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedInvoice:
-    """One invoice, with everything that both syntaxes state."""
+    """One invoice, with all values of both syntaxes."""
 
     number: str
     issued: dt.date
@@ -96,5 +96,5 @@ def _generate_line(index: int, position: int, rates: tuple[str, ...]) -> Invoice
 
 
 def _pick_number(index: int, salt: str, below: int) -> int:
-    """Return a number in [0, below) that looks random and is always the same."""
+    """Return a pseudo-random number in [0, below) that depends only on ``index`` and ``salt``."""
     return int.from_bytes(hashlib.sha256(f"{index}/{salt}".encode()).digest()[:8]) % below

@@ -10,12 +10,14 @@ from pathlib import Path
 from tests.bench import cii, ubl
 from tests.bench.generated_invoices import generate_invoice
 
-SETTLED_TIMESTAMP = dt.datetime(2025, 1, 1, tzinfo=dt.UTC).timestamp()  # files at rest: nobody waits for them to settle
+SETTLED_TIMESTAMP = dt.datetime(
+    2025, 1, 1, tzinfo=dt.UTC
+).timestamp()  # old enough that no scan waits for them to settle
 FILES_PER_FOLDER = 1_000
 
 
 def write_invoices(inbox: Path, count: int, start: int = 0) -> int:
-    """Write the invoices [start, start + count) below ``inbox``, 1,000 per folder; return how many bytes they have."""
+    """Write the invoices [start, start + count) below ``inbox``, 1,000 per folder; return their total size in bytes."""
     byte_count = 0
     for index, content in enumerate(generate_invoices(count, start), start):
         folder = inbox / f"{index // FILES_PER_FOLDER:03d}"
@@ -28,6 +30,6 @@ def write_invoices(inbox: Path, count: int, start: int = 0) -> int:
 
 
 def generate_invoices(count: int, start: int = 0) -> Iterator[bytes]:
-    """Yield ``count`` invoices; the same ones each time."""
+    """Yield ``count`` invoices from index ``start``; the same ones on every run."""
     for index in range(start, start + count):
         yield (cii, ubl)[index % 2].render(generate_invoice(index))

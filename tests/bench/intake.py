@@ -1,4 +1,4 @@
-"""The benchmark of intake: a real Dovecot beside a bare loop of the same library, and passes that find nothing new."""
+"""The benchmark of intake: a real Dovecot, compared with a bare loop of the same library, and idle passes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.bench.intake_process import IntakePass, compute_chunk_size
 from tests.bench.run_measurement import RunError, build_clean_environment
 from tests.servers.dovecot_server import DovecotServer, MailAccount, find_program, run_server
 
-REDUCED_SCALE = 0.45  # of the usual size: 20,000 mails and what is in them would need more than 2 GB otherwise
+REDUCED_SCALE = 0.45  # of the usual size; otherwise 20,000 mails and their documents need more than 2 GB
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxCase:
-    """Mails of one mailbox, and how often bare and ours take turns; in no round only what is new is collected once."""
+    """One mailbox: its mails, and the rounds in which bare loop and collecting take turns (0: only collected, once)."""
 
     messages: int
     security: str
@@ -34,7 +34,7 @@ class MailboxCase:
 
 @dataclass(frozen=True, slots=True)
 class FetchComparison:
-    """Ours beside the bare loop: medians of the rounds; the ratios are of the two passes of one round."""
+    """Collecting compared with the bare loop: medians of the rounds; each ratio is of the two passes of one round."""
 
     case: MailboxCase
     kilobytes_each: float
@@ -56,7 +56,7 @@ class FetchComparison:
 
 @dataclass(frozen=True, slots=True)
 class IdleMeasurement:
-    """Passes that found nothing new: the median, without and with starting the process."""
+    """Passes that found nothing new: median seconds, without and with the start of the process."""
 
     source: str
     known: int
@@ -68,7 +68,7 @@ class IdleMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class IntakeBenchmark:
-    """All that was measured."""
+    """All figures of the intake benchmark."""
 
     beside: Sequence[FetchComparison]
     nothing_new: Sequence[IdleMeasurement]
@@ -87,10 +87,10 @@ QUICK_FOLDER_CASES = ((20, 2),)
 
 
 def run_benchmark(*, quick: bool = False) -> IntakeBenchmark:
-    """Return the figures; ``quick`` ones only show that they can be had. Raises RunError where a pass fails."""
+    """Return the figures; with ``quick`` they only show that the benchmark works. Raises RunError if a pass fails."""
     program = find_program()
     if program is None:
-        raise RunError("there is no Dovecot; on Debian: apt-get install dovecot-imapd")
+        raise RunError("Dovecot is not installed; on Debian, run: apt-get install dovecot-imapd")
     repeat_count = 1 if quick else REPEAT_COUNT
     beside: list[FetchComparison] = []
     nothing_new: list[IdleMeasurement] = []
@@ -125,7 +125,7 @@ def _measure_mailbox(
 ) -> tuple[list[FetchComparison], IdleMeasurement]:
     mailbox = _build_mailbox_settings(server, account, case.security)
     request = {"mailbox": mailbox, "chunk": compute_chunk_size(total_bytes / case.messages)}
-    _run_bare_pass(request, case)  # the server finds its mails, and the machine its files
+    _run_bare_pass(request, case)  # warms the caches of the server and the machine
     pairs = []
     for number in range(max(case.rounds, 1)):
         bare_pass, home = _run_bare_pass(request, case), directory / f"home-{number}"
@@ -149,14 +149,14 @@ def _build_mailbox_settings(server: DovecotServer, account: MailAccount, securit
 def _run_bare_pass(request: Mapping[str, Any], case: MailboxCase) -> IntakePass:
     result = _run_pass_process("bare", request)[0]
     if result.messages != case.messages:
-        raise RunError(f"the bare loop saw {result.messages} mails of {case.messages}")
+        raise RunError(f"the bare loop fetched {result.messages} of {case.messages} mails")
     return result
 
 
 def _run_collect_pass(settings: Mapping[str, Any], expected_new: int) -> IntakePass:
     result = _run_pass_process("ours", settings)[0]
     if result.new_documents < expected_new * 0.9 or (result.new_documents and not expected_new):
-        raise RunError(f"{result.new_documents} new documents, where about {expected_new} were expected")
+        raise RunError(f"there are {result.new_documents} new documents; about {expected_new} were expected")
     return result
 
 
@@ -165,7 +165,7 @@ def _measure_idle_passes(
 ) -> IdleMeasurement:
     passes = [_run_pass_process("ours", {"home": str(home), **settings}) for _ in range(repeat_count)]
     if any(idle_pass.new_documents for idle_pass, _ in passes):
-        raise RunError(f"{source}: something was new")
+        raise RunError(f"{source}: a pass found new documents, but nothing is new")
     return IdleMeasurement(
         source=source,
         known=passes[0][0].known,
@@ -189,7 +189,7 @@ def _measure_folder(root: Path, count: int, folder_count: int, repeat_count: int
 
 
 def _run_pass_process(kind: str, arguments: Mapping[str, Any]) -> tuple[IntakePass, float]:
-    """Return what a pass in a process of its own came to, and the seconds of that process as a whole."""
+    """Run a pass in a process of its own; return its result and the seconds of the whole process."""
     started = time.monotonic()
     completed = subprocess.run(
         [sys.executable, "-m", "tests.bench.intake_process", kind, json.dumps(arguments)],
@@ -225,8 +225,19 @@ def _print_progress(message: str) -> None:
 
 
 def render_table(figures: IntakeBenchmark) -> str:
-    """Return the figures for a person."""
-    header = ("beside a bare loop", "mails/s", "bare", "MB/s", "bare", "ratio", "from … to", "CPU s", "bare", "peak MB")
+    """Return the figures as text tables."""
+    header = (
+        "compared with a bare loop",
+        "mails/s",
+        "bare",
+        "MB/s",
+        "bare",
+        "ratio",
+        "from … to",
+        "CPU s",
+        "bare",
+        "peak MB",
+    )
     rows = [
         (
             f"{b.case.messages:,} × {b.kilobytes_each:g} KB, {b.case.security}",
@@ -241,7 +252,7 @@ def render_table(figures: IntakeBenchmark) -> str:
         (n.source, f"{n.known:,}", n.seconds, n.process_seconds, n.peak_megabytes, n.first_seconds)
         for n in figures.nothing_new
     ]
-    idle_header = ("nothing new", "known", "seconds", "with its start", "peak MB", "first, s")
+    idle_header = ("nothing new", "known", "seconds", "with start", "peak MB", "first, s")
     return (
         "\n".join(_render_row(row) for row in (header, *rows))
         + "\n\n"

@@ -1,4 +1,4 @@
-"""Mails as offices get them, the same ones each time: most with a PDF of lognormal size, no two alike."""
+"""Typical office mails, the same ones on every run: most with a PDF of lognormal size, no two alike."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Content-Disposition: {disposition}; filename="{name}"
 
 
 def build_mail(number: int, scale: float = 1.0) -> bytes:
-    """Return a mail with CR LF; ``scale`` makes its PDF smaller or larger.
+    """Return a mail with CR LF line ends; ``scale`` multiplies the size of its PDF.
 
     Of ten mails eight have a PDF, one a PDF and an e-invoice, one no attachment; every third has a logo.
     """
@@ -76,7 +76,7 @@ def build_mail(number: int, scale: float = 1.0) -> bytes:
 
 
 def deliver_mails(account: MailAccount, count: int, scale: float = 1.0, first: int = 0) -> int:
-    """Put mails into an account's INBOX, and return how many bytes they have; the server need not look meanwhile."""
+    """Write mails into an account's INBOX, without the server, and return their total size in bytes."""
     folder, byte_count = account.maildir / "cur", 0
     for number in range(first, first + count):
         content = build_mail(number, scale)

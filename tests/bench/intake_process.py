@@ -1,7 +1,7 @@
 """One measured pass over a source, in a process of its own: ``python -m tests.bench.intake_process bare|ours <JSON>``.
 
-``bare`` is a loop of IMAPClient that fetches and counts, ``ours`` is all that ``invoices collect`` does after it has
-started. Both have imported what they need before the clock starts. Prints one line of JSON.
+``bare`` is a loop of IMAPClient that fetches and counts; ``ours`` is everything that ``invoices collect`` does once it
+has started. All imports are done before the clock starts. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ FETCH_ITEMS = ("BODY.PEEK[]", "INTERNALDATE", "RFC822.SIZE")
 
 @dataclass(frozen=True, slots=True)
 class IntakePass:
-    """What one pass came to; memory is the most resident of the process and of its largest child."""
+    """The result of one pass; memory is the peak resident memory of the process and of its largest child."""
 
     seconds: float
-    cpu_seconds: float  # of the process and its children, the server's are not in it
+    cpu_seconds: float  # of the process and its children, without the server
     messages: int
     bytes_fetched: int
     new_documents: int
@@ -46,18 +46,18 @@ class IntakePass:
 
 
 def main() -> None:
-    """Make the pass that the arguments name."""
+    """Run the pass that the arguments name and print its result."""
     arguments = json.loads(sys.argv[2])
     result = (
         fetch_all_mails(MailboxSettings(**arguments["mailbox"]), arguments["chunk"])
         if sys.argv[1] == "bare"
         else collect_all_mails(arguments)
     )
-    print(json.dumps(asdict(result)))  # noqa: T201  for whoever measures
+    print(json.dumps(asdict(result)))  # noqa: T201  the parent process reads it
 
 
 def fetch_all_mails(mailbox: MailboxSettings, chunk: int) -> IntakePass:
-    """Return what fetching all mails comes to, ``chunk`` at a time, which is about as many bytes as ours holds."""
+    """Fetch all mails with a bare loop, ``chunk`` at a time, and return the result."""
     started, cpu_before = time.monotonic(), _measure_cpu_seconds()
     message_count = byte_count = 0
     context = ssl.create_default_context(cafile=mailbox.ca_file) if mailbox.security == "tls" else None
@@ -73,17 +73,15 @@ def fetch_all_mails(mailbox: MailboxSettings, chunk: int) -> IntakePass:
 
 
 def collect_all_mails(settings_values: Mapping[str, Any]) -> IntakePass:
-    """Return what collecting comes to: everything new is in the store and the ledger, durable."""
+    """Collect all mails into the store and the ledger, on disk, and return the result."""
     settings = Settings(**settings_values)
     with open_app(settings) as app:
         report = RunReport()
         started, cpu_before = time.monotonic(), _measure_cpu_seconds()
         run_stages(app, (collect,), report)
-        seconds, child_peak_bytes = (
-            time.monotonic() - started,
-            max(map(_read_peak_bytes, _list_child_pids()), default=0),
-        )
-        app.container_opener_pool.close()  # so that what they have used is counted
+        seconds = time.monotonic() - started
+        child_peak_bytes = max((_read_peak_bytes(child.pid) for child in psutil.Process().children()), default=0)
+        app.container_opener_pool.close()  # the CPU time of children counts only after they end
         result = _build_pass(seconds, cpu_before, 0, 0, report, child_peak_bytes)
     if report.problems:
         raise SystemExit("; ".join(report.problems))
@@ -91,7 +89,7 @@ def collect_all_mails(settings_values: Mapping[str, Any]) -> IntakePass:
 
 
 def compute_chunk_size(bytes_each: float) -> int:
-    """Return how many mails of this size ours fetches at once."""
+    """Return the number of mails of this size that the application fetches at once."""
     return max(int(ImapLimits().max_batch_bytes / bytes_each), 1)
 
 
@@ -116,12 +114,8 @@ def _build_pass(
     )
 
 
-def _list_child_pids() -> list[int]:
-    return [child.pid for child in psutil.Process().children()]
-
-
 def _read_peak_bytes(pid: int) -> int:
-    """Return the most bytes that a process held; what ``resource`` tells begins with its parent's."""
+    """Return the peak resident bytes of a process; ``resource`` would start with the parent's peak."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 

@@ -1,4 +1,4 @@
-"""Measuring ``invoices run`` or a part of it: seconds, peak memory of all its processes, and what it says it did."""
+"""Measures ``invoices run`` or one of its stages: seconds, peak memory of all its processes, and its report."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COMMAND = str(Path(sys.executable).with_name("invoices"))
 
 
 class RunError(Exception):
-    """A measured run did not do what is measured; the text tells what it said."""
+    """A measured run did not do its work; the message has its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """One run: wall and processor seconds and the most resident bytes, all with its children; and its report."""
+    """One run: wall and CPU seconds and peak resident bytes, all including its children, and its report."""
 
     seconds: float
     cpu_seconds: float
@@ -36,7 +36,7 @@ class MeasuredRun:
 
 
 def measure_run(environment: Mapping[str, str], output: Path, command: str = "run") -> MeasuredRun:
-    """Return the measures of one run of ``invoices command``; raise RunError if it failed or had problems."""
+    """Run ``invoices`` with a command and return its figures; raise RunError if it failed or had problems."""
     started, cpu_before = time.monotonic(), _measure_children_cpu_seconds()
     with output.open("w+", encoding="utf-8") as output_file:
         process = subprocess.Popen(
@@ -61,13 +61,13 @@ def measure_run(environment: Mapping[str, str], output: Path, command: str = "ru
 
 
 def _measure_children_cpu_seconds() -> float:
-    """Return the processor seconds of all children that ended, and of theirs."""
+    """Return the CPU seconds of all ended children and their children."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def measure_bare_parsing(inbox: Path) -> float:
-    """Return how many seconds a loop takes that reads every file with lxml and does nothing else."""
+    """Return the seconds of a loop that only parses every file with lxml."""
     files = sorted(inbox.rglob("*.xml"))
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     started = time.monotonic()
@@ -77,7 +77,7 @@ def measure_bare_parsing(inbox: Path) -> float:
 
 
 class _MemoryMonitor(threading.Thread):
-    """Looks at a process and its children twenty times a second; pages they share are counted in each."""
+    """Measures the memory of a process and its children twenty times a second; shared pages count in each."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -99,10 +99,10 @@ class _MemoryMonitor(threading.Thread):
             for process in [self._process, *self._process.children(recursive=True)]:
                 resident_bytes += process.memory_info().rss
         except psutil.NoSuchProcess:
-            pass  # it ended between two looks
+            pass  # it ended meanwhile
         return resident_bytes
 
 
 def build_clean_environment() -> dict[str, str]:
-    """Return the environment without settings of whoever runs the benchmark."""
+    """Return the environment without the INVOICES_ settings of the person who runs the benchmark."""
     return {name: value for name, value in os.environ.items() if not name.startswith("INVOICES_")}

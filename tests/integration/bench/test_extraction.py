@@ -1,4 +1,4 @@
-"""The benchmark of asking can be run; its figures are for people, and for a machine at rest."""
+"""The extraction benchmark runs; its figures mean something only on a machine at rest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.run_environment import CHECKOUT
 pytestmark = pytest.mark.unmeasured
 
 
-def test_a_quick_benchmark_of_asking_has_every_figure() -> None:
+def test_a_quick_extraction_benchmark_has_every_figure() -> None:
     command = [sys.executable, "-m", "tests.bench", "--only", "extraction", "--quick", "--json"]
     stdout = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=True).stdout
-    assert "beside a bare loop" in stdout
+    assert "compared with a bare loop" in stdout
     figures = json.loads(stdout.splitlines()[-1])["extraction"]
     assert [(share["allowed"], share["runs"]) for share in figures["shares"]] == [(5, 1)] * 3
     assert all(measurement["sdk"] and measurement["ours"] for measurement in figures["beside_sdk"])

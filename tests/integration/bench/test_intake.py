@@ -1,4 +1,4 @@
-"""The benchmark of intake can be run; its figures are for people, and for a machine at rest."""
+"""The intake benchmark runs; its figures mean something only on a machine at rest."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ pytestmark = pytest.mark.unmeasured
 
 
 @pytest.mark.usefixtures("dovecot_program")
-def test_a_quick_benchmark_of_intake_has_every_figure() -> None:
+def test_a_quick_intake_benchmark_has_every_figure() -> None:
     figures = intake.run_benchmark(quick=True)
-    assert "beside a bare loop" in intake.render_table(figures)
+    assert "compared with a bare loop" in intake.render_table(figures)
     assert [(measurement.case.messages, measurement.ratio > 0) for measurement in figures.beside] == [(20, True)]
     assert [(measurement.known, measurement.first_seconds > 0) for measurement in figures.nothing_new] == [
         (20, True),

@@ -1,4 +1,4 @@
-"""Someone with an API key of their own at the stand-in of BillflowAI."""
+"""A client for the stand-in for BillflowAI, with its own API key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ API_KEYS = (f"bf_live_sandbox_{number}" for number in itertools.count())
 
 
 class ApiClient:
-    """Someone with an API key of their own."""
+    """A client of the API with its own API key; answers are returned unchanged."""
 
     def __init__(self, sandbox: Sandbox, api_key: str | None = None) -> None:
         self.sandbox, self.api_key = sandbox, api_key or next(API_KEYS)

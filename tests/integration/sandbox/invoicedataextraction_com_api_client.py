@@ -1,4 +1,4 @@
-"""Someone with an API key of their own at the stand-in for Invoice Data Extraction."""
+"""A client for the stand-in for Invoice Data Extraction, with its own API key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMPT = {"fields": [{"name": name} for name in FIELD_NAMES], "general_prompt": 
 
 
 class ApiClient:
-    """Speaks the vendor's HTTP; every answer is returned as it came."""
+    """A client of the API with its own API key; answers are returned unchanged."""
 
     def __init__(self, sandbox: Sandbox, api_key: str | None = None) -> None:
         self.sandbox, self.api_key = sandbox, api_key or next(API_KEYS)
@@ -33,7 +33,7 @@ class ApiClient:
         self.session.headers["Authorization"] = f"Bearer {self.api_key}"
 
     def update_sandbox_settings(self, **sandbox_settings: object) -> None:
-        """Turn this vendor's knobs for this key."""
+        """Change settings of this vendor for this API key."""
         self.sandbox.update_settings(
             self.api_key, **{f"invoicedataextraction_com__{name}": value for name, value in sandbox_settings.items()}
         )
@@ -53,7 +53,7 @@ class ApiClient:
         return session_id, self.post("/uploads/sessions", {"upload_session_id": session_id, "files": file_declarations})
 
     def get_part_url(self, session_id: str, name: str, part_number: int = 1) -> str:
-        """Return the presigned address of a part."""
+        """Return the presigned URL of a part."""
         body = self.post(
             f"/uploads/sessions/{session_id}/parts", {"file_id": name, "part_numbers": [part_number]}
         ).json()
@@ -107,14 +107,14 @@ class ApiClient:
 
 
 def put_part(url: str, content: bytes, **headers: str) -> requests.Response:
-    """PUT bytes to a presigned address, without a key."""
+    """PUT bytes to a presigned URL, without a key."""
     with requests.Session() as session:
         session.trust_env = False
         return session.put(url, data=content, headers=headers, timeout=20)
 
 
 def get_error(response: requests.Response) -> tuple[int, str]:
-    """Return an error's status and code, and see to its envelope."""
+    """Return an error's status and code; assert that its envelope is complete."""
     body = response.json()
     assert body["success"] is False
     assert set(body["error"]) == {"code", "message", "retryable", "details"}

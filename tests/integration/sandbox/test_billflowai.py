@@ -1,4 +1,4 @@
-"""The stand-in of BillflowAI as its callers meet it: one call per document, its memory, its charges, its refusals."""
+"""The stand-in for BillflowAI over HTTP: one call per document, its cache, its charges, its errors."""
 
 from __future__ import annotations
 
@@ -10,28 +10,21 @@ import requests
 
 from sandbox import get_samples_directory
 from sandbox.journal import compute_sha256
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 from tests.integration.sandbox.billflowai_api_client import SCAN_CONTENT, ApiClient
 
 INBOX = get_samples_directory() / "inbox"
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests; each test comes with a key of its own."""
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
 def api_client(sandbox: Sandbox) -> Iterator[ApiClient]:
-    """A caller with a key that nobody used before."""
+    """Return a client with an unused API key."""
     new_client = ApiClient(sandbox)
     yield new_client
     new_client.session.close()
 
 
-def test_a_known_document_is_read_as_the_manifest_says(api_client: ApiClient) -> None:
+def test_a_sample_document_is_extracted_as_the_manifest_says(api_client: ApiClient) -> None:
     answer = api_client.read_invoice(SCAN_CONTENT)
     assert (answer["invoice_number"], answer["date"], answer["currency"]) == ("EV-20299", "2026-06-11", "SEK")
     assert answer["counterparty"] == "Exempel Verkstad AB"
@@ -55,13 +48,13 @@ def test_an_extraction_is_one_charge_of_this_vendor_and_one_stored_invoice(api_c
     assert [row["id"] for row in api_client.list_stored_invoices()] == [invoice_id]
 
 
-def test_the_same_bytes_again_come_from_memory_and_cost_nothing(api_client: ApiClient) -> None:
+def test_the_same_bytes_again_come_from_the_cache_and_cost_nothing(api_client: ApiClient) -> None:
     first, second = api_client.read_invoice(SCAN_CONTENT), api_client.read_invoice(SCAN_CONTENT)
     assert second == {**first, "meta": {"source": "cache", "invoiceId": first["meta"]["invoiceId"]}}
     assert len(api_client.list_charges()) == 1
 
 
-def test_the_memory_is_of_one_key_only(api_client: ApiClient) -> None:
+def test_the_cache_of_a_key_is_its_own(api_client: ApiClient) -> None:
     other = ApiClient(api_client.sandbox)
     invoice_id = api_client.read_invoice(SCAN_CONTENT)["meta"]["invoiceId"]
     assert other.session.get(f"{other.api_url}/invoices/{invoice_id}", timeout=30).status_code == 404
@@ -71,22 +64,22 @@ def test_the_memory_is_of_one_key_only(api_client: ApiClient) -> None:
 
 
 @pytest.mark.parametrize("form", ["fresh", "stored"])
-def test_a_duplicate_is_answered_as_read_now_or_as_stored(api_client: ApiClient, form: str) -> None:
+def test_a_duplicate_is_answered_with_the_new_or_the_stored_extraction(api_client: ApiClient, form: str) -> None:
     first = api_client.read_invoice(SCAN_CONTENT)
     invoice_id = first["meta"]["invoiceId"]
     url = f"{api_client.api_url}/invoices/{invoice_id}"
     api_client.update_sandbox_settings(read_strangers="on", duplicate_answer=form)
-    stranger = b"%PDF- twin"
-    number = f"S-{compute_sha256(stranger)[:16].upper()}"
+    unknown_pdf = b"%PDF- twin"
+    number = f"S-{compute_sha256(unknown_pdf)[:16].upper()}"
     api_client.session.patch(url, json={"parsed_data": {"invoice_number": number}}, timeout=30).raise_for_status()
-    second = api_client.read_invoice(stranger)
+    second = api_client.read_invoice(unknown_pdf)
     assert second["meta"] == {"source": "duplicate", "invoiceId": invoice_id, "duplicate": True}
     assert (second["total"] == first["total"]) is (form == "stored")
     assert len(api_client.list_charges()) == 2
     assert len(api_client.list_stored_invoices()) == 1
 
 
-def test_what_is_no_invoice_is_read_as_nothing(api_client: ApiClient) -> None:
+def test_a_document_that_is_not_an_invoice_has_null_fields(api_client: ApiClient) -> None:
     answer = api_client.read_invoice((INBOX / "tools" / "logo.png").read_bytes())
     assert answer.pop("items") == []
     assert answer.pop("meta")["source"] == "extracted"
@@ -95,7 +88,7 @@ def test_what_is_no_invoice_is_read_as_nothing(api_client: ApiClient) -> None:
     assert set(answer.values()) == {None}
 
 
-def test_a_strange_document_is_not_read_and_not_charged_and_told_that_this_is_a_rehearsal(
+def test_an_unknown_document_is_refused_with_a_message_about_the_rehearsal_and_not_charged(
     api_client: ApiClient,
 ) -> None:
     answer = api_client.upload_file(b"%PDF-1.7 of somebody else")
@@ -104,7 +97,7 @@ def test_a_strange_document_is_not_read_and_not_charged_and_told_that_this_is_a_
     assert api_client.list_charges() == []
 
 
-def test_strangers_are_read_as_sound_invoices_that_differ(api_client: ApiClient) -> None:
+def test_unknown_documents_can_be_different_correct_invoices(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(read_strangers="on")
     answers = [api_client.read_invoice(b"%%PDF-%d" % number) for number in range(5)]
     assert len({answer["invoice_number"] for answer in answers}) == 5
@@ -113,7 +106,7 @@ def test_strangers_are_read_as_sound_invoices_that_differ(api_client: ApiClient)
         assert answer["subtotal"] - answer["discount"] + answer["tax"] == answer["total"]
 
 
-def test_only_known_forms_up_to_a_size_are_taken(api_client: ApiClient) -> None:
+def test_only_known_file_types_up_to_the_size_limit_are_accepted(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(max_file_bytes=1_000)
     for content in (b"<Invoice/>", b"", b"%PDF-" + bytes(1_000), b"%PDF-" + bytes(500_000)):
         assert api_client.upload_refused_file(content) == (400, "VALIDATION")
@@ -164,7 +157,7 @@ def test_a_stored_invoice_is_corrected_and_deleted_and_then_its_file_is_new_agai
     assert api_client.read_invoice(SCAN_CONTENT)["meta"]["source"] == "extracted"
 
 
-def test_without_a_key_of_ours_nobody_comes_in(api_client: ApiClient) -> None:
+def test_calls_without_a_sandbox_key_are_refused(api_client: ApiClient) -> None:
     for url in (f"{api_client.api_url}/invoices", f"{api_client.api_url}/nothing"):
         for header in ({}, {"Authorization": "Bearer bf_live_secret"}, {"Authorization": "Bearer a.b.c"}):
             answer = requests.get(url, headers=header, timeout=30)

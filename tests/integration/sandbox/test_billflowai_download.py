@@ -1,4 +1,4 @@
-"""BillflowAI downloads what a public address shows, and nothing from a private one."""
+"""BillflowAI downloads files from public addresses, but not from private ones."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ import pytest
 import requests
 
 from sandbox.billflowai.download import is_public_ip_address
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 from tests.integration.sandbox.billflowai_api_client import SCAN_CONTENT, ApiClient
 from tests.servers.scripted_http_server import Disconnect, Response, ScriptedServer
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests; each test comes with a key of its own."""
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
 def api_client(sandbox: Sandbox) -> Iterator[ApiClient]:
-    """A caller with a key that nobody used before, who may show private addresses."""
+    """Return a client with an unused API key that may use private addresses."""
     new_client = ApiClient(sandbox)
     new_client.update_sandbox_settings(allow_private_urls="on")
     yield new_client
@@ -31,13 +24,13 @@ def api_client(sandbox: Sandbox) -> Iterator[ApiClient]:
 
 @pytest.fixture
 def file_server() -> Iterator[ScriptedServer]:
-    """Where the caller's files are."""
+    """Return a server for the caller's files."""
     with ScriptedServer() as server:
         yield server
 
 
 def submit_url(api_client: ApiClient, url: object, **fields: object) -> requests.Response:
-    """Ask for the file of an address to be read."""
+    """Submit a URL for extraction."""
     return api_client.session.post(
         f"{api_client.api_url}/extract-invoice", json={"file_url": url, **fields}, timeout=60
     )
@@ -55,7 +48,7 @@ def test_the_file_of_an_address_is_downloaded_and_read(api_client: ApiClient, fi
     assert "authorization" not in file_server.requests[0].headers
 
 
-def test_the_same_address_again_is_neither_downloaded_nor_charged(
+def test_the_same_url_again_is_neither_downloaded_nor_charged(
     api_client: ApiClient, file_server: ScriptedServer
 ) -> None:
     file_server.set_replies(Response(200, SCAN_CONTENT))
@@ -78,19 +71,19 @@ def test_the_same_address_again_is_neither_downloaded_nor_charged(
         "ftp://192.0.2.1/a.pdf", "file:///etc/passwd", "http://user:secret@8.8.8.8/", "http:///a.pdf",
     ],
 )  # fmt: skip
-def test_a_private_or_strange_address_is_not_allowed(sandbox: Sandbox, url: str) -> None:
-    caller = ApiClient(sandbox)
-    assert get_error(submit_url(caller, url)) == (400, "INVALID_URL")
-    assert caller.list_charges() == []
-    caller.session.close()
+def test_a_private_or_unusual_url_is_not_allowed(sandbox: Sandbox, url: str) -> None:
+    other_client = ApiClient(sandbox)
+    assert get_error(submit_url(other_client, url)) == (400, "INVALID_URL")
+    assert other_client.list_charges() == []
+    other_client.session.close()
 
 
 @pytest.mark.parametrize("url", [None, 5, "", "no url", "/a.pdf", "http://[::1", "http://a:b:c/", "http://a\u00e9/"])
-def test_what_is_no_address_is_not_valid(api_client: ApiClient, url: object) -> None:
+def test_text_that_is_not_a_url_is_invalid(api_client: ApiClient, url: object) -> None:
     assert get_error(submit_url(api_client, url)) == (400, "VALIDATION")
 
 
-def test_a_redirect_is_followed_only_to_allowed_places(api_client: ApiClient, file_server: ScriptedServer) -> None:
+def test_a_redirect_is_followed_only_to_allowed_addresses(api_client: ApiClient, file_server: ScriptedServer) -> None:
     file_server.set_replies(Response(302, headers={"Location": "/there.png"}), Response(200, SCAN_CONTENT))
     assert submit_url(api_client, f"{file_server.url}/a.png").status_code == 200
     file_server.set_replies(Response(302, headers={"Location": "file:///etc/passwd"}))
@@ -99,11 +92,14 @@ def test_a_redirect_is_followed_only_to_allowed_places(api_client: ApiClient, fi
     assert get_error(submit_url(api_client, f"{file_server.url}/c.png")) == (422, "FETCH_FAILED")
 
 
-def test_what_cannot_be_downloaded_whole_is_a_failed_fetch(api_client: ApiClient, file_server: ScriptedServer) -> None:
+def test_an_incomplete_download_is_a_failed_fetch(api_client: ApiClient, file_server: ScriptedServer) -> None:
     api_client.update_sandbox_settings(max_file_bytes=10_000)
     answers = (
-        Response(404), Disconnect(), Response(200, SCAN_CONTENT, close_after_bytes=100), Response(200, b"%PDF-" + bytes(10_000)),
-    )  # fmt: skip
+        Response(404),
+        Disconnect(),
+        Response(200, SCAN_CONTENT, close_after_bytes=100),
+        Response(200, b"%PDF-" + bytes(10_000)),
+    )
     for number, answer in enumerate(answers):
         file_server.set_replies(answer)
         assert get_error(submit_url(api_client, f"{file_server.url}/{number}.png")) == (422, "FETCH_FAILED"), answer
@@ -115,7 +111,7 @@ def test_a_page_instead_of_a_file_cannot_be_read(api_client: ApiClient, file_ser
     assert get_error(submit_url(api_client, f"{file_server.url}/a.png")) == (422, "EXTRACTION_FAILED")
 
 
-def test_only_json_is_taken(api_client: ApiClient) -> None:
+def test_only_json_is_accepted(api_client: ApiClient) -> None:
     url = f"{api_client.api_url}/extract-invoice"
     for body, kind in ((b"file_url=x", "application/x-www-form-urlencoded"), (b"{", "application/json"), (b"[]", "x")):
         answer = api_client.session.post(url, data=body, headers={"Content-Type": kind}, timeout=30)

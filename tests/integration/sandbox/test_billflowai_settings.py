@@ -1,4 +1,4 @@
-"""The traps of BillflowAI: limits, quota, answers that get lost, shapes that vary, sessions that expire."""
+"""The settings of BillflowAI: limits, quota, lost answers, varying shapes, expiring sessions."""
 
 from __future__ import annotations
 
@@ -18,28 +18,21 @@ from sandbox.process import Sandbox, start_sandbox
 from tests.integration.sandbox.billflowai_api_client import SCAN_CONTENT, ApiClient
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests; each test comes with a key of its own."""
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
 def api_client(sandbox: Sandbox) -> Iterator[ApiClient]:
-    """A caller with a key that nobody used before."""
+    """Return a client with an unused API key."""
     new_client = ApiClient(sandbox)
     yield new_client
     new_client.session.close()
 
 
 def build_unknown_pdf(number: int) -> bytes:
-    """Return a file nobody has seen."""
+    """Return a PDF that is not in the sample data."""
     return b"%%PDF-1.7 %d" % number
 
 
 @pytest.mark.parametrize("form", ["absent", "seconds", "http_date"])
-def test_more_calls_than_a_minute_has_are_refused_and_told_when_to_come_again(api_client: ApiClient, form: str) -> None:
+def test_calls_above_the_rate_limit_are_refused_with_a_retry_after(api_client: ApiClient, form: str) -> None:
     api_client.update_sandbox_settings(rate_limit_per_minute=2, retry_after=form)
     answers = [api_client.session.get(f"{api_client.api_url}/invoices", timeout=30) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -54,16 +47,16 @@ def test_more_calls_than_a_minute_has_are_refused_and_told_when_to_come_again(ap
     assert api_client.upload_file(SCAN_CONTENT).status_code == 200
 
 
-def test_the_minute_is_as_long_as_the_server_was_told(tmp_path: Path) -> None:
+def test_the_minute_lasts_as_long_as_set_at_the_start(tmp_path: Path) -> None:
     with start_sandbox(tmp_path, minute_seconds=0.05, settings={"billflowai.rate_limit_per_minute": 1}) as running:
-        caller = ApiClient(running)
+        running_client = ApiClient(running)
         for _ in range(3):
-            assert caller.session.get(f"{caller.api_url}/invoices", timeout=30).status_code == 200
+            assert running_client.session.get(f"{running_client.api_url}/invoices", timeout=30).status_code == 200
             time.sleep(0.06)
-        caller.session.close()
+        running_client.session.close()
 
 
-def test_work_that_takes_long_does_not_keep_others_waiting(api_client: ApiClient) -> None:
+def test_a_slow_extraction_does_not_delay_other_calls(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(latency_ms=60_000, concurrency_limit=1)
     with pytest.raises(requests.ReadTimeout):
         api_client.session.post(f"{api_client.api_url}/extract-invoice-file", files={"file": SCAN_CONTENT}, timeout=1)
@@ -83,14 +76,14 @@ def test_many_extractions_run_at_the_same_time(api_client: ApiClient) -> None:
     assert len(api_client.list_charges()) == 6
 
 
-def test_a_used_up_quota_is_402_and_costs_nothing(api_client: ApiClient) -> None:
+def test_a_used_up_quota_is_402_and_not_charged(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(quota_total=5, quota_used=3, read_strangers="on")
     assert [api_client.upload_file(build_unknown_pdf(n)).status_code for n in range(3)] == [200, 200, 402]
     assert api_client.upload_refused_file(build_unknown_pdf(2)) == (402, "QUOTA_EXCEEDED")
     assert len(api_client.list_charges()) == 2
 
 
-def test_a_quota_holds_among_extractions_at_the_same_time(api_client: ApiClient) -> None:
+def test_a_quota_holds_for_extractions_at_the_same_time(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(quota_total=2, latency_ms=300, read_strangers="on")
     with ThreadPoolExecutor(5) as pool:
         answers = list(
@@ -102,7 +95,7 @@ def test_a_quota_holds_among_extractions_at_the_same_time(api_client: ApiClient)
     assert len(api_client.list_charges()) == 2
 
 
-def test_an_answer_that_is_lost_was_stored_and_charged_and_comes_back_for_nothing(api_client: ApiClient) -> None:
+def test_a_lost_answer_was_stored_and_charged_and_a_repeat_costs_nothing(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(lost_response=1)
     with pytest.raises(requests.ConnectionError):
         api_client.upload_file(SCAN_CONTENT)
@@ -125,7 +118,7 @@ def test_every_nth_call_fails_without_work(api_client: ApiClient) -> None:
     assert len(api_client.list_charges()) == 1
 
 
-def test_extractions_fail_with_the_code_one_wishes_so_many_times(api_client: ApiClient) -> None:
+def test_extractions_fail_as_often_as_set_with_the_code_that_is_set(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(fail_code="EXTRACTION_FAILED=2")
     assert [api_client.upload_file(SCAN_CONTENT).status_code for _ in range(3)] == [422, 422, 200]
     api_client.update_sandbox_settings(fail_code="PERSIST_FAILED")
@@ -138,7 +131,7 @@ def test_extractions_fail_with_the_code_one_wishes_so_many_times(api_client: Api
 
 
 @pytest.mark.parametrize(("source", "charges", "stored"), [("extracted", 2, 2), ("cache", 0, 2), ("duplicate", 2, 1)])
-def test_the_source_is_told_and_charged_as_the_setting_says(
+def test_an_extraction_is_answered_and_charged_as_the_source_setting_says(
     api_client: ApiClient, source: str, charges: int, stored: int
 ) -> None:
     api_client.update_sandbox_settings(source=source)
@@ -173,7 +166,7 @@ def test_the_vendors_sample_satisfies_two_sums_and_not_the_third(api_client: Api
     assert subtotal - discount == total == answer["items"][0]["price"] + tax != subtotal - discount + tax
 
 
-def test_a_session_token_opens_the_data_of_its_account_until_it_expires(api_client: ApiClient) -> None:
+def test_a_session_token_gives_access_to_its_account_until_it_expires(api_client: ApiClient) -> None:
     invoice_id = api_client.read_invoice(SCAN_CONTENT)["meta"]["invoiceId"]
     session = ApiClient(api_client.sandbox, build_session_token(api_client.api_key))
     assert [row["id"] for row in session.list_stored_invoices()] == [invoice_id]

@@ -1,4 +1,4 @@
-"""The stand-in for Invoice Data Extraction as its callers meet it: submissions, statuses, rows, charges."""
+"""The stand-in for Invoice Data Extraction over HTTP: submissions, statuses, rows, charges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from sandbox.exact_json import parse_json
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 from sandbox.sample_manifest import load_manifest_by_sha256
 from tests.integration.sandbox.invoicedataextraction_com_api_client import (
     FIELD_NAMES,
@@ -26,13 +26,6 @@ from tests.integration.sandbox.invoicedataextraction_com_api_client import (
 
 UNKNOWN_PDF = b"%PDF-1.7 of somebody else"
 SAMPLE_FILES = {"scan.png": SCAN_PATH.read_bytes()}
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests; each test comes with a key of its own."""
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
 
 
 @pytest.fixture
@@ -49,7 +42,7 @@ def download_output(api_client: ApiClient, extraction_id: str, file_format: str)
     return requests.get(output["download_url"], timeout=10).content
 
 
-def test_every_known_invoice_is_read_as_the_manifest_says(api_client: ApiClient) -> None:
+def test_every_sample_invoice_is_extracted_as_the_manifest_says(api_client: ApiClient) -> None:
     kinds = (".pdf", ".jpg", ".JPG", ".png")
     known = [row for row in load_manifest_by_sha256().values() if row["path"].endswith(kinds) and row["bytes"]]
     contents = {f"{row['sha256'][:8]}{Path(row['path']).suffix}": row for row in known}
@@ -58,13 +51,18 @@ def test_every_known_invoice_is_read_as_the_manifest_says(api_client: ApiClient)
         output_structure="per_invoice",
     )
     status, rows = api_client.get_status(extraction_id), parse_json(download_output(api_client, extraction_id, "json"))
-    of_file = {row["Source File"].removesuffix(" (Page 1)"): row for row in rows}
+    rows_by_file = {row["Source File"].removesuffix(" (Page 1)"): row for row in rows}
     read = {name for name, row in contents.items() if row["reads_as"] == "document"}
-    assert set(of_file) == read
+    assert set(rows_by_file) == read
     for name in read:
-        paper, row = contents[name]["expected"], of_file[name]
+        invoice, row = contents[name]["expected"], rows_by_file[name]
         stated_values = (row["Invoice date"], row["Total amount"], row["Currency"], row["Supplier name"])
-        expected = (paper["issue_date"], Decimal(paper["totals"]["gross"]), paper["currency"], paper["seller"]["name"])
+        expected = (
+            invoice["issue_date"],
+            Decimal(invoice["totals"]["gross"]),
+            invoice["currency"],
+            invoice["seller"]["name"],
+        )
         assert stated_values == expected
     failed = {row["file_name"] for row in status["pages"]["failed"]}
     assert failed == {name for name, row in contents.items() if row["reads_as"] == "failure"}
@@ -80,7 +78,7 @@ def test_per_line_item_repeats_the_header_on_each_line(api_client: ApiClient) ->
     assert set(rows[0]) == {*FIELD_NAMES, "Source File", "Review Needed"}
 
 
-def test_three_formats_tell_the_same(api_client: ApiClient) -> None:
+def test_all_three_formats_have_the_same_values(api_client: ApiClient) -> None:
     extraction_id = api_client.extract_files(SAMPLE_FILES, options={"json_typed_values": False})
     [output] = json.loads(download_output(api_client, extraction_id, "json"))
     assert (output["Total amount"], output["Order number"], output["Line quantity"]) == ("2,400.00", "", "3")
@@ -110,7 +108,7 @@ def test_columns_are_those_of_the_prompt_and_unknown_ones_are_empty(api_client: 
     assert (text["output_structure"], len(text["columns"])) == ("per_invoice", 17)
 
 
-def test_a_strange_document_is_a_failed_page_that_says_this_is_a_rehearsal(api_client: ApiClient) -> None:
+def test_an_unknown_document_is_a_failed_page_with_a_message_about_the_rehearsal(api_client: ApiClient) -> None:
     status = api_client.get_status(api_client.extract_files({"a.pdf": UNKNOWN_PDF}))
     assert (status["status"], status["credits_deducted"]) == ("completed", 0)
     assert "rehearsal" in status["pages"]["failed"][0]["reason"]
@@ -118,7 +116,7 @@ def test_a_strange_document_is_a_failed_page_that_says_this_is_a_rehearsal(api_c
     assert api_client.read_journal()["charges"] == []
 
 
-def test_strangers_are_read_as_sound_invoices_where_the_setting_says_so(api_client: ApiClient) -> None:
+def test_unknown_documents_can_be_correct_invoices(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(read_strangers="on")
     extraction_id = api_client.extract_files({f"{n}.pdf": UNKNOWN_PDF + bytes([n]) for n in range(5)})
     rows = parse_json(download_output(api_client, extraction_id, "json"))
@@ -161,7 +159,7 @@ def test_a_submission_id_is_charged_once_and_refused_for_another_request(api_cli
         {"options": {"output_language": "xx"}}, {"file_ids": ["scan.png", "scan.png"]}, {"submission_id": "a b"},
     ],
 )  # fmt: skip
-def test_a_submission_with_a_fault_is_a_400_that_names_the_place(
+def test_an_invalid_submission_is_a_400_that_names_the_property(
     api_client: ApiClient, changes: dict[str, object]
 ) -> None:
     session_id = api_client.upload_files(SAMPLE_FILES)
@@ -171,7 +169,7 @@ def test_a_submission_with_a_fault_is_a_400_that_names_the_place(
     assert api_client.read_journal()["extractions"] == []
 
 
-def test_processing_lasts_and_a_held_call_returns_when_it_ends(api_client: ApiClient) -> None:
+def test_a_waiting_poll_returns_when_processing_ends(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(processing_seconds=3.0)
     extraction_id = api_client.extract_files(SAMPLE_FILES)
     running = api_client.get_status(extraction_id)
@@ -192,7 +190,7 @@ def test_processing_lasts_and_a_held_call_returns_when_it_ends(api_client: ApiCl
     }  # fmt: skip
 
 
-def test_polls_say_processing_or_a_word_nobody_knows_first(api_client: ApiClient) -> None:
+def test_polls_answer_an_unknown_status_before_completed(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(processing_polls=2, unknown_status="thinking")
     extraction_id = api_client.extract_files(SAMPLE_FILES)
     assert [api_client.get_status(extraction_id, wait=20)["status"] for _ in range(3)] == [
@@ -221,11 +219,11 @@ def test_a_stalled_extraction_ends_only_by_cancelling_and_costs_nothing(api_clie
 
 def test_questions_wait_for_answers(api_client: ApiClient) -> None:
     extraction_id = api_client.extract_files(SAMPLE_FILES, options={"ask_questions": True})
-    asked = api_client.get_status(extraction_id, wait=5)
-    assert asked["status"] == "input_required"
+    status = api_client.get_status(extraction_id, wait=5)
+    assert status["status"] == "input_required"
     wrong = {"answers": [{"question_id": "q_none", "text": "x"}]}
     assert get_error(api_client.post(f"/extractions/{extraction_id}/answers", wrong)) == (400, "INVALID_INPUT")
-    answers = {"answers": [{"question_id": asked["questions"][0]["question_id"], "accept_recommended": True}]}
+    answers = {"answers": [{"question_id": status["questions"][0]["question_id"], "accept_recommended": True}]}
     assert api_client.post(f"/extractions/{extraction_id}/answers", answers).json()["status"] == "completed"
     late = api_client.extract_files(SAMPLE_FILES, options={"ask_questions": True})
     api_client.update_sandbox_settings(clock=40 * 3600 + 1)
@@ -253,33 +251,33 @@ def test_the_list_has_pages_newest_first_and_finds_a_lost_submission(api_client:
 
 def test_details_keep_the_request_and_a_deleted_extraction_is_gone(api_client: ApiClient) -> None:
     extraction_id = api_client.extract_files(SAMPLE_FILES)
-    address = api_client.get_status(extraction_id)["output"]["json_url"]
+    url = api_client.get_status(extraction_id)["output"]["json_url"]
     stored = api_client.get(f"/extractions/{extraction_id}/details").json()["extraction"]
     assert (stored["file_names"], stored["options"]) == (["scan.png"], {"json_typed_values": True})
     assert api_client.session.delete(f"{api_client.base_url}/extractions/{extraction_id}", timeout=9).json() == {
         "success": True
     }
     assert get_error(api_client.get(f"/extractions/{extraction_id}")) == (404, "EXTRACTION_NOT_FOUND")
-    assert requests.get(address, timeout=10).status_code == 404
+    assert requests.get(url, timeout=10).status_code == 404
     assert len(api_client.read_journal()["extractions"]) == 1
 
 
 def test_each_key_sees_its_own_data(api_client: ApiClient, sandbox: Sandbox) -> None:
     extraction_id = api_client.extract_files(SAMPLE_FILES)
-    stranger = ApiClient(sandbox)
-    assert get_error(stranger.get(f"/extractions/{extraction_id}")) == (404, "EXTRACTION_NOT_FOUND")
-    assert stranger.get("/extractions").json()["extractions"] == []
-    assert stranger.get("/credits/balance").json()["credits_balance"] == 1_000_000
-    assert get_error(stranger.get("/extractions/not-a-uuid")) == (400, "INVALID_INPUT")
-    assert get_error(stranger.get("/extractions", scope="team")) == (403, "FORBIDDEN")
-    stranger.session.close()
+    other_client = ApiClient(sandbox)
+    assert get_error(other_client.get(f"/extractions/{extraction_id}")) == (404, "EXTRACTION_NOT_FOUND")
+    assert other_client.get("/extractions").json()["extractions"] == []
+    assert other_client.get("/credits/balance").json()["credits_balance"] == 1_000_000
+    assert get_error(other_client.get("/extractions/not-a-uuid")) == (400, "INVALID_INPUT")
+    assert get_error(other_client.get("/extractions", scope="team")) == (403, "FORBIDDEN")
+    other_client.session.close()
 
 
-def test_download_addresses_expire_and_outputs_do_after_ninety_days(api_client: ApiClient) -> None:
+def test_download_urls_expire_and_outputs_expire_after_ninety_days(api_client: ApiClient) -> None:
     extraction_id = api_client.extract_files(SAMPLE_FILES)
-    address = api_client.get_status(extraction_id)["output"]["json_url"]
+    url = api_client.get_status(extraction_id)["output"]["json_url"]
     api_client.update_sandbox_settings(clock=301)
-    assert requests.get(address, timeout=10).status_code == 403
+    assert requests.get(url, timeout=10).status_code == 403
     assert api_client.get(f"/extractions/{extraction_id}/output", format="json").json()["expires_in_seconds"] == 300
     api_client.update_sandbox_settings(clock=90 * 86_400 + 1)
     assert get_error(api_client.get(f"/extractions/{extraction_id}/results")) == (404, "OUTPUT_EXPIRED")

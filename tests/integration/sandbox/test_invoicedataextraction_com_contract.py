@@ -1,4 +1,4 @@
-"""What the stand-in for Invoice Data Extraction answers keeps to the contract kept beside the project."""
+"""The answers of the stand-in for Invoice Data Extraction follow the vendor's contract, kept beside the project."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def api_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
 
 
 class ContractChecker:
-    """Holds answers against the contract's schema of their route and status."""
+    """Validates answers with the contract's schema for their route and status."""
 
     def __init__(self, contract: dict[str, Any]) -> None:
         self._contract = contract
@@ -51,7 +51,7 @@ def contract_checker(contract: dict[str, Any]) -> ContractChecker:
     return ContractChecker(contract)
 
 
-def test_the_way_from_session_to_rows_keeps_to_the_contract(
+def test_every_answer_from_session_to_rows_follows_the_contract(
     api_client: ApiClient, contract_checker: ContractChecker
 ) -> None:
     api_client.update_sandbox_settings(notes="Totals", review_needed="scan", fail_pages="other")
@@ -71,18 +71,20 @@ def test_the_way_from_session_to_rows_keeps_to_the_contract(
     contract_checker.check_response("get", f"{EXTRACTION_PATH}/output", 200, output.json())
 
 
-@pytest.mark.parametrize("wanted", ["processing", "input_required", "failed", "cancelled"])
-def test_every_status_keeps_to_the_contract(
-    api_client: ApiClient, contract_checker: ContractChecker, wanted: str
+@pytest.mark.parametrize("expected_status", ["processing", "input_required", "failed", "cancelled"])
+def test_every_status_follows_the_contract(
+    api_client: ApiClient, contract_checker: ContractChecker, expected_status: str
 ) -> None:
-    api_client.update_sandbox_settings(stall=1 if wanted in ("processing", "cancelled") else 0)
-    api_client.update_sandbox_settings(task_fail_code="PROMPT_UNCLEAR=1" if wanted == "failed" else "")
-    extraction_id = api_client.extract_files({"a.pdf": b"%PDF-"}, options={"ask_questions": wanted == "input_required"})
-    if wanted == "cancelled":
+    api_client.update_sandbox_settings(stall=1 if expected_status in ("processing", "cancelled") else 0)
+    api_client.update_sandbox_settings(task_fail_code="PROMPT_UNCLEAR=1" if expected_status == "failed" else "")
+    extraction_id = api_client.extract_files(
+        {"a.pdf": b"%PDF-"}, options={"ask_questions": expected_status == "input_required"}
+    )
+    if expected_status == "cancelled":
         cancel_response = api_client.post(f"/extractions/{extraction_id}/cancel")
         contract_checker.check_response("post", f"{EXTRACTION_PATH}/cancel", 200, cancel_response.json())
     body = api_client.get_status(extraction_id)
-    assert body["status"] == wanted
+    assert body["status"] == expected_status
     contract_checker.check_response("get", EXTRACTION_PATH, 200, body)
     contract_checker.check_response(
         "get", f"{EXTRACTION_PATH}/details", 200, api_client.get(f"/extractions/{extraction_id}/details").json()
@@ -90,7 +92,7 @@ def test_every_status_keeps_to_the_contract(
     contract_checker.check_response("get", "/extractions", 200, api_client.get("/extractions").json())
 
 
-def test_parts_and_completion_keep_to_the_contract(api_client: ApiClient, contract_checker: ContractChecker) -> None:
+def test_parts_and_completion_follow_the_contract(api_client: ApiClient, contract_checker: ContractChecker) -> None:
     session_id = api_client.upload_files({"a.pdf": b"%PDF-"})
     path = "/uploads/sessions/{upload_session_id}"
     contract_checker.check_response(
@@ -103,12 +105,12 @@ def test_parts_and_completion_keep_to_the_contract(api_client: ApiClient, contra
     contract_checker.check_response("post", f"{path}/parts", 200, parts_response.json())
 
 
-def test_refusals_keep_to_the_contract(api_client: ApiClient, contract_checker: ContractChecker) -> None:
+def test_errors_follow_the_contract(api_client: ApiClient, contract_checker: ContractChecker) -> None:
     contract_checker.check_response("post", "/extractions", 400, api_client.post("/extractions", {}).json())
-    nobody = "00000000-0000-0000-0000-000000000000"
-    contract_checker.check_response("get", EXTRACTION_PATH, 404, api_client.get(f"/extractions/{nobody}").json())
+    unknown_id = "00000000-0000-0000-0000-000000000000"
+    contract_checker.check_response("get", EXTRACTION_PATH, 404, api_client.get(f"/extractions/{unknown_id}").json())
     contract_checker.check_response("get", "/extractions", 403, api_client.get("/extractions", scope="team").json())
-    stranger = ApiClient(api_client.sandbox)
-    stranger.update_sandbox_settings(limits="balance=0")
-    contract_checker.check_response("get", "/credits/balance", 429, stranger.get("/credits/balance").json())
-    stranger.session.close()
+    other_client = ApiClient(api_client.sandbox)
+    other_client.update_sandbox_settings(limits="balance=0")
+    contract_checker.check_response("get", "/credits/balance", 429, other_client.get("/credits/balance").json())
+    other_client.session.close()

@@ -1,4 +1,4 @@
-"""Schemathesis against the OpenAPI document that the stand-in for Invoice Data Extraction serves of itself."""
+"""Schemathesis tests the stand-in for Invoice Data Extraction against the OpenAPI document that it serves."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HEADERS = {"Authorization": "Bearer sk_test_schemathesis"}
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    knobs = {"invoicedataextraction_com.rate_limits": "off"}
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), settings=knobs) as running_sandbox:
+    settings = {"invoicedataextraction_com.rate_limits": "off"}
+    with start_sandbox(tmp_path_factory.mktemp("sandbox"), settings=settings) as running_sandbox:
         yield running_sandbox
 
 
 @SCHEMA.parametrize()
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_route_answers_as_its_document_says(case: schemathesis.Case, sandbox: Sandbox) -> None:
+def test_every_route_follows_its_openapi_document(case: schemathesis.Case, sandbox: Sandbox) -> None:
     case.call_and_validate(
         base_url=sandbox.invoicedataextraction_com["base_url"],
         headers=HEADERS,

@@ -1,4 +1,4 @@
-"""Each trap of the stand-in for Invoice Data Extraction can be set: limits, lost answers, failures, untrue success."""
+"""The settings of Invoice Data Extraction: limits, lost answers, failures, wrong results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ from tests.integration.sandbox.invoicedataextraction_com_api_client import SCAN_
 
 SCAN_CONTENT = SCAN_PATH.read_bytes()
 SAMPLE_FILES = {"scan.png": SCAN_CONTENT}
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests; each test comes with a key of its own."""
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
 
 
 @pytest.fixture
@@ -46,7 +39,7 @@ def test_each_bucket_is_full_after_its_calls_and_refused_calls_count(api_client:
     assert api_client.get("/credits/balance").status_code == 200
 
 
-def test_a_429_may_say_less(api_client: ApiClient) -> None:
+def test_a_429_may_lack_its_header_or_its_json_body(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(limits="balance=0", retry_after="absent")
     assert "Retry-After" not in api_client.get("/credits/balance").headers
     api_client.update_sandbox_settings(retry_after="http_date", rate_limit_body="html")
@@ -55,35 +48,35 @@ def test_a_429_may_say_less(api_client: ApiClient) -> None:
     assert email.utils.parsedate_to_datetime(refused.headers["Retry-After"])
 
 
-def test_a_short_minute_shortens_limits_and_addresses(tmp_path: Path) -> None:
+def test_a_short_minute_shortens_rate_limits_and_url_lifetimes(tmp_path: Path) -> None:
     with start_sandbox(
         tmp_path, minute_seconds=0.2, settings={"invoicedataextraction_com.limits": "balance=1"}
     ) as sandbox:
-        caller = ApiClient(sandbox)
-        answers = [caller.get("/credits/balance") for _ in range(2)]
+        running_client = ApiClient(sandbox)
+        answers = [running_client.get("/credits/balance") for _ in range(2)]
         refused = answers[1]
         assert refused.status_code == 429
         assert 0 < refused.json()["error"]["details"]["retry_after"] <= 0.2
         assert (
-            caller.get(f"/extractions/{caller.extract_files(SAMPLE_FILES)}/output", format="csv").json()[
-                "expires_in_seconds"
-            ]
+            running_client.get(
+                f"/extractions/{running_client.extract_files(SAMPLE_FILES)}/output", format="csv"
+            ).json()["expires_in_seconds"]
             == 1
         )
-        while caller.get("/credits/balance").status_code == 429:
+        while running_client.get("/credits/balance").status_code == 429:
             pass
-        caller.session.close()
+        running_client.session.close()
 
 
 @pytest.mark.parametrize("state", ["expired", "revoked"])
-def test_a_key_may_have_ended(api_client: ApiClient, state: str) -> None:
+def test_a_key_may_be_expired_or_revoked(api_client: ApiClient, state: str) -> None:
     api_client.update_sandbox_settings(key_state=state)
     assert get_error(api_client.get("/credits/balance")) == (401, f"API_KEY_{state.upper()}")
     api_client.session.headers["Authorization"] = "Bearer sk_live_x"
     assert get_error(api_client.get("/credits/balance")) == (401, "UNAUTHENTICATED")
 
 
-def test_a_lost_answer_leaves_the_work_done_and_the_same_id_finds_it(api_client: ApiClient) -> None:
+def test_after_a_lost_answer_the_work_is_done_and_the_same_id_finds_it(api_client: ApiClient) -> None:
     session_id = api_client.upload_files(SAMPLE_FILES)
     body = api_client.build_submission(session_id, "scan.png")
     api_client.update_sandbox_settings(lost_response="submit=1,status=1")
@@ -103,17 +96,17 @@ def test_answers_of_every_step_of_an_upload_can_be_lost(api_client: ApiClient) -
     api_client.open_session(SAMPLE_FILES, "s")
     with pytest.raises(requests.ConnectionError):
         api_client.get_part_url("s", "scan.png")
-    address = api_client.get_part_url("s", "scan.png")
+    url = api_client.get_part_url("s", "scan.png")
     with pytest.raises(requests.ConnectionError):
-        put_part(address, SCAN_CONTENT)
-    e_tag = put_part(address, SCAN_CONTENT).headers["ETag"]
+        put_part(url, SCAN_CONTENT)
+    e_tag = put_part(url, SCAN_CONTENT).headers["ETag"]
     with pytest.raises(requests.ConnectionError):
         api_client.finish_file_upload("s", "scan.png", e_tag)
     assert "status" not in api_client.finish_file_upload("s", "scan.png", e_tag).json()
     assert len(api_client.read_journal()["uploads"]) == 1
 
 
-def test_a_500_after_the_work_leaves_it_done_and_one_without_does_not(api_client: ApiClient) -> None:
+def test_a_500_comes_after_the_work_or_without_it(api_client: ApiClient) -> None:
     session_id = api_client.upload_files(SAMPLE_FILES)
     body = api_client.build_submission(session_id, "scan.png")
     api_client.update_sandbox_settings(http_500_after_work="submit=1")
@@ -125,13 +118,13 @@ def test_a_500_after_the_work_leaves_it_done_and_one_without_does_not(api_client
     assert len(api_client.read_journal()["extractions"]) == 1
 
 
-def test_a_setting_with_a_name_nobody_knows_is_told_aloud(api_client: ApiClient) -> None:
+def test_an_unknown_name_in_a_setting_is_an_error(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(lost_response="sumbit=1")
     assert "submit" in api_client.get("/credits/balance").json()["error"]["message"]
 
 
 @pytest.mark.parametrize("failure", sorted(TASK_ERRORS))
-def test_a_task_fails_in_either_channel_and_the_same_id_fails_for_ever(api_client: ApiClient, failure: str) -> None:
+def test_a_task_fails_in_status_or_submission_and_the_same_id_fails_again(api_client: ApiClient, failure: str) -> None:
     session_id = api_client.upload_files(SAMPLE_FILES)
     body = api_client.build_submission(session_id, "scan.png")
     api_client.update_sandbox_settings(task_fail_code=f"{failure}=1")
@@ -148,7 +141,7 @@ def test_a_task_fails_in_either_channel_and_the_same_id_fails_for_ever(api_clien
     assert len(api_client.read_journal()["charges"]) == 1
 
 
-def test_encrypted_files_are_named_and_the_rest_goes_through_alone(api_client: ApiClient) -> None:
+def test_encrypted_files_are_named_and_the_others_succeed_without_them(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(encrypted_files="locked", read_strangers="on")
     session_id = api_client.upload_files({"locked.pdf": b"%PDF-1", "open.pdf": b"%PDF-2"})
     failed = api_client.get_status(api_client.submit_files(session_id, "locked.pdf", "open.pdf"))
@@ -181,7 +174,7 @@ def test_submissions_pause_until_an_instant(api_client: ApiClient) -> None:
     assert api_client.get_status(api_client.submit_files(session_id, "scan.png"))["status"] == "completed"
 
 
-def test_single_pages_fail_and_are_free(api_client: ApiClient) -> None:
+def test_single_failed_pages_are_not_charged(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(read_strangers="on", pages_per_file=3, fail_pages="a.pdf:1,b.pdf")
     status = api_client.get_status(api_client.extract_files({"a.pdf": b"%PDF-a", "b.pdf": b"%PDF-b"}))
     pages = status["pages"]
@@ -192,7 +185,7 @@ def test_single_pages_fail_and_are_free(api_client: ApiClient) -> None:
     assert {row["Source File"] for row in api_client.get_results(charge["job_id"])["rows"]} == {"a.pdf (Page 2)"}
 
 
-def test_a_success_may_be_untrue(api_client: ApiClient) -> None:
+def test_a_success_may_be_incomplete_or_wrong(api_client: ApiClient) -> None:
     files = {f"{name}.pdf": f"%PDF-{name}".encode() for name in "abc"}
     api_client.update_sandbox_settings(
         read_strangers="on", missing_rows="a.pdf", wrong_file="b.pdf", review_needed="c.pdf"
@@ -209,7 +202,7 @@ def test_a_success_may_be_untrue(api_client: ApiClient) -> None:
     assert len(api_client.read_journal()["charges"]) == 3
 
 
-def test_values_come_typed_or_not_and_outputs_may_be_missing(api_client: ApiClient) -> None:
+def test_values_may_be_untyped_and_outputs_may_be_missing(api_client: ApiClient) -> None:
     extraction_id = api_client.extract_files(SAMPLE_FILES)
     api_client.update_sandbox_settings(typed_values="never", missing_outputs="json")
     assert api_client.get_results(extraction_id)["rows"][0]["Total amount"] == "2,400.00"
@@ -222,7 +215,7 @@ def test_values_come_typed_or_not_and_outputs_may_be_missing(api_client: ApiClie
     assert get_error(api_client.get(f"/extractions/{extraction_id}/results")) == (404, "OUTPUT_NOT_AVAILABLE")
 
 
-def test_the_vendor_may_be_stricter_or_laxer(api_client: ApiClient) -> None:
+def test_the_vendor_may_be_stricter_or_more_lenient(api_client: ApiClient) -> None:
     session_id = api_client.upload_files(SAMPLE_FILES)
     body = {**api_client.build_submission(session_id, "scan.png", prompt="x" * 2_501), "surprise": 1}
     api_client.update_sandbox_settings(strict_properties="off", prompt_limit=2_500)
@@ -244,7 +237,7 @@ def test_a_wait_that_is_not_supported_is_answered_at_once(api_client: ApiClient)
     assert api_client.get_status(extraction_id)["credits_deducted"] == 0
 
 
-def test_cancelling_charges_the_documents_that_were_done(api_client: ApiClient) -> None:
+def test_cancelling_charges_the_documents_that_were_finished(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(processing_seconds=1_000, read_strangers="on")
     extraction_id = api_client.extract_files({f"{n}.pdf": b"%PDF" + bytes([n]) for n in range(4)})
     api_client.update_sandbox_settings(clock=600)
@@ -252,25 +245,25 @@ def test_cancelling_charges_the_documents_that_were_done(api_client: ApiClient) 
     assert api_client.get_status(extraction_id)["credits_deducted"] == len(api_client.read_journal()["charges"]) == 2
 
 
-def test_a_kill_loses_nothing_and_a_restart_goes_on(tmp_path: Path) -> None:
-    knobs = {"invoicedataextraction_com.processing_seconds": 2.0}
-    with start_sandbox(tmp_path, settings=knobs) as sandbox:
+def test_a_kill_loses_nothing_and_a_restart_continues(tmp_path: Path) -> None:
+    settings = {"invoicedataextraction_com.processing_seconds": 2.0}
+    with start_sandbox(tmp_path, settings=settings) as sandbox:
         first = ApiClient(sandbox, "sk_test_kill")
         session_id = first.upload_files(SAMPLE_FILES)
         running = first.submit_files(session_id, "scan.png", submission_id="sub:kill")
         sandbox.kill()
     assert journal.read_journal(tmp_path)["charges"] == []
-    with start_sandbox(tmp_path, settings=knobs) as sandbox:
+    with start_sandbox(tmp_path, settings=settings) as sandbox:
         again = ApiClient(sandbox, "sk_test_kill")
         assert again.submit_files(session_id, "scan.png", submission_id="sub:kill") == running
-        address = again.get_status(running, wait=10)["output"]["json_url"]
+        url = again.get_status(running, wait=10)["output"]["json_url"]
         sandbox.kill()
     [charge] = journal.read_journal(tmp_path)["charges"]
     assert charge["job_id"] == running
-    with start_sandbox(tmp_path, port=int(address.split(":")[2].split("/")[0])):
-        assert requests.get(address, timeout=10).json()[0]["Invoice number"] == "EV-20299"
-    for caller in (first, again):
-        caller.session.close()
+    with start_sandbox(tmp_path, port=int(url.split(":")[2].split("/")[0])):
+        assert requests.get(url, timeout=10).json()[0]["Invoice number"] == "EV-20299"
+    for client in (first, again):
+        client.session.close()
 
 
 def test_every_setting_has_a_row_in_the_readme() -> None:

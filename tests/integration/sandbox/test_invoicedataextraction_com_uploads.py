@@ -1,4 +1,4 @@
-"""The stand-in for Invoice Data Extraction takes files in: sessions, parts, presigned addresses, completion."""
+"""Uploads to the stand-in for Invoice Data Extraction: sessions, parts, presigned URLs, completion."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 from tests.integration.sandbox.invoicedataextraction_com_api_client import SCAN_PATH, ApiClient, get_error, put_part
 
 UNKNOWN_PDF = b"%PDF-1.7 of somebody else"
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests; each test comes with a key of its own."""
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
 
 
 @pytest.fixture
@@ -41,9 +34,9 @@ def test_a_file_of_several_parts_is_one_document(api_client: ApiClient) -> None:
     api_client.update_sandbox_settings(part_size=-(-len(content) // 3))
     session_id, answer = api_client.open_session({"scan.png": content})
     size = answer.json()["files"][0]["part_size"]
-    addresses = [api_client.get_part_url(session_id, "scan.png", number) for number in (1, 2, 3)]
+    part_urls = [api_client.get_part_url(session_id, "scan.png", number) for number in (1, 2, 3)]
     pieces = [content[size * n : size * (n + 1)] for n in range(3)]
-    e_tags = [put_part(url, piece).headers["ETag"] for url, piece in zip(addresses, pieces, strict=True)]
+    e_tags = [put_part(url, piece).headers["ETag"] for url, piece in zip(part_urls, pieces, strict=True)]
     assert get_error(api_client.finish_file_upload(session_id, "scan.png", *e_tags[:2])) == (
         400,
         "INVALID_COMPLETION_PARTS",
@@ -53,7 +46,7 @@ def test_a_file_of_several_parts_is_one_document(api_client: ApiClient) -> None:
     assert api_client.get_results(extraction_id)["rows"][0]["Invoice number"] == "EV-20299"
 
 
-def test_a_session_id_is_the_same_session_again_and_refused_for_other_files(api_client: ApiClient) -> None:
+def test_a_known_session_id_returns_its_session_and_is_refused_for_other_files(api_client: ApiClient) -> None:
     session_id, first = api_client.open_session({"a.pdf": UNKNOWN_PDF})
     assert api_client.open_session({"a.pdf": UNKNOWN_PDF}, session_id)[1].json() == first.json()
     assert get_error(api_client.open_session({"b.pdf": UNKNOWN_PDF}, session_id)[1]) == (
@@ -66,7 +59,7 @@ def test_a_session_id_is_the_same_session_again_and_refused_for_other_files(api_
 
 
 @pytest.mark.parametrize(
-    ("files", "wanted"),
+    ("files", "expected_code"),
     [
         ([{}], "INVALID_INPUT"), ([], "INVALID_INPUT"), ([{"file_name": "a.xml"}], "INVALID_INPUT"),
         ([{"file_name": "a/b.pdf"}], "INVALID_INPUT"), ([{"file_name": " a.pdf"}], "INVALID_INPUT"),
@@ -80,12 +73,14 @@ def test_a_session_id_is_the_same_session_again_and_refused_for_other_files(api_
          "TOTAL_UPLOAD_SIZE_LIMIT_EXCEEDED"),
     ],
 )  # fmt: skip
-def test_a_file_list_with_a_fault_is_a_400(api_client: ApiClient, files: list[dict[str, object]], wanted: str) -> None:
+def test_an_invalid_file_list_is_a_400(
+    api_client: ApiClient, files: list[dict[str, object]], expected_code: str
+) -> None:
     sound = {"file_id": "f", "file_name": "f.pdf", "file_size_bytes": 5}
     declared = [{**sound, **file} if file else {} for file in files]
     answer = api_client.post("/uploads/sessions", {"upload_session_id": "s", "files": declared})
-    assert get_error(answer) == (400, wanted)
-    assert wanted != "INVALID_INPUT" or answer.json()["error"]["details"]["issues"][0]["path"][0] == "files"
+    assert get_error(answer) == (400, expected_code)
+    assert expected_code != "INVALID_INPUT" or answer.json()["error"]["details"]["issues"][0]["path"][0] == "files"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"[" * 100_000, b"\xff\xfe", b'{"files": NaN}', b'"\\ud800"'])
@@ -102,23 +97,23 @@ def test_fewer_credits_than_files_is_a_402(api_client: ApiClient) -> None:
     assert answer.json()["error"]["details"] == {"credits_balance": 1, "credits_reserved": 0, "file_count": 2}
 
 
-def test_a_part_goes_only_to_an_address_that_was_given_out(api_client: ApiClient) -> None:
+def test_a_part_is_accepted_only_at_a_signed_url(api_client: ApiClient) -> None:
     session_id, _ = api_client.open_session({"a.pdf": UNKNOWN_PDF})
-    address = api_client.get_part_url(session_id, "a.pdf")
-    assert put_part(address, UNKNOWN_PDF, Authorization=f"Bearer {api_client.api_key}").status_code == 400
-    for forged in (address.replace("/1?", "/2?"), address.split("&X-Amz-Sig")[0], address.replace("Until=", "Until=9")):
+    url = api_client.get_part_url(session_id, "a.pdf")
+    assert put_part(url, UNKNOWN_PDF, Authorization=f"Bearer {api_client.api_key}").status_code == 400
+    for forged in (url.replace("/1?", "/2?"), url.split("&X-Amz-Sig")[0], url.replace("Until=", "Until=9")):
         assert put_part(forged, UNKNOWN_PDF).status_code == 403
-    assert put_part(address.replace("uploads/", "uploads/" + "9" * 40), UNKNOWN_PDF).status_code == 403
+    assert put_part(url.replace("uploads/", "uploads/" + "9" * 40), UNKNOWN_PDF).status_code == 403
     with requests.Session() as session:
-        assert session.get(address, timeout=10).status_code == 405
-    assert put_part(address, UNKNOWN_PDF).status_code == 200
+        assert session.get(url, timeout=10).status_code == 405
+    assert put_part(url, UNKNOWN_PDF).status_code == 200
 
 
-def test_addresses_expire_and_new_ones_are_given(api_client: ApiClient) -> None:
+def test_presigned_urls_expire_and_can_be_renewed(api_client: ApiClient) -> None:
     session_id, _ = api_client.open_session({"a.pdf": UNKNOWN_PDF})
-    address = api_client.get_part_url(session_id, "a.pdf")
+    url = api_client.get_part_url(session_id, "a.pdf")
     api_client.update_sandbox_settings(clock=901)
-    late = put_part(address, UNKNOWN_PDF)
+    late = put_part(url, UNKNOWN_PDF)
     assert (late.status_code, late.headers["Content-Type"]) == (403, "application/xml")
     assert "Request has expired" in late.text
     assert put_part(api_client.get_part_url(session_id, "a.pdf"), UNKNOWN_PDF).status_code == 200
@@ -126,7 +121,7 @@ def test_addresses_expire_and_new_ones_are_given(api_client: ApiClient) -> None:
     assert put_part(api_client.get_part_url(session_id, "a.pdf"), UNKNOWN_PDF).status_code == 403
 
 
-def test_an_etag_without_its_quotes_is_refused_unless_the_setting_says_so(api_client: ApiClient) -> None:
+def test_an_etag_without_quotes_is_refused_unless_the_setting_allows_it(api_client: ApiClient) -> None:
     session_id, _ = api_client.open_session({"a.pdf": UNKNOWN_PDF})
     e_tag = put_part(api_client.get_part_url(session_id, "a.pdf"), UNKNOWN_PDF).headers["ETag"]
     assert e_tag == f'"{hashlib.md5(UNKNOWN_PDF, usedforsecurity=False).hexdigest()}"'
@@ -137,10 +132,10 @@ def test_an_etag_without_its_quotes_is_refused_unless_the_setting_says_so(api_cl
     assert api_client.finish_file_upload(session_id, "a.pdf", e_tag.strip('"')).status_code == 200
 
 
-def test_completing_twice_is_success_without_a_status(api_client: ApiClient) -> None:
+def test_completing_twice_succeeds_without_a_status(api_client: ApiClient) -> None:
     session_id, _ = api_client.open_session({"a.pdf": UNKNOWN_PDF})
-    address = api_client.get_part_url(session_id, "a.pdf")
-    e_tag = put_part(address, UNKNOWN_PDF).headers["ETag"]
+    url = api_client.get_part_url(session_id, "a.pdf")
+    e_tag = put_part(url, UNKNOWN_PDF).headers["ETag"]
     api_client.update_sandbox_settings(complete_fail_n=1)
     answer = api_client.finish_file_upload(session_id, "a.pdf", e_tag)
     assert get_error(answer) == (502, "UPLOAD_COMPLETE_FAILED")
@@ -149,10 +144,10 @@ def test_completing_twice_is_success_without_a_status(api_client: ApiClient) -> 
     assert "status" not in api_client.finish_file_upload(session_id, "a.pdf", e_tag).json()
     parts = api_client.post(f"/uploads/sessions/{session_id}/parts", {"file_id": "a.pdf", "part_numbers": [1]})
     assert get_error(parts) == (409, "FILE_NOT_UPLOADABLE")
-    assert put_part(address, UNKNOWN_PDF).status_code == 404
+    assert put_part(url, UNKNOWN_PDF).status_code == 404
 
 
-def test_bytes_that_are_not_as_many_as_declared_need_a_new_session(api_client: ApiClient) -> None:
+def test_a_wrong_declared_size_requires_a_new_session(api_client: ApiClient) -> None:
     session_id, _ = api_client.open_session({"a.pdf": UNKNOWN_PDF})
     e_tag = put_part(api_client.get_part_url(session_id, "a.pdf"), UNKNOWN_PDF + b"more").headers["ETag"]
     answer = api_client.finish_file_upload(session_id, "a.pdf", e_tag)
@@ -161,7 +156,7 @@ def test_bytes_that_are_not_as_many_as_declared_need_a_new_session(api_client: A
     assert get_error(api_client.finish_file_upload(session_id, "a.pdf", e_tag)) == (409, "FILE_ABORTED")
 
 
-def test_a_session_is_gone_after_a_day(api_client: ApiClient) -> None:
+def test_a_session_expires_after_a_day(api_client: ApiClient) -> None:
     session_id, _ = api_client.open_session({"a.pdf": UNKNOWN_PDF})
     e_tag = put_part(api_client.get_part_url(session_id, "a.pdf"), UNKNOWN_PDF).headers["ETag"]
     assert get_error(api_client.finish_file_upload("elsewhere", "a.pdf", e_tag)) == (404, "FILE_NOT_FOUND")
@@ -169,7 +164,7 @@ def test_a_session_is_gone_after_a_day(api_client: ApiClient) -> None:
     assert get_error(api_client.finish_file_upload(session_id, "a.pdf", e_tag)) == (409, "UPLOAD_ID_NOT_FOUND")
 
 
-def test_an_aborted_file_is_neither_uploaded_nor_completed(api_client: ApiClient) -> None:
+def test_an_aborted_file_can_be_neither_uploaded_nor_completed(api_client: ApiClient) -> None:
     session_id, _ = api_client.open_session({"a.pdf": UNKNOWN_PDF, "b.pdf": UNKNOWN_PDF})
     api_client.update_sandbox_settings(abort_files="a.pdf")
     parts = api_client.post(f"/uploads/sessions/{session_id}/parts", {"file_id": "a.pdf", "part_numbers": [1]})

@@ -1,4 +1,4 @@
-"""The journal tells vendors apart, also in a state folder that an older sandbox left."""
+"""The journal distinguishes vendors, also in the state folder of an older sandbox."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 from sandbox.journal import JOURNAL_FILE_NAME, Journal, read_journal
 
-OLD_CHARGES_TABLE = """CREATE TABLE charges (seq INTEGER PRIMARY KEY, at TEXT NOT NULL, api_key TEXT NOT NULL, job_id TEXT NOT NULL,
-           document_sha256 TEXT NOT NULL, pages INTEGER NOT NULL)"""
+OLD_CHARGES_TABLE = """CREATE TABLE charges (
+    seq INTEGER PRIMARY KEY, at TEXT NOT NULL, api_key TEXT NOT NULL, job_id TEXT NOT NULL,
+    document_sha256 TEXT NOT NULL, pages INTEGER NOT NULL)"""
 
 
-def test_charges_of_an_older_sandbox_are_those_of_its_only_vendor(tmp_path: Path) -> None:
+def test_charges_of_an_older_sandbox_belong_to_its_only_vendor(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / JOURNAL_FILE_NAME)) as connection, connection:
         connection.execute(OLD_CHARGES_TABLE)
         connection.execute("INSERT INTO charges VALUES (1, '', 'sk_test_a', 'inv_1', 'aa', 1)")
@@ -23,7 +24,7 @@ def test_charges_of_an_older_sandbox_are_those_of_its_only_vendor(tmp_path: Path
     assert [charge["vendor"] for charge in read_journal(tmp_path)["charges"]] == ["smartbills_com", "v", "v"]
 
 
-def test_windows_that_did_not_move_are_not_written_again_and_outlive_a_restart(tmp_path: Path) -> None:
+def test_unchanged_rate_windows_are_not_written_again_and_survive_a_restart(tmp_path: Path) -> None:
     with closing(Journal(tmp_path)) as journal:
         journal.rate_windows["sk_test_a", "w"] = (5.0, 2)
         journal.record_request("sk_test_a", "GET", "/", "/", 200, "r")

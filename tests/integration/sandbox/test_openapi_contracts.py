@@ -1,4 +1,4 @@
-"""What the rooms answer has the shape of the vendors' contracts, which are kept beside the project."""
+"""The answers of the stand-ins follow the vendors' contracts, which are kept beside the project."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ RECEIPT_CHANGE = {"merchantId": 1, "totalAmount": 2, "currency": "EUR", "items":
 
 @cache
 def load_contract(name: str) -> dict[str, Any]:
-    """Return a vendor's contract; the test is skipped where it is not at hand."""
+    """Return a vendor's contract; skip the test if it is missing."""
     [*paths] = CONTRACT_DIRECTORY.glob(f"{name}-*.yaml")
     if not paths:
-        pytest.skip("the vendors' contracts are not at hand (INVOICES_API_CONTRACTS)")
+        pytest.skip("the vendors' contracts are missing (INVOICES_API_CONTRACTS)")
     document: dict[str, Any] = yaml.safe_load(paths[0].read_text("utf-8"))
     return document
 
 
 def validate_response(response: requests.Response, name: str, path: str, status: int) -> Any:
-    """Return the JSON of an answer that has the status, and the shape the contract gives it."""
+    """Return the JSON of an answer; assert its status and the contract's schema for it."""
     assert response.status_code == status, response.text
     document = load_contract(name)
     response_schema = document["paths"][path][str(response.request.method).lower()]["responses"][str(status)]
@@ -49,21 +49,21 @@ def validate_response(response: requests.Response, name: str, path: str, status:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all rooms, which holds nobody to a rate."""
+    """Return a running sandbox without rate limits."""
     with start_sandbox(tmp_path_factory.mktemp("sandbox"), settings=SANDBOX_SETTINGS) as running_sandbox:
         yield running_sandbox
 
 
 def read_sample(row: dict[str, Any]) -> bytes:
-    """Return the bytes of a sample."""
+    """Return the content of a sample file."""
     return (get_samples_directory() / str(row["path"])).read_bytes()
 
 
-def test_every_extraction_of_smartbills_com_is_as_its_contract_has_it(sandbox: Sandbox) -> None:
+def test_every_extraction_of_smartbills_com_follows_the_contract(sandbox: Sandbox) -> None:
     url = f"{sandbox.smartbills_com['base_url']}/v1/invoices"
     for row in READABLE_SAMPLES:
         answer = requests.post(f"{url}/extract", files={"file": read_sample(row)}, headers=HEADERS, timeout=30)
-        if answer.status_code == 400:  # its name lies
+        if answer.status_code == 400:  # the name does not match the content
             validate_response(answer, "01", "/v1/invoices/extract", 400)
             continue
         job = validate_response(answer, "01", "/v1/invoices/extract", 200)
@@ -72,14 +72,14 @@ def test_every_extraction_of_smartbills_com_is_as_its_contract_has_it(sandbox: S
     validate_response(requests.get(url, headers=HEADERS, timeout=30), "01", "/v1/invoices", 200)
 
 
-def test_the_refusals_of_smartbills_com_are_as_its_contract_has_them(sandbox: Sandbox) -> None:
+def test_the_errors_of_smartbills_com_follow_the_contract(sandbox: Sandbox) -> None:
     url = f"{sandbox.smartbills_com['base_url']}/v1/invoices"
     validate_response(requests.get(f"{url}/none", headers=HEADERS, timeout=30), "01", "/v1/invoices/{id}", 404)
     validate_response(requests.get(f"{url}/none", timeout=30), "01", "/v1/invoices/{id}", 401)
     validate_response(requests.post(f"{url}/extract", headers=HEADERS, timeout=30), "01", "/v1/invoices/extract", 400)
 
 
-def test_every_extraction_of_billflowai_is_as_its_contract_has_it(sandbox: Sandbox) -> None:
+def test_every_extraction_of_billflowai_follows_the_contract(sandbox: Sandbox) -> None:
     url = f"{sandbox.billflowai['base_url']}/api"
     compared_rows = set()
     for row in READABLE_SAMPLES:
@@ -95,7 +95,7 @@ def test_every_extraction_of_billflowai_is_as_its_contract_has_it(sandbox: Sandb
     validate_response(requests.get(item_url, headers=HEADERS, timeout=30), "03", "/api/invoices/{id}", 200)
 
 
-def test_the_refusals_of_billflowai_are_as_its_contract_has_them(sandbox: Sandbox) -> None:
+def test_the_errors_of_billflowai_follow_the_contract(sandbox: Sandbox) -> None:
     url = f"{sandbox.billflowai['base_url']}/api/extract-invoice"
     for body, headers, status in (
         ({}, HEADERS, 400), ({"file_url": "http://127.0.0.1/a.pdf"}, HEADERS, 400), ({}, {}, 401),
@@ -106,7 +106,7 @@ def test_the_refusals_of_billflowai_are_as_its_contract_has_them(sandbox: Sandbo
 
 @pytest.mark.parametrize("prefix", ["/v1/receipts", "/v1/businesses/{businessId}/receipts"])
 @pytest.mark.parametrize("receipt_id", [{}, {"receiptId": "r-1", "date": "2026-01-15T00:00:00Z"}])
-def test_the_life_of_a_receipt_is_as_its_contract_has_it(
+def test_the_life_cycle_of_a_receipt_follows_the_contract(
     sandbox: Sandbox, prefix: str, receipt_id: dict[str, str]
 ) -> None:
     url = sandbox.smartbills_io["base_url"] + prefix.removeprefix("/v1").replace("{businessId}", "1")
@@ -125,7 +125,7 @@ def test_the_life_of_a_receipt_is_as_its_contract_has_it(
 
 
 @pytest.mark.parametrize("envelope", ["1", "2", "3", "4"])
-def test_each_envelope_of_a_refusal_is_one_the_contract_knows(sandbox: Sandbox, envelope: str) -> None:
+def test_each_error_envelope_follows_the_contract(sandbox: Sandbox, envelope: str) -> None:
     key = f"sk_test_envelope_{envelope}"
     sandbox.update_settings(key, smartbills_io__error_envelope=envelope)
     headers = {**HEADERS, "Authorization": f"Bearer {key}"}

@@ -1,4 +1,4 @@
-"""The sandbox as a process: quick to start, killed without loss, gone with its parent; its world made anew."""
+"""The sandbox as a process: a kill loses nothing, it ends with its parent, and it writes the same sample data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_kill_loses_nothing_and_a_restart_answers_old_ids(tmp_path: Path) -> N
         assert served.json()["requests"] == journal.read_journal(tmp_path, "sk_test_a")["requests"]
 
 
-def test_a_short_minute_is_over_soon(tmp_path: Path) -> None:
+def test_a_short_minute_ends_soon(tmp_path: Path) -> None:
     with start_sandbox(tmp_path, minute_seconds=0.5) as sandbox:
         url = sandbox.smartbills_com["base_url"] + "/v1/invoices/inv_none"
         while requests.get(url, headers=HEADERS, timeout=10).status_code != 429:
@@ -82,10 +82,10 @@ def test_an_hour_is_sixty_minutes_long_and_full_after_a_hundred_calls(tmp_path: 
         assert windows.record_call("sk_test_a", "free", 1_060.0) == RateLimitStatus(True, 10, 9, 1_061.0)
 
 
-def test_it_is_gone_when_its_parent_is(tmp_path: Path) -> None:
+def test_it_stops_when_its_parent_process_ends(tmp_path: Path) -> None:
     code = (
-        "import pathlib, sys, time; from sandbox.process import start\n"
-        "with start(pathlib.Path(sys.argv[1])) as s: print(s.pid, flush=True); time.sleep(60)"
+        "import pathlib, sys, time; from sandbox.process import start_sandbox\n"
+        "with start_sandbox(pathlib.Path(sys.argv[1])) as sandbox: print(sandbox.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
@@ -101,17 +101,17 @@ def test_two_servers_do_not_share_a_state_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_a_wrong_setting_stops_the_start_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--state", str(tmp_path), "--knob", "smartbills_com.plan=huge"]) == 2
+def test_a_wrong_setting_stops_the_start_with_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--state", str(tmp_path), "--setting", "smartbills_com.plan=huge"]) == 2
     assert "free or pro or enterprise" in capsys.readouterr().err
 
 
-def test_there_is_no_journal_where_nobody_served(tmp_path: Path) -> None:
+def test_a_folder_without_a_journal_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         journal.read_journal(tmp_path)
 
 
-def test_the_sample_data_are_the_same_on_every_run(tmp_path: Path) -> None:
+def test_the_sample_data_is_the_same_on_every_run(tmp_path: Path) -> None:
     for name in ("first", "second"):
         assert main(["make-samples", str(tmp_path / name)]) == 0
     first, second = _read_files(tmp_path / "first"), _read_files(tmp_path / "second")

@@ -1,4 +1,4 @@
-"""The vendor's own program, unmodified, against the stand-in: what it takes for granted holds there."""
+"""The vendor's own SDK, unmodified, against the stand-in: everything that it expects works."""
 
 from __future__ import annotations
 
@@ -11,16 +11,10 @@ import pytest
 from invoicedataextraction import InvoiceDataExtraction
 from invoicedataextraction.errors import ApiResponseError
 
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 from tests.integration.sandbox.invoicedataextraction_com_api_client import INBOX, PROMPT, SCAN_PATH, ApiClient
 
 POLLING = {"interval_ms": 5_000, "wait_seconds": 20, "timeout_ms": 60_000}
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
 
 
 @pytest.fixture
@@ -77,7 +71,7 @@ def test_staged_calls_with_stored_ids_are_charged_once(
     assert [charge["pages"] for charge in api_client.read_journal()["charges"]] == [1]
 
 
-def test_the_calls_beside_the_main_way_are_understood(sdk: InvoiceDataExtraction, api_client: ApiClient) -> None:
+def test_the_other_calls_of_the_sdk_work(sdk: InvoiceDataExtraction, api_client: ApiClient) -> None:
     extraction_id = api_client.extract_files({"scan.png": SCAN_PATH.read_bytes()})
     assert sdk.get_credits_balance()["credits_balance"] == 999_999
     assert [row["extraction_id"] for row in sdk.iterate_extractions()] == [extraction_id]
@@ -90,16 +84,14 @@ def test_the_calls_beside_the_main_way_are_understood(sdk: InvoiceDataExtraction
     assert sdk.delete_extraction(extraction_id=extraction_id)["success"] is True
 
 
-def test_an_upload_that_was_begun_cannot_be_gone_on_with(sdk: InvoiceDataExtraction, api_client: ApiClient) -> None:
+def test_an_upload_that_was_started_cannot_be_continued(sdk: InvoiceDataExtraction, api_client: ApiClient) -> None:
     sdk.upload_files(files=[str(SCAN_PATH)], upload_session_id="sess:again")
     with pytest.raises(ApiResponseError) as refused:
         sdk.upload_files(files=[str(SCAN_PATH)], upload_session_id="sess:again")
     assert refused.value.body["error"]["code"] == "FILE_NOT_UPLOADABLE"
 
 
-def test_extract_draws_new_ids_each_time_and_is_charged_again(
-    sdk: InvoiceDataExtraction, api_client: ApiClient
-) -> None:
+def test_extract_uses_new_ids_each_time_and_is_charged_again(sdk: InvoiceDataExtraction, api_client: ApiClient) -> None:
     for _ in range(2):
         sdk.extract(files=[str(SCAN_PATH)], prompt=PROMPT, output_structure="per_invoice", polling=POLLING)
     assert len(api_client.read_journal()["charges"]) == len(api_client.read_journal()["extractions"]) == 2

@@ -1,15 +1,15 @@
-"""The vendor's own package (smartbills 2.1.0), unmodified, against the stand-in of smartbills.io.
+"""The vendor's own package (smartbills 2.1.0), unmodified, against the stand-in for smartbills.io.
 
-The package has no extraction call: API 01 (smartbills.com) has no SDK at all, so there is nothing to run against that
-room (contract sheet 01 §1). Its receipts go through the business route, whose dialect differs from the documented one
-(sheet 05 §2, §9).
+The package has no extraction call: API 01 (smartbills.com) has no SDK at all, so there is nothing to run against
+that stand-in (contract sheet 01 §1). Its receipts use the business route, whose dialect differs from the documented
+one (sheet 05 §2, §9).
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -24,7 +24,7 @@ from smartbills import (
 )
 from smartbills.models.receipts import ReceiptListRequest
 
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 
 API_KEYS = (f"sk_test_sdk_{number}" for number in itertools.count())
 AMOUNT_FIELDS = (
@@ -40,16 +40,9 @@ AMOUNT_FIELDS = (
 BUSINESS_ID = 7
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox for all tests; each test comes with a key of its own."""
-    with start_sandbox(tmp_path_factory.mktemp("sandbox")) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
 def api_key(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A key that nobody used before; no proxy stands between us and the loopback."""
+    """Return an unused API key; no proxy is used for the loopback address."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return next(API_KEYS)
 
@@ -57,7 +50,7 @@ def api_key(monkeypatch: pytest.MonkeyPatch) -> str:
 def run_with_client(
     sandbox: Sandbox, api_key: str, use_client: Callable[[SmartbillsClient], Awaitable[Any]], retries: int = 3
 ) -> Any:
-    """Return what an async function makes of the vendor's client; the SDK adds ``/v1`` itself."""
+    """Return the result of an async function that gets the vendor's client; the SDK adds ``/v1`` itself."""
     base_url = sandbox.smartbills_io["base_url"].removesuffix("/v1")
     options = SmartbillsClientOptions(
         base_url=base_url, access_token=api_key, business_id=BUSINESS_ID, max_retries=retries, retry_delay=0.0
@@ -71,7 +64,7 @@ def run_with_client(
 
 
 def build_receipt(number: str, **changes: Any) -> Any:
-    """Return a receipt of 12.34 EUR as the SDK sends it: a dict, because its model takes no dates and Decimals."""
+    """Return a receipt of 12.34 EUR as the SDK sends it: a dict, as its model does not accept dates and Decimals."""
     amounts = {name: {"amount": 0, "currency": "EUR"} for name in AMOUNT_FIELDS}
     amounts["total"] = amounts["subTotal"] = {"amount": 12.34, "currency": "EUR"}
     line = {"name": "Service", "quantity": 1, "price": {"amount": 12.34, "currency": "EUR"}}
@@ -79,7 +72,7 @@ def build_receipt(number: str, **changes: Any) -> Any:
     return {**defaults, **amounts, "lineItems": [line], **changes}
 
 
-def test_a_receipt_goes_round_through_the_vendors_own_package(sandbox: Sandbox, api_key: str) -> None:
+def test_the_package_creates_reads_lists_and_deletes_a_receipt(sandbox: Sandbox, api_key: str) -> None:
     async def use_client(client: SmartbillsClient) -> None:
         created = await client.receipts.create(build_receipt("r-1"))
         assert (await client.receipts.get_by_id(created.id)).receipt_id == "r-1"
@@ -100,7 +93,7 @@ def test_a_receipt_goes_round_through_the_vendors_own_package(sandbox: Sandbox, 
     assert journal["deleted_at"] is not None
 
 
-def test_the_packages_calls_take_the_business_route(sandbox: Sandbox, api_key: str) -> None:
+def test_the_package_uses_the_business_route(sandbox: Sandbox, api_key: str) -> None:
     async def use_client(client: SmartbillsClient) -> None:
         created = await client.receipts.create(build_receipt("r-1"))
         await client.receipts.list()
@@ -113,7 +106,7 @@ def test_the_packages_calls_take_the_business_route(sandbox: Sandbox, api_key: s
     }  # fmt: skip
 
 
-def test_the_package_reads_our_pages(sandbox: Sandbox, api_key: str) -> None:
+def test_the_package_reads_pages(sandbox: Sandbox, api_key: str) -> None:
     async def use_client(client: SmartbillsClient) -> tuple[list[str], int, int]:
         for number in range(3):
             await client.receipts.create(build_receipt(f"r-{number}"))
@@ -153,14 +146,14 @@ def test_the_package_repeats_a_post_after_a_500_and_makes_a_second_receipt(sandb
     assert [row["receiptId"] for row in sandbox.read_journal(api_key)["receipts"]] == ["r-1", "r-1"]
 
 
-def test_an_answer_that_is_lost_escapes_as_an_error_of_the_library_beneath(sandbox: Sandbox, api_key: str) -> None:
+def test_a_lost_answer_raises_an_error_of_the_underlying_library(sandbox: Sandbox, api_key: str) -> None:
     sandbox.update_settings(api_key, smartbills_io__lost_response=1)
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         run_with_client(sandbox, api_key, lambda client: client.receipts.create(build_receipt("r-1")))
     assert len(sandbox.read_journal(api_key)["receipts"]) == 1
 
 
-def test_the_package_knows_our_refusals(sandbox: Sandbox, api_key: str) -> None:
+def test_the_package_recognises_the_errors(sandbox: Sandbox, api_key: str) -> None:
     with pytest.raises(SmartbillsValidationError):
         run_with_client(sandbox, api_key, lambda client: client.receipts.create(build_receipt("r-1", total=None)))
     sandbox.update_settings(api_key, smartbills_io__unique_receipt_id="on")

@@ -1,4 +1,4 @@
-"""The committed sample world: its manifest tells the truth, and its correct e-invoices hold the standard's sums."""
+"""The committed sample data: its manifest is right, and its correct e-invoices have the sums of the standard."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import pytest
 from lxml import etree
 
 from sandbox import get_samples_directory
-from sandbox.sample_data import cii, ubl
-from sandbox.sample_data import invoices as of
+from sandbox.sample_data import cii, invoices, ubl
 from sandbox.sample_data.documents import SampleInvoice
 from sandbox.sample_manifest import load_manifest
 
-SAMPLE_DOCUMENTS = {name: value for name, value in vars(of).items() if isinstance(value, SampleInvoice)}
-CORRECT_DOCUMENTS = {name: paper for name, paper in SAMPLE_DOCUMENTS.items() if not paper.misprints}
+SAMPLE_DOCUMENTS = {name: value for name, value in vars(invoices).items() if isinstance(value, SampleInvoice)}
+CORRECT_DOCUMENTS = {name: document for name, document in SAMPLE_DOCUMENTS.items() if not document.misprints}
 
 
 def test_the_manifest_has_the_hash_and_size_of_each_file() -> None:
@@ -49,20 +48,20 @@ def test_every_profile_currency_and_category_occurs() -> None:
     }
 
 
-def test_no_number_of_a_supplier_occurs_twice_unless_that_is_the_point() -> None:
+def test_only_the_intended_invoice_number_of_a_supplier_occurs_twice() -> None:
     numbers = Counter((document.seller.name, document.number) for document in SAMPLE_DOCUMENTS.values())
     assert [number for (_, number), count in numbers.items() if count > 1] == ["RE-26-00317"]
 
 
 @pytest.mark.parametrize("name", sorted(CORRECT_DOCUMENTS))
-def test_a_correct_document_has_what_the_standard_wants_present(name: str) -> None:
+def test_a_correct_document_has_the_fields_that_the_standard_requires(name: str) -> None:
     document = CORRECT_DOCUMENTS[name]
     assert document.due_date or document.terms
     assert all(party.name and party.vat_id and len(party.country) == 2 for party in (document.seller, document.buyer))
     assert document.issue_date.year == 2026
     assert 1 <= document.issue_date.month <= 10
     assert all(part.reason for part in document.tax_breakdowns if part.category not in {"S", "Z"})
-    assert document.delivered or all(line.category != "K" for line in document.lines)
+    assert document.delivery_date or all(line.category != "K" for line in document.lines)
 
 
 @pytest.mark.parametrize("name", sorted(CORRECT_DOCUMENTS))
@@ -89,9 +88,9 @@ def test_the_xml_of_a_correct_document_holds_every_sum(name: str, syntax: str) -
     assert sum(taxable for taxable, _, _ in stated_sums["taxes"]) == sums["net"], "BR-S-08"
 
 
-def test_the_sums_that_should_not_hold_do_not() -> None:
-    assert of.WRONG_TOTAL.gross != of.WRONG_TOTAL.net + of.WRONG_TOTAL.tax
-    stated_sums = _parse_ubl_sums(ubl.render_ubl_invoice(of.WRONG_LINE_SUM))
+def test_the_sums_of_the_wrong_documents_do_not_hold() -> None:
+    assert invoices.WRONG_TOTAL.gross != invoices.WRONG_TOTAL.net + invoices.WRONG_TOTAL.tax
+    stated_sums = _parse_ubl_sums(ubl.render_ubl_invoice(invoices.WRONG_LINE_SUM))
     assert stated_sums["sums"]["line_sum"] != sum(stated_sums["lines"])
 
 

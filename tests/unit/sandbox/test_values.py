@@ -1,4 +1,4 @@
-"""The sandbox's small parts: exact JSON, knobs, buckets, API keys, receipt shapes, the sums of a paper."""
+"""Single parts of the sandbox: exact JSON, settings, rate limits, API keys, receipt validation, sample invoices."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ RATES = st.sampled_from([Decimal(0), Decimal(7), Decimal(19), Decimal("8.1")])
         max_leaves=10,
     )
 )
-def test_json_goes_out_and_comes_back_exactly(value: object) -> None:
+def test_json_survives_a_round_trip_exactly(value: object) -> None:
     assert parse_json(render_json(value).encode()) == value
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"NaN", b'{"a": Infinity}', b"\xff", b"[" * 100_000, b"1e999999", b"9" * 300]
 )
-def test_what_is_no_bounded_json_is_refused(text: bytes) -> None:
+def test_invalid_or_unbounded_json_is_refused(text: bytes) -> None:
     with pytest.raises(JsonError):
         parse_json(text)
 
 
-def test_a_digit_is_not_lost_on_the_way_to_the_wire() -> None:
+def test_json_keeps_every_digit_of_an_amount() -> None:
     assert render_json({"total": Decimal("1250.00")}) == '{"total":1250.00}'
     assert render_json(parse_json(b"0.30")) == "0.30"
 
 
-def test_a_setting_of_one_key_leaves_the_others_alone() -> None:
-    knobs = SandboxSettings()
-    knobs.set_values({"smartbills_com.plan": "pro"}, "sk_test_a")
-    assert knobs.get_value("smartbills_com.plan", "sk_test_a") == "pro"
-    assert knobs.get_value("smartbills_com.plan", "sk_test_b") == "free"
+def test_a_setting_of_one_key_does_not_affect_other_keys() -> None:
+    settings = SandboxSettings()
+    settings.set_values({"smartbills_com.plan": "pro"}, "sk_test_a")
+    assert settings.get_value("smartbills_com.plan", "sk_test_a") == "pro"
+    assert settings.get_value("smartbills_com.plan", "sk_test_b") == "free"
 
 
-def test_a_counting_setting_strikes_as_often_as_it_was_set() -> None:
-    knobs = SandboxSettings({"smartbills_io.lost_response": "2"})
-    assert [knobs.consume_fault("smartbills_io.lost_response", "sk_test_a") for _ in range(3)] == [True, True, False]
+def test_a_counting_setting_applies_as_often_as_it_was_set() -> None:
+    settings = SandboxSettings({"smartbills_io.lost_response": "2"})
+    assert [settings.consume_fault("smartbills_io.lost_response", "sk_test_a") for _ in range(3)] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_a_counting_setting_strikes_as_often_as_it_was_set() -> None:
         ("smartbills_com.processing_seconds", "nan"), ("smartbills_io.require_tenant", "perhaps"),
     ],
 )  # fmt: skip
-def test_a_wrong_setting_is_refused_and_none_of_its_company_is_set(name: str, value: object) -> None:
-    knobs = SandboxSettings()
+def test_a_wrong_setting_is_refused_together_with_all_others_of_the_call(name: str, value: object) -> None:
+    settings = SandboxSettings()
     with pytest.raises(SettingError, match=name):
-        knobs.set_values({"smartbills_com.envelope": "wrapped", name: value})
-    assert knobs.get_value("smartbills_com.envelope", None) == "bare"
+        settings.set_values({"smartbills_com.envelope": "wrapped", name: value})
+    assert settings.get_value("smartbills_com.envelope", None) == "bare"
 
 
 def test_every_default_is_a_value_its_setting_accepts() -> None:
     defaults = {
-        name: knob.default for name, knob in SETTING_DEFINITIONS.items() if knob.default is not None
-    }  # None: not turned
-    knobs = SandboxSettings(defaults)
-    assert all(knobs.get_value(name, None) == default for name, default in defaults.items())
+        name: definition.default for name, definition in SETTING_DEFINITIONS.items() if definition.default is not None
+    }  # None: no default
+    settings = SandboxSettings(defaults)
+    assert all(settings.get_value(name, None) == default for name, default in defaults.items())
 
 
 def test_a_token_bucket_of_a_thousand_refills_a_hundred_at_a_time() -> None:
@@ -104,24 +104,24 @@ def test_a_leaky_bucket_gives_a_hundred_a_minute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "told"),
+    ("encoding", "header_value"),
     [
         ("epoch_seconds", "1767225601"), ("epoch_ms", "1767225600250"), ("iso8601", "2026-01-01T00:00:01Z"),
         ("http_date", "Thu, 01 Jan 2026 00:00:01 GMT"),
     ],
 )  # fmt: skip
-def test_the_reset_instant_is_never_told_too_early(encoding: str, told: str) -> None:
-    assert format_reset_time(1767225600.25, encoding) == told
+def test_the_reset_time_is_never_too_early(encoding: str, header_value: str) -> None:
+    assert format_reset_time(1767225600.25, encoding) == header_value
 
 
 @pytest.mark.parametrize(
     "header", [None, "", "sk_test_a", "Basic sk_test_a", "Bearer sk_live_a", "Bearer sk_test_" + "a" * 300]
 )
-def test_a_key_that_is_not_ours_is_nobodys(header: str | None) -> None:
+def test_a_key_that_is_not_of_the_sandbox_is_ignored(header: str | None) -> None:
     assert find_bearer_key(header) is None
 
 
-def test_files_are_known_by_their_first_bytes() -> None:
+def test_file_types_are_recognised_by_the_first_bytes() -> None:
     beginnings = (b"%PDF-1.7", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"<Invoice/>", b"")
     assert [find_file_extension(beginning) for beginning in beginnings] == ["pdf", "jpg", "png", None, None]
 
@@ -132,7 +132,7 @@ def build_receipt(**changes: object) -> dict[str, object]:
     return {**dict.fromkeys(MONEY_PROPERTIES, zero_amount), "type": "OFFICIAL", "taxesIncluded": False, **changes}
 
 
-def test_each_of_the_eleven_required_properties_is_missed() -> None:
+def test_each_of_the_eleven_required_properties_is_reported_when_missing() -> None:
     assert validate_receipt_creation(build_receipt(), is_business_route=False) == []
     for name in (*MONEY_PROPERTIES, "type", "taxesIncluded"):
         body = build_receipt()
@@ -150,20 +150,20 @@ def test_each_of_the_eleven_required_properties_is_missed() -> None:
         ({"items": [{"price": 3}]}, "INVALID_AMOUNT"), ({"taxesIncluded": "no"}, "INVALID_PARAMETER"),
     ],
 )  # fmt: skip
-def test_a_wrong_shape_is_named(change: dict[str, object], code: str) -> None:
+def test_a_wrong_type_is_reported_with_its_code(change: dict[str, object], code: str) -> None:
     assert [fault["code"] for fault in validate_receipt_creation(build_receipt(**change), is_business_route=False)] == [
         code
     ]
 
 
 @pytest.mark.parametrize("body", [None, [], "text", 3])
-def test_a_body_that_is_no_object_is_refused(body: object) -> None:
+def test_a_body_that_is_not_an_object_is_refused(body: object) -> None:
     assert validate_receipt_creation(body, is_business_route=True)
     assert validate_receipt_update(body)
 
 
 @given(st.lists(st.tuples(AMOUNTS, AMOUNTS, RATES), min_size=1, max_size=8), AMOUNTS)
-def test_a_document_adds_itself_up_as_the_standard_says(
+def test_a_sample_invoice_computes_its_sums_as_the_standard_requires(
     rows: list[tuple[Decimal, Decimal, Decimal]], charge: Decimal
 ) -> None:
     lines = tuple(
@@ -171,7 +171,13 @@ def test_a_document_adds_itself_up_as_the_standard_says(
     )
     freight = Adjustment(charge, "Freight", is_charge=True, rate=rows[0][2])
     document = SampleInvoice(
-        "1", dt.date(2026, 1, 1), TOOL_SUPPLIER, OWN_COMPANY, lines, adjustments=(freight,), prepaid=Decimal("1.00")
+        "1",
+        dt.date(2026, 1, 1),
+        TOOL_SUPPLIER,
+        OWN_COMPANY,
+        lines,
+        adjustments=(freight,),
+        prepaid_amount=Decimal("1.00"),
     )
     assert document.line_sum == sum(document.compute_line_net(line) for line in lines)
     assert document.net == document.line_sum + charge == sum(part.taxable for part in document.tax_breakdowns)
@@ -187,7 +193,7 @@ def test_an_iban_has_its_check_digits() -> None:
 
 @pytest.mark.parametrize("name", SETTING_DEFINITIONS)
 def test_every_setting_has_its_row_in_the_readme(name: str) -> None:
-    room, _, knob = name.partition(".")
+    vendor_name, _, setting_name = name.partition(".")
     readme = Path(sandbox.__file__).with_name("README.md").read_text(encoding="utf-8")
-    section_text = readme.split(f"(`{room}`)")[1].split("\n## ")[0]
-    assert f"| `{knob}` |" in section_text
+    section_text = readme.split(f"(`{vendor_name}`)")[1].split("\n## ")[0]
+    assert f"| `{setting_name}` |" in section_text
