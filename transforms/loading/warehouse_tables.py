@@ -1,4 +1,4 @@
-"""The warehouse's tables as Arrow schemas, and the ledger's rows brought into them, exactly."""
+"""The tables of the warehouse as Arrow schemas, and the exact conversion of ledger rows to them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ import pyarrow as pa
 
 TEXT, INTEGER, BOOLEAN, DATE = pa.string(), pa.int64(), pa.bool_(), pa.date32()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-AMOUNT, PRECISE_DECIMAL = (
-    pa.decimal128(18, 4),
-    pa.decimal128(18, 6),
-)  # FINE: line amounts, quantities, unit prices, rates
+AMOUNT = pa.decimal128(18, 4)
+PRECISE_DECIMAL = pa.decimal128(18, 6)  # line amounts, quantities, unit prices, rates
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadTable:
-    """One table: where it goes, by which columns its rows are replaced, and how a ledger row becomes its rows."""
+    """One table: its layer and name, the key by which rows are replaced, and how a ledger row is converted to its rows."""
 
     layer: str
     name: str
@@ -33,7 +31,7 @@ class LoadTable:
     convert_row: Callable[[Row], Sequence[Row]]
 
     def to_arrow(self, ledger_rows: Sequence[Row]) -> pa.Table:
-        """Return the rows of this table for some rows of the ledger, typed; a value that does not fit raises."""
+        """Return the typed rows of this table for ledger rows; raise an Arrow error or ValueError if a value does not fit."""
         rows = [
             {name: row.get(name) for name in self.schema.names}
             for ledger_row in ledger_rows
@@ -43,7 +41,7 @@ class LoadTable:
 
 
 def _build_schema(**columns: pa.DataType) -> pa.Schema:
-    """Return a schema; the key, its first column (and a publisher), is never null."""
+    """Return a schema; its key, the first column (and ``publisher``), is never null."""
     first_column = next(iter(columns))
     return pa.schema(
         [
@@ -58,7 +56,7 @@ def _keep_row_unchanged(row: Row) -> Sequence[Row]:
 
 
 def _convert_finished_extraction(row: Row) -> Sequence[Row]:
-    """Return the question once it is answered or has failed, its price exact; an open one has no row yet."""
+    """Return the extraction with its exact price once it is answered or has failed; an open one has no row yet."""
     if row["status"] not in ("answered", "failed"):
         return ()
     return (dict(row) | {"page_price_amount": _parse_value(row.get("page_price_amount"), PRECISE_DECIMAL)},)
@@ -85,7 +83,7 @@ TAXES_SCHEMA = _build_schema(
 
 
 def serialise_candidate(candidate: Row, lines: Sequence[Row], taxes: Sequence[Row]) -> str:
-    """Return a judged candidate as the JSON text that the ledger keeps; decimals, dates and instants as their text."""
+    """Return a validated candidate as the JSON text for the ledger; decimals, dates and timestamps as strings."""
     return json.dumps({"candidate": candidate, "lines": lines, "taxes": taxes}, ensure_ascii=False, default=str)
 
 
