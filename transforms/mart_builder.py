@@ -29,7 +29,7 @@ def find_last_change_date(connection: duckdb.DuckDBPyConnection) -> dt.date | No
 
 
 def build_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create or replace the views of ``core`` over the tables of ``core``; raise ContractError if a column is missing."""
+    """Create or replace the views in ``core``; raise ContractError if a column of its tables is missing."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS core")
     _create_relations(connection, "core", "VIEW", read_sql_models("core/views"))
 

@@ -22,7 +22,7 @@ WITH computed AS (
         {rule_id: 'BR-CO-04', is_broken: tax_category IS NULL, problem: 'no tax category'},
         {rule_id: 'BR-DEC-23', is_broken: net_amount != round(net_amount, 2), problem: 'a net amount of more than two decimals'},
         {rule_id: 'PEPPOL-R120', is_broken: abs(stated_net - computed_net) > tolerance,
-         problem: 'a net amount that is not quantity × price'}
+         problem: 'a net amount other than quantity × price'}
     ], recursive := true)
     FROM computed
 ), by_rule AS (

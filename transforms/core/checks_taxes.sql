@@ -4,9 +4,11 @@
 WITH compared AS (
     SELECT
         t.*,
-        concat(coalesce('category ' || tax_category, 'a tax without category'), coalesce(format(' at {}%', format_rate(tax_rate)), ' without a rate'),
-            ': the tax is stated as ', format_money(t.tax_amount, currency),
-            coalesce(', the taxable amount as ' || format_money(taxable_amount, currency), ', no taxable amount is stated')) AS statement,
+        concat(coalesce('category ' || tax_category, 'no category'), ': ', CASE
+            WHEN tax_rate IS NULL THEN format('a tax of {} is stated without a rate', format_money(t.tax_amount, currency))
+            WHEN taxable_amount IS NULL THEN format('a tax of {} is stated without a taxable amount', format_money(t.tax_amount, currency))
+            ELSE format('{}% of {} is not the stated tax of {}', format_rate(tax_rate), format_money(taxable_amount, currency),
+                        format_money(t.tax_amount, currency)) END) AS difference_text,
         t.tax_amount::DECIMAL(20, 4) * 100::DECIMAL(3, 0)
             - taxable_amount::DECIMAL(19, 4) * coalesce(tax_rate, 0)::DECIMAL(18, 6) AS difference
     FROM candidate_taxes AS t JOIN candidates USING (invoice_id)
@@ -22,7 +24,7 @@ WITH compared AS (
         sum(taxable_amount) AS taxable_total,
         count(*) AS tax_count,
         coalesce(bool_or(abs(difference) >= 100 OR (coalesce(tax_rate, 0) = 0 AND tax_amount != 0)), false) AS has_wrong_tax,
-        string_agg(statement, '; ' ORDER BY tax_number)
+        string_agg(difference_text, '; ' ORDER BY tax_number)
             FILTER (WHERE abs(difference) >= 100 OR (coalesce(tax_rate, 0) = 0 AND tax_amount != 0)) AS wrong_taxes
     FROM compared GROUP BY invoice_id
 )

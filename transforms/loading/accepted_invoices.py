@@ -77,7 +77,7 @@ def _read_child_rows_by_invoice(
 
 
 def sum_accepted_amounts_by_currency(warehouse_directory: Path) -> list[tuple[Any, ...]]:
-    """Return (currency, invoice count, net, tax, total) of accepted invoices per currency; credit notes are negative."""
+    """Return (currency, invoice count, net, tax, total) of accepted invoices; credit notes are negative."""
     if not get_published_database_path(warehouse_directory).exists():
         return []
     with duckdb.connect(get_published_database_path(warehouse_directory), read_only=True) as connection:

@@ -128,7 +128,7 @@ def _open_dlt_directory(warehouse_directory: Path) -> Iterator[Path]:
 
 
 def _is_error_record(record: logging.LogRecord) -> bool:
-    """Return whether to show a log record of dlt. Its warning that ``payload`` is JSON here and text in Arrow is expected."""
+    """Return whether to show a log record of dlt; the warning about ``payload`` (JSON, text in Arrow) is expected."""
     return record.levelno >= logging.ERROR
 
 

@@ -21,7 +21,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LoadTable:
-    """One table: its layer and name, the key by which rows are replaced, and how a ledger row is converted to its rows."""
+    """One table: its layer, name and schema, the key of its rows, and the conversion of a ledger row to its rows."""
 
     layer: str
     name: str
@@ -31,7 +31,7 @@ class LoadTable:
     convert_row: Callable[[Row], Sequence[Row]]
 
     def to_arrow(self, ledger_rows: Sequence[Row]) -> pa.Table:
-        """Return the typed rows of this table for ledger rows; raise an Arrow error or ValueError if a value does not fit."""
+        """Return the typed rows of this table; raise an Arrow error or ValueError if a value does not fit."""
         rows = [
             {name: row.get(name) for name in self.schema.names}
             for ledger_row in ledger_rows
@@ -73,12 +73,12 @@ CANDIDATES_SCHEMA = _build_schema(
 )  # fmt: skip
 LINES_SCHEMA = _build_schema(
     invoice_id=TEXT, line_number=INTEGER, line_id=TEXT, parent_line_id=TEXT, line_kind=TEXT, description=TEXT,
-    quantity=PRECISE_DECIMAL, unit=TEXT, unit_price_amount=PRECISE_DECIMAL, price_base_quantity=PRECISE_DECIMAL, net_amount=PRECISE_DECIMAL, tax_category=TEXT,
-    tax_rate=PRECISE_DECIMAL, tax_amount=PRECISE_DECIMAL,
+    quantity=PRECISE_DECIMAL, unit=TEXT, unit_price_amount=PRECISE_DECIMAL, price_base_quantity=PRECISE_DECIMAL,
+    net_amount=PRECISE_DECIMAL, tax_category=TEXT, tax_rate=PRECISE_DECIMAL, tax_amount=PRECISE_DECIMAL,
 )  # fmt: skip
 TAXES_SCHEMA = _build_schema(
-    invoice_id=TEXT, tax_number=INTEGER, tax_category=TEXT, tax_rate=PRECISE_DECIMAL, taxable_amount=AMOUNT, tax_amount=AMOUNT,
-    exemption_reason=TEXT,
+    invoice_id=TEXT, tax_number=INTEGER, tax_category=TEXT, tax_rate=PRECISE_DECIMAL, taxable_amount=AMOUNT,
+    tax_amount=AMOUNT, exemption_reason=TEXT,
 )  # fmt: skip
 
 
@@ -134,7 +134,8 @@ WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
         _build_schema(
             sighting_id=TEXT, document_sha256=TEXT, source_name=TEXT, source_kind=TEXT, location=TEXT, file_name=TEXT,
             sender=TEXT, subject=TEXT, message_id=TEXT, received_at=TIMESTAMP, seen_at=TIMESTAMP, message_key=TEXT,
-            section=TEXT, declared_type=TEXT, original_sender=TEXT, skip_reason_code=TEXT, entity=TEXT, cost_centre=TEXT,
+            section=TEXT, declared_type=TEXT, original_sender=TEXT, skip_reason_code=TEXT, entity=TEXT,
+            cost_centre=TEXT,
         ), _keep_row_unchanged,
     ),
     LoadTable(
@@ -150,13 +151,15 @@ WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
         "raw", "extractions", "extractions", ("extraction_id",),
         _build_schema(
             extraction_id=TEXT, document_sha256=TEXT, extracted_by=TEXT, status=TEXT, payload=TEXT, message=TEXT,
-            run_id=TEXT, batch_id=TEXT, pages_reserved=INTEGER, pages_charged=INTEGER, page_price_amount=PRECISE_DECIMAL,
-            page_price_currency=TEXT, possible_double_charge=BOOLEAN, requested_at=TIMESTAMP, answered_at=TIMESTAMP,
+            run_id=TEXT, batch_id=TEXT, pages_reserved=INTEGER, pages_charged=INTEGER,
+            page_price_amount=PRECISE_DECIMAL, page_price_currency=TEXT, possible_double_charge=BOOLEAN,
+            requested_at=TIMESTAMP, answered_at=TIMESTAMP,
         ), _convert_finished_extraction,
     ),
     LoadTable(
         "core", "documents", "documents", ("document_sha256",),
-        _build_schema(document_sha256=TEXT, state=TEXT, reason_code=TEXT, reason=TEXT, changed_at=TIMESTAMP), _keep_row_unchanged,
+        _build_schema(document_sha256=TEXT, state=TEXT, reason_code=TEXT, reason=TEXT, changed_at=TIMESTAMP),
+        _keep_row_unchanged,
     ),
     LoadTable("core", "candidates", "candidates", ("invoice_id",), CANDIDATES_SCHEMA, _convert_candidate),
     LoadTable("core", "candidate_lines", "candidates", ("invoice_id",), LINES_SCHEMA, _convert_lines),
@@ -176,7 +179,7 @@ WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
         ), _keep_row_unchanged,
     ),
     LoadTable(
-        "core", "exported_invoices", "exported_invoices", ("invoice_id",), _build_schema(invoice_id=TEXT, batch_id=TEXT),
-        _keep_row_unchanged,
+        "core", "exported_invoices", "exported_invoices", ("invoice_id",),
+        _build_schema(invoice_id=TEXT, batch_id=TEXT), _keep_row_unchanged,
     ),
 )  # fmt: skip

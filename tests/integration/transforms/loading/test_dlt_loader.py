@@ -40,18 +40,18 @@ LOAD_AND_DIE_SCRIPT = """
 import os, signal, sys, threading
 from pathlib import Path
 from invoices.ledger import Ledger
-from invoices.ledger.changes import changed_rows
-from transforms.loading.dlt_loader import load
+from invoices.ledger.changes import iter_changed_rows
+from transforms.loading.dlt_loader import load_changed_rows
 
 ledger = Ledger(sys.argv[2])
 
-def changed(table):
-    with ledger.reading() as connection:
-        yield from changed_rows(connection, table, 0, 10_000, 100)
+def read_changed_rows(table):
+    with ledger.open_snapshot() as connection:
+        yield from iter_changed_rows(connection, table, 0, 10_000, 100)
     if table == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGKILL)
 
-load(Path(sys.argv[1]), changed)
+load_changed_rows(Path(sys.argv[1]), read_changed_rows)
 """
 
 

@@ -43,17 +43,17 @@ def die(event, arguments):
         if calls < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-from transforms.loading.release import release
+from transforms.loading.release import publish_warehouse
 sys.addaudithook(die)
-release(Path(sys.argv[1]), 2)
+publish_warehouse(Path(sys.argv[1]), 2)
 """
 
 LOSE_LOG_SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from transforms.loading.working_warehouse import connect, working_path
+from transforms.loading.working_warehouse import get_working_database_path, open_warehouse
 
-connection = connect(working_path(Path(sys.argv[1])))
+connection = open_warehouse(get_working_database_path(Path(sys.argv[1])))
 connection.execute("set checkpoint_threshold = '1GB'")
 connection.execute("insert into raw.documents values ('c'), ('d')")
 os.kill(os.getpid(), signal.SIGKILL)
