@@ -62,7 +62,7 @@ def _parse_exact_decimal(text: str) -> Decimal | None:
 
 @few_examples
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(SCALES, amounts)), min_size=1, max_size=20))
-def test_an_amount_is_exactly_as_stated_or_empty_and_reported(totals: list[dict[str, str]]) -> None:
+def test_an_amount_is_exactly_what_was_stated_or_absent_and_told(totals: list[dict[str, str]]) -> None:
     batch = _build_batch(build_einvoice_table(*(build_einvoice_payload({"totals": some}) for some in totals)))
     broken = {
         row["invoice_id"]: row["message"] or ""
@@ -83,7 +83,7 @@ def test_an_amount_is_exactly_as_stated_or_empty_and_reported(totals: list[dict[
         max_size=5,
     )
 )
-def test_no_value_of_an_e_invoice_fails_the_batch_or_loses_a_document(changes: list[dict[str, Any]]) -> None:
+def test_no_value_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[dict[str, Any]]) -> None:
     batch = _build_batch(
         build_einvoice_table(build_einvoice_payload(), *(build_einvoice_payload(change) for change in changes))
     )

@@ -93,8 +93,8 @@ def _build_answer(number: int, document: dict[str, Any]) -> tuple[str, str, str]
     name = document.get("document", f"d{number}")
     if "einvoice" in document:
         changes = document["einvoice"] if isinstance(document["einvoice"], list) else [document["einvoice"]]
-        extra_fields = {key: document[key] for key in ("profile", "syntax") if key in document}
-        return name, "einvoice", build_einvoice_payload(*changes, **extra_fields)
+        profile, syntax = document.get("profile", "en16931"), document.get("syntax", "cii")
+        return name, "einvoice", build_einvoice_payload(*changes, profile=profile, syntax=syntax)
     if "smartbills_com" in document:
         return name, "smartbills_com", document["smartbills_com"]
     if "rows" in document:

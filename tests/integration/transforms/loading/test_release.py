@@ -1,4 +1,4 @@
-"""Publishing the warehouse: everything changes at once, never partially, and readers keep the release they have open."""
+"""Publishing the warehouse: everything changes at once, and readers keep the release they have open."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_amounts_stay_decimals_in_the_parquet_files(warehouse_directory: Path) -
     assert str(schema.field("total").type) == "decimal128(18, 4)"
 
 
-def test_database_parquet_and_manifest_change_together(warehouse_directory: Path) -> None:
+def test_database_parquet_and_manifest_flip_together(warehouse_directory: Path) -> None:
     publish_warehouse(warehouse_directory, 1)
     insert_documents(warehouse_directory, "c")
     publish_warehouse(warehouse_directory, 2)
@@ -160,7 +160,7 @@ def test_leftovers_of_a_killed_run_are_removed(warehouse_directory: Path) -> Non
 
 
 @pytest.mark.parametrize("step", range(18))
-def test_after_a_kill_at_any_step_readers_see_the_whole_old_or_new_release(
+def test_a_kill_at_any_step_shows_readers_the_old_release_or_the_new_one_whole(
     warehouse_directory: Path, step: int
 ) -> None:
     publish_warehouse(warehouse_directory, 1)
