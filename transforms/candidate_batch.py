@@ -1,4 +1,4 @@
-"""Turns a batch of stored answers into canonical candidates, with every check decided in exact decimals."""
+"""Builds canonical candidates from a batch of stored answers, with every check decided in exact decimals."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ KnownKeysLookup = Callable[[list[str], list[str]], Sequence[Mapping[str, str | N
 
 @dataclass(frozen=True, slots=True)
 class CandidateBatch:
-    """The candidates of one batch; each field but the last is an Arrow table.
+    """The candidates of one batch; every field except ``document_count`` is an Arrow table.
 
-    Of each document handed in, either ``candidates`` has rows or ``empty`` has one.
+    Each document of the batch has either rows in ``candidates`` or one row in ``empty_answers``.
 
-    - ``candidates``, ``lines``, ``taxes``: columns as ``core.candidates``, ``core.candidate_lines``,
-      ``core.candidate_taxes``, not judged yet
+    - ``candidates``, ``lines``, ``taxes``: columns as in ``core.candidates``, ``core.candidate_lines``,
+      ``core.candidate_taxes``, without the columns of the verdict
     - ``checks``: ``invoice_id``, ``rule_id``, ``outcome`` (``holds``, ``broken``, ``not_applicable``), ``message``
-    - ``keys``: ``invoice_id``, ``document_sha256``, ``invoice_number``, ``number_key``, ``content_key``: what to hand
-      in as ``known`` later, for those candidates that count; ``name_key`` is the ``number_key`` that the candidate
-      would have without a tax id, and may be looked for among the number keys
-    - ``empty``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``, ``unreadable_answer``,
-      ``unknown_extractor``), ``reason``
-    - ``document_count``: how many documents were handed in
+    - ``candidate_keys``: ``invoice_id``, ``document_sha256``, ``invoice_number``, ``number_key``, ``content_key``: the
+      ``known_keys`` of later batches, for the candidates that were not quarantined. ``name_key`` is the ``number_key``
+      that the candidate would have without a tax id; compare it with number keys
+    - ``empty_answers``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``,
+      ``unreadable_answer``, ``unknown_extractor``), ``reason``
+    - ``document_count``: the number of documents in the batch
     """
 
     candidates: pa.Table
@@ -61,21 +61,22 @@ def build_candidate_batch(
     company_tax_ids: Sequence[str],
     critical_rule_ids: Collection[str] = (),
 ) -> CandidateBatch:
-    """Return the candidates of a batch of answers, in the order in which they came.
+    """Return the candidates of a batch of answers, in the order of ``sequence``.
 
-    ``extractions`` has the columns of ``EXTRACTIONS``; of several answers about one document the last counts.
-    ``known`` has the columns of ``KNOWN``: the keys of earlier candidates that were not quarantined; or it is asked for
-    them with the number keys and content keys of this batch, so that nobody has to hold them all. ``stopping_rules``
-    are the rules that quarantine a candidate: such a one is no original for those after it in the batch, as if it had
-    come in a batch of its own. Raises ContractError when a column is missing or of another type, or a model fails.
+    ``extractions`` has the columns of ``EXTRACTIONS_SCHEMA``; of several answers about one document the last counts.
+    ``known_keys`` are the keys of earlier candidates that were not quarantined: a table with the columns of
+    ``KNOWN_KEYS_SCHEMA``, or a function that looks them up by the number keys and content keys of this batch, so that
+    not all of them must be in memory. ``critical_rule_ids`` are the rules that quarantine a candidate: a quarantined
+    candidate is not the original of later ones in the batch, as if it had been in an earlier batch.
+    Raises ContractError if a column is missing or has another type, or if a model fails.
     """
     with open_in_memory_database() as connection:
         connection.register("extractions", _convert_to_schema("extractions", extractions, EXTRACTIONS_SCHEMA))
         connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
-        connection.register("stopping_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
+        connection.register("critical_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
         build_tables(connection, "staging", "core")
         candidate_keys = _read_table(connection, "candidate_keys")
-        connection.register("known", _resolve_known_keys(known_keys, candidate_keys))
+        connection.register("known_keys", _resolve_known_keys(known_keys, candidate_keys))
         build_tables(connection, "core/duplicates")
         return CandidateBatch(
             candidates=_read_table(connection, "candidates"),
@@ -95,7 +96,7 @@ def _resolve_known_keys(known_keys: pa.Table | KnownKeysLookup, candidate_keys: 
             _list_distinct_keys(candidate_keys, "content_key"),
         )
         known_keys = pa.Table.from_pylist([dict(row) for row in rows], schema=KNOWN_KEYS_SCHEMA)
-    return _convert_to_schema("known", known_keys, KNOWN_KEYS_SCHEMA)
+    return _convert_to_schema("known_keys", known_keys, KNOWN_KEYS_SCHEMA)
 
 
 def _list_distinct_keys(candidate_keys: pa.Table, *columns: str) -> list[str]:
@@ -106,7 +107,9 @@ def _convert_to_schema(name: str, table: pa.Table, schema: pa.Schema) -> pa.Tabl
     try:
         return table.select(schema.names).cast(schema)
     except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ContractError(f"{name} cannot be shaped, its columns are {table.schema.names!r}: {error}") from error
+        raise ContractError(
+            f"the table {name!r} needs the columns {schema.names!r}, but has {table.schema.names!r}: {error}"
+        ) from error
 
 
 def _read_table(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Builds what analysts read: the views of the accepted invoices, the quarantine, and the marts."""
+"""Builds the views and marts for analysts: the accepted invoices, the quarantine, spend, payables, cost and intake."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from transforms.sql_runner import execute_model, read_sql_models, sort_by_depend
 
 
 def build_views_and_marts(warehouse_directory: Path) -> None:
-    """Renew views and marts of the working warehouse in ``directory``, as of the day of its newest change.
+    """Rebuild the views and marts of the working warehouse, as of the day of its newest change.
 
-    That day is part of the data, so building again when nothing came changes no row.
+    That day comes from the data, so building again without new data changes no row.
     """
     with open_warehouse(get_working_database_path(warehouse_directory)) as connection:
         build_views(connection)
@@ -29,15 +29,15 @@ def find_last_change_date(connection: duckdb.DuckDBPyConnection) -> dt.date | No
 
 
 def build_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create or replace the views of ``core`` over the tables of ``core``; raise ContractError if a column lacks."""
+    """Create or replace the views in ``core``; raise ContractError if a column of its tables is missing."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS core")
     _create_relations(connection, "core", "VIEW", read_sql_models("core/views"))
 
 
 def build_marts(connection: duckdb.DuckDBPyConnection, as_of_date: dt.date | None) -> None:
-    """Create or replace the tables of ``marts`` in one transaction, seen from the day ``as_of`` (``marts.clock``).
+    """Create or replace the tables of ``marts`` in one transaction, as of ``as_of_date`` (see ``marts.clock``).
 
-    The same rows and day give the same marts. Raises ContractError if one does not run; the earlier ones stay then.
+    The same rows and date give the same marts. Raises ContractError if one fails; then the previous marts stay.
     """
     connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
     connection.execute("SET VARIABLE as_of_on = $1::DATE", [as_of_date])

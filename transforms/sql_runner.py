@@ -1,4 +1,4 @@
-"""Runs the SQL files of this package: one file = one table = its file name, each after those it reads."""
+"""Runs the SQL files of this package. Each file defines the table of its name, built after the tables that it reads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib.resources import files
 import duckdb
 
 from invoices.errors import ContractError
+from invoices.model.currencies import MINOR_DIGITS
 
 _TABLE_REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z0-9_.]+)", re.IGNORECASE)
 _MACRO_REFERENCE = re.compile(r"\b([a-z0-9_]+)\(")
@@ -17,7 +18,7 @@ _SQL_COMMENT = re.compile(r"--[^\n]*")
 
 
 def open_in_memory_database() -> duckdb.DuckDBPyConnection:
-    """Return an empty database in memory that can reach no file, no network and no extension; its zone is UTC."""
+    """Return an empty in-memory database with our macros; no files, network or extensions; its time zone is UTC."""
     connection = duckdb.connect(
         ":memory:",
         config={
@@ -28,6 +29,10 @@ def open_in_memory_database() -> duckdb.DuckDBPyConnection:
     )
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
+    connection.execute(
+        "SET VARIABLE minor_digits = MAP($1::VARCHAR[], $2::INTEGER[])",  # the macro format_money reads it
+        [list(MINOR_DIGITS), list(MINOR_DIGITS.values())],
+    )
     connection.execute("SET lock_configuration = true")
     macros = read_sql_models("macros")
     for name in sort_by_dependency(macros, _MACRO_REFERENCE):
@@ -36,7 +41,7 @@ def open_in_memory_database() -> duckdb.DuckDBPyConnection:
 
 
 def read_sql_models(folder: str) -> dict[str, str]:
-    """Return the SQL of each model in ``transforms/<folder>`` by its name; raise ContractError if there is none."""
+    """Return the SQL of each model in ``transforms/<folder>`` by its name; raise ContractError if it is empty."""
     directory = files("transforms").joinpath(*folder.split("/"))
     sql_by_name = {
         entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8")
@@ -44,14 +49,14 @@ def read_sql_models(folder: str) -> dict[str, str]:
         if entry.name.endswith(".sql")
     }
     if not sql_by_name:
-        raise ContractError(f"transforms/{folder} holds no SQL file")
+        raise ContractError(f"transforms/{folder} contains no SQL file; reinstall the package")
     return sql_by_name
 
 
 def build_tables(connection: duckdb.DuckDBPyConnection, *folders: str) -> list[str]:
-    """Make a table of each model in the folders, each after those it reads; return their names in that order.
+    """Create a table for each model in the folders, in dependency order; return their names in that order.
 
-    Raises ContractError for a circle, or for a model that does not run, naming it.
+    Raises ContractError, naming the models, if they depend on each other in a circle or if one fails.
     """
     sql_by_name = {name: sql for folder in folders for name, sql in read_sql_models(folder).items()}
     ordered_names = sort_by_dependency(sql_by_name)
@@ -63,20 +68,22 @@ def build_tables(connection: duckdb.DuckDBPyConnection, *folders: str) -> list[s
 def sort_by_dependency(
     sql_by_name: Mapping[str, str], reference_pattern: re.Pattern[str] = _TABLE_REFERENCE
 ) -> list[str]:
-    """Return the names so that each comes after those that its SQL refers to; equals in alphabetical order."""
+    """Return the names in dependency order: each after the names that its SQL refers to, else alphabetically."""
     references = {
         name: set(reference_pattern.findall(_SQL_COMMENT.sub("", sql_by_name[name]))) for name in sorted(sql_by_name)
     }
-    dependencies = {name: sorted(found & set(sql_by_name) - {name}) for name, found in references.items()}
+    dependencies = {
+        name: sorted(referenced_names & set(sql_by_name) - {name}) for name, referenced_names in references.items()
+    }
     try:
         return list(TopologicalSorter(dependencies).static_order())
     except CycleError as error:
-        raise ContractError(f"SQL models lean on each other in a circle: {error.args[1]!r}") from error
+        raise ContractError(f"SQL models depend on each other in a circle: {error.args[1]!r}") from error
 
 
 def execute_model(connection: duckdb.DuckDBPyConnection, name: str, statement: str) -> None:
-    """Run one statement; raise ContractError naming the model if it does not run."""
+    """Run one statement; raise ContractError with the name of the model if it fails."""
     try:
         connection.execute(statement)
     except duckdb.Error as error:
-        raise ContractError(f"the SQL model {name!r} does not run: {error}") from error
+        raise ContractError(f"the SQL model {name!r} failed: {error}") from error

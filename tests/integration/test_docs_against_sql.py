@@ -1,4 +1,4 @@
-"""The words keep up with what SQL and a house really give: views, marts, sample queries, and the JSON of a run."""
+"""The documentation matches the views and marts, the sample queries run, and the JSON of a run is described."""
 
 from __future__ import annotations
 
@@ -49,12 +49,11 @@ def test_every_view_and_mart_is_described_with_its_columns_and_types(warehouse: 
     ).fetchall()
     assert {name for (name,) in table_names} == set(re.findall(r"^### `(\w+\.\w+)`$", TABLES_PAGE, re.MULTILINE))
     for name in sorted({name for (name,) in table_names} - loaded):
-        columns = [(row[0], _normalise_type(row[1])) for row in warehouse.execute(f"DESCRIBE {name}").fetchall()]
+        columns = [
+            (row[0], row[1].replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"))
+            for row in warehouse.execute(f"DESCRIBE {name}").fetchall()
+        ]
         assert _parse_documented_columns(name) == columns, name
-
-
-def _normalise_type(kind: str) -> str:
-    return kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 
 
 def _parse_documented_columns(name: str) -> list[tuple[str, str]]:
@@ -68,7 +67,7 @@ def test_every_sample_query_runs(warehouse: duckdb.DuckDBPyConnection, query: st
 
 
 def test_every_key_of_the_json_objects_is_described(tmp_path: Path) -> None:
-    with open_app(Settings.load(home=tmp_path / "house")) as app:
+    with open_app(Settings.load(home=tmp_path / "home")) as app:
         run_outcome, standing_outcome = get_run_result(app, RunReport()), get_pipeline_status(app)
     inner = [
         key for part in (*run_outcome.values(), *standing_outcome.values()) if isinstance(part, dict) for key in part

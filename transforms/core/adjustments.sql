@@ -1,4 +1,4 @@
--- Grain: one per allowance (negative amount) or charge (positive amount) on the whole of an invoice.
+-- Grain: one per allowance (negative amount) or charge (positive amount) on a whole invoice.
 SELECT
     c.invoice_id,
     a.sign,

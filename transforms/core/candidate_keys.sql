@@ -1,16 +1,18 @@
--- Grain: one per candidate with a number: by what it is recognised when it comes again in other bytes.
--- number_key: supplier (its tax id, else its name), number and kind; name_key: the same by name alone. content_key: all that it states, in canonical form, lines and taxes included.
--- Without a number nothing is recognised: two receipts of one shop, one day and one price are two receipts.
+-- Grain: one per candidate with an invoice number and a supplier: the keys that recognise it when it arrives again in
+-- other bytes. number_key: supplier (its tax id, else its name), number and kind. name_key: the same by name alone.
+-- content_key: everything that the candidate states, in canonical form, including lines and taxes.
+-- Without a number no duplicate is recognised: two receipts of one shop, one day and one price are two receipts.
+-- The keys are stored, and compared with those of later batches. What is hashed, including the JSON keys, must not change.
 WITH lines AS (
     SELECT invoice_id, to_json(list({a: description, b: quantity, c: unit, d: unit_price_amount, e: net_amount,
-        f: tax_category, g: tax_rate, h: line_kind} ORDER BY line_number)) AS said
+        f: tax_category, g: tax_rate, h: line_kind} ORDER BY line_number)) AS lines_json
     FROM candidate_lines GROUP BY invoice_id
 ), taxes AS (
     SELECT invoice_id, to_json(list({a: tax_category, b: tax_rate, c: taxable_amount, d: tax_amount}
-        ORDER BY tax_number)) AS said
+        ORDER BY tax_number)) AS taxes_json
     FROM candidate_taxes GROUP BY invoice_id
-), unread AS (
-    SELECT invoice_id, to_json(list({a: field, b: said} ORDER BY place, field)) AS said
+), unparsed AS (
+    SELECT invoice_id, to_json(list({a: field, b: stated_text} ORDER BY item_number, field)) AS unparsed_json
     FROM unparsed_values GROUP BY invoice_id
 )
 SELECT
@@ -29,11 +31,12 @@ SELECT
         l: c.customer_country, m: c.currency, n: c.line_total_amount, o: c.discount_amount, p: c.charge_amount,
         q: c.net_amount, r: c.tax_amount, s: c.total_amount, t: c.prepaid_amount, u: c.rounding_amount,
         v: c.payable_amount, w: c.type_code, x: c.payment_terms
-    }), lines.said, taxes.said, unread.said)) AS content_key
+    }), lines_json, taxes_json, unparsed_json)) AS content_key
 FROM candidates AS c
 JOIN stated_candidates AS s USING (invoice_id)
 LEFT JOIN lines USING (invoice_id)
 LEFT JOIN taxes USING (invoice_id)
-LEFT JOIN unread USING (invoice_id)
-WHERE c.invoice_number IS NOT NULL AND coalesce(normalise_tax_id(c.supplier_tax_id), normalise_name(c.supplier_name)) IS NOT NULL
+LEFT JOIN unparsed USING (invoice_id)
+WHERE c.invoice_number IS NOT NULL
+  AND coalesce(normalise_tax_id(c.supplier_tax_id), normalise_name(c.supplier_name)) IS NOT NULL
 ORDER BY s.sequence, c.document_sha256, c.ordinal

@@ -1,4 +1,4 @@
--- Grain: one per line of an invoice, in its order; groups and information lines are kept and must not be summed.
+-- Grain: one per line of an invoice, in document order. Groups and information lines are included and must not be summed.
 SELECT
     invoice_id,
     line_number::INTEGER AS line_number,

@@ -1,4 +1,4 @@
--- Grain: one per tax category and rate of an invoice, in its order.
+-- Grain: one per tax category and rate of an invoice, in document order.
 SELECT
     invoice_id,
     tax_number::INTEGER AS tax_number,

@@ -1,5 +1,5 @@
--- Grain: one per invoice found in a document, as it states itself. A value that cannot be read
--- exactly is NULL here and named in unparsed_values.
+-- Grain: one per invoice in a document, with the values that the document states. A value that cannot be parsed exactly
+-- is NULL here and listed in unparsed_values.
 SELECT
     invoice_id,
     document_sha256,

@@ -1,5 +1,5 @@
 -- Grain: one per candidate and rule about its lines (EN 16931 BR-16, BR-21 … BR-28, BR-CO-04, Peppol R120).
-WITH judged AS (
+WITH computed AS (
     SELECT
         l.*,
         l.net_amount::DECIMAL(19, 6) * coalesce(nullif(l.price_base_quantity, 0), 1)::DECIMAL(18, 6) AS stated_net,
@@ -10,32 +10,33 @@ WITH judged AS (
     FROM candidate_lines AS l
     LEFT JOIN line_adjustments AS a USING (invoice_id, line_number)
     WHERE line_kind = 'detail'
-), marked AS (
+), checked AS (
     SELECT *, unnest([
-        {rule_id: 'BR-21', is_broken: line_id IS NULL, what: 'no id'},
-        {rule_id: 'BR-22', is_broken: quantity IS NULL, what: 'no quantity'},
-        {rule_id: 'BR-23', is_broken: unit IS NULL, what: 'no unit'},
-        {rule_id: 'BR-24', is_broken: net_amount IS NULL, what: 'no net amount'},
-        {rule_id: 'BR-25', is_broken: description IS NULL, what: 'no name'},
-        {rule_id: 'BR-26', is_broken: unit_price_amount IS NULL, what: 'no price'},
-        {rule_id: 'BR-27', is_broken: unit_price_amount < 0, what: 'a negative price'},
-        {rule_id: 'BR-CO-04', is_broken: tax_category IS NULL, what: 'no tax category'},
-        {rule_id: 'BR-DEC-23', is_broken: net_amount != round(net_amount, 2), what: 'a net amount of more than two decimals'},
+        {rule_id: 'BR-21', is_broken: line_id IS NULL, problem: 'no id'},
+        {rule_id: 'BR-22', is_broken: quantity IS NULL, problem: 'no quantity'},
+        {rule_id: 'BR-23', is_broken: unit IS NULL, problem: 'no unit'},
+        {rule_id: 'BR-24', is_broken: net_amount IS NULL, problem: 'no net amount'},
+        {rule_id: 'BR-25', is_broken: description IS NULL, problem: 'no name'},
+        {rule_id: 'BR-26', is_broken: unit_price_amount IS NULL, problem: 'no price'},
+        {rule_id: 'BR-27', is_broken: unit_price_amount < 0, problem: 'a negative price'},
+        {rule_id: 'BR-CO-04', is_broken: tax_category IS NULL, problem: 'no tax category'},
+        {rule_id: 'BR-DEC-23', is_broken: net_amount != round(net_amount, 2), problem: 'a net amount of more than two decimals'},
         {rule_id: 'PEPPOL-R120', is_broken: abs(stated_net - computed_net) > tolerance,
-         what: 'a net amount that is not quantity × price'}
+         problem: 'a net amount other than quantity × price'}
     ], recursive := true)
-    FROM judged
-), summed AS (
+    FROM computed
+), by_rule AS (
     SELECT invoice_id, rule_id, bool_or(coalesce(is_broken, false)) AS is_broken,
-           string_agg(line_number::VARCHAR, ', ' ORDER BY line_number) FILTER (WHERE is_broken) AS lines, any_value(what) AS what
-    FROM marked GROUP BY invoice_id, rule_id
+           string_agg(line_number::VARCHAR, ', ' ORDER BY line_number) FILTER (WHERE is_broken) AS lines,
+           count(*) FILTER (WHERE is_broken) AS broken_count, any_value(problem) AS problem
+    FROM checked GROUP BY invoice_id, rule_id
 )
-SELECT c.invoice_id, r.rule_id, decide_outcome(s.invoice_id IS NOT NULL AND (c.extracted_by = 'einvoice' OR NOT r.is_of_einvoices), NOT s.is_broken) AS outcome,
-       format('{} in line {}', s.what, s.lines[:100]) AS message
+SELECT c.invoice_id, r.rule_id, decide_outcome(s.invoice_id IS NOT NULL AND (c.extracted_by = 'einvoice' OR NOT r.is_einvoice_rule), NOT s.is_broken) AS outcome,
+       format('{} in {} {}', s.problem, CASE WHEN s.broken_count = 1 THEN 'line' ELSE 'lines' END, s.lines[:100]) AS message
 FROM candidates AS c
 CROSS JOIN (SELECT unnest(['BR-21', 'BR-22', 'BR-23', 'BR-24', 'BR-25', 'BR-26', 'BR-27', 'BR-CO-04', 'BR-DEC-23',
-                           'PEPPOL-R120']) AS rule_id, rule_id IN ('BR-21', 'BR-23', 'BR-CO-04') AS is_of_einvoices) AS r
-LEFT JOIN summed AS s ON s.invoice_id = c.invoice_id AND s.rule_id = r.rule_id
+                           'PEPPOL-R120']) AS rule_id, rule_id IN ('BR-21', 'BR-23', 'BR-CO-04') AS is_einvoice_rule) AS r
+LEFT JOIN by_rule AS s ON s.invoice_id = c.invoice_id AND s.rule_id = r.rule_id
 UNION ALL
 SELECT c.invoice_id, 'BR-16' AS rule_id,
        decide_outcome(c.extracted_by = 'einvoice' AND c.profile NOT IN ('minimum', 'basic_wl'), p.line_count > 0) AS outcome,

@@ -1,4 +1,4 @@
--- Grain: one per candidate and rule that looks at nothing but the candidate itself.
+-- Grain: one per candidate and rule that concerns this candidate alone.
 SELECT * FROM checks_parsing
 UNION ALL SELECT * FROM checks_required_fields
 UNION ALL SELECT * FROM checks_totals

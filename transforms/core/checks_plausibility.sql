@@ -1,5 +1,5 @@
--- Grain: one per candidate and rule about dates, currencies and type codes that make sense.
-WITH c AS (
+-- Grain: one per candidate and rule about plausible dates, currencies and type codes.
+WITH candidate AS (
     SELECT c.*, k.currency IS NOT NULL AND coalesce(c.issued_on < k.withdrawn_on, true) AS is_currency_known,
            (c.received_at AT TIME ZONE 'UTC')::DATE + 1 AS latest_on,
            t.type_code IS NOT NULL AS is_type_known,
@@ -11,15 +11,15 @@ WITH c AS (
 )
 SELECT invoice_id, unnest([
     {rule_id: 'BR-CL-01', outcome: decide_outcome(extracted_by = 'einvoice', coalesce(is_type_known, false)),
-     message: format('{} is no type of an invoice or credit note', coalesce(type_code, 'nothing'))},
+     message: coalesce(format('type code {} is not one of an invoice or credit note', type_code), 'no type code is stated')},
     {rule_id: 'CURRENCY-KNOWN', outcome: decide_outcome(currency IS NOT NULL, is_currency_known),
-     message: format('{} was no ISO 4217 currency on {}', currency, issued_on)},
+     message: format('{} is not an ISO 4217 currency', currency) || coalesce(' on ' || issued_on::VARCHAR, '')},
     {rule_id: 'ISSUED-IN-TIME', outcome: decide_outcome(issued_on IS NOT NULL, issued_on BETWEEN DATE '2000-01-01' AND latest_on),
-     message: format('issued on {}, which is not between 2000-01-01 and the day after it was received', issued_on)},
+     message: format('the issue date {} is not between 2000-01-01 and {}, the day after the document was received', issued_on, latest_on)},
     {rule_id: 'DUE-AFTER-ISSUED', outcome: decide_outcome(due_on IS NOT NULL AND issued_on IS NOT NULL, due_on >= issued_on),
-     message: format('due on {}, before it was issued on {}', due_on, issued_on)},
+     message: format('the due date {} is before the issue date {}', due_on, issued_on)},
     {rule_id: 'BR-29', outcome: decide_outcome(period_started_on IS NOT NULL AND period_ended_on IS NOT NULL,
         period_ended_on >= period_started_on),
-     message: format('the period ends on {}, before it begins on {}', period_ended_on, period_started_on)}
+     message: format('the invoicing period ends on {}, before it begins on {}', period_ended_on, period_started_on)}
 ], recursive := true)
-FROM c
+FROM candidate

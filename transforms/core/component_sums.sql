@@ -1,5 +1,5 @@
--- Grain: one per candidate: the sums of its parts, to hold against its totals; NULL where there are no such parts.
--- Groups and information lines repeat what their parts say, so they are not summed.
+-- Grain: one per candidate: the sums of its lines, taxes, allowances and charges, to compare with its totals; NULL where
+-- it has none. Groups and information lines repeat other lines, so they are not summed.
 WITH lines AS (
     SELECT invoice_id, count(*) AS line_count, sum(net_amount) AS lines_amount
     FROM candidate_lines WHERE line_kind = 'detail' GROUP BY invoice_id

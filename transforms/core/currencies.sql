@@ -1,4 +1,6 @@
--- Grain: one per currency code of ISO 4217 since 2000; `withdrawn_on` is the first day it no longer was one (NULL: current).
+-- Grain: one per currency code of ISO 4217 since 2000; `withdrawn_on` is the first day on which it was not valid any more (NULL: current).
+-- The package iso4217 has only the current codes, without withdrawal dates, so the codes are listed here;
+-- a test compares the current ones with the package.
 SELECT unnest(string_split_regex(trim('
 AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CLF
 CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF

@@ -1,5 +1,5 @@
--- Grain: one per document whose answer holds no invoice at all, and why.
-WITH empty AS (
+-- Grain: one per document whose answer contains no invoice, and why.
+WITH answers_without_invoice AS (
     SELECT a.*, e.extracted_by IS NULL AS is_unknown, p.failed_pages
     FROM answers AS a
     LEFT JOIN extractors AS e USING (extracted_by)
@@ -15,10 +15,10 @@ SELECT
         ELSE 'nothing_found'
     END AS reason_code,
     CASE
-        WHEN is_unknown THEN 'No staging model reads the answers of ' || extracted_by || '.'
+        WHEN is_unknown THEN 'No staging model reads answers of ' || extracted_by || '.'
         WHEN payload IS NULL THEN 'The answer is not a JSON object.'
-        ELSE 'The answer names no invoice: no number, date, name, currency or total.'
-            || coalesce(' Not read: ' || nullif(failed_pages, '') || '.', '')
+        ELSE 'The answer contains no invoice: no number, date, name, currency or total.'
+            || coalesce(' Pages not read: ' || nullif(failed_pages, '') || '.', '')
     END AS reason
-FROM empty
+FROM answers_without_invoice
 ORDER BY sequence

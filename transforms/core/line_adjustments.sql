@@ -1,6 +1,6 @@
--- Grain: one per line with charges or allowances of its own: their balance, charges positive. A line states either the
--- single ones or their sums; the single ones go first.
-WITH each_line AS (
+-- Grain: one per line with charges or allowances of its own: charges − allowances. A line states
+-- either the single ones or their sums; the single ones take precedence.
+WITH parsed_lines AS (
     SELECT
         invoice_id, line_number,
         list_sum(list_transform(charges, lambda a: parse_quantity(a)::DECIMAL(18, 6))) AS charges,
@@ -12,5 +12,5 @@ WITH each_line AS (
 SELECT invoice_id, line_number,
        TRY_CAST(coalesce(charges, charge_amount, 0) - coalesce(discounts, discount_amount, 0) AS DECIMAL(18, 6))
            AS adjustment_amount
-FROM each_line
+FROM parsed_lines
 WHERE coalesce(charges, charge_amount, discounts, discount_amount) IS NOT NULL

@@ -1,5 +1,5 @@
--- Grain: one per invoice found in a document, whoever read it; amounts and dates still as the texts that were stated.
-WITH stated_by_all AS (
+-- Grain: one per invoice in a document, from any extractor; amounts and dates are still the stated texts.
+WITH all_extractors AS (
     SELECT * FROM stg_einvoice__invoices
     UNION ALL BY NAME
     SELECT * FROM stg_smartbills_com__invoices
@@ -15,5 +15,5 @@ SELECT
     a.received_at,
     a.sequence,
     s.*
-FROM stated_by_all AS s
+FROM all_extractors AS s
 JOIN answers AS a USING (document_sha256)

@@ -1,5 +1,5 @@
--- Grain: one per line of an invoice, whoever read it; amounts still as the texts that were stated.
-WITH stated_by_all AS (
+-- Grain: one per line of an invoice, from any extractor; amounts are still the stated texts.
+WITH all_extractors AS (
     SELECT * FROM stg_einvoice__lines
     UNION ALL BY NAME
     SELECT * FROM stg_invoicedataextraction_com__lines
@@ -7,5 +7,5 @@ WITH stated_by_all AS (
     SELECT * FROM stg_billflowai__lines
 )
 SELECT c.invoice_id, l.* EXCLUDE (document_sha256, ordinal)
-FROM stated_by_all AS l
+FROM all_extractors AS l
 JOIN stated_candidates AS c USING (document_sha256, ordinal)

@@ -1,1 +1,1 @@
-"""The loading room: judged rows into the working warehouse by dlt, then the copy that everybody else opens."""
+"""Loads ledger rows into the working warehouse with dlt, and publishes the copy that everybody else opens."""

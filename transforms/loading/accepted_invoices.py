@@ -1,4 +1,4 @@
-"""Accepted invoices, read back from the published warehouse: what is published and exported is what analysts see."""
+"""Reads accepted invoices from the published warehouse, so that receipts and exports have what analysts see."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _HEADER_COLUMNS = (
     "total_amount", "due_on", "order_number", "net_amount", "discount_amount", "charge_amount", "tax_amount",
     "prepaid_amount", "payable_amount",
 )  # fmt: skip
-DETAIL_LINES_ONLY = "coalesce(line_kind, 'detail') = 'detail'"  # group lines repeat what their parts state
+DETAIL_LINES_ONLY = "coalesce(line_kind, 'detail') = 'detail'"  # group lines repeat the amounts of their parts
 _PARTY_COLUMNS = ("name", "tax_id", "country", "iban")
 _LINE_COLUMNS = tuple(Line.__slots__)
 _TAX_COLUMNS = tuple(Tax.__slots__)
 
 
 def read_accepted_invoices(warehouse_directory: Path, invoice_ids: Sequence[str]) -> list[Invoice]:
-    """Return those of the wanted invoices (by id) that are accepted and published, with lines and taxes, by id."""
+    """Return the invoices with these ids that are accepted and in the published warehouse, ordered by id."""
     if not get_published_database_path(warehouse_directory).exists():
         return []
     with duckdb.connect(get_published_database_path(warehouse_directory), read_only=True) as connection:
@@ -77,12 +77,12 @@ def _read_child_rows_by_invoice(
 
 
 def sum_accepted_amounts_by_currency(warehouse_directory: Path) -> list[tuple[Any, ...]]:
-    """Return (currency, invoices, net, tax, total) of the accepted invoices, credit notes negative, by currency."""
+    """Return (currency, invoice count, net, tax, total) of accepted invoices; credit notes are negative."""
     if not get_published_database_path(warehouse_directory).exists():
         return []
     with duckdb.connect(get_published_database_path(warehouse_directory), read_only=True) as connection:
         return connection.execute(
-            "with booked as (select *, case kind when 'credit_note' then -1 else 1 end as sign from core.invoices) "
+            "with signed as (select *, case kind when 'credit_note' then -1 else 1 end as sign from core.invoices) "
             "select currency, count(*), sum(sign * net_amount), sum(sign * tax_amount), sum(sign * total_amount) "
-            "from booked group by currency order by currency"
+            "from signed group by currency order by currency"
         ).fetchall()

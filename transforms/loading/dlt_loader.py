@@ -1,6 +1,6 @@
-"""Loading by dlt: Arrow in, merge by delete-insert on stable keys, its working directory wiped before each run.
+"""Loads Arrow tables with dlt: delete-insert merges on stable keys, in a working directory that is emptied each time.
 
-A dlt package that died half-way is never resumed: resuming duplicates rows, merging the same keys again does not.
+An interrupted dlt load is never resumed: resuming duplicates rows, merging the same keys again does not (ADR 0004).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ CHILD_TABLE_KEYS = {
     "candidate_lines": "invoice_id",
     "candidate_taxes": "invoice_id",
     "findings": "finding_id",
-}  # of a candidate
-ChangedRowsReader = Callable[[str], Iterator[list[Mapping[str, Any]]]]  # a ledger table's changed rows, in pieces
+}  # tables whose rows belong to a candidate
+ChangedRowsReader = Callable[[str], Iterator[list[Mapping[str, Any]]]]  # a ledger table's changed rows, in chunks
 
 
 def load_changed_rows(warehouse_directory: Path, read_changed_rows: ChangedRowsReader) -> dict[str, int]:
-    """Merge the ledger's changed rows into the working warehouse; return how many rows each table was given.
+    """Merge the ledger's changed rows into the working warehouse; return the number of rows per table.
 
     Raises:
-        ContractError: a value or column does not fit the frozen types; nothing of that layer was changed.
+        ContractError: a value or column does not fit the declared types; that layer is unchanged.
     """
     create_working_warehouse(warehouse_directory)
     loaded_rows = _LoadedRows()
@@ -55,7 +55,7 @@ def load_changed_rows(warehouse_directory: Path, read_changed_rows: ChangedRowsR
 
 @dataclass(slots=True)
 class _LoadedRows:
-    """What dlt was given: rows by table, and the keys of what hangs on a candidate."""
+    """The rows that dlt loaded: counts per table, and the keys of candidates and of the rows that belong to them."""
 
     row_counts: Counter[str] = field(default_factory=Counter)
     keys_by_table: dict[str, set[str]] = field(
@@ -100,20 +100,17 @@ def _run_pipeline(layer: str, resources: list[DltResource], database_path: Path,
         load_info = pipeline.run(resources, loader_file_format="parquet")
         load_info.raise_on_failed_jobs()
     except PipelineStepFailed as error:
-        raise ContractError(f"loading the layer {layer!r} failed: {_format_root_cause(error)}") from error
+        root_cause: BaseException = error
+        while root_cause.__cause__ is not None:
+            root_cause = root_cause.__cause__
+        raise ContractError(f"loading the layer {layer!r} failed: {type(root_cause).__name__}: {root_cause}") from error
     finally:
         pipeline.deactivate()
 
 
-def _format_root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"
-
-
 @contextmanager
 def _open_dlt_directory(warehouse_directory: Path) -> Iterator[Path]:
-    """Give dlt an empty working directory, with the temporary files on the same filesystem, and remove both after."""
+    """Yield an empty working directory for dlt, with temporary files on the same filesystem; remove both afterwards."""
     working_directory = warehouse_directory / ".dlt"
     shutil.rmtree(working_directory, ignore_errors=True)
     temporary_directory = working_directory / "tmp"
@@ -131,12 +128,12 @@ def _open_dlt_directory(warehouse_directory: Path) -> Iterator[Path]:
 
 
 def _is_error_record(record: logging.LogRecord) -> bool:
-    """Whether a message of dlt is for people; it warns that ``payload`` is JSON to us and text to Arrow, as meant."""
+    """Return whether to show a log record of dlt; the warning about ``payload`` (JSON, text in Arrow) is expected."""
     return record.levelno >= logging.ERROR
 
 
 def _drop_staging_and_stale_rows(warehouse_directory: Path, loaded_rows: _LoadedRows) -> None:
-    """Drop dlt's staging, and what hung on a candidate before it was judged again: a merge only replaces."""
+    """Drop dlt's staging schemas, and rows of revalidated candidates that a merge does not replace."""
     with open_warehouse(get_working_database_path(warehouse_directory)) as connection:
         for layer in ("raw", "core"):
             connection.execute(f"drop schema if exists {layer}_staging cascade")

@@ -1,8 +1,8 @@
-"""The published warehouse: a database, Parquet files and a manifest that change together, in one rename.
+"""Publishes the warehouse: a database, Parquet files and a manifest that change together, by one rename.
 
-``invoices.duckdb``, ``parquet`` and ``manifest.json`` are links through ``current`` into one release below
-``releases``; pointing ``current`` elsewhere is the only step that a reader can see. A reader that has an older
-release open keeps it.
+``invoices.duckdb``, ``parquet`` and ``manifest.json`` are links through ``current`` into one release in
+``releases``; replacing ``current`` is the only step that a reader can see. A reader that has an older release open
+keeps it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from transforms.loading.working_warehouse import get_working_database_path, open
 
 LAYERS = ("raw", "core", "marts")
 LINKS = ("invoices.duckdb", "parquet", "manifest.json")
-RELEASES_KEPT = 2  # releases: the current one, and the one that a reader may just be opening
+RELEASES_KEPT = 2  # the current release, and the previous one, which a reader may just be opening
 
 
 def publish_warehouse(warehouse_directory: Path, revision: int) -> Path:
-    """Publish the working warehouse as it is; return the new release's directory. Killed half-way, nothing changes."""
+    """Publish the working warehouse as a new release; return its directory. A kill before the end changes nothing."""
     releases_directory = warehouse_directory / "releases"
     draft = releases_directory / f"draft-{os.getpid()}"
-    _delete_unfinished_drafts(releases_directory)
+    for unfinished_draft in releases_directory.glob("draft-*"):
+        shutil.rmtree(unfinished_draft)
     draft.mkdir(parents=True, mode=0o700)
     tables = _write_parquet_files(warehouse_directory, draft)
     shutil.copyfile(get_working_database_path(warehouse_directory), draft / "invoices.duckdb")
@@ -40,12 +41,14 @@ def publish_warehouse(warehouse_directory: Path, revision: int) -> Path:
         if not (warehouse_directory / name).is_symlink():
             _replace_symlink(warehouse_directory / name, f"current/{name}")
     _flush_to_disk(warehouse_directory)
-    _delete_old_releases(releases_directory, release_directory)
+    old_releases = sorted(path for path in releases_directory.glob("[0-9]*-*") if path != release_directory)
+    for old_release in old_releases[: len(old_releases) - (RELEASES_KEPT - 1)]:
+        shutil.rmtree(old_release)
     return release_directory
 
 
 def find_published_revision(warehouse_directory: Path) -> int | None:
-    """Return up to which ledger revision the published warehouse has everything; None without a sound one."""
+    """Return the ledger revision that the published warehouse has; None without a valid manifest."""
     try:
         return int(json.loads((warehouse_directory / "manifest.json").read_text(encoding="utf-8"))["revision"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -77,17 +80,15 @@ def _write_parquet_files(warehouse_directory: Path, draft: Path) -> dict[str, in
 
 
 def _hash_files_by_path(draft: Path) -> dict[str, str]:
-    files = sorted(file for file in draft.rglob("*") if file.is_file())
-    return {file.relative_to(draft).as_posix(): _hash_file(file) for file in files}
-
-
-def _hash_file(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    hashes: dict[str, str] = {}
+    for file in sorted(path for path in draft.rglob("*") if path.is_file()):
+        with file.open("rb") as stream:
+            hashes[file.relative_to(draft).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashes
 
 
 def _choose_release_directory(releases_directory: Path, revision: int) -> Path:
-    """Return a free name; the same revision may be released again after a rebuild."""
+    """Return an unused name; a rebuild may publish the same revision again."""
     number = 1 + max((int(path.name.split("-")[0]) for path in releases_directory.glob("[0-9]*-*")), default=0)
     return releases_directory / f"{number:08d}-r{revision}"
 
@@ -105,14 +106,3 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _delete_unfinished_drafts(releases_directory: Path) -> None:
-    for draft in releases_directory.glob("draft-*"):
-        shutil.rmtree(draft)
-
-
-def _delete_old_releases(releases_directory: Path, current_release: Path) -> None:
-    old_releases = sorted(path for path in releases_directory.glob("[0-9]*-*") if path != current_release)
-    for path in old_releases[: len(old_releases) - (RELEASES_KEPT - 1)]:
-        shutil.rmtree(path)

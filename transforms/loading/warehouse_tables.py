@@ -1,4 +1,4 @@
-"""The warehouse's tables as Arrow schemas, and the ledger's rows brought into them, exactly."""
+"""The tables of the warehouse as Arrow schemas, and the exact conversion of ledger rows to them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ import pyarrow as pa
 
 TEXT, INTEGER, BOOLEAN, DATE = pa.string(), pa.int64(), pa.bool_(), pa.date32()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-AMOUNT, PRECISE_DECIMAL = (
-    pa.decimal128(18, 4),
-    pa.decimal128(18, 6),
-)  # FINE: line amounts, quantities, unit prices, rates
+AMOUNT = pa.decimal128(18, 4)
+PRECISE_DECIMAL = pa.decimal128(18, 6)  # line amounts, quantities, unit prices, rates
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class LoadTable:
-    """One table: where it goes, by which columns its rows are replaced, and how a ledger row becomes its rows."""
+    """One table: its layer, name and schema, the key of its rows, and the conversion of a ledger row to its rows."""
 
     layer: str
     name: str
@@ -33,7 +31,7 @@ class LoadTable:
     convert_row: Callable[[Row], Sequence[Row]]
 
     def to_arrow(self, ledger_rows: Sequence[Row]) -> pa.Table:
-        """Return the rows of this table for some rows of the ledger, typed; a value that does not fit raises."""
+        """Return the typed rows of this table; raise an Arrow error or ValueError if a value does not fit."""
         rows = [
             {name: row.get(name) for name in self.schema.names}
             for ledger_row in ledger_rows
@@ -43,7 +41,7 @@ class LoadTable:
 
 
 def _build_schema(**columns: pa.DataType) -> pa.Schema:
-    """Return a schema; the key, its first column (and a publisher), is never null."""
+    """Return a schema; its key, the first column (and ``publisher``), is never null."""
     first_column = next(iter(columns))
     return pa.schema(
         [
@@ -58,7 +56,7 @@ def _keep_row_unchanged(row: Row) -> Sequence[Row]:
 
 
 def _convert_finished_extraction(row: Row) -> Sequence[Row]:
-    """Return the question once it is answered or has failed, its price exact; an open one has no row yet."""
+    """Return the extraction with its exact price once it is answered or has failed; an open one has no row yet."""
     if row["status"] not in ("answered", "failed"):
         return ()
     return (dict(row) | {"page_price_amount": _parse_value(row.get("page_price_amount"), PRECISE_DECIMAL)},)
@@ -75,17 +73,17 @@ CANDIDATES_SCHEMA = _build_schema(
 )  # fmt: skip
 LINES_SCHEMA = _build_schema(
     invoice_id=TEXT, line_number=INTEGER, line_id=TEXT, parent_line_id=TEXT, line_kind=TEXT, description=TEXT,
-    quantity=PRECISE_DECIMAL, unit=TEXT, unit_price_amount=PRECISE_DECIMAL, price_base_quantity=PRECISE_DECIMAL, net_amount=PRECISE_DECIMAL, tax_category=TEXT,
-    tax_rate=PRECISE_DECIMAL, tax_amount=PRECISE_DECIMAL,
+    quantity=PRECISE_DECIMAL, unit=TEXT, unit_price_amount=PRECISE_DECIMAL, price_base_quantity=PRECISE_DECIMAL,
+    net_amount=PRECISE_DECIMAL, tax_category=TEXT, tax_rate=PRECISE_DECIMAL, tax_amount=PRECISE_DECIMAL,
 )  # fmt: skip
 TAXES_SCHEMA = _build_schema(
-    invoice_id=TEXT, tax_number=INTEGER, tax_category=TEXT, tax_rate=PRECISE_DECIMAL, taxable_amount=AMOUNT, tax_amount=AMOUNT,
-    exemption_reason=TEXT,
+    invoice_id=TEXT, tax_number=INTEGER, tax_category=TEXT, tax_rate=PRECISE_DECIMAL, taxable_amount=AMOUNT,
+    tax_amount=AMOUNT, exemption_reason=TEXT,
 )  # fmt: skip
 
 
 def serialise_candidate(candidate: Row, lines: Sequence[Row], taxes: Sequence[Row]) -> str:
-    """Return a judged candidate as the JSON text that the ledger keeps; decimals, dates and instants as their text."""
+    """Return a validated candidate as the JSON text for the ledger; decimals, dates and timestamps as strings."""
     return json.dumps({"candidate": candidate, "lines": lines, "taxes": taxes}, ensure_ascii=False, default=str)
 
 
@@ -136,7 +134,8 @@ WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
         _build_schema(
             sighting_id=TEXT, document_sha256=TEXT, source_name=TEXT, source_kind=TEXT, location=TEXT, file_name=TEXT,
             sender=TEXT, subject=TEXT, message_id=TEXT, received_at=TIMESTAMP, seen_at=TIMESTAMP, message_key=TEXT,
-            section=TEXT, declared_type=TEXT, original_sender=TEXT, skip_reason_code=TEXT, entity=TEXT, cost_centre=TEXT,
+            section=TEXT, declared_type=TEXT, original_sender=TEXT, skip_reason_code=TEXT, entity=TEXT,
+            cost_centre=TEXT,
         ), _keep_row_unchanged,
     ),
     LoadTable(
@@ -152,13 +151,15 @@ WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
         "raw", "extractions", "extractions", ("extraction_id",),
         _build_schema(
             extraction_id=TEXT, document_sha256=TEXT, extracted_by=TEXT, status=TEXT, payload=TEXT, message=TEXT,
-            run_id=TEXT, batch_id=TEXT, pages_reserved=INTEGER, pages_charged=INTEGER, page_price_amount=PRECISE_DECIMAL,
-            page_price_currency=TEXT, possible_double_charge=BOOLEAN, requested_at=TIMESTAMP, answered_at=TIMESTAMP,
+            run_id=TEXT, batch_id=TEXT, pages_reserved=INTEGER, pages_charged=INTEGER,
+            page_price_amount=PRECISE_DECIMAL, page_price_currency=TEXT, possible_double_charge=BOOLEAN,
+            requested_at=TIMESTAMP, answered_at=TIMESTAMP,
         ), _convert_finished_extraction,
     ),
     LoadTable(
         "core", "documents", "documents", ("document_sha256",),
-        _build_schema(document_sha256=TEXT, state=TEXT, reason_code=TEXT, reason=TEXT, changed_at=TIMESTAMP), _keep_row_unchanged,
+        _build_schema(document_sha256=TEXT, state=TEXT, reason_code=TEXT, reason=TEXT, changed_at=TIMESTAMP),
+        _keep_row_unchanged,
     ),
     LoadTable("core", "candidates", "candidates", ("invoice_id",), CANDIDATES_SCHEMA, _convert_candidate),
     LoadTable("core", "candidate_lines", "candidates", ("invoice_id",), LINES_SCHEMA, _convert_lines),
@@ -178,7 +179,7 @@ WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
         ), _keep_row_unchanged,
     ),
     LoadTable(
-        "core", "exported_invoices", "exported_invoices", ("invoice_id",), _build_schema(invoice_id=TEXT, batch_id=TEXT),
-        _keep_row_unchanged,
+        "core", "exported_invoices", "exported_invoices", ("invoice_id",),
+        _build_schema(invoice_id=TEXT, batch_id=TEXT), _keep_row_unchanged,
     ),
 )  # fmt: skip

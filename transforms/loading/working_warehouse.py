@@ -11,12 +11,12 @@ from transforms.loading.warehouse_tables import WAREHOUSE_TABLES
 
 
 def get_working_database_path(warehouse_directory: Path) -> Path:
-    """Return where the working warehouse lies."""
+    """Return the path of the working warehouse."""
     return warehouse_directory / "working.duckdb"
 
 
 def open_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open a warehouse for our own SQL; amounts never meet a time zone or the network from here."""
+    """Open a warehouse for our own SQL, in UTC and without installing or loading extensions."""
     connection = duckdb.connect(
         path, config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     )
@@ -25,9 +25,10 @@ def open_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def is_warehouse_complete(warehouse_directory: Path, expected_row_counts: Mapping[str, int]) -> bool:
-    """Return whether the working warehouse opens and has at least the rows that the ledger says it was given.
+    """Return whether the working warehouse opens and has at least the rows that the ledger expects.
 
-    A DuckDB file that was cut, or whose log was lost or cut, opens without a word and lacks rows, hence the counting.
+    A truncated DuckDB file, or one whose log is lost or truncated, opens without an error but lacks rows. So they are
+    counted.
     """
     path = get_working_database_path(warehouse_directory)
     if not path.exists():
@@ -51,7 +52,7 @@ def is_warehouse_complete(warehouse_directory: Path, expected_row_counts: Mappin
 
 
 def _is_truncated(warehouse_directory: Path) -> bool:
-    """Whether the file is shorter than the copy that was published of it; only a load changes either."""
+    """Return whether the file is shorter than its published copy; only a load changes either of them."""
     published_database = warehouse_directory / "invoices.duckdb"
     return (
         published_database.exists()
@@ -67,14 +68,14 @@ def _count_rows(connection: duckdb.DuckDBPyConnection, table: str, existing_tabl
 
 
 def delete_working_warehouse(warehouse_directory: Path) -> None:
-    """Remove the working warehouse; it is derived, and the next load makes it anew."""
+    """Delete the working warehouse and its log; it is derived data, and the next load rebuilds it."""
     path = get_working_database_path(warehouse_directory)
     for file in (path, path.with_name(path.name + ".wal")):
         file.unlink(missing_ok=True)
 
 
 def create_working_warehouse(warehouse_directory: Path) -> None:
-    """Create the file under another name and rename it, so that a kill never leaves half a database."""
+    """Create the file if it is missing: under another name, then renamed, so that a kill leaves no partial database."""
     path = get_working_database_path(warehouse_directory)
     if path.exists():
         return

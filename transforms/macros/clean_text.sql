@@ -1,4 +1,4 @@
--- What a document says as text: without control characters (a NUL would be lost later in silence), trimmed; empty is NULL.
+-- A stated text without control characters (a NUL would be dropped later without notice), trimmed; empty is NULL.
 CREATE MACRO clean_text(value) AS
     nullif(
         regexp_replace(

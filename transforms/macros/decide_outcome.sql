@@ -1,3 +1,3 @@
--- What came of a rule. An unknown condition counts as broken: nothing holds because it could not be decided.
+-- The outcome of a rule. A condition that is NULL counts as broken: a rule that cannot be decided does not hold.
 CREATE MACRO decide_outcome(applies, condition) AS
     CASE WHEN NOT applies THEN 'not_applicable' WHEN condition THEN 'holds' ELSE 'broken' END

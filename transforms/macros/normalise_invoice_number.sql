@@ -1,2 +1,2 @@
--- An invoice number for comparing: upper case, without white space; its punctuation and zeros are part of it.
+-- An invoice number for comparison: upper case, without white space. Punctuation and zeros stay.
 CREATE MACRO normalise_invoice_number(value) AS nullif(regexp_replace(upper(value), '\s', '', 'g'), '')

@@ -1,6 +1,6 @@
--- Grain: one per UTC day and source that showed something new on it: what came, what of it was new, and where that stands now.
--- A document counts as new where it was shown first; parts that are no invoices by rule are counted as skipped only.
-WITH shown AS (
+-- Grain: one per UTC day and source with something new: what arrived, how much of it was new, and its state now.
+-- A document counts as new where it was first sighted; parts skipped by a rule are counted in skipped_count only.
+WITH dated_sightings AS (
     SELECT
         s.*, d.state, r.byte_count, (s.seen_at AT TIME ZONE 'UTC')::DATE AS seen_on,
         s.skip_reason_code IS NULL AND row_number() OVER (
@@ -22,7 +22,7 @@ WITH shown AS (
         count(*) FILTER (WHERE is_new AND state = 'duplicate') AS duplicate_count,
         count(*) FILTER (WHERE is_new AND state = 'not_invoice') AS not_invoice_count,
         count(*) FILTER (WHERE is_new AND state = 'waiting') AS waiting_count
-    FROM shown GROUP BY ALL
+    FROM dated_sightings GROUP BY ALL
 ), by_message AS (
     SELECT
         (seen_at AT TIME ZONE 'UTC')::DATE AS seen_on, source_name,

@@ -1,5 +1,5 @@
 -- Grain: one per accepted expense with something to pay, and how late it is on the day of marts.clock.
--- Payments are not known here: open means that the invoice itself says so. Credit notes count negative.
+-- Payments are not recorded here: the open amount is the amount due that the invoice states. Credit notes count negative.
 WITH payable AS (
     SELECT
         i.*, c.as_of_on,

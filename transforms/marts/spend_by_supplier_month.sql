@@ -1,5 +1,5 @@
 -- Grain: one per supplier, month of issue and currency: accepted expenses; credit notes count negative.
--- A supplier is its tax id where there is one, else its name, both folded. Sums are DECIMAL(38,4).
+-- A supplier is identified by its tax id, else by its name, both normalised. Sums are DECIMAL(38,4).
 WITH signed AS (
     SELECT
         *,

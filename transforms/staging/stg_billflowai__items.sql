@@ -1,14 +1,14 @@
--- Grain: one per item that BillflowAI found in a document; amounts as texts with one reading, missing and null alike.
--- An item without a total of its own is quantity × price, where that is exact in six decimals.
-WITH found AS (
+-- Grain: one per item that BillflowAI found in a document; amounts are normalised texts; missing and null are the same.
+-- An item without a total of its own gets quantity × price, if that is exact in six decimals.
+WITH item_lists AS (
     SELECT document_sha256, from_json(payload -> '$.items', '[{
         "description": "VARCHAR", "quantity": "VARCHAR", "price": "VARCHAR", "line_total": "VARCHAR"
     }]') AS items
     FROM answers
     WHERE extracted_by = 'billflowai' AND payload IS NOT NULL
 ), items AS (
-    SELECT document_sha256, unnest(items) AS i, generate_subscripts(items, 1) AS place FROM found
-), said AS (
+    SELECT document_sha256, unnest(items) AS i, generate_subscripts(items, 1) AS place FROM item_lists
+), normalised AS (
     SELECT
         document_sha256, place,
         clean_text(i.description) AS description,
@@ -17,7 +17,7 @@ WITH found AS (
         normalise_amount(i.line_total) AS line_total
     FROM items
 ), computed AS (
-    SELECT *, (parse_quantity(quantity)::DECIMAL(19, 6) * parse_quantity(price)::DECIMAL(18, 6))::DECIMAL(38, 12) AS product FROM said
+    SELECT *, (parse_quantity(quantity)::DECIMAL(19, 6) * parse_quantity(price)::DECIMAL(18, 6))::DECIMAL(38, 12) AS product FROM normalised
 )
 SELECT
     document_sha256, place, description, quantity, price,

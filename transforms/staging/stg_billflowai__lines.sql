@@ -1,5 +1,5 @@
--- Grain: one per item that BillflowAI found in a document; amounts as texts with one reading. An item of words alone is a
--- remark. Where all amounts of a document contain the tax, those of its items are no net amounts.
+-- Grain: one per item that BillflowAI found in a document; amounts are normalised texts. An item of text alone is
+-- an information line. Where all amounts of a document include the tax, those of its items are not net amounts.
 SELECT
     document_sha256,
     1 AS ordinal,
@@ -7,7 +7,7 @@ SELECT
     CASE WHEN coalesce(quantity, price, amount) IS NULL THEN 'information' ELSE 'detail' END AS line_kind,
     description,
     quantity,
-    CASE WHEN NOT contains_tax THEN price END AS unit_price_amount,
-    CASE WHEN NOT contains_tax THEN amount END AS net_amount
-FROM (SELECT *, is_tax_inclusive AND NOT is_sum_of_items AND NOT is_taxed_after_discount AS contains_tax
+    CASE WHEN NOT includes_tax THEN price END AS unit_price_amount,
+    CASE WHEN NOT includes_tax THEN amount END AS net_amount
+FROM (SELECT *, is_tax_inclusive AND NOT is_sum_of_items AND NOT is_taxed_after_discount AS includes_tax
       FROM stg_billflowai__items JOIN stg_billflowai__totals USING (document_sha256))

@@ -1,7 +1,7 @@
--- Grain: one per answer of BillflowAI: its totals, and which of the three ways in which such totals agree they do
--- (contract sheet 03 §2.3): net less discount plus tax; items without tax plus tax; amounts that contain the tax. Items
--- may be a hundredth each from their sum. A discount is taken off, whatever its sign.
-WITH said AS (
+-- Grain: one per answer of BillflowAI: its totals, and in which of three ways they agree (contract sheet 03 §2.3): net
+-- − discount + tax; items without tax + tax; amounts that include the tax. The sum of the items may differ by a hundredth
+-- per item. A discount is subtracted, whatever its sign.
+WITH normalised AS (
     SELECT
         document_sha256,
         normalise_amount(payload ->> '$.subtotal') AS subtotal,
@@ -16,7 +16,7 @@ WITH said AS (
     FROM stg_billflowai__items
     WHERE coalesce(quantity, price, amount) IS NOT NULL
     GROUP BY document_sha256
-), read AS (
+), parsed AS (
     SELECT
         document_sha256, subtotal, discount, tax, total, item_count,
         parse_amount(subtotal)::DECIMAL(30, 4) AS subtotal_amount,
@@ -25,8 +25,8 @@ WITH said AS (
         parse_amount(tax)::DECIMAL(30, 4) AS tax_amount,
         parse_amount(total)::DECIMAL(30, 4) AS total_amount,
         CASE WHEN is_complete THEN items_amount END AS items_amount,
-        list_bool_and([said IS NULL OR parse_amount(said) IS NOT NULL FOR said IN [subtotal, discount, tax, total]]) AS is_readable
-    FROM said LEFT JOIN items USING (document_sha256)
+        list_bool_and([amount IS NULL OR parse_amount(amount) IS NOT NULL FOR amount IN [subtotal, discount, tax, total]]) AS is_readable
+    FROM normalised LEFT JOIN items USING (document_sha256)
 )
 SELECT
     *,
@@ -34,4 +34,4 @@ SELECT
     coalesce(to_cents(subtotal_amount - discount_amount + tax_amount) = to_cents(total_amount), false) AS is_taxed_after_discount,
     coalesce(abs(items_amount + tax_amount - total_amount) <= item_count * 0.01, false) AS is_sum_of_items,
     coalesce(to_cents(subtotal_amount - discount_amount) = to_cents(total_amount), false) AS is_tax_inclusive
-FROM read
+FROM parsed

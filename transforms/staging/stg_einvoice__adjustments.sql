@@ -1,8 +1,8 @@
--- Grain: one per allowance (negative sign) or charge (positive sign) on the whole of an invoice in an e-invoice document.
+-- Grain: one per allowance (negative sign) or charge (positive sign) on a whole invoice of an e-invoice document.
 WITH invoices AS (
     SELECT document_sha256, unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
     FROM stg_einvoice__answers
-), found AS (
+), document_adjustments AS (
     SELECT document_sha256, ordinal, -1 AS sign, unnest(i.allowances) AS a FROM invoices
     UNION ALL
     SELECT document_sha256, ordinal, 1 AS sign, unnest(i.charges) AS a FROM invoices
@@ -14,4 +14,4 @@ SELECT
     clean_text(a.amount) AS amount,
     clean_text(a.tax_category) AS tax_category,
     clean_text(a.tax_rate) AS tax_rate
-FROM found
+FROM document_adjustments

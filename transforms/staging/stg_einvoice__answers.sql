@@ -1,4 +1,4 @@
--- Grain: one per document read as an e-invoice; `parsed` has the shape that the reader writes, every value a text.
+-- Grain: one per document read as an e-invoice; `parsed` has the structure that the e-invoice extractor writes, every value a text.
 SELECT
     document_sha256,
     from_json(payload, '{

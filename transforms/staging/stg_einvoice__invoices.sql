@@ -1,5 +1,5 @@
--- Grain: one per invoice stated in an e-invoice document; amounts and dates still as texts.
-WITH found AS (
+-- Grain: one per invoice stated in an e-invoice document; amounts and dates are still texts.
+WITH invoices AS (
     SELECT document_sha256, parsed.syntax AS syntax, parsed.profile AS profile,
            unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
     FROM stg_einvoice__answers
@@ -41,4 +41,4 @@ SELECT
     clean_text(i.totals.rounding) AS rounding_amount,
     clean_text(i.totals.payable) AS payable_amount,
     clean_text(i.payment_terms) AS payment_terms
-FROM found
+FROM invoices

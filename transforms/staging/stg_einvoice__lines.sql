@@ -1,8 +1,8 @@
--- Grain: one per line of an invoice in an e-invoice document; amounts still as texts.
+-- Grain: one per line of an invoice in an e-invoice document; amounts are still texts.
 WITH invoices AS (
     SELECT document_sha256, unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
     FROM stg_einvoice__answers
-), found AS (
+), lines AS (
     SELECT document_sha256, ordinal, unnest(i.lines) AS l, generate_subscripts(i.lines, 1) AS line_number FROM invoices
 )
 SELECT
@@ -25,4 +25,4 @@ SELECT
     clean_text(l.charge_total) AS charge_amount,
     list_transform(l.allowances, lambda a: clean_text(a.amount)) AS discounts,
     list_transform(l.charges, lambda c: clean_text(c.amount)) AS charges
-FROM found
+FROM lines

@@ -1,8 +1,8 @@
--- Grain: one per VAT breakdown of an invoice in an e-invoice document; amounts still as texts.
+-- Grain: one per VAT breakdown of an invoice in an e-invoice document; amounts are still texts.
 WITH invoices AS (
     SELECT document_sha256, unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
     FROM stg_einvoice__answers
-), found AS (
+), taxes AS (
     SELECT document_sha256, ordinal, unnest(i.taxes) AS t, generate_subscripts(i.taxes, 1) AS tax_number FROM invoices
 )
 SELECT
@@ -14,4 +14,4 @@ SELECT
     clean_text(t.taxable_amount) AS taxable_amount,
     clean_text(t.tax_amount) AS tax_amount,
     coalesce(clean_text(t.exemption_reason), clean_text(t.exemption_code)) AS exemption_reason
-FROM found
+FROM taxes

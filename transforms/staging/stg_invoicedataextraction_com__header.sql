@@ -1,6 +1,6 @@
--- Grain: one per field of an invoice's head in the answer: the first value that its rows state (they repeat the head, so
--- nothing is summed), and all of them where they contradict each other.
-WITH said AS (
+-- Grain: one per header field of an invoice in the answer: the first value that its rows state (they repeat the header, so
+-- nothing is summed), and all values if they contradict each other.
+WITH header_values AS (
     SELECT document_sha256, ordinal, row_number, unnest([
         {field: 'Document type', value: document_type}, {field: 'Invoice number', value: invoice_number},
         {field: 'Invoice date', value: issued_on}, {field: 'Due date', value: due_on},
@@ -15,13 +15,13 @@ WITH said AS (
 ), compared AS (
     SELECT *, CASE WHEN field LIKE '% amount' THEN coalesce(parse_amount(value)::VARCHAR, value)
                    WHEN field LIKE '% name' THEN coalesce(normalise_name(value), value)
-                   ELSE coalesce(normalise_invoice_number(value), value) END AS meant
-    FROM said
+                   ELSE coalesce(normalise_invoice_number(value), value) END AS comparable_value
+    FROM header_values
     WHERE value IS NOT NULL
 ), distinct_values AS (
-    SELECT document_sha256, ordinal, field, meant, min(row_number) AS first_row, arg_min(value, row_number) AS value
+    SELECT document_sha256, ordinal, field, comparable_value, min(row_number) AS first_row, arg_min(value, row_number) AS value
     FROM compared
-    GROUP BY document_sha256, ordinal, field, meant
+    GROUP BY document_sha256, ordinal, field, comparable_value
 )
 SELECT
     document_sha256, ordinal, field,

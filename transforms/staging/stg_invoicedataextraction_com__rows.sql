@@ -1,7 +1,8 @@
--- Grain: one per row that says anything, in the order of the answer; amounts and dates as texts with one reading.
--- Rows with the same number are one invoice, in the order of the first; a row without one belongs to the invoice before it,
--- or, at the beginning, to the first. Where each row was asked to be an invoice, a row without a number is one.
-WITH found AS (
+-- Grain: one per row that is not empty, in the order of the answer; amounts and dates are normalised texts.
+-- Rows with the same invoice number are one invoice; invoices are in the order of their first rows. A row without a number
+-- belongs to the invoice before it or, at the beginning, to the first one. If the answer has one row per invoice, a row
+-- without a number is an invoice of its own.
+WITH row_lists AS (
     SELECT document_sha256, payload ->> '$.output_structure' = 'per_invoice' AS is_per_invoice,
            from_json(payload -> '$.rows', '[{
         "Document type": "VARCHAR", "Invoice number": "VARCHAR", "Invoice date": "VARCHAR", "Due date": "VARCHAR",
@@ -13,9 +14,9 @@ WITH found AS (
     }]') AS rows
     FROM answers
     WHERE extracted_by = 'invoicedataextraction_com' AND payload IS NOT NULL
-), each_row AS (
-    SELECT document_sha256, is_per_invoice, unnest(rows) AS r, generate_subscripts(rows, 1) AS row_number FROM found
-), read AS (
+), single_rows AS (
+    SELECT document_sha256, is_per_invoice, unnest(rows) AS r, generate_subscripts(rows, 1) AS row_number FROM row_lists
+), normalised AS (
     SELECT
         document_sha256, row_number, is_per_invoice,
         clean_text(r."Document type") AS document_type,
@@ -39,9 +40,9 @@ WITH found AS (
         normalise_amount(r."Line net amount") AS line_net_amount,
         normalise_rate(r."Line tax rate") AS line_tax_rate,
         clean_text(r."Review Needed") AS review_needed
-    FROM each_row
-), telling AS (
-    SELECT * FROM read
+    FROM single_rows
+), nonempty_rows AS (
+    SELECT * FROM normalised
     WHERE coalesce(document_type, invoice_number, issued_on, due_on, order_number, supplier_name, supplier_tax_id,
         supplier_country, supplier_iban, customer_name, customer_tax_id, currency, net_amount, tax_amount, total_amount,
         line_description, line_quantity, line_unit_price, line_net_amount, line_tax_rate) IS NOT NULL
@@ -54,10 +55,10 @@ WITH found AS (
             PARTITION BY document_sha256 ORDER BY row_number ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING),
         ''
     ) AS number_key
-    FROM telling
-), begun AS (
+    FROM nonempty_rows
+), numbered AS (
     SELECT *, min(row_number) OVER (PARTITION BY document_sha256, number_key) AS first_row FROM keyed
 )
 SELECT * EXCLUDE (number_key, is_per_invoice, first_row),
        dense_rank() OVER (PARTITION BY document_sha256 ORDER BY first_row) AS ordinal
-FROM begun
+FROM numbered

@@ -1,5 +1,5 @@
--- Grain: one per document about which smartbills.com found anything at all; amounts and dates as texts with one reading.
-WITH told AS (
+-- Grain: one per document in which smartbills.com found anything; amounts and dates are normalised texts.
+WITH normalised AS (
     SELECT
         document_sha256,
         1 AS ordinal,
@@ -11,5 +11,5 @@ WITH told AS (
     FROM answers
     WHERE extracted_by = 'smartbills_com' AND payload IS NOT NULL
 )
-SELECT * FROM told
+SELECT * FROM normalised
 WHERE coalesce(invoice_number, issued_on, supplier_name, currency, total_amount) IS NOT NULL

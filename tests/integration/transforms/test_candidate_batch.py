@@ -1,4 +1,4 @@
-"""Shaping: nothing lost, nothing rounded, and no text that a document can hold stops the batch."""
+"""Candidate batches: no document is lost, no amount is rounded, and no content of a document fails the batch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ anything = st.recursive(
 )
 
 
-def _shape_extractions(extractions: pa.Table) -> CandidateBatch:
+def _build_batch(extractions: pa.Table) -> CandidateBatch:
     return build_candidate_batch(extractions, KNOWN_KEYS_SCHEMA.empty_table(), [])
 
 
@@ -63,13 +63,13 @@ def _parse_exact_decimal(text: str) -> Decimal | None:
 @few_examples
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(SCALES, amounts)), min_size=1, max_size=20))
 def test_an_amount_is_exactly_what_was_stated_or_absent_and_told(totals: list[dict[str, str]]) -> None:
-    shaped = _shape_extractions(build_einvoice_table(*(build_einvoice_payload({"totals": some}) for some in totals)))
+    batch = _build_batch(build_einvoice_table(*(build_einvoice_payload({"totals": some}) for some in totals)))
     broken = {
         row["invoice_id"]: row["message"] or ""
-        for row in shaped.checks.to_pylist()
+        for row in batch.checks.to_pylist()
         if row["rule_id"] == "AMOUNT-EXACT" and row["outcome"] == "broken"
     }
-    for some, row in zip(totals, shaped.candidates.to_pylist(), strict=True):
+    for some, row in zip(totals, batch.candidates.to_pylist(), strict=True):
         for key, column in SCALES.items():
             assert row[column] == _parse_exact_decimal(some[key])
             is_reported = row[column] is None and some[key].strip() != ""
@@ -84,30 +84,30 @@ def test_an_amount_is_exactly_what_was_stated_or_absent_and_told(totals: list[di
     )
 )
 def test_no_value_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[dict[str, Any]]) -> None:
-    shaped = _shape_extractions(
+    batch = _build_batch(
         build_einvoice_table(build_einvoice_payload(), *(build_einvoice_payload(change) for change in changes))
     )
-    with_invoice = set(shaped.candidates.column("document_sha256").to_pylist())
-    without = set(shaped.empty_answers.column("document_sha256").to_pylist())
+    with_invoice = set(batch.candidates.column("document_sha256").to_pylist())
+    without = set(batch.empty_answers.column("document_sha256").to_pylist())
     assert with_invoice | without == {f"d{number}" for number in range(1, len(changes) + 2)}
     assert not with_invoice & without
-    assert shaped.checks.num_rows == shaped.candidates.num_rows * len(RULES)
+    assert batch.checks.num_rows == batch.candidates.num_rows * len(RULES)
 
 
 @few_examples
 @given(st.lists(st.text(max_size=30) | anything.map(json.dumps), min_size=1, max_size=5))
-def test_no_vendors_answer_stops_the_batch_or_loses_a_document(payloads: list[str]) -> None:
+def test_no_answer_of_a_vendor_fails_the_batch_or_loses_a_document(payloads: list[str]) -> None:
     payloads = [payload.encode("utf-8", "replace").decode() for payload in payloads]
     answers = [(f"d{number}", "smartbills_com", payload) for number, payload in enumerate(payloads)]
-    shaped = _shape_extractions(build_extraction_table(answers))
-    assert shaped.candidates.num_rows + shaped.empty_answers.num_rows == len(payloads)
+    batch = _build_batch(build_extraction_table(answers))
+    assert batch.candidates.num_rows + batch.empty_answers.num_rows == len(payloads)
 
 
 @few_examples
 @given(
     st.lists(st.tuples(st.sampled_from([*SAMPLE_ROW_KEYS, "Review Needed"]), anything), max_size=30), anything, anything
 )
-def test_no_row_of_any_shape_stops_the_batch_or_loses_a_document(
+def test_no_row_of_invoicedataextraction_com_fails_the_batch_or_loses_a_document(
     changes: list[tuple[str, Any]], notes: Any, items: Any
 ) -> None:
     answers = [
@@ -130,7 +130,7 @@ def test_no_row_of_any_shape_stops_the_batch_or_loses_a_document(
 
 @few_examples
 @given(st.lists(st.tuples(st.sampled_from(["total", "tax", "discount", "items", "date", "meta"]), anything | amounts)))
-def test_no_body_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[tuple[str, Any]]) -> None:
+def test_no_body_of_billflowai_fails_the_batch_or_loses_a_document(changes: list[tuple[str, Any]]) -> None:
     bodies = [build_billflowai_payload({name: value}) for name, value in changes]
     bodies += [
         build_billflowai_payload({"items": [{key: value} for _, value in changes]})
@@ -140,16 +140,16 @@ def test_no_body_of_any_shape_stops_the_batch_or_loses_a_document(changes: list[
 
 
 def _assert_no_document_lost(answers: list[tuple[str, str, str]]) -> None:
-    shaped = _shape_extractions(
+    batch = _build_batch(
         build_extraction_table(
             [(name, extractor, payload.encode("utf-8", "replace").decode()) for name, extractor, payload in answers]
         )
     )
-    with_invoice = set(shaped.candidates.column("document_sha256").to_pylist())
-    without = set(shaped.empty_answers.column("document_sha256").to_pylist())
+    with_invoice = set(batch.candidates.column("document_sha256").to_pylist())
+    without = set(batch.empty_answers.column("document_sha256").to_pylist())
     assert with_invoice | without == {name for name, _, _ in answers}
     assert not with_invoice & without
-    assert shaped.checks.num_rows == shaped.candidates.num_rows * len(RULES)
+    assert batch.checks.num_rows == batch.candidates.num_rows * len(RULES)
 
 
 def test_every_extractor_that_staging_reads_is_known_and_no_other() -> None:
@@ -167,39 +167,39 @@ def test_every_extractor_that_staging_reads_is_known_and_no_other() -> None:
 @pytest.mark.parametrize(
     "payload", ["[" * 100_000, '{"a":' * 5_000 + "1" + "}" * 5_000, '{"a": "\\ud800"}', "\x00", ""]
 )
-def test_an_answer_that_is_no_json_is_set_aside_alone(payload: str) -> None:
-    shaped = _shape_extractions(
+def test_an_answer_that_is_not_json_does_not_affect_others(payload: str) -> None:
+    batch = _build_batch(
         build_extraction_table([("d1", "smartbills_com", payload), ("d2", "einvoice", build_einvoice_payload())])
     )
-    assert shaped.candidates.column("document_sha256").to_pylist() == ["d2"]
-    assert shaped.empty_answers.column("document_sha256").to_pylist() == ["d1"]
+    assert batch.candidates.column("document_sha256").to_pylist() == ["d2"]
+    assert batch.empty_answers.column("document_sha256").to_pylist() == ["d1"]
 
 
 @pytest.mark.parametrize("number", ["-Infinity", "NaN", "Infinity", "-inf", "1E400", "-0", "1.0e-2"])
-def test_a_number_that_is_none_is_told_and_leaves_the_rest_as_it_is(number: str) -> None:
+def test_an_invalid_number_leaves_the_other_values_unchanged(number: str) -> None:
     payload = f'{{"total_amount": {number}, "invoice_number": "5 \\" -7, 8", "currency": "EUR"}}'
-    shaped = _shape_extractions(build_extraction_table([("d1", "smartbills_com", payload)]))
-    row = shaped.candidates.to_pylist()[0]
+    batch = _build_batch(build_extraction_table([("d1", "smartbills_com", payload)]))
+    row = batch.candidates.to_pylist()[0]
     assert (row["invoice_number"], row["currency"]) == ('5 " -7, 8', "EUR")
     assert row["total_amount"] == (0 if number == "-0" else None)
 
 
-def test_ids_are_those_of_the_model() -> None:
+def test_invoice_ids_are_those_of_compute_invoice_id() -> None:
     document = "ab" * 32
-    shaped = _shape_extractions(
+    batch = _build_batch(
         build_extraction_table([(document, "einvoice", build_einvoice_payload({}, {"invoice_number": "2"}))])
     )
-    assert shaped.candidates.column("invoice_id").to_pylist() == [
+    assert batch.candidates.column("invoice_id").to_pylist() == [
         compute_invoice_id(document, 1),
         compute_invoice_id(document, 2),
     ]
 
 
-def test_candidates_come_in_the_order_of_their_answers() -> None:
+def test_candidates_are_in_the_order_of_their_answers() -> None:
     answers = build_extraction_table(
         [(f"d{number}", "einvoice", build_einvoice_payload({"invoice_number": f"{number}"})) for number in (9, 1, 5)]
     )
-    assert _shape_extractions(answers.take([2, 0, 1])).candidates.column("document_sha256").to_pylist() == [
+    assert _build_batch(answers.take([2, 0, 1])).candidates.column("document_sha256").to_pylist() == [
         "d9",
         "d1",
         "d5",
@@ -209,17 +209,17 @@ def test_candidates_come_in_the_order_of_their_answers() -> None:
 @pytest.mark.parametrize(
     ("name", "loaded"), [("candidates", CANDIDATES_SCHEMA), ("lines", LINES_SCHEMA), ("taxes", TAXES_SCHEMA)]
 )
-def test_what_is_shaped_has_the_types_that_are_loaded(name: str, loaded: pa.Schema) -> None:
-    shaped: pa.Table = getattr(_shape_extractions(build_einvoice_table(build_einvoice_payload())), name)
+def test_a_batch_has_the_column_types_of_the_warehouse(name: str, loaded: pa.Schema) -> None:
+    batch: pa.Table = getattr(_build_batch(build_einvoice_table(build_einvoice_payload())), name)
     validation_columns = {"verdict", "validated_at", "decided_by"}
     numbers = {"ordinal", "line_number", "tax_number"}  # counted in 32 bits here
     for field in loaded:
         if field.name not in validation_columns | numbers:
-            assert shaped.schema.field(field.name).type == field.type, field.name
+            assert batch.schema.field(field.name).type == field.type, field.name
 
 
-def test_known_keys_may_be_asked_for_with_those_of_the_batch() -> None:
-    first = _shape_extractions(build_einvoice_table(build_einvoice_payload())).candidate_keys.to_pylist()
+def test_known_keys_may_be_looked_up_by_the_keys_of_the_batch() -> None:
+    first = _build_batch(build_einvoice_table(build_einvoice_payload())).candidate_keys.to_pylist()
     requested: list[tuple[list[str], list[str]]] = []
 
     def query_known_keys(number_keys: list[str], content_keys: list[str]) -> list[dict[str, str | None]]:
@@ -236,22 +236,22 @@ def test_known_keys_may_be_asked_for_with_those_of_the_batch() -> None:
 
 def test_an_invoice_paid_as_a_page_is_recognised_when_its_e_invoice_comes_later() -> None:
     page = '{"invoice_number": "R-2026-001", "total_amount": 113.05, "vendor": {"name": "PAPIERHAUS  Nord GmbH"}}'
-    earlier = _shape_extractions(build_extraction_table([("page", "smartbills_com", page)])).candidate_keys.select(
+    earlier = _build_batch(build_extraction_table([("page", "smartbills_com", page)])).candidate_keys.select(
         KNOWN_KEYS_SCHEMA.names
     )
-    shaped = build_candidate_batch(
+    batch = build_candidate_batch(
         build_einvoice_table(build_einvoice_payload(), build_einvoice_payload({"invoice_number": "2"})),
         lambda *_: earlier.to_pylist(),
         [],
     )
-    broken = [row for row in shaped.checks.to_pylist() if row["outcome"] == "broken"]
+    broken = [row for row in batch.checks.to_pylist() if row["outcome"] == "broken"]
     assert [(row["invoice_id"], row["rule_id"]) for row in broken] == [
         (compute_invoice_id("d1", 1), "DUPLICATE-NUMBER")
     ]
 
 
 def test_the_content_key_does_not_depend_on_how_numbers_are_written() -> None:
-    keys = _shape_extractions(
+    keys = _build_batch(
         build_einvoice_table(
             build_einvoice_payload(),
             build_einvoice_payload({"totals": {"payable": "100"}}),
@@ -262,20 +262,20 @@ def test_the_content_key_does_not_depend_on_how_numbers_are_written() -> None:
     assert len({key["number_key"] for key in keys}) == 1
 
 
-def test_two_values_that_cannot_be_read_are_not_the_same_content() -> None:
-    two = [build_einvoice_payload({"totals": {"rounding": said}}) for said in ("1,00", "2,00")]
-    keys = _shape_extractions(build_einvoice_table(*two)).candidate_keys.column("content_key").to_pylist()
+def test_two_different_unparsed_values_are_different_content() -> None:
+    two = [build_einvoice_payload({"totals": {"rounding": text}}) for text in ("1,00", "2,00")]
+    keys = _build_batch(build_einvoice_table(*two)).candidate_keys.column("content_key").to_pylist()
     assert keys[0] != keys[1]
 
 
-def test_a_missing_column_is_a_broken_contract() -> None:
-    with pytest.raises(ContractError, match="extractions cannot be shaped"):
-        _shape_extractions(EXTRACTIONS_SCHEMA.empty_table().drop_columns(["payload"]))
+def test_a_missing_column_raises_a_contract_error() -> None:
+    with pytest.raises(ContractError, match="the table 'extractions' needs the columns"):
+        _build_batch(EXTRACTIONS_SCHEMA.empty_table().drop_columns(["payload"]))
 
 
 def test_an_empty_batch_gives_empty_tables() -> None:
-    shaped = _shape_extractions(EXTRACTIONS_SCHEMA.empty_table())
-    assert (shaped.candidates.num_rows, shaped.checks.num_rows, shaped.document_count) == (0, 0, 0)
+    batch = _build_batch(EXTRACTIONS_SCHEMA.empty_table())
+    assert (batch.candidates.num_rows, batch.checks.num_rows, batch.document_count) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,8 @@ def test_a_circle_of_models_is_named() -> None:
         sort_by_dependency({"a": "select * from b", "b": "select * from a -- from c"})
 
 
-def test_a_model_that_does_not_run_is_named() -> None:
-    with open_in_memory_database() as connection, pytest.raises(ContractError, match="'answers' does not run"):
+def test_a_model_that_fails_is_named() -> None:
+    with open_in_memory_database() as connection, pytest.raises(ContractError, match="'answers' failed"):
         build_tables(connection, "staging")
 
 

@@ -1,13 +1,13 @@
-"""Each ``tests/sql/<model>/<sentence>.yaml``: given answers or rows, the rows of that model are as expected.
+"""Each ``tests/sql/<model>/<sentence>.yaml``: given answers or rows, the model returns the expected rows.
 
-``given.documents`` lists one answer per document (d1, d2, …): ``einvoice`` (changes to the sound invoice of
-``tests/sql/sound_invoice.yaml``, deeply merged; null takes a key away; a list of changes makes several invoices) with
-``profile`` and ``syntax``, or ``smartbills_com`` (JSON text as the vendor sends it), or ``rows`` (changes to the sound
-row of invoicedataextraction.com, one each, and what else its payload has), or ``billflowai`` (changes to its sound
-body), or ``extracted_by`` and ``payload``. ``known``, ``company_tax_ids`` and ``stopping_rules`` are what ``shape``
-gets. For the views and marts, ``given.tables`` has rows of warehouse tables instead. ``expect`` has rows with the
-columns that matter, values as text; ``where`` picks the rows to look at; their order does not matter. ``$d1.1`` is the
-id of the first invoice in d1.
+``given.documents`` lists one answer per document (d1, d2, …): ``einvoice`` (changes to the valid invoice of
+``tests/sql/sound_invoice.yaml``, deeply merged; null removes a key; a list of changes makes several invoices) with
+``profile`` and ``syntax``, or ``smartbills_com`` (JSON text as the vendor sends it), or ``rows`` (one set of changes
+per row to the valid row of invoicedataextraction.com, with the rest of its payload), or ``billflowai`` (changes to its
+valid body), or ``extracted_by`` and ``payload``. ``known_keys``, ``company_tax_ids`` and ``critical_rules`` are the
+other arguments of ``build_candidate_batch``. For views and marts, ``given.tables`` has rows of warehouse tables
+instead. ``expect`` has rows with the columns to compare, values as text; ``where`` filters the rows; their order does
+not matter. ``$d1.1`` is the id of the first invoice in d1.
 """
 
 from __future__ import annotations
@@ -48,17 +48,19 @@ def test_the_model_gives_the_expected_rows(path: Path) -> None:
     assert sorted(actual, key=repr) == sorted(expected, key=repr)
 
 
-def test_every_model_with_a_rule_in_it_has_a_case() -> None:
-    named = {path.parent.name for path in CASE_FILES}
-    decides = {name for name in read_sql_models("core") if name.startswith("checks_")} - {"checks_per_candidate"}
-    decides |= (
+def test_every_model_with_a_rule_has_a_case() -> None:
+    models_with_cases = {path.parent.name for path in CASE_FILES}
+    models_with_rules = {name for name in read_sql_models("core") if name.startswith("checks_")} - {
+        "checks_per_candidate"
+    }
+    models_with_rules |= (
         set(read_sql_models("core/duplicates"))
         | set(read_sql_models("core/views"))
         | set(read_sql_models("marts")) - {"clock"}
     )
-    assert decides - {"candidate_checks", "candidate_duplicates"} <= named
+    assert models_with_rules - {"candidate_checks", "candidate_duplicates"} <= models_with_cases
     folders = ("staging", "core", "core/duplicates", "core/views", "marts")
-    assert named <= {name for folder in folders for name in read_sql_models(folder)}
+    assert models_with_cases <= {name for folder in folders for name in read_sql_models(folder)}
 
 
 def _prepare_tables(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> None:
@@ -69,8 +71,8 @@ def _prepare_tables(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]
         return
     answers = [_build_answer(number, document) for number, document in enumerate(given["documents"], start=1)]
     connection.register("extractions", build_extraction_table(answers))
-    connection.register("known", pa.Table.from_pylist(given.get("known", []), schema=KNOWN_KEYS_SCHEMA))
-    for name, column in (("company_tax_ids", "tax_id"), ("stopping_rules", "rule_id")):
+    connection.register("known_keys", pa.Table.from_pylist(given.get("known_keys", []), schema=KNOWN_KEYS_SCHEMA))
+    for name, column in (("company_tax_ids", "tax_id"), ("critical_rules", "rule_id")):
         connection.register(name, pa.table({column: pa.array(given.get(name, []), pa.string())}))
     build_tables(connection, "staging", "core")
     build_tables(connection, "core/duplicates")
@@ -91,8 +93,8 @@ def _build_answer(number: int, document: dict[str, Any]) -> tuple[str, str, str]
     name = document.get("document", f"d{number}")
     if "einvoice" in document:
         changes = document["einvoice"] if isinstance(document["einvoice"], list) else [document["einvoice"]]
-        extra_fields = {key: document[key] for key in ("profile", "syntax") if key in document}
-        return name, "einvoice", build_einvoice_payload(*changes, **extra_fields)
+        profile, syntax = document.get("profile", "en16931"), document.get("syntax", "cii")
+        return name, "einvoice", build_einvoice_payload(*changes, profile=profile, syntax=syntax)
     if "smartbills_com" in document:
         return name, "smartbills_com", document["smartbills_com"]
     if "rows" in document:

@@ -1,4 +1,4 @@
--- Grain: one per accepted invoice. Amounts as stated: a credit note's are positive where the document's are.
+-- Grain: one per accepted invoice. Amounts are as stated: those of a credit note are positive where the document states them so.
 SELECT
     invoice_id, document_sha256, ordinal, extracted_by, kind, direction,
     invoice_number, issued_on, due_on, order_number,

@@ -1,5 +1,5 @@
--- Grain: one per candidate that was not accepted, and one per document set aside before it gave a candidate.
--- `state` tells what waits for a person (quarantined, review) from what is final (duplicate, not_invoice).
+-- Grain: one per candidate that was not accepted, and one per document that ended without a candidate.
+-- By `state`, some rows wait for a person (quarantined, review) and some are final (duplicate, not_invoice).
 WITH ranked AS (
     SELECT invoice_id, rule_id, message,
            CASE severity WHEN 'critical' THEN 1 WHEN 'warning' THEN 2 ELSE 3 END AS severity_rank

@@ -1,4 +1,4 @@
-"""Loading by dlt into a real warehouse: the contract's types, the same rows however often, nothing left of a kill."""
+"""Loading with dlt into a real warehouse: declared types, repeatable loads, and no traces of a killed load."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ LOAD_AND_DIE_SCRIPT = """
 import os, signal, sys, threading
 from pathlib import Path
 from invoices.ledger import Ledger
-from invoices.ledger.changes import changed_rows
-from transforms.loading.dlt_loader import load
+from invoices.ledger.changes import iter_changed_rows
+from transforms.loading.dlt_loader import load_changed_rows
 
 ledger = Ledger(sys.argv[2])
 
-def changed(table):
-    with ledger.reading() as connection:
-        yield from changed_rows(connection, table, 0, 10_000, 100)
+def read_changed_rows(table):
+    with ledger.open_snapshot() as connection:
+        yield from iter_changed_rows(connection, table, 0, 10_000, 100)
     if table == sys.argv[3]:
         os.kill(os.getpid(), signal.SIGKILL)
 
-load(Path(sys.argv[1]), changed)
+load_changed_rows(Path(sys.argv[1]), read_changed_rows)
 """
 
 
@@ -61,7 +61,7 @@ def query_warehouse(app: App, query: str) -> list[tuple[Any, ...]]:
 
 
 def read_all_tables(app: App) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all rows of all tables, without what dlt adds to them."""
+    """Return all rows of all tables, without the tables and columns that dlt adds."""
     rows_by_table = {}
     with duckdb.connect(get_published_database_path(app.settings.warehouse_directory), read_only=True) as connection:
         tables = connection.execute(
@@ -77,8 +77,8 @@ def read_all_tables(app: App) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="module")
 def loaded_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A house of every kind of document, loaded; for tests that only look."""
-    settings = Settings(home=tmp_path_factory.mktemp("house"))
+    """An application with loaded documents of each kind, for tests that only read."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
     with App(settings, prepare_vendor_settings=lambda _closing: settings) as app:
         add_documents_of_each_kind(app)
         load_warehouse(app)
@@ -161,16 +161,17 @@ def test_money_counts_credit_notes_negative(loaded_app: App) -> None:
 
 
 def test_before_the_first_load_there_is_nothing_to_read(tmp_path: Path) -> None:
-    assert read_accepted_invoices(tmp_path, ["i1"]) == sum_accepted_amounts_by_currency(tmp_path) == []
+    assert read_accepted_invoices(tmp_path, ["i1"]) == []
+    assert sum_accepted_amounts_by_currency(tmp_path) == []
 
 
-def test_loading_what_is_loaded_is_not_even_begun(loaded_app: App) -> None:
+def test_nothing_is_loaded_when_nothing_changed(loaded_app: App) -> None:
     before = os.readlink(loaded_app.settings.warehouse_directory / "current")
     assert load_warehouse(loaded_app).rows_loaded == 0
     assert os.readlink(loaded_app.settings.warehouse_directory / "current") == before
 
 
-def test_an_unanswered_question_does_not_make_the_warehouse_anew(app: App) -> None:
+def test_an_open_extraction_does_not_rebuild_the_warehouse(app: App) -> None:
     add_documents_of_each_kind(app)  # one of its documents is submitted and not answered
     load_warehouse(app)
     with app.ledger.begin_transaction() as tx:
@@ -224,8 +225,9 @@ def test_a_candidate_validated_again_without_lines_has_none_any_more(app: App) -
     load_warehouse(app)
     with app.ledger.begin_transaction() as tx:
         again = populated_app.build_candidate("bill", "accepted")
+        candidates = LOADABLE_TABLES["candidates"]
         tx.connection.execute(
-            LOADABLE_TABLES["candidates"].update().where(LOADABLE_TABLES["candidates"].c.invoice_id == again.invoice_id).values(
+            candidates.update().where(candidates.c.invoice_id == again.invoice_id).values(
                 body=again.body.replace('"lines": [', '"lines_before": ['). replace('"taxes"', '"lines": [], "taxes"'),
                 revision=tx.revision,
             )
@@ -261,7 +263,7 @@ def test_a_lost_published_copy_is_published_anew(app: App) -> None:
 
 
 @pytest.mark.parametrize("table", ["documents", "findings"])
-def test_a_load_killed_half_way_is_done_again_without_a_trace(app: App, table: str) -> None:
+def test_a_killed_load_is_repeated_without_a_trace(app: App, table: str) -> None:
     add_documents_of_each_kind(app)
     directory = app.settings.warehouse_directory
     program = [sys.executable, "-c", LOAD_AND_DIE_SCRIPT, str(directory), app.settings.effective_ledger_url, table]
@@ -283,14 +285,14 @@ def test_dlts_leftovers_are_wiped_and_never_resumed(app: App) -> None:
     assert query_warehouse(app, "select count(*) from raw.documents") == [(6,)]
 
 
-def test_the_process_is_left_as_it_was(app: App) -> None:
+def test_a_load_restores_the_temporary_directory_and_the_log_filters(app: App) -> None:
     add_documents_of_each_kind(app)
     before = tempfile.tempdir, list(logging.getLogger("dlt").filters)
     load_warehouse(app)
     assert (tempfile.tempdir, list(logging.getLogger("dlt").filters)) == before
 
 
-def test_a_value_that_does_not_fit_is_refused_and_changes_nothing(app: App) -> None:
+def test_a_value_that_does_not_fit_is_rejected_and_changes_nothing(app: App) -> None:
     add_documents_of_each_kind(app)
     load_warehouse(app)
     with app.ledger.begin_transaction() as tx:
@@ -339,7 +341,7 @@ def build_row_reader(app: App) -> Callable[[str], Iterator[list[Mapping[str, Any
 
 
 def publish_warehouse_again(app: App) -> None:
-    """Publish what the working warehouse has now."""
+    """Publish the working warehouse again."""
     (app.settings.warehouse_directory / "manifest.json").unlink()
     load_warehouse(app)
     with app.ledger.open_snapshot() as connection:

@@ -1,4 +1,4 @@
-"""Publishing the warehouse: one flip for everything, nothing half-way, and readers that keep what they have open."""
+"""Publishing the warehouse: everything changes at once, and readers keep the release they have open."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def die(event, arguments):
         if calls < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-from transforms.loading.release import release
+from transforms.loading.release import publish_warehouse
 sys.addaudithook(die)
-release(Path(sys.argv[1]), 2)
+publish_warehouse(Path(sys.argv[1]), 2)
 """
 
 LOSE_LOG_SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from transforms.loading.working_warehouse import connect, working_path
+from transforms.loading.working_warehouse import get_working_database_path, open_warehouse
 
-connection = connect(working_path(Path(sys.argv[1])))
+connection = open_warehouse(get_working_database_path(Path(sys.argv[1])))
 connection.execute("set checkpoint_threshold = '1GB'")
 connection.execute("insert into raw.documents values ('c'), ('d')")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -96,7 +96,7 @@ def list_releases(warehouse_directory: Path) -> list[str]:
 # The release
 
 
-def test_the_manifest_tells_the_truth_about_rows_and_bytes(warehouse_directory: Path) -> None:
+def test_the_manifest_has_the_row_counts_and_hashes_of_the_release(warehouse_directory: Path) -> None:
     final = publish_warehouse(warehouse_directory, 7)
     manifest = json.loads((warehouse_directory / "manifest.json").read_text())
     assert manifest["revision"] == find_published_revision(warehouse_directory) == 7
@@ -149,7 +149,7 @@ def test_only_the_current_release_and_the_one_before_are_kept(warehouse_director
     assert len(list_releases(warehouse_directory)) == RELEASES_KEPT
 
 
-def test_what_a_killed_run_left_is_removed(warehouse_directory: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed(warehouse_directory: Path) -> None:
     leftover = warehouse_directory / "releases" / "draft-1"
     (leftover / "parquet").mkdir(parents=True)
     (leftover / "invoices.duckdb").write_bytes(b"half")
@@ -210,7 +210,7 @@ def test_a_warehouse_with_all_its_rows_is_complete(warehouse_directory: Path) ->
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage" * 10_000, b"\0" * 4096])
-def test_a_file_that_is_no_warehouse_is_not_complete(warehouse_directory: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_warehouse_is_not_complete(warehouse_directory: Path, content: bytes) -> None:
     get_working_database_path(warehouse_directory).write_bytes(content)
     assert not is_warehouse_complete(warehouse_directory, EXPECTED_COUNTS)
 
@@ -244,19 +244,19 @@ def test_a_killed_process_with_its_log_in_place_has_lost_nothing(warehouse_direc
         assert connection.execute("select count(*) from raw.documents").fetchone() == (4,)
 
 
-def test_a_warehouse_that_is_not_there_is_complete_only_where_nothing_is_expected(tmp_path: Path) -> None:
+def test_a_missing_warehouse_is_complete_only_if_no_rows_are_expected(tmp_path: Path) -> None:
     assert is_warehouse_complete(tmp_path, dict.fromkeys(EXPECTED_COUNTS, 0))
     assert not is_warehouse_complete(tmp_path, EXPECTED_COUNTS)
 
 
-def test_a_discarded_warehouse_leaves_neither_file_nor_log(warehouse_directory: Path) -> None:
+def test_a_deleted_warehouse_leaves_neither_file_nor_log(warehouse_directory: Path) -> None:
     get_working_database_path(warehouse_directory).with_name("working.duckdb.wal").touch()
     delete_working_warehouse(warehouse_directory)
     delete_working_warehouse(warehouse_directory)
     assert not list(warehouse_directory.glob("working.duckdb*"))
 
 
-def test_creating_is_done_once_and_leaves_what_is_there(warehouse_directory: Path) -> None:
+def test_creating_a_warehouse_keeps_an_existing_one(warehouse_directory: Path) -> None:
     (warehouse_directory / "creating.duckdb").write_bytes(b"left by a killed run")
     create_working_warehouse(warehouse_directory)
     assert is_warehouse_complete(warehouse_directory, EXPECTED_COUNTS)

@@ -1,4 +1,4 @@
-"""The warehouse's rows: what the ledger keeps as text comes out as exact amounts, dates and instants, or not at all."""
+"""Rows of the warehouse: texts in the ledger become exact amounts, dates and timestamps, or are rejected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def get_table(name: str, layer: str = "core") -> LoadTable:
 
 
 def build_candidate_row(body: str, **values: Any) -> dict[str, Any]:
-    """Return a ledger row of a judged candidate."""
+    """Return a ledger row of a validated candidate."""
     return {
         "invoice_id": "i1",
         "verdict": "accepted",
@@ -51,10 +51,10 @@ def build_body(candidate: dict[str, Any] | None = None, lines: Any = (), taxes: 
 
 
 amounts = st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**13), max_value=10**13)
-fine_amounts = st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**11), max_value=10**11)
+precise_amounts = st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**11), max_value=10**11)
 
 
-@given(amounts, fine_amounts, fine_amounts, amounts)
+@given(amounts, precise_amounts, precise_amounts, amounts)
 def test_every_amount_comes_out_as_it_went_in(total: Decimal, price: Decimal, rate: Decimal, tax: Decimal) -> None:
     row = build_candidate_row(
         build_body({"total_amount": total}, [{"unit_price_amount": price}], [{"tax_rate": rate, "tax_amount": tax}])
@@ -85,30 +85,30 @@ def test_however_an_amount_is_written_it_is_the_same_number(text: str) -> None:
 
 
 @pytest.mark.parametrize("amount", ["0.00001", "100000000000000", "NaN", "Infinity", "-sNaN", "twelve", "1,50", ""])
-def test_an_amount_that_does_not_fit_is_refused_and_never_rounded(amount: str) -> None:
+def test_an_amount_that_does_not_fit_is_rejected_and_never_rounded(amount: str) -> None:
     with pytest.raises((pa.ArrowException, ValueError, ArithmeticError)):
         get_table("candidates").to_arrow([build_candidate_row(build_body({"total_amount": amount}))])
 
 
-def test_a_float_is_refused() -> None:
+def test_a_float_is_rejected() -> None:
     with pytest.raises(pa.ArrowException):
         get_table("candidates").to_arrow([build_candidate_row(build_body({"total_amount": 0.1}))])
 
 
-def test_the_verdict_is_the_ledgers_and_not_the_bodys() -> None:
+def test_the_verdict_comes_from_the_ledger_and_not_from_the_body() -> None:
     row = build_candidate_row(build_body({"verdict": "review", "decided_by": "nobody"}), verdict="accepted")
     (out,) = get_table("candidates").to_arrow([row]).to_pylist()
     assert (out["verdict"], out["decided_by"], out["validated_at"]) == ("accepted", "rules", NOW)
 
 
-def test_what_the_tables_do_not_name_stays_behind() -> None:
+def test_fields_without_a_column_are_dropped() -> None:
     row = build_candidate_row(build_body({"secret": "x"}, [{"secret": "x"}]))
     assert get_table("candidates").to_arrow([row]).schema == CANDIDATES_SCHEMA
     assert get_table("candidate_lines").to_arrow([row]).schema == LINES_SCHEMA
     assert get_table("candidate_taxes").to_arrow([row]).num_rows == 0
 
 
-def test_the_key_is_the_ledgers_whatever_the_body_says() -> None:
+def test_the_key_comes_from_the_ledger_and_not_from_the_body() -> None:
     row = build_candidate_row(
         serialise_candidate({"invoice_id": "other"}, [{"invoice_id": None, "line_number": 1}], [{"tax_number": 1}])
     )
