@@ -1,4 +1,4 @@
-"""Taking a batch's answer apart: each row, page and remark ends with exactly one document, or among the strangers."""
+"""Splitting a batch's answer: each row and page belongs to exactly one document, or to an unknown file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build_extraction(**values: Any) -> Extraction:
 
 
 def build_document_payload(answer: BatchAnswer, name: str, extraction: Extraction) -> dict[str, Any]:
-    """Return what is kept about a file."""
+    """Return the stored payload of a file."""
     others = set(answer.documents) - {name}
     return build_payload(extraction, answer.documents[name], name, others, prompt_version="1", page_count=1)
 
@@ -59,8 +59,8 @@ def test_each_row_ends_with_exactly_one_document_or_is_a_strangers(given_rows: l
             parse_file_name(str(row.get("Source File"))) == name or (len(names) == 1 and _has_no_source_file(row))
             for row in document_answer.rows
         )
-    lost = [row for number, row in enumerate(given_rows, start=1) if number not in numbers]
-    assert bool(answer.unknown_files) == bool(lost)
+    unassigned_rows = [row for number, row in enumerate(given_rows, start=1) if number not in numbers]
+    assert bool(answer.unknown_files) == bool(unassigned_rows)
 
 
 def _has_no_source_file(row: dict[str, Any]) -> bool:
@@ -143,13 +143,13 @@ def test_an_item_that_names_another_file_is_not_kept_with_this_one() -> None:
 @given(rows, st.lists(st.lists(st.integers(1, 40), max_size=4), max_size=5), st.sets(known_names, min_size=1))
 def test_no_item_for_review_gets_lost(given_rows: list[Any], items: list[list[int]], names: set[str]) -> None:
     batch_extraction = build_extraction(
-        review_items=[ReviewItem(str(place), (), tuple(item)) for place, item in enumerate(items)]
+        review_items=[ReviewItem(str(index), (), tuple(row_numbers)) for index, row_numbers in enumerate(items)]
     )
     answer = split_answer_by_document(batch_extraction, given_rows, names)
     kept_items = {
         item["message"] for document_answer in answer.documents.values() for item in document_answer.review_needed
     }
-    assert kept_items == {str(place) for place in range(len(items))}
+    assert kept_items == {str(index) for index in range(len(items))}
 
 
 def test_a_page_that_failed_is_kept_with_its_reason() -> None:

@@ -1,4 +1,4 @@
-"""What invoicedataextraction.com is asked for stays within what it takes (contract sheet 02 §2.5)."""
+"""The prompt for invoicedataextraction.com stays within the vendor's limits (contract sheet 02 §2.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit breaker: when failures are too many, who may try, and when to give up."""
+"""The circuit breaker: when it opens, which call is the probe, and when it breaks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invoices.extraction.resilience.circuit_breaker import (
 
 
 def record_outcomes(breaker: CircuitBreaker, *outcomes: bool) -> list[BreakerState]:
-    """Tell of calls one after the other; return where the failures left the breaker."""
+    """Record calls one after the other; return the state after each failure."""
     states: list[BreakerState] = []
     for is_success in outcomes:
         if is_success:
@@ -64,30 +64,30 @@ def test_a_second_opening_is_the_end_unless_much_went_well_in_between() -> None:
 
 def test_what_was_under_way_when_it_opened_neither_breaks_nor_closes_it() -> None:
     breaker = CircuitBreaker()
-    began = breaker.openings
+    openings_before = breaker.openings
     record_outcomes(breaker, *[False] * CONSECUTIVE_FAILURES_TO_OPEN)
-    assert [breaker.record_failure(began) for _ in range(10)] == ["closed"] * 10
-    breaker.record_success(began)
+    assert [breaker.record_failure(openings_before) for _ in range(10)] == ["closed"] * 10
+    breaker.record_success(openings_before)
     assert breaker.is_half_open
 
 
 @given(st.lists(st.booleans(), max_size=80))
 def test_it_opens_exactly_when_too_many_failed(outcomes: list[bool]) -> None:
-    breaker, so_far = CircuitBreaker(), []
-    for went_well in outcomes:
-        so_far.append(went_well)
-        states = record_outcomes(breaker, went_well)
-        recent = so_far[-REMEMBERED_CALLS:]
+    breaker, past_outcomes = CircuitBreaker(), []
+    for is_success in outcomes:
+        past_outcomes.append(is_success)
+        states = record_outcomes(breaker, is_success)
+        recent = past_outcomes[-REMEMBERED_CALLS:]
         is_flapping = len(recent) == REMEMBERED_CALLS and recent.count(False) >= REMEMBERED_CALLS / 2
-        is_too_much = is_flapping or so_far[-CONSECUTIVE_FAILURES_TO_OPEN:] == [False] * CONSECUTIVE_FAILURES_TO_OPEN
+        has_failed_in_a_row = past_outcomes[-CONSECUTIVE_FAILURES_TO_OPEN:] == [False] * CONSECUTIVE_FAILURES_TO_OPEN
         if states:
-            assert (states == ["open"]) == is_too_much
+            assert (states == ["open"]) == (is_flapping or has_failed_in_a_row)
         if breaker.is_half_open:
             return
 
 
-@pytest.mark.parametrize("share", [2, 3, 10])
-def test_a_vendor_that_fails_every_so_often_is_left_alone_or_not(share: int) -> None:
+@pytest.mark.parametrize("failure_interval", [2, 3, 10])
+def test_a_vendor_that_fails_every_so_often_is_left_alone_or_not(failure_interval: int) -> None:
     breaker = CircuitBreaker()
-    states = [state for call in range(1000) for state in record_outcomes(breaker, call % share != 0)]
-    assert ("open" in states) == (share == 2)
+    states = [state for call in range(1000) for state in record_outcomes(breaker, call % failure_interval != 0)]
+    assert ("open" in states) == (failure_interval == 2)

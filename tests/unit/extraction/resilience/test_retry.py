@@ -1,4 +1,4 @@
-"""Pacing: the one place that waits and tries again, as the vendor asks, within bounds, and not for ever."""
+"""The retrying caller waits and retries as the vendor requests, within bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count, cycle, repeat
 
 import pytest
-from pyrate_limiter import InMemoryBucket, Rate
+from pyrate_limiter import InMemoryBucket
 
 from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError, UnknownOutcome
 from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
@@ -21,38 +21,13 @@ from invoices.extraction.resilience.retry import (
     RetryingCaller,
     VendorSuspended,
 )
+from tests.unit.extraction.resilience.clock import ClockedBucket, ManualClock
 
 BUSY_ERROR = TransientError("busy")
 
 
-class ManualClock:
-    """A clock that sleeping moves; several threads may sleep."""
-
-    def __init__(self) -> None:
-        self.now, self.sleeps, self._lock = 1000.0, [0.0], threading.Lock()
-
-    def seconds(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.now += seconds
-            self.sleeps.append(seconds)
-
-
-class ClockedBucket(InMemoryBucket):
-    """A bucket that goes by such a clock."""
-
-    def __init__(self, rates: list[Rate], clock: ManualClock) -> None:
-        super().__init__(rates)
-        self._clock = clock
-
-    def now(self) -> int:
-        return int(self._clock.now * 1000)
-
-
 class FakeVendor:
-    """Answers in the order it was told; counts how often it was called, and how many called at the same time."""
+    """Gives scripted answers, then default answers, and counts its calls."""
 
     def __init__(
         self, *scripted_answers: InvoicesError | str, default_answers: Iterator[InvoicesError | str] | None = None
@@ -73,27 +48,27 @@ class FakeVendor:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """The time that waiting takes."""
+    """A clock that only moves when the caller sleeps."""
     return ManualClock()
 
 
 @pytest.fixture
 def retrying_caller(clock: ManualClock) -> RetryingCaller:
-    """Pacing within a budget that hardly ever runs out."""
+    """A caller with a rate limit that is hardly ever reached."""
     return build_retrying_caller(clock, RateWindow(10_000, 60))
 
 
 def build_retrying_caller(clock: ManualClock, window: RateWindow, scale: float = 1.0) -> RetryingCaller:
     bucket = ClockedBucket([window.to_rate(scale)], clock)
     return RetryingCaller(
-        "vendor.example", {ALL_ROUTES: RateLimiter((window,), bucket, scale, clock.seconds)}, clock.sleep
+        "vendor.example", {ALL_ROUTES: RateLimiter((window,), bucket, scale, clock.get_seconds)}, clock.sleep
     )
 
 
 def submit_documents(
     retrying_caller: RetryingCaller, vendor: Callable[[], str], documents: int
 ) -> tuple[int, str | None]:
-    """Ask about documents one after the other; return how many were answered, and why it was stopped."""
+    """Submit documents one after the other; return the number of answers, and the reason code of a suspension."""
     answered = 0
     for _ in range(documents):
         try:
@@ -110,12 +85,12 @@ def test_what_was_asked_for_comes_back_without_a_wait(retrying_caller: RetryingC
     assert sum(clock.sleeps) == 0
 
 
-@pytest.mark.parametrize("asked", [0.0, 7.0, 40.0])
+@pytest.mark.parametrize("wait_seconds", [0.0, 7.0, 40.0])
 def test_a_wait_that_the_vendor_asks_for_is_kept(
-    retrying_caller: RetryingCaller, clock: ManualClock, asked: float
+    retrying_caller: RetryingCaller, clock: ManualClock, wait_seconds: float
 ) -> None:
-    assert retrying_caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=asked))) == "fine"
-    assert sum(clock.sleeps) == pytest.approx(asked)
+    assert retrying_caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=wait_seconds))) == "fine"
+    assert sum(clock.sleeps) == pytest.approx(wait_seconds)
 
 
 def test_a_wait_longer_than_patience_ends_the_run_and_is_no_problem(
@@ -137,27 +112,27 @@ def test_a_full_budget_is_waited_for_and_one_that_is_full_for_long_is_left(clock
 
 
 def test_backoff_is_full_jitter_that_doubles(clock: ManualClock) -> None:
-    slept: list[list[float]] = [[] for _ in range(MAX_ATTEMPTS)]
+    sleeps_by_attempt: list[list[float]] = [[] for _ in range(MAX_ATTEMPTS)]
     for _ in range(200):
         before = len(clock.sleeps)
         build_retrying_caller(clock, RateWindow(10_000, 60)).send_with_retries(
             FakeVendor(BUSY_ERROR, BUSY_ERROR, BUSY_ERROR, BUSY_ERROR)
         )
         for number, seconds in enumerate(clock.sleeps[before:]):
-            slept[number].append(seconds)
-    for number, waits in enumerate(slept[: MAX_ATTEMPTS - 1], start=1):
+            sleeps_by_attempt[number].append(seconds)
+    for number, waits in enumerate(sleeps_by_attempt[: MAX_ATTEMPTS - 1], start=1):
         assert 0 <= min(waits) < 0.2 * 2**number
         assert 0.8 * 2**number < max(waits) <= 2**number
 
 
 def test_a_call_is_tried_five_times_and_then_given_up_alone(clock: ManualClock) -> None:
-    pacing = build_retrying_caller(clock, RateWindow(10_000, 60), scale=0.5)
+    caller = build_retrying_caller(clock, RateWindow(10_000, 60), scale=0.5)
     vendor = FakeVendor(default_answers=repeat(BUSY_ERROR))
     with pytest.raises(TransientError, match="busy"):
-        pacing.send_with_retries(vendor)
+        caller.send_with_retries(vendor)
     assert vendor.calls == MAX_ATTEMPTS
     assert sum(clock.sleeps) <= 0.5 * (2 + 4 + 8 + 16)
-    assert pacing.send_with_retries(FakeVendor()) == "fine"
+    assert caller.send_with_retries(FakeVendor()) == "fine"
 
 
 @pytest.mark.parametrize(
@@ -213,8 +188,8 @@ def test_a_vendor_that_fails_every_second_call_is_not_asked_much_more_often_than
     retrying_caller: RetryingCaller,
 ) -> None:
     vendor = FakeVendor(default_answers=cycle([BUSY_ERROR, "fine"]))
-    answered, stopped = submit_documents(retrying_caller, vendor, 100)
-    assert stopped == "vendor_unavailable"
+    answered, reason_code = submit_documents(retrying_caller, vendor, 100)
+    assert reason_code == "vendor_unavailable"
     assert answered <= vendor.calls <= 1.2 * 100
 
 
@@ -222,9 +197,9 @@ def test_an_open_breaker_lets_nobody_pass_for_a_while_and_a_good_probe_goes_on(
     retrying_caller: RetryingCaller, clock: ManualClock
 ) -> None:
     open_breaker(retrying_caller)
-    before = clock.now
+    before = clock.get_seconds()
     assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
-    assert clock.now - before > COOL_DOWN_SECONDS - 0.01
+    assert clock.get_seconds() - before > COOL_DOWN_SECONDS - 0.01
     assert submit_documents(retrying_caller, FakeVendor(), 100) == (100, None)
 
 
@@ -245,7 +220,7 @@ def test_while_the_breaker_is_half_open_one_thread_tries_for_all(retrying_caller
 
     def call_vendor() -> str:
         if next(calls) == 1:
-            threading.Event().wait(0.1)  # time for the others to come in, if they could
+            threading.Event().wait(0.1)  # time for the other threads to call, if they could
             concurrent_calls.append(next(calls))
         return "fine"
 
@@ -272,32 +247,30 @@ def test_the_failures_of_calls_that_were_under_way_do_not_make_an_opening_final(
 
 
 def test_a_storm_that_hits_many_threads_costs_a_handful_of_calls_too(clock: ManualClock) -> None:
-    pacing, vendor = (
-        build_retrying_caller(clock, RateWindow(10_000, 60)),
-        FakeVendor(default_answers=repeat(BUSY_ERROR)),
-    )
+    caller = build_retrying_caller(clock, RateWindow(10_000, 60))
+    vendor = FakeVendor(default_answers=repeat(BUSY_ERROR))
     with ThreadPoolExecutor(8) as threads:
-        results = list(threads.map(lambda _: submit_documents(pacing, vendor, 125), range(8)))
+        results = list(threads.map(lambda _: submit_documents(caller, vendor, 125), range(8)))
     assert {reason for _, reason in results} == {"vendor_unavailable"}
     assert vendor.calls <= 8 + CONSECUTIVE_FAILURES_TO_OPEN + 1
 
 
 def test_halting_wakes_whoever_sleeps() -> None:
     window = RateWindow(1, 60)
-    pacing = RetryingCaller(
+    caller = RetryingCaller(
         "vendor.example", {ALL_ROUTES: RateLimiter((window,), InMemoryBucket([window.to_rate(1.0)]))}
     )
-    pacing.send_with_retries(FakeVendor())
+    caller.send_with_retries(FakeVendor())
     with ThreadPoolExecutor(3) as threads:
-        asleep = [threads.submit(pacing.send_with_retries, FakeVendor()) for _ in range(3)]
-        pacing.stop_all_calls()
+        asleep = [threads.submit(caller.send_with_retries, FakeVendor()) for _ in range(3)]
+        caller.stop_all_calls()
         reasons = [error.reason_code for future in asleep if isinstance(error := future.exception(30), VendorSuspended)]
     assert reasons == ["interrupted"] * 3
 
 
 def test_a_group_of_routes_without_a_budget_rests_within_patience(clock: ManualClock) -> None:
-    pacing = build_retrying_caller(clock, RateWindow(10_000, 60))
-    assert pacing.send_with_retries(FakeVendor(TransientError("wait", retry_after=36_000)), "storage") == "fine"
+    caller = build_retrying_caller(clock, RateWindow(10_000, 60))
+    assert caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=36_000)), "storage") == "fine"
     assert sum(clock.sleeps) == MAX_WAIT_SECONDS
 
 
