@@ -1,4 +1,4 @@
-"""Asking BillflowAI: refusals, limits and patience, and documents that the vendor fetches at addresses of ours."""
+"""Extraction with BillflowAI: refusals, limits and retries, and documents that the vendor fetches by URL."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from invoices.clients.presigned_urls import is_valid_presigned_request
-from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.extraction.billflowai import build_url_signer
 from invoices.extraction.resilience.rate_limit import RateWindow
-from invoices.ledger import Ledger
-from invoices.settings import Settings
 from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.billflowai_fixtures import BillflowAiRunner
 from tests.integration.extraction.extraction_fixtures import (
@@ -30,7 +27,7 @@ from tests.integration.extraction.extraction_fixtures import (
     build_unknown_pdfs,
     get_totals,
 )
-from tests.servers.scripted_http_server import Response, ScriptedServer
+from tests.servers.scripted_http_server import Response
 
 pytestmark = pytest.mark.unmeasured
 SECRET = "s" * 32
@@ -39,32 +36,21 @@ INVOICE_RESPONSE = {"invoice_number": "R-1", "total": 119.1, "meta": {"source": 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    minute_seconds = (
-        VENDOR_MINUTE_SECONDS / 2
-    )  # shorter than ours, so that a busy machine's delays are not taken for calls too many
+    """A sandbox with a shorter minute."""
+    # Shorter than our minute, so that the delays of a busy machine do not count as too many calls.
+    minute_seconds = VENDOR_MINUTE_SECONDS / 2
     with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=minute_seconds) as running_sandbox:
         yield running_sandbox
 
 
 @pytest.fixture
-def harness(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> ExtractionHarness:
-    return ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox)
-
-
-@pytest.fixture
-def proxy(sandbox: Sandbox) -> Iterator[VendorProxy]:
-    with ScriptedServer() as server:
-        yield VendorProxy(server, sandbox)
-
-
-@pytest.fixture
 def runner(harness: ExtractionHarness, proxy: VendorProxy) -> BillflowAiRunner:
-    """Someone with an account of their own and no document yet."""
+    """A new account without documents."""
     return BillflowAiRunner(harness, proxy)
 
 
 def build_error_response(code: str, status: int, **headers: str) -> Response:
-    """Return a refusal in the vendor's words."""
+    """Return an error response of the vendor."""
     return Response.from_json({"error": {"code": code, "message": "no"}}, status, **headers)
 
 
@@ -207,11 +193,11 @@ def test_what_is_free_makes_room_under_the_cap(runner: BillflowAiRunner) -> None
     assert (runner.harness.list_document_states(hashes), runner.list_charged_documents()) == ({ANSWERED}, [])
 
 
-# Addresses of ours
+# Documents fetched by URL
 
 
 def submit_by_url(runner: BillflowAiRunner) -> BillflowAiRunner:
-    runner.options = {"mint": build_url_signer("https://documents.example.org", SECRET)}
+    runner.options = {"sign_document_url": build_url_signer("https://documents.example.org", SECRET)}
     return runner
 
 

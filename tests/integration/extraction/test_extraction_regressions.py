@@ -1,4 +1,4 @@
-"""What a review of paid extraction found, as tests: each of these was red when it was written."""
+"""Regression tests for bugs that a review of paid extraction found."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.integration.extraction import extraction_fixtures
 from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, SimulatedKill
 from tests.integration.extraction.extractor_chain_fixtures import BILLFLOWAI, INVOICE_DATA_EXTRACTION, ChainHarness
 
-UNUSED_URL = "http://127.0.0.1:9"  # the port of the discard service, at which nobody listens
+UNUSED_URL = "http://127.0.0.1:9"  # the port of the discard service, which does not run
 
 
 @pytest.fixture
 def chain_harness(batch_sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> ChainHarness:
-    """A house that prefers batches, then BillflowAI, and does not wait for who cannot be asked."""
+    """A chain of batches, then BillflowAI, that falls back from unavailable vendors."""
     harness = ChainHarness(
         extraction_fixtures.ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), batch_sandbox),
         app_settings,
@@ -36,28 +36,14 @@ def chain_harness(batch_sandbox: Sandbox, ledger: Ledger, app_settings: Settings
     return harness
 
 
-def run_until_killed(batch_harness: BatchHarness, name: str, *, after_call: bool = False) -> None:
-    """Ask for lines, and be killed at the first call of this name, before it or after it has done its work."""
-
-    def run_or_die(original_call: Callable[..., object], *args: object, **kwargs: object) -> object:
-        if after_call:
-            original_call(*args, **kwargs)
-        raise SimulatedKill(name)
-
-    batch_harness.call_overrides[name] = run_or_die
-    with pytest.raises(SimulatedKill):
-        batch_harness.run_extraction(structure="per_line_item")
-    batch_harness.call_overrides.clear()
-
-
-# Settings that change while a question is open
+# Settings that change while an extraction is open
 
 
 def test_a_batch_that_was_submitted_is_answered_although_the_structure_was_changed_since(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
-    run_until_killed(batch_harness, "poll_extraction")
+    batch_harness.run_until_killed("poll_extraction", after_call=False, structure="per_line_item")
     batch_harness.run_extraction(structure="per_invoice")
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
@@ -65,7 +51,7 @@ def test_a_batch_that_was_submitted_is_answered_although_the_structure_was_chang
 
 def test_a_lost_submission_is_not_made_anew_because_the_structure_was_changed(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
-    run_until_killed(batch_harness, "submit_extraction", after_call=True)
+    batch_harness.run_until_killed("submit_extraction", structure="per_line_item")
     batch_harness.run_extraction(structure="per_invoice")
     assert len(batch_harness.list_remote_extractions()) == 1
     assert batch_harness.list_document_states(*hashes) == ANSWERED
@@ -76,17 +62,17 @@ def test_a_batch_that_was_only_uploaded_is_asked_about_although_the_structure_wa
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
-    run_until_killed(batch_harness, "submit_extraction")
+    batch_harness.run_until_killed("submit_extraction", after_call=False, structure="per_line_item")
     batch_harness.run_extraction(structure="per_invoice")
     assert len(batch_harness.list_remote_extractions()) == 1
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-# A refusal of the repeat says nothing about the submission that got no answer
+# A refused repeat says nothing about the submission before it
 
 
 def build_refusal(code: str, file_id: str) -> InvoicesError:
-    """Return what the client raises when a submission is refused with this code over HTTP."""
+    """Return the error of the client when the vendor refuses a submission with this code."""
     if code == "INSUFFICIENT_CREDITS":
         return NotEnoughCredits(code)
     if code == "FILE_LINK_UNREADABLE":
@@ -128,7 +114,7 @@ def test_a_submission_that_may_have_arrived_is_looked_for_before_its_refused_rep
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-# One that cannot be asked
+# Unavailable vendors
 
 
 def test_documents_go_to_the_next_while_the_vendor_of_batches_cannot_be_reached(chain_harness: ChainHarness) -> None:
@@ -184,7 +170,7 @@ def test_a_document_that_failed_at_one_waits_while_the_next_is_down(chain_harnes
     assert chain_harness.harness.list_document_states([sha256]) == {("extract_remote", "waiting", "vendor_unavailable")}
 
 
-# One that spoils it for the others
+# Broken documents and late workers
 
 
 def test_a_batch_that_is_always_refused_as_input_does_not_keep_the_others_from_being_asked(
@@ -211,8 +197,8 @@ def test_a_worker_that_has_lost_a_document_does_not_take_it_out_of_the_books(bat
             tx, sha256, stage="done", state="accepted", reason_code="accepted", reason="It is in the books."
         )
     terms = ExtractionTerms(EXTRACTOR)
-    late = ExtractionRecorder(
-        batch_harness.ledger, batch_harness.store, "who slept", terms, VENDOR, build_configuration("per_line_item")
+    late_recorder = ExtractionRecorder(
+        batch_harness.ledger, batch_harness.store, "late worker", terms, VENDOR, build_configuration("per_line_item")
     )
-    late.record_failure(sha256, "extraction_stuck", "It takes too long.")
+    late_recorder.record_failure(sha256, "extraction_stuck", "It takes too long.")
     assert batch_harness.list_document_states(sha256) == {("done", "accepted")}

@@ -1,4 +1,4 @@
-"""Asking several extraction APIs: in order, one after another about what fails, and never two while one still owes."""
+"""The extractor chain: preference order, fallback after failures, and never two open submissions of a document."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from invoices.extraction.smartbills_com import MAX_BYTES
 from invoices.ledger import Ledger
 from invoices.ledger.documents import PendingDocument
 from invoices.settings import Settings
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     LOST_RESPONSE,
     ONE_PAGE_PDFS,
     TWO_PAGE_PDF,
-    VENDOR_MINUTE_SECONDS,
     ExtractionHarness,
     VendorProxy,
     build_unknown_pdfs,
@@ -37,15 +36,9 @@ pytestmark = pytest.mark.unmeasured
 NO_LIST_RESPONSE = Response(404)
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
 def chain_harness(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[ChainHarness]:
-    """A house with accounts of its own at smartbills.com and BillflowAI, in this order."""
+    """A chain of smartbills.com and BillflowAI, with new accounts."""
     harness = ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox)
     with ScriptedServer() as smartbills_server, ScriptedServer() as billflowai_server:
         yield ChainHarness(
@@ -55,7 +48,7 @@ def chain_harness(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> I
         )
 
 
-# Who is asked
+# Preference order
 
 
 def test_the_first_in_order_is_asked_and_nobody_else(chain_harness: ChainHarness) -> None:
@@ -141,7 +134,8 @@ def test_b40_what_is_too_large_for_all_goes_to_a_person_with_the_limit_and_is_se
     chain_harness.run_extraction()
     assert chain_harness.harness.get_document_state(sha) == ("done", "review", "extractor_cannot_read")
     assert (
-        "smartbills_com takes image/png up to 10,485,760 bytes" in chain_harness.harness.get_document_row(sha)["reason"]
+        "smartbills_com accepts image/png up to 10,485,760 bytes"
+        in chain_harness.harness.get_document_row(sha)["reason"]
     )
     assert (chain_harness.count_calls(SMARTBILLS), chain_harness.count_calls(BILLFLOWAI)) == (0, 0)
 
@@ -174,27 +168,27 @@ def test_a_second_run_with_nothing_new_changes_no_row(chain_harness: ChainHarnes
     assert chain_harness.harness.get_document_row(sha) == before
 
 
-# A vendor that is left alone
+# Suspended vendors
 
 
-@pytest.mark.parametrize("batches", [1, 3])
-def test_the_documents_of_a_refused_account_wait_for_it(chain_harness: ChainHarness, batches: int) -> None:
+@pytest.mark.parametrize("batch_count", [1, 3])
+def test_the_documents_of_a_refused_account_wait_for_it(chain_harness: ChainHarness, batch_count: int) -> None:
     hashes = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:6])
     chain_harness.proxies[SMARTBILLS].plan_events("submit", Response(402), repeat=50)
-    chain_harness.run_extraction(batch_count=batches)
+    chain_harness.run_extraction(batch_count=batch_count)
     assert chain_harness.harness.list_document_states(hashes) == {("extract_remote", "waiting", "account_stopped")}
     assert (chain_harness.proxies[SMARTBILLS].count_calls("submit"), chain_harness.count_calls(BILLFLOWAI)) == (1, 0)
     assert chain_harness.suspended_vendors == {SMARTBILLS}
 
 
-@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("batch_count", [1, 3])
 def test_the_documents_of_a_refused_account_go_to_the_next_where_the_settings_say_so(
-    chain_harness: ChainHarness, batches: int
+    chain_harness: ChainHarness, batch_count: int
 ) -> None:
     chain_harness.fall_back = "unavailable"
     hashes = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:6])
     chain_harness.proxies[SMARTBILLS].plan_events("submit", Response(402), repeat=50)
-    report = chain_harness.run_extraction(batch_count=batches)
+    report = chain_harness.run_extraction(batch_count=batch_count)
     assert (chain_harness.harness.list_document_states(hashes), chain_harness.list_charged_documents(BILLFLOWAI)) == (
         {ANSWERED},
         hashes,
@@ -210,12 +204,12 @@ def test_the_documents_of_a_refused_account_go_to_the_next_where_the_settings_sa
     ) == ((6, 6, 6), 1, 6)
 
 
-@pytest.mark.parametrize("open_as", ["submitted", "unknown", "intended"])
-def test_nobody_else_is_asked_while_one_still_owes_an_answer(chain_harness: ChainHarness, open_as: str) -> None:
+@pytest.mark.parametrize("status", ["submitted", "unknown", "intended"])
+def test_nobody_else_is_asked_while_one_still_owes_an_answer(chain_harness: ChainHarness, status: str) -> None:
     chain_harness.fall_back = "unavailable"
     (sha,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, sha, open_as)
-    chain_harness.proxies[SMARTBILLS].plan_events("look", Response(401), repeat=9)
+    create_open_extraction(chain_harness, sha, status)
+    chain_harness.proxies[SMARTBILLS].plan_events("poll", Response(401), repeat=9)
     chain_harness.proxies[SMARTBILLS].plan_events("list", Response(401), repeat=9)
     chain_harness.run_extraction()
     assert chain_harness.harness.get_document_state(sha)[:2] == ("extract_remote", "waiting")
@@ -246,13 +240,13 @@ def test_where_all_are_left_alone_a_document_waits_for_the_one_it_is_for(chain_h
     assert chain_harness.list_charged_documents(SMARTBILLS) == [failing, other]
 
 
-@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("batch_count", [1, 2])
 def test_what_another_worker_has_taken_over_is_neither_asked_about_nor_written_about(
-    chain_harness: ChainHarness, batches: int
+    chain_harness: ChainHarness, batch_count: int
 ) -> None:
     first, second = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:2])
     chain_harness.proxies[SMARTBILLS].plan_events("submit", Response(402), repeat=9)
-    chain_harness.run_extraction(batch_count=batches, lost_documents=[second])
+    chain_harness.run_extraction(batch_count=batch_count, lost_documents=[second])
     assert chain_harness.harness.get_document_state(first) == ("extract_remote", "waiting", "account_stopped")
     assert (chain_harness.harness.get_document_state(second), chain_harness.list_statuses_by_extractor(second)) == (
         ("extract_remote", "waiting", "no_text"),
@@ -263,19 +257,19 @@ def test_what_another_worker_has_taken_over_is_neither_asked_about_nor_written_a
     assert (chain_harness.list_charged_documents(SMARTBILLS), chain_harness.harness.concluded_count) == ([], 4)
 
 
-# Taken out of the order
+# Vendors removed from the order
 
 
-@pytest.mark.parametrize("open_as", ["submitted", "unknown"])
-def test_one_taken_out_of_the_order_is_still_asked_for_what_it_owes(chain_harness: ChainHarness, open_as: str) -> None:
-    (owed,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, owed, open_as)
+@pytest.mark.parametrize("status", ["submitted", "unknown"])
+def test_one_taken_out_of_the_order_is_still_asked_for_what_it_owes(chain_harness: ChainHarness, status: str) -> None:
+    (pending,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
+    create_open_extraction(chain_harness, pending, status)
     chain_harness.extractor_order = (BILLFLOWAI,)
     (new,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[1])
     chain_harness.run_extraction()
-    assert chain_harness.harness.list_document_states([owed, new]) == {ANSWERED}
+    assert chain_harness.harness.list_document_states([pending, new]) == {ANSWERED}
     assert (chain_harness.list_charged_documents(SMARTBILLS), chain_harness.list_charged_documents(BILLFLOWAI)) == (
-        [owed],
+        [pending],
         [new],
     )
 
@@ -284,33 +278,33 @@ def test_one_taken_out_of_the_order_is_still_asked_for_what_it_owes(chain_harnes
 def test_where_the_key_of_one_that_owes_is_gone_the_document_waits_and_says_so(
     chain_harness: ChainHarness, order: tuple[str, ...]
 ) -> None:
-    (owed,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, owed, "submitted")
+    (pending,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
+    create_open_extraction(chain_harness, pending, "submitted")
     chain_harness.extractor_order, chain_harness.vendors_without_key = order, {SMARTBILLS}
     (new,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[1])
     chain_harness.run_extraction()
-    assert chain_harness.harness.get_document_state(owed) == ("extract_remote", "waiting", "no_extractor")
-    assert "INVOICES_SMARTBILLS_COM__API_KEY" in chain_harness.harness.get_document_row(owed)["reason"]
+    assert chain_harness.harness.get_document_state(pending) == ("extract_remote", "waiting", "no_extractor")
+    assert "INVOICES_SMARTBILLS_COM__API_KEY" in chain_harness.harness.get_document_row(pending)["reason"]
     assert (chain_harness.list_charged_documents(BILLFLOWAI), chain_harness.harness.get_document_state(new)) == (
         [new],
         ANSWERED,
     )
     chain_harness.vendors_without_key = set()
     chain_harness.run_extraction()
-    assert (chain_harness.harness.get_document_state(owed), chain_harness.list_charged_documents(SMARTBILLS)) == (
+    assert (chain_harness.harness.get_document_state(pending), chain_harness.list_charged_documents(SMARTBILLS)) == (
         ANSWERED,
-        [owed],
+        [pending],
     )
 
 
 def test_where_one_that_owes_is_not_known_any_more_the_document_waits_and_says_so(chain_harness: ChainHarness) -> None:
-    (owed,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, owed, "submitted")
+    (pending,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
+    create_open_extraction(chain_harness, pending, "submitted")
     with chain_harness.harness.ledger.begin_transaction() as tx:
         tx.connection.exec_driver_sql("update extractions set extracted_by = 'of_a_later_version'")
     chain_harness.run_extraction()
-    assert chain_harness.harness.get_document_state(owed) == ("extract_remote", "waiting", "no_extractor")
-    assert "of_a_later_version" in chain_harness.harness.get_document_row(owed)["reason"]
+    assert chain_harness.harness.get_document_state(pending) == ("extract_remote", "waiting", "no_extractor")
+    assert "of_a_later_version" in chain_harness.harness.get_document_row(pending)["reason"]
     assert chain_harness.count_calls(BILLFLOWAI) == 0
 
 
@@ -370,9 +364,9 @@ def test_what_was_asked_is_what_the_journals_say(chain_harness: ChainHarness) ->
 
 
 def create_open_extraction(chain_harness: ChainHarness, sha256: str, status: str) -> None:
-    """Let a run at smartbills.com end with an open question about a document."""
+    """Let a run with smartbills.com end with an open extraction of a document."""
     proxy = chain_harness.proxies[SMARTBILLS]
-    proxy.plan_events("look", Response(401))
+    proxy.plan_events("poll", Response(401))
     proxy.plan_events("list", Response(401))
     if status != "submitted":
         proxy.plan_events("submit", LOST_RESPONSE)

@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: a failed task is made again, parks the vendor, or costs a document its place."""
+"""Extraction with invoicedataextraction.com: failed tasks are submitted again, stop the vendor, or fail documents."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_a_lack_of_credits_stops_new_submissions_and_keeps_all_documents(
     hashes = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(task_fail_code="INSUFFICIENT_CREDITS=1", task_errors=channel)
     report = batch_harness.run_extraction(batch_documents=2)
-    assert batch_harness.stop_error is not None
-    assert (batch_harness.stop_error.reason_code, batch_harness.stop_error.is_problem) == ("account_stopped", True)
+    assert batch_harness.suspension is not None
+    assert (batch_harness.suspension.reason_code, batch_harness.suspension.is_problem) == ("account_stopped", True)
     assert "INSUFFICIENT_CREDITS" in report.problems[0]
     assert (
         ("extract_remote", "account_stopped")
@@ -118,11 +118,11 @@ def test_a_lack_of_credits_at_the_session_keeps_all_documents(batch_harness: Bat
 def test_what_the_vendor_has_is_still_taken_when_credits_end(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(processing_seconds=0.5)
-    first: list[Any] = []
+    submissions: list[Any] = []
 
     def submit_second_without_credits(original_call: Any, submission: Any) -> Any:
-        first.append(submission)
-        if len(first) == 2:
+        submissions.append(submission)
+        if len(submissions) == 2:
             batch_harness.update_sandbox_settings(task_fail_code="INSUFFICIENT_CREDITS", task_errors="as_http")
         return original_call(submission)
 
@@ -142,7 +142,7 @@ def test_only_the_files_that_are_named_go_and_the_others_are_asked_again(
     batch_harness.update_sandbox_settings(task_errors=channel)
     if code == "ENCRYPTED_FILE":
         batch_harness.update_sandbox_settings(encrypted_files=bad)
-    else:  # this stand-in would blame all of them
+    else:  # the sandbox would name all of them
         batch_harness.update_sandbox_settings(task_fail_code=f"{code}=1")
         batch_harness.call_overrides["poll_extraction"] = batch_harness.call_overrides["submit_extraction"] = (
             _build_blaming_call(bad)
@@ -157,7 +157,7 @@ def test_only_the_files_that_are_named_go_and_the_others_are_asked_again(
 
 
 def _build_blaming_call(sha256: str) -> Any:
-    """Return a call in whose failure only this file is blamed."""
+    """Return an override whose failures name only this file."""
 
     def run_and_blame_file(original_call: Any, *args: Any) -> Any:
         try:
@@ -185,7 +185,7 @@ def test_a_batch_in_which_no_culprit_is_named_is_halved_until_it_is_alone(
 
 
 def _build_failing_submission(sha256: str, channel: str, batch_harness: BatchHarness) -> Any:
-    """Return a submission that fails for a blank document, without saying which one that is."""
+    """Return a submission that fails for a blank document without naming it."""
 
     def submit_with_failure(original_call: Any, submission: Any) -> Any:
         has_blank_document = sha256 in submission.file_ids
@@ -201,7 +201,7 @@ def test_a_single_document_without_pages_goes_to_the_next_extractor_where_there_
     batch_harness: BatchHarness,
 ) -> None:
     (only,) = batch_harness.add_documents(1)
-    batch_harness.has_next_extractor = lambda _: True
+    batch_harness.has_fallback = lambda _: True
     batch_harness.update_sandbox_settings(task_fail_code="NO_PAGES_FOUND")
     report = batch_harness.run_extraction()
     assert report.passed_to_next == 1
@@ -218,7 +218,7 @@ def test_a_prompt_that_is_not_taken_stops_everything_and_costs_no_document_its_p
     batch_harness.update_sandbox_settings(task_fail_code=code, task_errors=channel)
     report = batch_harness.run_extraction(batch_documents=2, connections=1)
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "contract_changed")}
-    assert len(batch_harness.list_remote_extractions()) <= 2  # those that were submitted before the first was looked at
+    assert len(batch_harness.list_remote_extractions()) <= 2  # those that were submitted before the first poll
     assert code in report.problems[0]
     batch_harness.update_sandbox_settings(task_fail_code="")
     batch_harness.run_extraction()
@@ -248,10 +248,10 @@ def test_a_pause_of_submissions_parks_what_is_not_submitted_and_a_later_run_goes
     hashes = batch_harness.add_documents(3)
     batch_harness.update_sandbox_settings(paused_until="further notice")
     report = batch_harness.run_extraction()
-    assert batch_harness.stop_error is not None
-    assert (batch_harness.stop_error.reason_code, report.problems) == ("vendor_unavailable", [])
+    assert batch_harness.suspension is not None
+    assert (batch_harness.suspension.reason_code, report.problems) == ("vendor_unavailable", [])
     assert batch_harness.client.call_counts["submit_extraction"] == 1
-    assert "takes no submissions now" in batch_harness.get_reason(hashes[0])
+    assert "accepts no submissions now" in batch_harness.get_reason(hashes[0])
     batch_harness.update_sandbox_settings(paused_until="")
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED

@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: limits, keys, addresses that expire, and looking no more often than is allowed."""
+"""Extraction with invoicedataextraction.com: rate limits, refused keys, expired URLs, and the frequency of polls."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ CALL_BY_GROUP = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("told", ["present", "absent", "http_date"])
+@pytest.mark.parametrize("retry_after", ["present", "absent", "http_date"])
 @pytest.mark.parametrize("body", ["json", "html"])
-def test_a_limit_that_the_vendor_holds_us_to_is_waited_for(batch_harness: BatchHarness, told: str, body: str) -> None:
+def test_a_limit_that_the_vendor_holds_us_to_is_waited_for(
+    batch_harness: BatchHarness, retry_after: str, body: str
+) -> None:
     hashes = batch_harness.add_documents(4)
-    batch_harness.time_scale = 0.05  # patience for the whole second of a header
-    batch_harness.update_sandbox_settings(limits="upload=5", retry_after=told, rate_limit_body=body)
+    batch_harness.time_scale = 0.05  # a maximum wait above the whole second of a header
+    batch_harness.update_sandbox_settings(limits="upload=5", retry_after=retry_after, rate_limit_body=body)
     for _ in range(5):  # without a header the wait is a guess
         batch_harness.run_extraction()
-        if told != "absent" or batch_harness.list_document_states(*hashes) == ANSWERED:
+        if retry_after != "absent" or batch_harness.list_document_states(*hashes) == ANSWERED:
             break
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     batch_harness.assert_accounts_match(*hashes)
@@ -228,11 +230,11 @@ def test_the_output_is_fetched_from_a_new_address_when_one_has_expired(batch_har
 def test_a_vendor_that_does_not_hold_its_answers_is_not_asked_more_often_for_that(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(wait_supported="off", processing_seconds=1.0)
-    began = time.monotonic()
+    started_at = time.monotonic()
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     pause = 5.0 * VENDOR_MINUTE_SECONDS / 60
-    assert batch_harness.client.call_counts["poll_extraction"] <= (time.monotonic() - began) / pause + 2
+    assert batch_harness.client.call_counts["poll_extraction"] <= (time.monotonic() - started_at) / pause + 2
 
 
 def test_a_held_poll_ends_when_the_answer_is_there(batch_harness: BatchHarness) -> None:
@@ -246,19 +248,19 @@ def test_a_held_poll_ends_when_the_answer_is_there(batch_harness: BatchHarness) 
 def test_polls_are_not_held_while_something_else_is_to_be_done(batch_harness: BatchHarness) -> None:
     batch_harness.add_documents(10)
     batch_harness.update_sandbox_settings(processing_seconds=0.3)
-    waits: list[int | None] = []
+    hold_times: list[int | None] = []
 
-    def poll_and_record_wait(original_call: Any, extraction_id: str, wait: int | None = None) -> Any:
-        waits.append(wait)
-        return original_call(extraction_id, wait)
+    def poll_and_record_wait(original_call: Any, extraction_id: str, hold_seconds: int | None = None) -> Any:
+        hold_times.append(hold_seconds)
+        return original_call(extraction_id, hold_seconds)
 
     batch_harness.call_overrides["poll_extraction"] = poll_and_record_wait
     batch_harness.run_extraction(batch_documents=1, connections=1)
-    assert {None, 1} == set(waits)
+    assert {None, 1} == set(hold_times)
 
 
 def test_no_more_calls_are_made_than_a_group_of_routes_allows(batch_harness: BatchHarness) -> None:
-    batch_harness.time_scale = 0.02  # our minute is twice as long as the vendor's: a busy machine shall not matter
+    batch_harness.time_scale = 0.02  # twice the vendor's minute, so that a busy machine does not matter
     batch_harness.rate_windows = {**batch_harness.rate_windows, "upload": (RateWindow(10, 60),)}
     batch_harness.update_sandbox_settings(limits="upload=10")
     hashes = batch_harness.add_documents(8)

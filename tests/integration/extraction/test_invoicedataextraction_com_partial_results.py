@@ -1,26 +1,20 @@
-"""Asking invoicedataextraction.com: a success that is not quite one is kept with what is missing, or told."""
+"""Extraction with invoicedataextraction.com: incomplete answers are stored with what is missing, or reported."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from invoices.clients.invoicedataextraction_com.results import collect_all_results
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, build_changed_poll
 
 
 def load_payload(batch_harness: BatchHarness, sha256: str) -> dict[str, Any]:
-    """Return the answer about a document as it is kept."""
+    """Return the stored payload of a document."""
     payload: dict[str, Any] = json.loads(batch_harness.get_extraction(sha256)["payload"])
     return payload
-
-
-def build_changed_poll(**values: Any) -> Any:
-    """Return a look at an extraction in which these values are others."""
-    return lambda call, *args: replace(call(*args), **values)
 
 
 def test_a_document_of_which_some_pages_failed_is_kept_with_the_list_of_them(batch_harness: BatchHarness) -> None:
@@ -36,16 +30,17 @@ def test_a_document_of_which_some_pages_failed_is_kept_with_the_list_of_them(bat
 
 
 @pytest.mark.parametrize(
-    ("has_other", "stands"), [(False, ("done", "pages_failed")), (True, ("extract_remote", "next_extractor"))]
+    ("has_fallback", "expected_state"),
+    [(False, ("done", "pages_failed")), (True, ("extract_remote", "next_extractor"))],
 )
 def test_a_document_of_which_every_page_failed_goes_on_uncharged(
-    batch_harness: BatchHarness, has_other: bool, stands: tuple[str, str]
+    batch_harness: BatchHarness, has_fallback: bool, expected_state: tuple[str, str]
 ) -> None:
     bad, good = batch_harness.add_documents(2)
-    batch_harness.has_next_extractor = lambda _: has_other
+    batch_harness.has_fallback = lambda _: has_fallback
     batch_harness.update_sandbox_settings(fail_pages=bad)
     batch_harness.run_extraction()
-    assert batch_harness.list_document_states(bad) == {stands}
+    assert batch_harness.list_document_states(bad) == {expected_state}
     assert "could not be read" in batch_harness.get_reason(bad)
     assert batch_harness.list_document_states(good) == ANSWERED
     batch_harness.assert_accounts_match(bad, good)
@@ -129,7 +124,7 @@ def test_credits_that_differ_from_the_pages_read_are_told(batch_harness: BatchHa
     hashes = batch_harness.add_documents(2)
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(credits_deducted=7)
     (problem,) = batch_harness.run_extraction().problems
-    assert "deducted 7 credits, but says that it read 2 pages" in problem
+    assert "7 credits deducted, 2 pages read" in problem
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 

@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: what never ends, goes back, is cancelled or cannot be read."""
+"""Extraction with invoicedataextraction.com: unknown, stuck, cancelled and unreadable extractions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ import pytest
 from invoices.clients.error_mapping import NotFound
 from invoices.clients.invoicedataextraction_com import PendingCancellation
 from invoices.errors import ContractError
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
-
-
-def build_changed_poll(**values: Any) -> Any:
-    """Return a look at an extraction in which these values are others."""
-    return lambda call, *args: replace(call(*args), **values)
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, build_changed_poll
 
 
 def test_a_status_that_nobody_knows_is_waited_out(batch_harness: BatchHarness) -> None:
@@ -70,7 +65,7 @@ def test_an_extraction_that_asks_questions_waits_for_the_person_who_can_answer(b
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(status="input_required")
     report = batch_harness.run_extraction(deadline_minutes=0.0)
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "vendor_unavailable")}
-    assert "asks questions" in report.problems[0]
+    assert "requires input from a person" in report.problems[0]
     batch_harness.call_overrides.clear()
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
@@ -82,14 +77,14 @@ def test_what_was_cancelled_in_mid_way_goes_to_a_person_with_what_it_cost(batch_
     batch_harness.update_sandbox_settings(processing_seconds=3_600)
 
     def cancel_and_poll(original_call: Any, *args: Any) -> Any:
-        if not cancelling:
-            cancelling.append(batch_harness.client.cancel_extraction(args[0]))
+        if not cancellations:
+            cancellations.append(batch_harness.client.cancel_extraction(args[0]))
         return original_call(*args)
 
-    cancelling: list[Any] = []
+    cancellations: list[Any] = []
     batch_harness.call_overrides["poll_extraction"] = cancel_and_poll
     batch_harness.run_extraction()
-    assert isinstance(cancelling[0], PendingCancellation)
+    assert isinstance(cancellations[0], PendingCancellation)
     assert batch_harness.list_document_states(*hashes) == {("done", "extraction_cancelled")}
     assert (
         batch_harness.sum_recorded_charges(*hashes)
@@ -110,12 +105,12 @@ def test_a_cancellation_that_does_not_tell_its_cost_counts_with_all_its_pages(ba
 def test_an_extraction_that_the_vendor_does_not_know_any_more_goes_to_a_person(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
 
-    def delete_and_poll(original_call: Any, extraction_id: str, wait: int | None = None) -> Any:
-        if not gone:
-            gone.append(batch_harness.client.delete_extraction(extraction_id))
-        return original_call(extraction_id, wait)
+    def delete_and_poll(original_call: Any, extraction_id: str, hold_seconds: int | None = None) -> Any:
+        if not deletions:
+            deletions.append(batch_harness.client.delete_extraction(extraction_id))
+        return original_call(extraction_id, hold_seconds)
 
-    gone: list[Any] = []
+    deletions: list[Any] = []
     batch_harness.call_overrides["poll_extraction"] = delete_and_poll
     report = batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == {("done", "extraction_lost")}
@@ -153,7 +148,7 @@ def test_an_answer_that_is_never_readable_stops_the_vendor_and_nothing_is_lost(
         batch_harness.call_overrides["fetch_output_rows"] = raise_contract_error
     report = batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "contract_changed")}
-    assert "answers differently" in report.problems[0]
+    assert "no longer answers as documented" in report.problems[0]
     assert batch_harness.client.call_counts[call] == 5
     batch_harness.call_overrides.clear()
     batch_harness.run_extraction()
@@ -166,7 +161,11 @@ def test_an_answer_that_alone_is_never_readable_does_not_stop_the_others(batch_h
     batch_harness.update_sandbox_settings(processing_seconds=0.3)
 
     def raise_contract_error(original_call: Any, extraction_id: str, *args: Any) -> Any:
-        if {one["id"]: one["documents"] for one in batch_harness.list_remote_extractions()}[extraction_id] == [bad]:
+        documents = {
+            remote_extraction["id"]: remote_extraction["documents"]
+            for remote_extraction in batch_harness.list_remote_extractions()
+        }
+        if documents[extraction_id] == [bad]:
             raise ContractError("its body is no JSON")
         return original_call(extraction_id, *args)
 

@@ -1,4 +1,4 @@
-"""Reading locally: what each kind of document becomes in the ledger, written once."""
+"""Local extraction: the state of each kind of document in the ledger, recorded once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def store(app_settings: Settings) -> DocumentStore:
 
 @pytest.fixture
 def add_documents(ledger: Ledger, store: DocumentStore) -> Callable[..., list[str]]:
-    """Puts contents into store and ledger, and tells their hashes."""
+    """A function that adds contents to the store and the ledger, and returns their hashes."""
 
     def store_contents(*contents: bytes) -> list[str]:
         hashes = [store.put(content) for content in contents]
@@ -131,10 +131,10 @@ def test_what_a_scanner_finds_is_set_aside_unopened_and_the_others_are_read(
     program.write_text("import sys; sys.exit(b'evil' in open(sys.argv[1], 'rb').read())")
     hashes = add_documents(UBL_CONTENT, b"%PDF-1.7 evil", b"<order><id>1</id></order>")
     with ledger.open_snapshot() as connection:
-        still_waiting = list_pending_documents(connection, "extract_local", 10)
+        pending_documents = list_pending_documents(connection, "extract_local", 10)
     with DocumentReaderPool(worker_count=1, use_title_ocr=False) as readers:
         scanner = MalwareScanner((sys.executable, "-I", str(program)))
-        extract_documents_locally(ledger, store, readers, still_waiting, scanner=scanner)
+        extract_documents_locally(ledger, store, readers, pending_documents, scanner=scanner)
     with ledger.open_snapshot() as connection:
         rows = [find_document_row(connection, sha) or {} for sha in hashes]
     assert [row["reason_code"] for row in rows] == ["read", "malware", "other_xml"]

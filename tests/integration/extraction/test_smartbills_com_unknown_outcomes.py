@@ -1,24 +1,18 @@
-"""Asking smartbills.com after a lost answer or a kill: what arrived is found by its bytes, what may have is flagged."""
+"""Unknown outcomes at smartbills.com: submissions that arrived are found by their bytes, repeats are flagged."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from invoices.clients.http_client import make_session
 from invoices.clients.smartbills_com import SmartBillsComClient, SubmittedJob
-from invoices.documents.store import DocumentStore
 from invoices.extraction.resilience.rate_limit import RateWindow
-from invoices.ledger import Ledger
-from invoices.settings import Settings
-from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     LOST_RESPONSE,
     ONE_PAGE_PDFS,
-    VENDOR_MINUTE_SECONDS,
     AlterBody,
     ExtractionHarness,
     SharedRateLimit,
@@ -28,7 +22,7 @@ from tests.integration.extraction.extraction_fixtures import (
     hash_content,
 )
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
-from tests.servers.scripted_http_server import Disconnect, Response, ScriptedServer
+from tests.servers.scripted_http_server import Disconnect, Response
 
 pytestmark = pytest.mark.unmeasured
 UNUSABLE_LIST_RESPONSE = Response(200, b"<html>", {"Content-Type": "text/html"})
@@ -36,7 +30,7 @@ NO_CREDIT_RESPONSE = Response.from_json({"error": {"code": "NO_CREDIT", "message
 
 
 class DyingClient(SmartBillsComClient):
-    """A client whose process dies, as often as ``deaths`` says, right before or right after a submission."""
+    """A client that raises SimulatedKill right before or right after a submission, ``remaining_deaths`` times."""
 
     remaining_deaths: int = 0
     dies_before_submission: bool = False
@@ -53,28 +47,18 @@ class DyingClient(SmartBillsComClient):
 
 
 def build_client_dying_once(*, before: bool) -> type[SmartBillsComClient]:
-    """Return a client that dies once."""
-    return type("DyingOnce", (DyingClient,), {"deaths": 1, "before": before})
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
-        yield running_sandbox
+    """Return a client class that raises SimulatedKill once."""
+    return type("DyingOnce", (DyingClient,), {"remaining_deaths": 1, "dies_before_submission": before})
 
 
 @pytest.fixture
-def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
-    """Someone with an account of their own and no document yet."""
-    with ScriptedServer() as server:
-        yield SmartBillsRunner(
-            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
-            VendorProxy(server, sandbox),
-        )
+def runner(harness: ExtractionHarness, proxy: VendorProxy) -> SmartBillsRunner:
+    """A new account without documents."""
+    return SmartBillsRunner(harness, proxy)
 
 
 def build_other_client(runner: SmartBillsRunner) -> SmartBillsComClient:
-    """Return a client of another program with the same account."""
+    """Return a client of the same account, used by another program."""
     return SmartBillsComClient(runner.harness.sandbox.smartbills_com["base_url"], runner.api_key, make_session())
 
 
@@ -83,16 +67,16 @@ def _sort_oldest_first(body: bytes) -> bytes:
 
 
 def list_double_charge_flags(runner: SmartBillsRunner, *hashes: str) -> list[bool]:
-    """Return which of the documents may have been charged twice."""
+    """Return for each document whether it may have been charged twice."""
     return [bool(runner.harness.get_extraction(sha256)["possible_double_charge"]) for sha256 in hashes]
 
 
-@pytest.mark.parametrize("knob", ["post_lost_response", "http_500_after_work"])
+@pytest.mark.parametrize("setting", ["post_lost_response", "http_500_after_work"])
 @pytest.mark.parametrize("envelope", ["bare", "wrapped"])
 def test_a_submission_that_arrived_is_found_by_its_bytes_and_not_charged_again(
-    runner: SmartBillsRunner, knob: str, envelope: str
+    runner: SmartBillsRunner, setting: str, envelope: str
 ) -> None:
-    runner.update_sandbox_settings(envelope=envelope, **{knob: 2})
+    runner.update_sandbox_settings(envelope=envelope, **{setting: 2})
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     report = runner.run_extraction()
     assert runner.list_charged_documents() == hashes
@@ -105,9 +89,9 @@ def test_a_submission_that_arrived_is_found_by_its_bytes_and_not_charged_again(
 
 def test_a_job_of_other_bytes_or_of_long_ago_is_not_taken_for_ours(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
-    stranger = build_other_client(runner)
-    stranger.submit_document(ONE_PAGE_PDFS[1], "other.pdf", "application/pdf")
-    old = stranger.submit_document(ONE_PAGE_PDFS[0], "old.pdf", "application/pdf")
+    other_client = build_other_client(runner)
+    other_client.submit_document(ONE_PAGE_PDFS[1], "other.pdf", "application/pdf")
+    old = other_client.submit_document(ONE_PAGE_PDFS[0], "old.pdf", "application/pdf")
     creation_date = str(old.created_at)[:10].encode()
     runner.proxy.plan_events("list", AlterBody(lambda body: body.replace(creation_date, b"2020-01-01")))
     runner.proxy.plan_events("submit", Disconnect())
@@ -127,12 +111,12 @@ def test_a_job_that_another_document_holds_already_is_not_looked_into(runner: Sm
 
 
 def test_a_job_that_cannot_be_looked_into_does_not_hide_the_one_that_arrived(runner: SmartBillsRunner) -> None:
-    stranger = build_other_client(runner)
+    other_client = build_other_client(runner)
     for content in ONE_PAGE_PDFS[1:3]:
-        stranger.submit_document(content, "other.pdf", "application/pdf")
+        other_client.submit_document(content, "other.pdf", "application/pdf")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE)
-    runner.proxy.plan_events("file", None, Response(404))  # of those before it, the newest is listed first
+    runner.proxy.plan_events("file", None, Response(404))  # the oldest job is listed first
     runner.proxy.plan_events("list", AlterBody(_sort_oldest_first))
     runner.run_extraction()
     assert (runner.list_charged_documents().count(sha), list_double_charge_flags(runner, sha)) == (1, [False])
@@ -148,7 +132,7 @@ def test_with_an_unusable_list_the_submission_is_repeated_once_and_flagged(
     report = runner.run_extraction()
     assert runner.list_charged_documents() == [sha, sha]
     assert (list_double_charge_flags(runner, sha), runner.harness.get_document_state(sha)) == ([True], ANSWERED)
-    assert get_totals(report) == (1, 1, 1)  # the other one is the possible double charge
+    assert get_totals(report) == (1, 1, 1)  # the other submission is the possible double charge
 
 
 def test_after_a_second_unknown_outcome_a_person_decides(runner: SmartBillsRunner) -> None:
@@ -243,7 +227,7 @@ def test_a_document_that_the_store_lost_before_its_repeat_counts_what_may_have_b
     assert (job["status"], job["pages_charged"], runner.list_charged_documents()) == ("failed", 1, [sha])
 
 
-# Killed and started again
+# Killed runs
 
 
 def test_a_run_killed_before_the_vendor_was_reached_asks_once_more_and_flags_it(runner: SmartBillsRunner) -> None:
@@ -272,7 +256,7 @@ def test_a_run_killed_after_the_vendor_was_reached_finds_its_job(runner: SmartBi
 
 def test_a_submitted_job_is_looked_at_again_and_not_submitted_again(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
-    runner.proxy.plan_events("look", Response(401))
+    runner.proxy.plan_events("poll", Response(401))
     runner.run_extraction()
     assert {runner.harness.get_extraction(sha)["status"] for sha in hashes} == {"submitted"}
     report = runner.run_extraction()

@@ -28,8 +28,9 @@ from sqlalchemy import make_url
 from invoices.extraction.resilience.rate_limit import RateWindow
 from invoices.extraction.resilience.rate_limit_store import RateLimitStore
 
-url, directory, calls, seconds, max_calls = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
-os.environ["PGTZ"] = sys.argv[6]
+url, directory, time_zone = sys.argv[1], sys.argv[2], sys.argv[6]
+calls, seconds, max_calls = int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+os.environ["PGTZ"] = time_zone
 store = RateLimitStore(make_url(url), Path(directory), 1.0)
 rate_limiter = store.create_rate_limiter("account", (RateWindow(calls, seconds),))
 print("ready", flush=True)
@@ -61,13 +62,14 @@ def take_calls_in_processes(
     url: str, directory: Path, count: int, window: RateWindow, calls_per_process: int
 ) -> list[tuple[int, int]]:
     """Let processes take calls at the same time; return the calls and the attempts of each."""
-    zones = ("Asia/Kathmandu", "UTC", "America/St_Johns")
+    time_zones = ("Asia/Kathmandu", "UTC", "America/St_Johns")
+    settings = [str(window.calls), str(window.seconds), str(calls_per_process)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", TAKE_CALLS_SCRIPT, url, str(directory), *map(str, (window.calls, window.seconds, calls_per_process, zones[n]))],
+            [sys.executable, "-c", TAKE_CALLS_SCRIPT, url, str(directory), *settings, time_zone],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
-        for n in range(count)
+        for time_zone in time_zones[:count]
     ]  # fmt: skip
     for process in processes:
         assert process.stdout is not None
