@@ -48,13 +48,13 @@ def test_each_document_is_read_at_once_and_charged_once(runner: BillflowAiRunner
     assert json.loads(runner.harness.get_extraction(hashes[0])["payload"])["meta"]["source"] == "extracted"
 
 
-def test_a_document_costs_one_however_many_pages_it_has(runner: BillflowAiRunner) -> None:
+def test_a_document_costs_one_page_whatever_its_length(runner: BillflowAiRunner) -> None:
     runner.harness.add_documents(TWO_PAGE_PDF, page_count=2)
     assert get_totals(runner.run_extraction()) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(("source", "pages"), [("extracted", 1), ("duplicate", 1), ("cache", 0), ("none", 1)])
-def test_what_an_answer_costs_is_what_the_journal_says(runner: BillflowAiRunner, source: str, pages: int) -> None:
+def test_the_recorded_charge_equals_the_journals(runner: BillflowAiRunner, source: str, pages: int) -> None:
     runner.update_sandbox_settings(source=source)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
@@ -62,7 +62,7 @@ def test_what_an_answer_costs_is_what_the_journal_says(runner: BillflowAiRunner,
     assert (get_totals(report), len(runner.list_charged_documents())) == ((1, pages, 1), pages)
 
 
-def test_several_connections_side_by_side_leave_an_exact_journal(harness: ExtractionHarness) -> None:
+def test_several_connections_charge_each_document_once(harness: ExtractionHarness) -> None:
     runner = BillflowAiRunner(harness, None)
     runner.update_sandbox_settings(latency_ms=80)
     runner.options = {"connections": 4}
@@ -73,7 +73,7 @@ def test_several_connections_side_by_side_leave_an_exact_journal(harness: Extrac
 
 
 @pytest.mark.parametrize("setting", ["lost_response", "http_500_after_work"])
-def test_several_connections_lose_answers_and_none_is_asked_for_a_third_time(
+def test_lost_answers_on_several_connections_are_repeated_once_at_most(
     harness: ExtractionHarness, setting: str
 ) -> None:
     runner = BillflowAiRunner(harness, None)
@@ -90,7 +90,7 @@ def test_several_connections_lose_answers_and_none_is_asked_for_a_third_time(
 # Lost answers
 
 
-def test_a_lost_answer_is_asked_for_once_more_and_found_in_the_vendors_memory(runner: BillflowAiRunner) -> None:
+def test_a_lost_answer_is_repeated_once_and_found_in_the_vendors_cache(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(lost_response=1)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
@@ -103,7 +103,7 @@ def test_a_lost_answer_is_asked_for_once_more_and_found_in_the_vendors_memory(ru
     assert (get_totals(report), runner.list_charged_documents()) == ((1, 1, 1), [sha])
 
 
-def test_work_that_could_not_be_stored_is_asked_for_once_more_and_charged_twice_at_most(
+def test_a_server_error_after_the_work_is_repeated_once_and_charged_twice_at_most(
     runner: BillflowAiRunner,
 ) -> None:
     runner.update_sandbox_settings(http_500_after_work=1)
@@ -125,7 +125,7 @@ def test_after_a_second_lost_answer_a_person_decides(runner: BillflowAiRunner) -
     assert len(runner.list_charged_documents()) == 4
 
 
-def test_no_answer_is_asked_for_again_where_the_settings_say_so(runner: BillflowAiRunner) -> None:
+def test_a_lost_answer_is_not_repeated_if_the_settings_forbid_it(runner: BillflowAiRunner) -> None:
     runner.options = {"repeat_after_unknown": False}
     runner.update_sandbox_settings(lost_response=1)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -134,9 +134,7 @@ def test_no_answer_is_asked_for_again_where_the_settings_say_so(runner: Billflow
     assert (runner.count_requests(), get_extraction_cost(runner, sha)[0]) == (1, "unknown")
 
 
-def test_after_a_repeat_that_was_refused_the_first_call_is_as_unknown_as_before(
-    runner: BillflowAiRunner, proxy: VendorProxy
-) -> None:
+def test_a_refused_repeat_leaves_the_first_call_unknown(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events(
         "submit", LOST_RESPONSE, Response.from_json({"error": {"code": "QUOTA_EXCEEDED", "message": "used up"}}, 402)
@@ -151,9 +149,7 @@ def test_after_a_repeat_that_was_refused_the_first_call_is_as_unknown_as_before(
     assert (get_extraction_cost(runner, sha), runner.list_charged_documents()) == (("answered", 1, True), [sha])
 
 
-def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(
-    runner: BillflowAiRunner, proxy: VendorProxy
-) -> None:
+def test_a_finally_refused_repeat_counts_the_possible_charge(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events("submit", LOST_RESPONSE, UNREADABLE_RESPONSE, UNREADABLE_RESPONSE)
     runner.run_extraction()
@@ -175,7 +171,7 @@ def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(
     ],
     ids=repr,
 )
-def test_an_answer_that_is_none_is_asked_for_once_more(
+def test_an_unreadable_answer_is_repeated_once(
     runner: BillflowAiRunner, proxy: VendorProxy, response: Response | Disconnect
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -203,7 +199,7 @@ class DyingClient(BillflowAiClient):
         return response
 
 
-def test_a_run_killed_between_intent_and_answer_asks_once_more_and_flags_it(runner: BillflowAiRunner) -> None:
+def test_a_run_killed_between_intent_and_answer_is_repeated_once_and_flagged(runner: BillflowAiRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.client_class = type("DyingOnce", (DyingClient,), {})
     with pytest.raises(SimulatedKill):

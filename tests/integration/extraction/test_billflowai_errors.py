@@ -54,7 +54,7 @@ def build_error_response(code: str, status: int, **headers: str) -> Response:
     return Response.from_json({"error": {"code": code, "message": "no"}}, status, **headers)
 
 
-def test_what_cannot_be_read_is_asked_once_more_and_costs_nothing(runner: BillflowAiRunner) -> None:
+def test_an_unreadable_document_is_submitted_twice_and_costs_nothing(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(read_strangers=False)
     unreadable, sound = runner.harness.add_documents(*build_unknown_pdfs(1), ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
@@ -64,7 +64,7 @@ def test_what_cannot_be_read_is_asked_once_more_and_costs_nothing(runner: Billfl
     assert (runner.harness.get_extraction(unreadable)["pages_charged"], runner.harness.concluded_count) == (0, 2)
 
 
-def test_what_can_be_read_the_second_time_is_answered(runner: BillflowAiRunner) -> None:
+def test_a_document_that_is_read_at_the_second_attempt_is_answered(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(fail_code="EXTRACTION_FAILED=1")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.run_extraction()
@@ -76,7 +76,7 @@ def test_what_can_be_read_the_second_time_is_answered(runner: BillflowAiRunner) 
     )
 
 
-def test_the_second_question_comes_after_a_rest_while_others_are_asked(runner: BillflowAiRunner) -> None:
+def test_the_second_attempt_comes_after_other_documents(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(fail_code="EXTRACTION_FAILED=1")
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     runner.run_extraction()
@@ -84,7 +84,7 @@ def test_the_second_question_comes_after_a_rest_while_others_are_asked(runner: B
 
 
 @pytest.mark.parametrize("connections", [1, 4])
-def test_a_used_up_quota_stops_at_once_and_names_the_account(runner: BillflowAiRunner, connections: int) -> None:
+def test_a_used_up_quota_suspends_the_vendor_at_once(runner: BillflowAiRunner, connections: int) -> None:
     runner.update_sandbox_settings(quota_total=2)
     runner.options = {"connections": connections}
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
@@ -102,7 +102,7 @@ def test_a_used_up_quota_stops_at_once_and_names_the_account(runner: BillflowAiR
 
 
 @pytest.mark.parametrize("form", ["absent", "seconds", "http_date"])
-def test_the_vendors_minute_is_waited_for_however_it_is_told(runner: BillflowAiRunner, form: str) -> None:
+def test_the_vendors_minute_is_respected_in_each_header_format(runner: BillflowAiRunner, form: str) -> None:
     runner.update_sandbox_settings(rate_limit_per_minute=6, retry_after=form)
     runner.shared_rate_limit = SharedRateLimit((RateWindow(6, 60),))
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:10])
@@ -112,7 +112,7 @@ def test_the_vendors_minute_is_waited_for_however_it_is_told(runner: BillflowAiR
 
 
 @pytest.mark.parametrize("wait", [None, "0", "abc", "-5", "Mon, 01 Jan 2001 00:00:00 GMT", "1800", "36000", "date"])
-def test_a_429_is_heeded_in_each_form_and_leaves_nothing_to_recover(
+def test_a_429_is_respected_in_each_format_and_leaves_nothing_to_recover(
     runner: BillflowAiRunner, proxy: VendorProxy, wait: str | None
 ) -> None:
     later = email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True)
@@ -130,7 +130,9 @@ def test_a_429_is_heeded_in_each_form_and_leaves_nothing_to_recover(
     assert not runner.harness.get_extraction(sha)["possible_double_charge"]
 
 
-def test_a_vendor_that_says_that_nothing_is_left_is_not_asked_on(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_no_call_follows_when_the_vendor_reports_that_none_is_left(
+    runner: BillflowAiRunner, proxy: VendorProxy
+) -> None:
     later = str(int(dt.datetime.now(dt.UTC).timestamp()) + 1800)
     response = Response.from_json(INVOICE_RESPONSE, 200, X_RateLimit_Remaining="0", X_RateLimit_Reset=later)
     first, second = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
@@ -143,9 +145,7 @@ def test_a_vendor_that_says_that_nothing_is_left_is_not_asked_on(runner: Billflo
     assert (proxy.count_calls("submit"), report.problems) == (1, [])
 
 
-def test_a_gateway_that_takes_nothing_is_tried_again_and_then_left_alone(
-    runner: BillflowAiRunner, proxy: VendorProxy
-) -> None:
+def test_an_unavailable_gateway_is_retried_and_then_suspended(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     proxy.plan_events("submit", Response(503), repeat=40)
     report = runner.run_extraction()
@@ -159,14 +159,14 @@ def test_a_gateway_that_takes_nothing_is_tried_again_and_then_left_alone(
     )
 
 
-def test_a_refused_document_is_set_aside_uncharged(runner: BillflowAiRunner) -> None:
+def test_a_refused_document_is_quarantined_without_charge(runner: BillflowAiRunner) -> None:
     bad, good = runner.harness.add_documents(b"no PDF at all", ONE_PAGE_PDFS[0])
     runner.run_extraction()
     assert runner.harness.get_document_state(bad) == ("done", "quarantined", "request_refused")
     assert (runner.harness.get_document_state(good), runner.list_charged_documents()) == (ANSWERED, [good])
 
 
-def test_a_vendor_that_answers_differently_is_left_alone(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_a_vendor_with_a_changed_api_is_suspended(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
     proxy.plan_events("submit", Response(404))
     runner.run_extraction()
@@ -185,7 +185,7 @@ def test_a_cap_is_never_exceeded_and_the_rest_waits(runner: BillflowAiRunner) ->
     assert len(report.remarks) == 1
 
 
-def test_what_is_free_makes_room_under_the_cap(runner: BillflowAiRunner) -> None:
+def test_free_answers_do_not_count_against_the_cap(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(source="cache")
     runner.harness.set_caps(day=1)
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
@@ -201,7 +201,7 @@ def submit_by_url(runner: BillflowAiRunner) -> BillflowAiRunner:
     return runner
 
 
-def test_the_vendor_is_given_a_genuine_address_that_lives_for_some_minutes(
+def test_the_vendor_gets_a_valid_url_that_expires_after_some_minutes(
     runner: BillflowAiRunner, proxy: VendorProxy
 ) -> None:
     (sha,) = submit_by_url(runner).harness.add_documents(ONE_PAGE_PDFS[0])
@@ -216,7 +216,7 @@ def test_the_vendor_is_given_a_genuine_address_that_lives_for_some_minutes(
 
 
 @pytest.mark.parametrize("code", ["FETCH_FAILED", "INVALID_URL"])
-def test_what_cannot_be_fetched_is_uploaded(runner: BillflowAiRunner, proxy: VendorProxy, code: str) -> None:
+def test_a_document_that_cannot_be_fetched_is_uploaded(runner: BillflowAiRunner, proxy: VendorProxy, code: str) -> None:
     submit_by_url(runner).update_sandbox_settings(fail_code=f"{code}=1")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
@@ -225,7 +225,7 @@ def test_what_cannot_be_fetched_is_uploaded(runner: BillflowAiRunner, proxy: Ven
     assert (runner.harness.get_document_state(sha), get_totals(report)) == (ANSWERED, (1, 1, 1))
 
 
-def test_an_upload_after_an_address_waits_for_its_own_turn(runner: BillflowAiRunner) -> None:
+def test_an_upload_after_a_url_waits_for_the_rate_limit(runner: BillflowAiRunner) -> None:
     submit_by_url(runner).update_sandbox_settings(fail_code="FETCH_FAILED=1", rate_limit_per_minute=1)
     runner.shared_rate_limit = SharedRateLimit((RateWindow(1, 60),))
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -234,7 +234,7 @@ def test_an_upload_after_an_address_waits_for_its_own_turn(runner: BillflowAiRun
     assert "429" not in str(runner.harness.sandbox.read_journal(runner.api_key)["answers"])
 
 
-def test_an_upload_after_an_address_may_still_be_repeated_once(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_an_upload_after_a_url_may_still_be_repeated_once(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     submit_by_url(runner).update_sandbox_settings(fail_code="FETCH_FAILED=1")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events("submit", LOST_RESPONSE)
@@ -243,7 +243,7 @@ def test_an_upload_after_an_address_may_still_be_repeated_once(runner: BillflowA
     assert runner.harness.get_extraction(sha)["possible_double_charge"]
 
 
-def test_a_lost_answer_about_an_address_is_asked_for_once_more(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_a_lost_answer_to_a_url_is_repeated_once(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     (sha,) = submit_by_url(runner).harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events("fetch", Response(500), Response.from_json(INVOICE_RESPONSE))
     runner.run_extraction()
@@ -263,6 +263,6 @@ def test_a_lost_answer_about_an_address_is_asked_for_once_more(runner: BillflowA
         ("https://documents.example.org", "short"),
     ],
 )
-def test_addresses_that_nobody_could_use_are_refused_before_anything_is_asked(base_url: str, secret: str) -> None:
+def test_unusable_document_urls_raise_a_configuration_error(base_url: str, secret: str) -> None:
     with pytest.raises(ConfigurationError):
         build_url_signer(base_url, secret)

@@ -39,7 +39,7 @@ def chain_harness(batch_sandbox: Sandbox, ledger: Ledger, app_settings: Settings
 # Settings that change while an extraction is open
 
 
-def test_a_batch_that_was_submitted_is_answered_although_the_structure_was_changed_since(
+def test_a_submitted_batch_is_answered_after_the_structure_was_changed(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -49,7 +49,7 @@ def test_a_batch_that_was_submitted_is_answered_although_the_structure_was_chang
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_lost_submission_is_not_made_anew_because_the_structure_was_changed(batch_harness: BatchHarness) -> None:
+def test_a_lost_submission_is_not_repeated_after_the_structure_was_changed(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.run_until_killed("submit_extraction", structure="per_line_item")
     batch_harness.run_extraction(structure="per_invoice")
@@ -58,7 +58,7 @@ def test_a_lost_submission_is_not_made_anew_because_the_structure_was_changed(ba
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_batch_that_was_only_uploaded_is_asked_about_although_the_structure_was_changed(
+def test_an_uploaded_batch_is_submitted_after_the_structure_was_changed(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -89,7 +89,7 @@ REFUSAL_CODES = ("INSUFFICIENT_CREDITS", "CONCURRENT_TASK_LIMIT", "SUBMISSION_ST
 
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("code", REFUSAL_CODES)
-def test_a_submission_that_may_have_arrived_is_looked_for_before_its_refused_repeat_counts(
+def test_a_refused_repeat_counts_only_after_a_lookup_of_the_first_submission(
     batch_harness: BatchHarness, code: str, *, is_killed: bool
 ) -> None:
     hashes, calls = batch_harness.add_documents(2), list[str]()
@@ -117,7 +117,7 @@ def test_a_submission_that_may_have_arrived_is_looked_for_before_its_refused_rep
 # Unavailable vendors
 
 
-def test_documents_go_to_the_next_while_the_vendor_of_batches_cannot_be_reached(chain_harness: ChainHarness) -> None:
+def test_documents_go_to_the_next_extractor_if_the_batch_vendor_is_unreachable(chain_harness: ChainHarness) -> None:
     hashes = chain_harness.harness.add_documents(*extraction_fixtures.ONE_PAGE_PDFS[:2])
     chain_harness.vendor_settings[INVOICE_DATA_EXTRACTION] = {"base_url": UNUSED_URL}
     chain_harness.run_extraction()
@@ -125,7 +125,7 @@ def test_documents_go_to_the_next_while_the_vendor_of_batches_cannot_be_reached(
     assert chain_harness.list_charged_documents(BILLFLOWAI) == hashes
 
 
-def test_documents_that_the_vendor_surely_never_took_are_not_bound_to_it(chain_harness: ChainHarness) -> None:
+def test_documents_of_an_unsent_batch_go_to_the_next_extractor(chain_harness: ChainHarness) -> None:
     hashes = chain_harness.harness.add_documents(*extraction_fixtures.ONE_PAGE_PDFS[:2])
     chain_harness.update_sandbox_settings(INVOICE_DATA_EXTRACTION, paused_until="further notice")
     chain_harness.run_extraction()
@@ -136,7 +136,7 @@ def test_documents_that_the_vendor_surely_never_took_are_not_bound_to_it(chain_h
     ) == ([], hashes)
 
 
-def test_one_taken_out_of_the_order_is_not_paid_for_what_it_had_not_taken(chain_harness: ChainHarness) -> None:
+def test_a_vendor_removed_from_the_order_is_not_paid_for_unsent_documents(chain_harness: ChainHarness) -> None:
     hashes = chain_harness.harness.add_documents(*extraction_fixtures.ONE_PAGE_PDFS[:2])
     chain_harness.fall_back = "failed"
     chain_harness.update_sandbox_settings(INVOICE_DATA_EXTRACTION, paused_until="further notice")
@@ -151,7 +151,9 @@ def test_one_taken_out_of_the_order_is_not_paid_for_what_it_had_not_taken(chain_
 
 
 @pytest.mark.parametrize("order", [("smartbills_com",), ("smartbills_com", BILLFLOWAI)])
-def test_a_document_that_everybody_has_put_off_waits(chain_harness: ChainHarness, order: tuple[str, ...]) -> None:
+def test_a_document_that_all_extractors_have_deferred_waits(
+    chain_harness: ChainHarness, order: tuple[str, ...]
+) -> None:
     chain_harness.extractor_order = order
     chain_harness.vendor_settings |= {name: {"base_url": UNUSED_URL} for name in order}
     hashes = chain_harness.harness.add_documents(extraction_fixtures.ONE_PAGE_PDFS[0])
@@ -159,7 +161,7 @@ def test_a_document_that_everybody_has_put_off_waits(chain_harness: ChainHarness
     assert chain_harness.harness.list_document_states(hashes) == {("extract_remote", "waiting", "vendor_unavailable")}
 
 
-def test_a_document_that_failed_at_one_waits_while_the_next_is_down(chain_harness: ChainHarness) -> None:
+def test_a_failed_document_waits_while_the_next_extractor_is_down(chain_harness: ChainHarness) -> None:
     (sha256,) = chain_harness.harness.add_documents(extraction_fixtures.ONE_PAGE_PDFS[0])
     chain_harness.extractor_order, chain_harness.vendor_settings[BILLFLOWAI] = (
         ("smartbills_com", BILLFLOWAI),
@@ -173,7 +175,7 @@ def test_a_document_that_failed_at_one_waits_while_the_next_is_down(chain_harnes
 # Broken documents and late workers
 
 
-def test_a_batch_that_is_always_refused_as_input_does_not_keep_the_others_from_being_asked(
+def test_a_batch_that_is_always_refused_does_not_block_the_others(
     batch_harness: BatchHarness,
 ) -> None:
     (bad,), good = batch_harness.add_documents(1), batch_harness.add_documents(3)
@@ -189,7 +191,7 @@ def test_a_batch_that_is_always_refused_as_input_does_not_keep_the_others_from_b
     assert batch_harness.list_document_states(*good) == ANSWERED
 
 
-def test_a_worker_that_has_lost_a_document_does_not_take_it_out_of_the_books(batch_harness: BatchHarness) -> None:
+def test_a_late_worker_does_not_change_an_accepted_document(batch_harness: BatchHarness) -> None:
     (sha256,) = batch_harness.add_documents(1)
     batch_harness.run_extraction()
     with batch_harness.ledger.begin_transaction() as tx:

@@ -20,7 +20,7 @@ def test_one_document_is_one_submission_and_one_charge(batch_harness: BatchHarne
     batch_harness.assert_accounts_match(only)
 
 
-def test_more_documents_than_a_batch_takes_are_several_submissions(batch_harness: BatchHarness) -> None:
+def test_more_documents_than_a_batch_allows_need_several_submissions(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(10)
     batch_harness.run_extraction(batch_documents=4, connections=4)
     assert batch_harness.list_document_states(*hashes) == ANSWERED
@@ -44,7 +44,7 @@ def test_hundreds_of_documents_are_one_submission(batch_harness: BatchHarness) -
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_a_file_larger_than_a_part_goes_in_parts(batch_harness: BatchHarness) -> None:
+def test_a_file_larger_than_a_part_is_uploaded_in_parts(batch_harness: BatchHarness) -> None:
     batch_harness.update_sandbox_settings(part_size=1_000)
     hashes = batch_harness.add_documents(2, extra_bytes=10_500)  # eleven parts, with URLs for eight at once
     batch_harness.run_extraction()
@@ -53,7 +53,7 @@ def test_a_file_larger_than_a_part_goes_in_parts(batch_harness: BatchHarness) ->
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_the_names_of_files_are_unique_and_lead_back_to_the_documents(batch_harness: BatchHarness) -> None:
+def test_file_names_are_unique_and_identify_the_documents(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(3)
     batch_harness.run_extraction()
     file_name_by_document = {
@@ -65,7 +65,7 @@ def test_the_names_of_files_are_unique_and_lead_back_to_the_documents(batch_harn
         assert numbers == {f"S-{sha256[:12]}"}  # the sandbox derives it from the hash of the upload
 
 
-def test_what_is_kept_has_the_shape_that_staging_reads(batch_harness: BatchHarness) -> None:
+def test_the_stored_payload_has_the_form_that_staging_reads(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.run_extraction()
     payload = json.loads(batch_harness.get_extraction(only)["payload"])
@@ -78,7 +78,7 @@ def test_what_is_kept_has_the_shape_that_staging_reads(batch_harness: BatchHarne
     assert [row["Line description"] for row in rows] == ["Article 1", "Article 2"]
 
 
-def test_a_row_may_be_asked_for_per_invoice(batch_harness: BatchHarness) -> None:
+def test_the_output_may_have_one_row_per_invoice(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.run_extraction(structure="per_invoice")
     payload = json.loads(batch_harness.get_extraction(only)["payload"])
@@ -113,7 +113,7 @@ def test_a_cap_limits_a_batch_and_the_rest_waits(batch_harness: BatchHarness) ->
     batch_harness.assert_accounts_match(*hashes[:3])
 
 
-def test_a_document_that_no_cap_has_room_for_lets_smaller_ones_pass(batch_harness: BatchHarness) -> None:
+def test_a_document_above_the_cap_does_not_block_smaller_ones(batch_harness: BatchHarness) -> None:
     batch_harness.caps = PageCaps(run=3)
     (large,) = batch_harness.add_documents(1, page_count=9)
     small = batch_harness.add_documents(2)
@@ -134,7 +134,7 @@ def test_credits_limit_a_batch_and_the_rest_waits_for_more(batch_harness: BatchH
     batch_harness.assert_accounts_match(*hashes[:3])
 
 
-def test_credits_that_running_extractions_hold_for_ever_are_told_of_and_nothing_more_is_asked(
+def test_credits_reserved_by_stuck_extractions_are_reported_and_nothing_more_is_submitted(
     batch_harness: BatchHarness,
 ) -> None:
     batch_harness.update_sandbox_settings(credits=4, stall=1)
@@ -148,7 +148,7 @@ def test_credits_that_running_extractions_hold_for_ever_are_told_of_and_nothing_
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "account_stopped")}
 
 
-def test_a_document_whose_pages_nobody_knows_counts_as_one_until_they_are_charged(batch_harness: BatchHarness) -> None:
+def test_a_document_of_unknown_length_counts_as_one_page_until_it_is_charged(batch_harness: BatchHarness) -> None:
     batch_harness.update_sandbox_settings(pages_per_file=3)
     (only,) = batch_harness.add_documents(1, page_count=None)
     batch_harness.run_extraction()
@@ -157,7 +157,7 @@ def test_a_document_whose_pages_nobody_knows_counts_as_one_until_they_are_charge
     batch_harness.assert_accounts_match(only)
 
 
-def test_documents_of_the_sample_data_are_read_as_they_are(batch_harness: BatchHarness) -> None:
+def test_sample_documents_are_uploaded_unchanged(batch_harness: BatchHarness) -> None:
     paths = [get_samples_directory() / "inbox" / "scans" / name for name in ("scan0001.png",)]
     contents = [path.read_bytes() for path in paths]
     hashes = batch_harness.add_document_contents(*contents, media_type="image/png")

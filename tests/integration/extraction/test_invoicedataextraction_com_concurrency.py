@@ -13,7 +13,7 @@ from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, 
 ROUTES = ("balance", "session", "parts", "put", "complete", "submit", "status", "results")
 
 
-def test_a_batch_of_which_another_living_worker_holds_a_part_is_left_to_it(batch_harness: BatchHarness) -> None:
+def test_a_batch_with_documents_of_another_living_worker_is_skipped(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(3)
     batch_harness.run_until_killed("open_session")
     batch_harness.living_workers.add("another")
@@ -29,7 +29,7 @@ def test_a_batch_of_which_another_living_worker_holds_a_part_is_left_to_it(batch
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_documents_outside_the_batch_of_another_worker_are_asked_about(batch_harness: BatchHarness) -> None:
+def test_documents_outside_the_batch_of_another_worker_are_extracted(batch_harness: BatchHarness) -> None:
     other_hashes = batch_harness.add_documents(2)
     batch_harness.run_until_killed("open_session")
     batch_harness.living_workers.add("another")
@@ -43,7 +43,7 @@ def test_documents_outside_the_batch_of_another_worker_are_asked_about(batch_har
     assert batch_harness.list_document_states(*other_hashes).isdisjoint(ANSWERED)
 
 
-def test_claims_that_are_lost_before_the_submission_leave_it_unmade(batch_harness: BatchHarness) -> None:
+def test_a_batch_whose_claims_are_lost_is_not_submitted(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
 
     def release_all_claims(original_call: Any, *args: Any) -> Any:
@@ -66,7 +66,7 @@ def test_claims_that_are_lost_before_the_submission_leave_it_unmade(batch_harnes
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_documents_that_another_worker_takes_before_a_batch_is_formed_are_not_in_it(
+def test_documents_claimed_by_another_worker_are_not_in_a_new_batch(
     batch_harness: BatchHarness,
 ) -> None:
     other_hashes, *own_hashes = batch_harness.add_documents(3)
@@ -86,7 +86,7 @@ def test_documents_that_another_worker_takes_before_a_batch_is_formed_are_not_in
     assert batch_harness.list_extractions(other_hashes) == []
 
 
-def test_what_another_worker_has_written_meanwhile_is_not_written_again(batch_harness: BatchHarness) -> None:
+def test_an_answer_recorded_by_another_worker_is_not_recorded_again(batch_harness: BatchHarness) -> None:
     first, second = batch_harness.add_documents(2)
 
     def record_answer_of_other_worker(original_call: Any, extraction_id: str) -> Any:
@@ -102,7 +102,7 @@ def test_what_another_worker_has_written_meanwhile_is_not_written_again(batch_ha
     assert batch_harness.list_document_states(first, second) == ANSWERED
 
 
-def test_documents_left_open_in_a_batch_that_is_over_are_asked_about_anew(batch_harness: BatchHarness) -> None:
+def test_open_documents_of_a_concluded_batch_are_submitted_again(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.run_until_killed("open_session")
     batch_harness.update_batches(status="concluded")
@@ -112,7 +112,9 @@ def test_documents_left_open_in_a_batch_that_is_over_are_asked_about_anew(batch_
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_after_any_storm_every_document_is_answered_and_the_books_agree(batch_harness: BatchHarness, seed: int) -> None:
+def test_after_random_faults_every_document_is_answered_and_the_charges_agree(
+    batch_harness: BatchHarness, seed: int
+) -> None:
     generator = random.Random(seed)  # noqa: S311  not used as a secret
     hashes = batch_harness.add_documents(12)
     batch_harness.update_sandbox_settings(
@@ -133,7 +135,7 @@ def test_after_any_storm_every_document_is_answered_and_the_books_agree(batch_ha
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_after_kills_in_a_storm_no_page_is_charged_twice(batch_harness: BatchHarness, seed: int) -> None:
+def test_after_random_faults_and_kills_no_page_is_charged_twice(batch_harness: BatchHarness, seed: int) -> None:
     generator = random.Random(seed)  # noqa: S311  not used as a secret
     hashes = batch_harness.add_documents(6)
     batch_harness.update_sandbox_settings(

@@ -17,7 +17,7 @@ def load_payload(batch_harness: BatchHarness, sha256: str) -> dict[str, Any]:
     return payload
 
 
-def test_a_document_of_which_some_pages_failed_is_kept_with_the_list_of_them(batch_harness: BatchHarness) -> None:
+def test_a_document_with_failed_pages_is_stored_with_their_list(batch_harness: BatchHarness) -> None:
     first, second = batch_harness.add_documents(2, page_count=3)
     batch_harness.update_sandbox_settings(pages_per_file=3, fail_pages=f"{first}:2")
     batch_harness.run_extraction()
@@ -33,7 +33,7 @@ def test_a_document_of_which_some_pages_failed_is_kept_with_the_list_of_them(bat
     ("has_fallback", "expected_state"),
     [(False, ("done", "pages_failed")), (True, ("extract_remote", "next_extractor"))],
 )
-def test_a_document_of_which_every_page_failed_goes_on_uncharged(
+def test_a_document_whose_pages_all_failed_is_not_charged(
     batch_harness: BatchHarness, has_fallback: bool, expected_state: tuple[str, str]
 ) -> None:
     bad, good = batch_harness.add_documents(2)
@@ -46,7 +46,7 @@ def test_a_document_of_which_every_page_failed_goes_on_uncharged(
     batch_harness.assert_accounts_match(bad, good)
 
 
-def test_a_file_whose_rows_are_missing_is_kept_without_rows(batch_harness: BatchHarness) -> None:
+def test_a_document_whose_rows_are_missing_is_stored_without_rows(batch_harness: BatchHarness) -> None:
     bare, full = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(missing_rows=bare)
     batch_harness.run_extraction()
@@ -56,7 +56,7 @@ def test_a_file_whose_rows_are_missing_is_kept_without_rows(batch_harness: Batch
     batch_harness.assert_accounts_match(bare, full)
 
 
-def test_rows_about_a_file_that_nobody_asked_about_are_told_and_given_to_nobody(batch_harness: BatchHarness) -> None:
+def test_rows_of_an_unknown_file_are_reported_and_not_stored(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.update_sandbox_settings(wrong_file=only)
     report = batch_harness.run_extraction()
@@ -65,7 +65,7 @@ def test_rows_about_a_file_that_nobody_asked_about_are_told_and_given_to_nobody(
     batch_harness.assert_accounts_match(only)
 
 
-def test_notes_and_items_for_review_are_kept_with_the_documents_they_are_about(batch_harness: BatchHarness) -> None:
+def test_notes_and_review_items_are_stored_with_their_documents(batch_harness: BatchHarness) -> None:
     first, second = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(notes="the date", review_needed=second)
     batch_harness.run_extraction()
@@ -75,14 +75,14 @@ def test_notes_and_items_for_review_are_kept_with_the_documents_they_are_about(b
     assert [item["rows"] for item in load_payload(batch_harness, second)["review_needed"]] == [[1], [2]]
 
 
-def test_addresses_that_are_null_do_not_matter_while_the_rows_are_told(batch_harness: BatchHarness) -> None:
+def test_missing_urls_do_not_matter_if_the_results_have_the_rows(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(null_urls="all")
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_rows_come_from_the_output_file_where_they_are_not_told_directly(batch_harness: BatchHarness) -> None:
+def test_rows_come_from_the_output_file_if_the_results_have_none(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(missing_outputs="results")
     batch_harness.run_extraction()
@@ -91,7 +91,7 @@ def test_rows_come_from_the_output_file_where_they_are_not_told_directly(batch_h
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_output_that_cannot_be_had_waits_and_goes_to_a_person_when_that_has_taken_too_long(
+def test_a_missing_output_waits_and_is_quarantined_after_the_deadline(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -113,14 +113,14 @@ def test_results_of_many_rows_are_fetched_page_by_page(batch_harness: BatchHarne
     assert [len(load_payload(batch_harness, sha256)["rows"]) for sha256 in hashes] == [2, 2, 2]
 
 
-def test_credits_that_are_not_told_are_no_problem(batch_harness: BatchHarness) -> None:
+def test_missing_credits_in_the_answer_are_no_problem(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(credits_null="on")
     assert batch_harness.run_extraction().problems == []
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_credits_that_differ_from_the_pages_read_are_told(batch_harness: BatchHarness) -> None:
+def test_credits_that_differ_from_the_pages_read_are_reported(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(credits_deducted=7)
     (problem,) = batch_harness.run_extraction().problems
@@ -128,21 +128,21 @@ def test_credits_that_differ_from_the_pages_read_are_told(batch_harness: BatchHa
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_without_a_list_of_pages_the_documents_share_what_was_deducted(batch_harness: BatchHarness) -> None:
+def test_without_a_page_list_the_documents_share_the_deducted_credits(batch_harness: BatchHarness) -> None:
     hashes = sorted(batch_harness.add_documents(3, page_count=2))
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(pages=None, credits_deducted=3)
     batch_harness.run_extraction()
     assert [batch_harness.sum_recorded_charges(sha256) for sha256 in hashes] == [2, 1, 0]
 
 
-def test_without_pages_and_credits_the_worst_is_counted(batch_harness: BatchHarness) -> None:
+def test_without_pages_and_credits_all_pages_count_as_charged(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2, page_count=2)
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(pages=None, credits_deducted=None)
     batch_harness.run_extraction()
     assert batch_harness.sum_recorded_charges(*hashes) == 4
 
 
-def test_values_that_are_all_text_are_kept_as_text(batch_harness: BatchHarness) -> None:
+def test_text_values_are_stored_as_text(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.update_sandbox_settings(typed_values="never")
     batch_harness.run_extraction()

@@ -1,4 +1,4 @@
-"""Extraction with invoicedataextraction.com: each page is charged once despite lost answers, kills and expired sessions."""
+"""Extraction with invoicedataextraction.com: each page is charged once despite lost answers and kills."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEP_COUNT = 60
 @pytest.mark.parametrize(
     "route", ["balance", "session", "parts", "put", "complete", "submit", "status", "results"]
 )  # fmt: skip
-def test_an_answer_lost_after_the_work_is_asked_for_again_under_the_same_ids(
+def test_a_lost_answer_is_requested_again_under_the_same_ids(
     batch_harness: BatchHarness, route: str, setting: str
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -35,7 +35,7 @@ def test_an_answer_lost_after_the_work_is_asked_for_again_under_the_same_ids(
 
 
 @pytest.mark.parametrize("route", ["output", "download"])
-def test_an_output_lost_on_the_way_is_fetched_again(batch_harness: BatchHarness, route: str) -> None:
+def test_a_lost_output_is_fetched_again(batch_harness: BatchHarness, route: str) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(missing_outputs="results", lost_response=f"{route}=2")
     batch_harness.run_extraction()
@@ -44,7 +44,7 @@ def test_an_output_lost_on_the_way_is_fetched_again(batch_harness: BatchHarness,
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_a_run_killed_between_any_two_steps_is_taken_up_by_the_next(
+def test_a_run_killed_between_any_two_steps_is_resumed_by_the_next(
     tmp_path: Path, batch_sandbox: Sandbox, connections: int
 ) -> None:
     for kill_at_step in range(1, STEP_COUNT):
@@ -65,7 +65,7 @@ def test_a_run_killed_between_any_two_steps_is_taken_up_by_the_next(
     raise AssertionError("the run has more steps than were tried")
 
 
-def test_a_run_killed_when_half_of_the_answers_were_written_writes_the_other_half(batch_harness: BatchHarness) -> None:
+def test_after_a_kill_between_recorded_answers_the_next_run_records_the_rest(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(201)  # 200 go into one transaction
 
     def kill_in_second_write(fetch_results: Any, extraction_id: str) -> Any:
@@ -85,7 +85,7 @@ def test_a_run_killed_when_half_of_the_answers_were_written_writes_the_other_hal
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_rows_without_a_file_are_not_given_to_the_last_one_that_is_still_open(batch_harness: BatchHarness) -> None:
+def test_rows_without_a_file_name_are_not_assigned_to_the_last_open_document(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.run_until_killed("fetch_results", after_call=False)
     _record_first_answer(batch_harness, hashes[0])
@@ -116,7 +116,7 @@ def _run_until_killed(batch_harness: BatchHarness, call: str, documents: int = 2
     return hashes
 
 
-def test_an_upload_of_long_ago_is_made_again_in_a_new_session(batch_harness: BatchHarness) -> None:
+def test_an_expired_upload_is_repeated_in_a_new_session(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "finish_file_upload")
     batch_harness.update_batches(opened_at=EXPIRED_AT)
     batch_harness.run_extraction()
@@ -125,7 +125,7 @@ def test_an_upload_of_long_ago_is_made_again_in_a_new_session(batch_harness: Bat
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_of_long_ago_is_found_in_the_list_and_adopted(batch_harness: BatchHarness) -> None:
+def test_an_old_submission_is_found_in_the_list_and_adopted(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "submit_extraction")
     batch_harness.update_batches(opened_at=EXPIRED_AT)
     batch_harness.run_extraction()
@@ -135,7 +135,7 @@ def test_a_submission_of_long_ago_is_found_in_the_list_and_adopted(batch_harness
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_of_long_ago_that_never_arrived_is_made_from_a_new_session(batch_harness: BatchHarness) -> None:
+def test_an_old_submission_that_never_arrived_is_repeated_from_a_new_session(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.run_until_killed("submit_extraction", after_call=False)
     batch_harness.update_batches(opened_at=EXPIRED_AT)
@@ -145,7 +145,7 @@ def test_a_submission_of_long_ago_that_never_arrived_is_made_from_a_new_session(
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_that_the_list_does_not_show_yet_is_not_made_twice(batch_harness: BatchHarness) -> None:
+def test_a_submission_that_is_not_listed_yet_is_not_created_twice(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "submit_extraction")
     batch_harness.update_batches(opened_at=EXPIRED_AT)
     batch_harness.call_overrides["list_extractions"] = lambda _original_call, **_kwargs: iter(())
@@ -156,7 +156,7 @@ def test_a_submission_that_the_list_does_not_show_yet_is_not_made_twice(batch_ha
 
 
 @pytest.mark.parametrize("error", [TransientError, ContractError])
-def test_a_list_that_cannot_be_had_leaves_a_submission_of_long_ago_to_a_later_run(
+def test_an_old_submission_waits_for_a_later_run_if_the_list_is_unavailable(
     batch_harness: BatchHarness, error: type[Exception]
 ) -> None:
     hashes = _run_until_killed(batch_harness, "submit_extraction")
@@ -175,7 +175,7 @@ def test_a_list_that_cannot_be_had_leaves_a_submission_of_long_ago_to_a_later_ru
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_id_that_the_vendor_knows_is_adopted(batch_harness: BatchHarness) -> None:
+def test_an_existing_submission_id_is_adopted(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
 
     def raise_submission_exists(original_call: Any, submission: Any) -> Any:
@@ -189,7 +189,7 @@ def test_a_submission_id_that_the_vendor_knows_is_adopted(batch_harness: BatchHa
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_upload_session_that_belongs_to_other_files_is_left_for_a_new_one(batch_harness: BatchHarness) -> None:
+def test_an_upload_session_of_other_files_is_replaced_by_a_new_one(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "open_session", documents=3)
     (batch_harness.store.get_path(hashes[0])).unlink()
     batch_harness.run_extraction()
@@ -198,7 +198,7 @@ def test_an_upload_session_that_belongs_to_other_files_is_left_for_a_new_one(bat
     batch_harness.assert_accounts_match(*hashes[1:], was_killed=True)
 
 
-def test_several_uploads_that_see_their_session_gone_open_one_new_session(batch_harness: BatchHarness) -> None:
+def test_concurrent_uploads_of_a_lost_session_open_one_new_session(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(4)
     session_ids: list[str] = []
     barrier = threading.Barrier(4)

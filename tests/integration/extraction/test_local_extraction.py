@@ -77,7 +77,7 @@ def extract_all(ledger: Ledger, store: DocumentStore, progress: list[int] | None
         )
 
 
-def test_each_kind_of_document_goes_where_it_belongs(
+def test_each_kind_of_document_gets_its_stage_and_state(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
 ) -> None:
     einvoice, image, order, junk = add_documents(
@@ -98,7 +98,7 @@ def test_each_kind_of_document_goes_where_it_belongs(
     assert isinstance(json.loads(answer["payload"]), dict)
 
 
-def test_a_document_missing_from_the_store_harms_no_other(
+def test_a_document_missing_from_the_store_does_not_affect_others(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
 ) -> None:
     lost, sound = add_documents(b"lost", UBL_CONTENT)
@@ -109,7 +109,7 @@ def test_a_document_missing_from_the_store_harms_no_other(
     assert [row["stage"] for row in rows if row] == ["done", "validate"]
 
 
-def test_a_batch_is_written_in_pieces_and_read_once(
+def test_a_batch_is_recorded_in_several_transactions_and_read_once(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
 ) -> None:
     add_documents(*(b"text %d" % number for number in range(DOCUMENTS_PER_TRANSACTION + 5)), build_blank_pdf())
@@ -124,7 +124,7 @@ def test_a_batch_is_written_in_pieces_and_read_once(
         assert get_latest_revision(connection) == before
 
 
-def test_what_a_scanner_finds_is_set_aside_unopened_and_the_others_are_read(
+def test_malware_is_quarantined_unopened_and_other_documents_are_read(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     program = tmp_path / "scanner.py"

@@ -95,7 +95,7 @@ def test_a_completed_job_without_data_is_an_empty_answer(runner: SmartBillsRunne
 
 
 @pytest.mark.parametrize("status", ["processing", "QUEUED", "\u5b8c\u4e86", "Completed "])
-def test_words_that_nobody_knows_mean_not_yet(runner: SmartBillsRunner, status: str) -> None:
+def test_unknown_statuses_are_polled_again(runner: SmartBillsRunner, status: str) -> None:
     runner.update_sandbox_settings(processing_polls=2, unknown_status=status)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.run_extraction()
@@ -103,12 +103,12 @@ def test_words_that_nobody_knows_mean_not_yet(runner: SmartBillsRunner, status: 
     assert (runner.proxy.count_calls("poll"), len(runner.list_charged_documents())) == (3, 1)
 
 
-def test_nothing_is_asked_where_nothing_waits(runner: SmartBillsRunner) -> None:
+def test_without_waiting_documents_there_is_no_call(runner: SmartBillsRunner) -> None:
     assert get_totals(runner.run_extraction()) == (0, 0, 0)
     assert runner.harness.sandbox.read_journal(runner.api_key)["requests"] == {}
 
 
-def test_several_connections_side_by_side_leave_an_exact_journal(runner: SmartBillsRunner) -> None:
+def test_several_connections_charge_each_document_once(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_seconds=0.2)
     runner.options = {"connections": 4}
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:12])
@@ -120,7 +120,7 @@ def test_several_connections_side_by_side_leave_an_exact_journal(runner: SmartBi
 # Unsupported and refused documents
 
 
-def test_a_kind_of_file_that_the_vendor_does_not_read_costs_nothing(runner: SmartBillsRunner) -> None:
+def test_an_unsupported_file_type_costs_nothing(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(b"<xml/>", media_type="application/xml")
     report = runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ("done", "review", "extractor_cannot_read")
@@ -128,14 +128,14 @@ def test_a_kind_of_file_that_the_vendor_does_not_read_costs_nothing(runner: Smar
     assert runner.harness.list_extractions(sha) == []
 
 
-def test_a_file_beyond_the_limit_is_not_even_submitted(runner: SmartBillsRunner) -> None:
+def test_a_file_above_the_size_limit_is_not_submitted(runner: SmartBillsRunner) -> None:
     (large,) = runner.harness.add_documents(b"%PDF-" + b"x" * MAX_BYTES)
     runner.run_extraction()
     assert runner.harness.get_document_state(large) == ("done", "review", "extractor_cannot_read")
     assert runner.proxy.count_calls("submit") == 0
 
 
-def test_a_document_that_the_store_lost_or_that_was_altered_harms_no_other(runner: SmartBillsRunner) -> None:
+def test_lost_and_altered_documents_do_not_affect_others(runner: SmartBillsRunner) -> None:
     lost, altered, sound = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     runner.harness.store.get_path(lost).unlink()
     runner.harness.store.get_path(altered).write_bytes(b"something else")
@@ -146,7 +146,7 @@ def test_a_document_that_the_store_lost_or_that_was_altered_harms_no_other(runne
 
 
 @pytest.mark.parametrize("envelope", ["bare", "wrapped"])
-def test_a_refused_document_is_set_aside_uncharged_and_the_next_one_asked(
+def test_a_refused_document_is_quarantined_without_charge_and_the_next_one_submitted(
     runner: SmartBillsRunner, envelope: str
 ) -> None:
     runner.update_sandbox_settings(envelope=envelope)
@@ -161,7 +161,7 @@ def test_a_refused_document_is_set_aside_uncharged_and_the_next_one_asked(
     )
 
 
-def test_a_false_success_is_a_refusal(runner: SmartBillsRunner) -> None:
+def test_a_response_with_success_false_is_a_refusal(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     body = {"success": False, "data": None, "error": {"code": "TOO_BLURRED", "message": "Cannot be read."}}
     runner.proxy.plan_events("submit", Response.from_json(body))
@@ -171,7 +171,7 @@ def test_a_false_success_is_a_refusal(runner: SmartBillsRunner) -> None:
     assert runner.list_charged_documents() == []
 
 
-def test_a_failed_job_is_set_aside_with_the_vendors_words_and_its_cost(runner: SmartBillsRunner) -> None:
+def test_a_failed_job_is_quarantined_with_the_vendors_message_and_its_charge(runner: SmartBillsRunner) -> None:
     first, second = runner.harness.add_documents(*build_unknown_pdfs(1), ONE_PAGE_PDFS[0])
     runner.update_sandbox_settings(fail_ids=second)
     report = runner.run_extraction()
@@ -180,7 +180,7 @@ def test_a_failed_job_is_set_aside_with_the_vendors_words_and_its_cost(runner: S
     assert (get_totals(report), report.quarantined, len(runner.list_charged_documents())) == ((2, 2, 0), 2, 2)
 
 
-def test_a_second_run_with_nothing_new_writes_and_asks_nothing(runner: SmartBillsRunner) -> None:
+def test_a_second_run_with_nothing_new_changes_nothing_and_submits_nothing(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.run_extraction()
     before = runner.harness.get_document_row(sha)

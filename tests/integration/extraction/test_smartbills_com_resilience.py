@@ -42,7 +42,7 @@ def runner(harness: ExtractionHarness, proxy: VendorProxy) -> SmartBillsRunner:
     return SmartBillsRunner(harness, proxy)
 
 
-def test_a_refusal_with_a_wait_is_heeded_and_then_tried_again(runner: SmartBillsRunner) -> None:
+def test_a_429_with_a_wait_is_respected_and_retried(runner: SmartBillsRunner) -> None:
     sleeps: list[float] = []
     runner.options = {"sleep": sleeps.append}
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -56,7 +56,7 @@ def test_a_refusal_with_a_wait_is_heeded_and_then_tried_again(runner: SmartBills
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "1800"}, {"X-RateLimit-Reset": "4000000000"}])
-def test_a_wait_beyond_patience_leaves_the_documents_for_a_later_run_without_a_problem(
+def test_a_wait_above_the_maximum_defers_the_documents_without_a_problem(
     runner: SmartBillsRunner, headers: dict[str, str]
 ) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
@@ -76,7 +76,7 @@ def test_a_poll_that_has_to_wait_leaves_the_submitted_document_waiting(runner: S
 
 
 @pytest.mark.parametrize("retry_after", ["absent", "seconds"])
-def test_the_plan_of_the_vendor_is_never_exceeded(runner: SmartBillsRunner, retry_after: str) -> None:
+def test_the_plans_rate_limit_is_never_exceeded(runner: SmartBillsRunner, retry_after: str) -> None:
     runner.update_sandbox_settings(plan="free", rate_limits=True, retry_after_on_429=retry_after)
     runner.shared_rate_limit = SharedRateLimit(RATE_WINDOWS_BY_PLAN["free"])
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
@@ -87,7 +87,9 @@ def test_the_plan_of_the_vendor_is_never_exceeded(runner: SmartBillsRunner, retr
 
 
 @pytest.mark.parametrize("encoding", ["epoch_seconds", "epoch_ms", "iso8601", "http_date"])
-def test_what_the_vendor_says_is_left_is_believed_before_our_own_count(runner: SmartBillsRunner, encoding: str) -> None:
+def test_the_reported_remaining_calls_take_precedence_over_our_own_count(
+    runner: SmartBillsRunner, encoding: str
+) -> None:
     runner.update_sandbox_settings(plan="free", rate_limits=True, reset_encoding=encoding)
     runner.options = {"sleep": lambda _: None}  # our limit is far above the plan: only the vendor's response stops us
     runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
@@ -96,7 +98,7 @@ def test_what_the_vendor_says_is_left_is_believed_before_our_own_count(runner: S
     assert sum(count_statuses(runner).values()) >= 10
 
 
-def test_the_vendors_clock_may_be_wrong_when_it_says_that_nothing_is_left(runner: SmartBillsRunner) -> None:
+def test_a_wrong_clock_of_the_vendor_does_not_matter_when_no_call_is_left(runner: SmartBillsRunner) -> None:
     behind = dt.datetime.now(dt.UTC) - dt.timedelta(hours=5)
     rate_limit_headers = {
         "X-RateLimit-Remaining": "0",
@@ -114,7 +116,7 @@ def test_the_vendors_clock_may_be_wrong_when_it_says_that_nothing_is_left(runner
     assert runner.harness.list_document_states(hashes) == {("extract_remote", "waiting", "rate_limited")}
 
 
-def test_a_used_up_plan_ends_the_vendors_part_of_the_run(runner: SmartBillsRunner) -> None:
+def test_a_used_up_plan_suspends_the_vendor(runner: SmartBillsRunner) -> None:
     runner.shared_rate_limit = SharedRateLimit([RateWindow(4, 3600)])
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:6])
     runner.run_extraction()
@@ -124,9 +126,7 @@ def test_a_used_up_plan_ends_the_vendors_part_of_the_run(runner: SmartBillsRunne
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
-def test_an_account_that_is_refused_stops_at_once_with_everything_waiting(
-    runner: SmartBillsRunner, status: int
-) -> None:
+def test_a_refused_account_suspends_the_vendor_and_documents_wait(runner: SmartBillsRunner, status: int) -> None:
     runner.update_sandbox_settings(processing_seconds=60)
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     runner.proxy.plan_events("submit", None, Response(status))
@@ -140,7 +140,7 @@ def test_an_account_that_is_refused_stops_at_once_with_everything_waiting(
     assert runner.list_charged_documents() == hashes
 
 
-def test_a_vendor_that_is_down_is_left_alone_after_a_few_tries(runner: SmartBillsRunner) -> None:
+def test_a_vendor_that_is_down_is_suspended_after_a_few_attempts(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     runner.proxy.plan_events("submit", Response(429), repeat=50)
     report = runner.run_extraction()
@@ -149,14 +149,14 @@ def test_a_vendor_that_is_down_is_left_alone_after_a_few_tries(runner: SmartBill
     assert (runner.list_charged_documents(), bool(report.problems)) == ([], True)
 
 
-def test_success_in_between_forgives_earlier_failures(runner: SmartBillsRunner) -> None:
+def test_successes_in_between_reset_earlier_failures(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     runner.proxy.plan_events("submit", Response(429), Response(429), None, repeat=3)
     runner.run_extraction()
     assert runner.list_charged_documents() == hashes
 
 
-def test_a_vendor_that_fails_every_fifth_call_is_asked_all_the_same(runner: SmartBillsRunner) -> None:
+def test_a_vendor_that_fails_every_fifth_call_is_still_used(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(http_500_every=5)
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
     runner.run_until_nothing_waits()
@@ -165,7 +165,7 @@ def test_a_vendor_that_fails_every_fifth_call_is_asked_all_the_same(runner: Smar
     assert len(runner.list_charged_documents()) == 8  # a 500 without work is looked up, found missing, and repeated
 
 
-def test_a_vendor_that_takes_no_submission_as_agreed_is_left_alone_and_asked_again_later(
+def test_a_vendor_that_refuses_submissions_unexpectedly_is_suspended_until_the_next_run(
     runner: SmartBillsRunner,
 ) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
@@ -195,7 +195,7 @@ def test_a_cap_is_never_exceeded_and_the_rest_waits(runner: SmartBillsRunner, pe
     assert len(runner.list_charged_documents()) == (4 if period == "run" else 2)
 
 
-def test_a_document_too_long_for_the_cap_does_not_hold_up_shorter_ones(runner: SmartBillsRunner) -> None:
+def test_a_document_too_long_for_the_cap_does_not_block_shorter_ones(runner: SmartBillsRunner) -> None:
     runner.harness.set_caps(run=1)
     (long,) = runner.harness.add_documents(TWO_PAGE_PDF, page_count=2)
     (short,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -204,7 +204,7 @@ def test_a_document_too_long_for_the_cap_does_not_hold_up_shorter_ones(runner: S
     assert (runner.harness.get_document_state(short), runner.sum_charged_pages()) == (ANSWERED, 1)
 
 
-def test_a_repeat_counts_as_a_second_page_and_needs_room_for_it(runner: SmartBillsRunner) -> None:
+def test_a_repeat_counts_as_another_page_under_the_cap(runner: SmartBillsRunner) -> None:
     runner.harness.set_caps(day=1)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", ReplaceResponse(Response(500)))
@@ -214,7 +214,7 @@ def test_a_repeat_counts_as_a_second_page_and_needs_room_for_it(runner: SmartBil
     assert (runner.list_charged_documents(), runner.harness.get_extraction(sha)["status"]) == ([sha], "unknown")
 
 
-def test_what_is_submitted_is_still_looked_at_when_the_cap_is_reached(runner: SmartBillsRunner) -> None:
+def test_submitted_documents_are_still_polled_when_the_cap_is_reached(runner: SmartBillsRunner) -> None:
     runner.harness.set_caps(month=1)
     (first,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("poll", Response(401))

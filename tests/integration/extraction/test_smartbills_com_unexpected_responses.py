@@ -97,7 +97,7 @@ def _submit_documents(runner: SmartBillsRunner, *contents: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("build_response", UNEXPECTED_RESPONSES.values(), ids=UNEXPECTED_RESPONSES.keys())
-def test_an_odd_answer_is_asked_for_again_and_nothing_is_paid_twice(
+def test_an_unreadable_poll_is_repeated_and_nothing_is_charged_twice(
     runner: SmartBillsRunner, build_response: Callable[[bytes], Response]
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -112,7 +112,7 @@ def test_an_odd_answer_is_asked_for_again_and_nothing_is_paid_twice(
     )
 
 
-def test_one_answer_that_stays_odd_goes_to_a_person_with_its_question_left_open(runner: SmartBillsRunner) -> None:
+def test_a_job_that_stays_unreadable_is_quarantined_and_stays_open(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     odd, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
     spoiler = PollSpoiler(runner, odd, UNEXPECTED_RESPONSES["a number that is none"])
@@ -124,7 +124,7 @@ def test_one_answer_that_stays_odd_goes_to_a_person_with_its_question_left_open(
     assert odd[:12] in report.problems[0]
 
 
-def test_one_job_that_the_vendor_forgot_fails_and_is_not_asked_about_again(runner: SmartBillsRunner) -> None:
+def test_a_job_that_the_vendor_no_longer_has_fails_and_is_not_submitted_again(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     forgotten, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     PollSpoiler(runner, forgotten, UNEXPECTED_RESPONSES["a job nobody knows"])
@@ -138,7 +138,7 @@ def test_one_job_that_the_vendor_forgot_fails_and_is_not_asked_about_again(runne
     assert (get_totals(report), len(runner.list_charged_documents())) == ((4, 4, 3), 4)
 
 
-def test_a_vendor_that_is_not_understood_at_all_is_left_alone_and_nothing_is_thrown_away(
+def test_a_vendor_with_only_unreadable_responses_is_suspended_and_nothing_is_lost(
     runner: SmartBillsRunner,
 ) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
@@ -151,7 +151,7 @@ def test_a_vendor_that_is_not_understood_at_all_is_left_alone_and_nothing_is_thr
     assert (runner.harness.list_document_states(hashes), runner.list_charged_documents()) == ({ANSWERED}, hashes)
 
 
-def test_old_jobs_that_stay_odd_stop_no_vendor_and_no_new_document(runner: SmartBillsRunner) -> None:
+def test_unreadable_overdue_jobs_do_not_suspend_the_vendor(runner: SmartBillsRunner) -> None:
     old = _submit_documents(runner, *ONE_PAGE_PDFS[:6])
     polls_before = runner.proxy.count_calls("poll")
     ids = [runner.harness.get_extraction(sha)["remote_id"] for sha in old]
@@ -167,7 +167,7 @@ def test_old_jobs_that_stay_odd_stop_no_vendor_and_no_new_document(runner: Smart
     assert (runner.harness.get_document_state(new), len(runner.list_charged_documents())) == (ANSWERED, 7)
 
 
-def test_an_old_job_is_not_given_up_for_a_single_odd_answer(runner: SmartBillsRunner) -> None:
+def test_an_overdue_job_is_not_abandoned_after_a_few_unreadable_responses(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.options = OVERDUE_OPTIONS
     PollSpoiler(runner, sha, UNEXPECTED_RESPONSES["a login page"], times=4)
@@ -176,7 +176,7 @@ def test_an_old_job_is_not_given_up_for_a_single_odd_answer(runner: SmartBillsRu
 
 
 @pytest.mark.parametrize("status", ["processing", "paused"])
-def test_a_job_that_never_ends_is_given_up_at_the_deadline(runner: SmartBillsRunner, status: str) -> None:
+def test_a_stuck_job_is_quarantined_at_the_deadline(runner: SmartBillsRunner, status: str) -> None:
     runner.update_sandbox_settings(processing_seconds=3_600, unknown_status=status)
     runner.options = {"deadline_minutes": 1}
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -190,9 +190,7 @@ def test_a_job_that_never_ends_is_given_up_at_the_deadline(runner: SmartBillsRun
 
 
 @pytest.mark.parametrize("response", [Response(500), Response(200, b'{"id"', JSON_HEADERS, framing="close")])
-def test_a_job_that_makes_the_vendor_fail_waits_and_harms_no_other(
-    runner: SmartBillsRunner, response: Response
-) -> None:
+def test_a_job_whose_polls_fail_waits_and_does_not_affect_others(runner: SmartBillsRunner, response: Response) -> None:
     failing, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     PollSpoiler(runner, failing, lambda _: response)
     report = runner.run_extraction()
@@ -204,7 +202,7 @@ def test_a_job_that_makes_the_vendor_fail_waits_and_harms_no_other(
     assert (runner.harness.get_document_state(failing), len(runner.list_charged_documents())) == (ANSWERED, 4)
 
 
-def test_a_job_that_makes_the_vendor_fail_goes_to_a_person_when_its_time_is_over(runner: SmartBillsRunner) -> None:
+def test_an_overdue_job_whose_polls_fail_is_quarantined(runner: SmartBillsRunner) -> None:
     failing, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     PollSpoiler(runner, failing, lambda _: Response(500))
     runner.options = OVERDUE_OPTIONS
@@ -217,7 +215,7 @@ def test_a_job_that_makes_the_vendor_fail_goes_to_a_person_when_its_time_is_over
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_vendor_that_is_down_puts_no_old_job_before_a_person(runner: SmartBillsRunner, count: int) -> None:
+def test_overdue_jobs_of_a_vendor_that_is_down_wait(runner: SmartBillsRunner, count: int) -> None:
     hashes = _submit_documents(runner, *ONE_PAGE_PDFS[:count])
     runner.proxy.set_event_rule("poll", lambda _: Response(500))
     runner.options = OVERDUE_OPTIONS
@@ -225,7 +223,7 @@ def test_a_vendor_that_is_down_puts_no_old_job_before_a_person(runner: SmartBill
     assert runner.harness.list_document_states(hashes) == {("extract_remote", "waiting", "vendor_unavailable")}
 
 
-def test_an_answer_that_drips_is_cut_and_asked_for_again(runner: SmartBillsRunner) -> None:
+def test_a_slow_poll_response_is_cut_off_and_requested_again(runner: SmartBillsRunner) -> None:
     runner.call_deadline_seconds = 0.5
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     PollSpoiler(runner, sha, lambda body: Response(200, body, JSON_HEADERS, seconds_per_byte=0.1), times=1)
@@ -233,7 +231,7 @@ def test_an_answer_that_drips_is_cut_and_asked_for_again(runner: SmartBillsRunne
     assert (runner.harness.get_document_state(sha), runner.list_charged_documents()) == (ANSWERED, [sha])
 
 
-def test_a_submission_whose_answer_drips_is_looked_up(runner: SmartBillsRunner) -> None:
+def test_a_submission_with_a_slow_response_is_looked_up(runner: SmartBillsRunner) -> None:
     runner.call_deadline_seconds = 0.5
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events(
@@ -244,7 +242,7 @@ def test_a_submission_whose_answer_drips_is_looked_up(runner: SmartBillsRunner) 
 
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b'{"id":""}', b'{"id":5}', b'{"id":"a/b"}', b"<html>"])
-def test_a_submission_whose_answer_is_odd_is_looked_up(runner: SmartBillsRunner, body: bytes) -> None:
+def test_a_submission_with_an_unreadable_response_is_looked_up(runner: SmartBillsRunner, body: bytes) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", ReplaceResponse(Response(200, body, JSON_HEADERS)))
     runner.run_extraction()

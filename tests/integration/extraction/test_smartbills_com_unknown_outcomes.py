@@ -87,7 +87,7 @@ def test_a_submission_that_arrived_is_found_by_its_bytes_and_not_charged_again(
     assert (get_totals(report), report.problems) == ((3, 3, 3), [])
 
 
-def test_a_job_of_other_bytes_or_of_long_ago_is_not_taken_for_ours(runner: SmartBillsRunner) -> None:
+def test_a_job_with_other_bytes_or_of_an_earlier_date_is_not_adopted(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     other_client = build_other_client(runner)
     other_client.submit_document(ONE_PAGE_PDFS[1], "other.pdf", "application/pdf")
@@ -101,7 +101,7 @@ def test_a_job_of_other_bytes_or_of_long_ago_is_not_taken_for_ours(runner: Smart
     assert list_double_charge_flags(runner, sha) == [True]
 
 
-def test_a_job_that_another_document_holds_already_is_not_looked_into(runner: SmartBillsRunner) -> None:
+def test_the_file_of_a_known_job_is_not_fetched(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
     runner.proxy.plan_events("submit", None, LOST_RESPONSE)
@@ -110,7 +110,7 @@ def test_a_job_that_another_document_holds_already_is_not_looked_into(runner: Sm
     assert (runner.proxy.count_calls("file"), len(runner.list_charged_documents())) == (1, 2)
 
 
-def test_a_job_that_cannot_be_looked_into_does_not_hide_the_one_that_arrived(runner: SmartBillsRunner) -> None:
+def test_a_job_with_an_unreadable_file_does_not_hide_the_right_one(runner: SmartBillsRunner) -> None:
     other_client = build_other_client(runner)
     for content in ONE_PAGE_PDFS[1:3]:
         other_client.submit_document(content, "other.pdf", "application/pdf")
@@ -146,7 +146,7 @@ def test_after_a_second_unknown_outcome_a_person_decides(runner: SmartBillsRunne
     assert runner.proxy.count_calls("submit") == 3
 
 
-def test_no_submission_is_repeated_where_the_settings_say_so(runner: SmartBillsRunner) -> None:
+def test_no_submission_is_repeated_if_the_settings_forbid_it(runner: SmartBillsRunner) -> None:
     runner.options = {"repeat_after_unknown": False}
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", Disconnect())
@@ -155,7 +155,7 @@ def test_no_submission_is_repeated_where_the_settings_say_so(runner: SmartBillsR
     assert runner.proxy.count_calls("submit") == 1
 
 
-def test_a_list_that_is_overloaded_is_asked_again_before_anything_is_repeated(runner: SmartBillsRunner) -> None:
+def test_an_overloaded_list_is_requested_again_before_a_submission_is_repeated(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE)
     runner.proxy.plan_events("list", Response(503), repeat=2)
@@ -165,7 +165,7 @@ def test_a_list_that_is_overloaded_is_asked_again_before_anything_is_repeated(ru
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "vendor_unavailable"), (401, "account_stopped")])
-def test_a_list_that_stays_away_leaves_the_document_waiting(runner: SmartBillsRunner, status: int, code: str) -> None:
+def test_a_document_waits_while_the_list_is_unavailable(runner: SmartBillsRunner, status: int, code: str) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE)
     runner.proxy.plan_events("list", Response(status), repeat=50)
@@ -177,7 +177,7 @@ def test_a_list_that_stays_away_leaves_the_document_waiting(runner: SmartBillsRu
     assert (runner.list_charged_documents(), runner.harness.get_document_state(sha)) == ([sha], ANSWERED)
 
 
-def test_after_a_repeat_that_was_refused_it_is_as_unknown_as_before(runner: SmartBillsRunner) -> None:
+def test_a_refused_repeat_leaves_the_first_submission_unknown(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE)
     runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
@@ -192,7 +192,7 @@ def test_after_a_repeat_that_was_refused_it_is_as_unknown_as_before(runner: Smar
     ) == ([sha], ANSWERED, [False])
 
 
-def test_no_more_than_one_repeat_ever_arrives(runner: SmartBillsRunner) -> None:
+def test_at_most_one_repeat_arrives(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE, LOST_RESPONSE)
     runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=9)
@@ -202,7 +202,7 @@ def test_no_more_than_one_repeat_ever_arrives(runner: SmartBillsRunner) -> None:
     assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha)) == ([sha, sha], [True])
 
 
-def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(runner: SmartBillsRunner) -> None:
+def test_a_finally_refused_repeat_counts_the_possible_charge(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, Response(422))
     runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
@@ -212,7 +212,7 @@ def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(run
     assert runner.list_charged_documents() == [sha]
 
 
-def test_a_document_that_the_store_lost_before_its_repeat_counts_what_may_have_been_charged(
+def test_a_document_lost_from_the_store_before_its_repeat_counts_the_possible_charge(
     runner: SmartBillsRunner,
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -254,7 +254,7 @@ def test_a_run_killed_after_the_vendor_was_reached_finds_its_job(runner: SmartBi
     )
 
 
-def test_a_submitted_job_is_looked_at_again_and_not_submitted_again(runner: SmartBillsRunner) -> None:
+def test_a_submitted_job_is_polled_again_and_not_submitted_again(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
     runner.proxy.plan_events("poll", Response(401))
     runner.run_extraction()
@@ -264,7 +264,7 @@ def test_a_submitted_job_is_looked_at_again_and_not_submitted_again(runner: Smar
     assert runner.harness.list_document_states(hashes) == {ANSWERED}
 
 
-def test_a_run_killed_while_the_vendor_wanted_a_pause_has_nothing_to_recover(runner: SmartBillsRunner) -> None:
+def test_a_run_killed_during_a_requested_pause_has_nothing_to_recover(runner: SmartBillsRunner) -> None:
     def raise_simulated_kill(_seconds: float) -> None:
         raise SimulatedKill
 
@@ -279,7 +279,7 @@ def test_a_run_killed_while_the_vendor_wanted_a_pause_has_nothing_to_recover(run
     assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha)) == ([sha], [False])
 
 
-def test_a_run_killed_while_it_waits_for_its_turn_has_written_no_intent(runner: SmartBillsRunner) -> None:
+def test_a_run_killed_while_waiting_for_the_rate_limit_has_recorded_no_intent(runner: SmartBillsRunner) -> None:
     def raise_simulated_kill(_seconds: float) -> None:
         raise SimulatedKill
 

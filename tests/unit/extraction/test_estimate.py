@@ -28,7 +28,7 @@ from invoices.settings import (
         (BillflowAiSettings(requests_per_minute=60), 61, 2),
     ],
 )
-def test_the_last_call_is_made_in_the_minute_that_the_limits_allow(
+def test_the_estimate_is_the_minute_of_the_last_call_that_the_limits_allow(
     vendor_settings: PaidExtractorSettings, document_count: int, expected_minutes: int
 ) -> None:
     assert estimate_minutes(vendor_settings, document_count) == expected_minutes

@@ -100,14 +100,14 @@ def list_counted_timestamps(url: str, directory: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_together_take_what_a_window_has_and_no_more(ledger_url: str, tmp_path: Path, processes: int) -> None:
+def test_processes_together_take_exactly_the_calls_of_a_window(ledger_url: str, tmp_path: Path, processes: int) -> None:
     calls_taken = take_calls_in_processes(ledger_url, tmp_path, processes, LONG_WINDOW, 100)
     assert sum(calls for calls, _ in calls_taken) == LONG_WINDOW.calls
     assert len(list_counted_timestamps(ledger_url, tmp_path)) == LONG_WINDOW.calls
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_no_window_ever_holds_more_whoever_takes(ledger_url: str, tmp_path: Path, processes: int) -> None:
+def test_processes_together_never_exceed_a_window(ledger_url: str, tmp_path: Path, processes: int) -> None:
     calls_taken = take_calls_in_processes(ledger_url, tmp_path, processes, SHORT_WINDOW, 36 // processes)
     assert sum(calls for calls, _ in calls_taken) == 36
     calls = list_counted_timestamps(ledger_url, tmp_path)
@@ -116,13 +116,13 @@ def test_no_window_ever_holds_more_whoever_takes(ledger_url: str, tmp_path: Path
     assert min(distances) > 1000 * SHORT_WINDOW.seconds
 
 
-def test_a_bucket_in_other_hands_is_not_asked_in_a_hot_loop(ledger_url: str, tmp_path: Path) -> None:
+def test_a_locked_bucket_is_not_retried_in_a_hot_loop(ledger_url: str, tmp_path: Path) -> None:
     calls_taken = take_calls_in_processes(ledger_url, tmp_path, 3, RateWindow(90, 600), 30)
     assert sum(calls for calls, _ in calls_taken) == 90
     assert sum(tries for _, tries in calls_taken) < 90 * 10
 
 
-def test_threads_together_take_what_a_window_has_and_no_more(rate_limit_store: RateLimitStore) -> None:
+def test_threads_together_take_exactly_the_calls_of_a_window(rate_limit_store: RateLimitStore) -> None:
     rate_limiter = rate_limit_store.create_rate_limiter("account", (LONG_WINDOW,))
 
     def take_all_calls(_number: int) -> int:
@@ -143,7 +143,7 @@ def take_remaining_calls(rate_limiter: RateLimiter) -> int:
     return taken
 
 
-def test_two_accounts_do_not_disturb_each_other(rate_limit_store: RateLimitStore) -> None:
+def test_accounts_have_separate_limits(rate_limit_store: RateLimitStore) -> None:
     first_limiter = rate_limit_store.create_rate_limiter("account", (LONG_WINDOW,))
     second_limiter = rate_limit_store.create_rate_limiter("other_account", (RateWindow(7, 600),))
     assert take_remaining_calls(first_limiter) == 20
@@ -151,14 +151,14 @@ def test_two_accounts_do_not_disturb_each_other(rate_limit_store: RateLimitStore
     assert second_limiter.acquire_call_or_wait_seconds() > first_limiter.acquire_call_or_wait_seconds() - 2 > 500
 
 
-def test_what_was_taken_is_counted_after_opening_it_again(ledger_url: str, tmp_path: Path) -> None:
+def test_taken_calls_still_count_after_reopening(ledger_url: str, tmp_path: Path) -> None:
     for expected in (20, 0):
         store = RateLimitStore(make_url(ledger_url), tmp_path, 1.0)
         assert take_remaining_calls(store.create_rate_limiter("account", (LONG_WINDOW,))) == expected
         store.close()
 
 
-def test_calls_that_seem_to_be_still_to_come_hold_up_one_window_only(
+def test_calls_with_future_timestamps_delay_one_window_only(
     rate_limit_store: RateLimitStore, ledger_url: str, tmp_path: Path
 ) -> None:
     rate_limiter = rate_limit_store.create_rate_limiter("account", (RateWindow(3, 1), RateWindow(10, 600)))
@@ -175,7 +175,7 @@ def test_calls_that_seem_to_be_still_to_come_hold_up_one_window_only(
 
 
 @pytest.mark.parametrize("name", ["", "x'; drop table y; --", "a b", "ü/.."])
-def test_a_name_that_is_none_is_a_mistake_of_ours(rate_limit_store: RateLimitStore, name: str) -> None:
+def test_an_invalid_account_name_raises_a_value_error(rate_limit_store: RateLimitStore, name: str) -> None:
     with pytest.raises(ValueError, match="bucket names have"):
         rate_limit_store.create_rate_limiter(name, (LONG_WINDOW,))
 
@@ -184,7 +184,7 @@ def open_file_store(directory: Path) -> RateLimitStore:
     return RateLimitStore(make_url(f"sqlite:///{directory}/ledger.sqlite"), directory, 1.0)
 
 
-def test_a_file_that_was_removed_is_made_anew_by_the_next(tmp_path: Path) -> None:
+def test_a_removed_file_is_created_again_by_the_next_store(tmp_path: Path) -> None:
     store = open_file_store(tmp_path)
     rate_limiter = store.create_rate_limiter("account", (LONG_WINDOW,))
     assert rate_limiter.acquire_call_or_wait_seconds() == 0
@@ -197,7 +197,7 @@ def test_a_file_that_was_removed_is_made_anew_by_the_next(tmp_path: Path) -> Non
     reopened_store.close()
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+def test_the_error_about_a_file_that_is_no_database_names_it(tmp_path: Path) -> None:
     (tmp_path / DATABASE_FILE_NAME).write_bytes(b"this is no database" * 100)
     store = open_file_store(tmp_path)
     with pytest.raises(ConfigurationError, match=DATABASE_FILE_NAME):
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_raises_a_configuration_error(tmp_path: Path) -> None:
     store = open_file_store(tmp_path / "no_directory")
     (tmp_path / "no_directory").touch()
     with pytest.raises(ConfigurationError, match="cannot be counted"):
@@ -213,7 +213,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_server_that_is_gone_is_a_sentence_without_the_password(tmp_path: Path) -> None:
+def test_the_error_about_an_unreachable_server_has_no_password(tmp_path: Path) -> None:
     url = URL.create("postgresql+psycopg", "user", "sesame", "127.0.0.1", 9, "ledger")
     store = RateLimitStore(url, tmp_path, 1.0, timeout_seconds=1.0)
     with pytest.raises(ConfigurationError, match="cannot be counted") as caught:
@@ -222,7 +222,7 @@ def test_a_server_that_is_gone_is_a_sentence_without_the_password(tmp_path: Path
     store.close()
 
 
-def test_a_server_that_ends_our_connections_is_connected_to_again(postgres: PostgresServer, tmp_path: Path) -> None:
+def test_closed_server_connections_are_opened_again(postgres: PostgresServer, tmp_path: Path) -> None:
     url = postgres.create_database()
     store = RateLimitStore(make_url(url), tmp_path, 1.0)
     rate_limiter = store.create_rate_limiter("account", (LONG_WINDOW,))

@@ -60,17 +60,17 @@ def test_a_job_is_first_polled_after_five_seconds() -> None:
     assert list_poll_waits(build_schedule(ManualClock()), ManualClock(), processing_seconds=1) == [FIRST_POLL_SECONDS]
 
 
-def test_where_a_call_is_worth_more_the_first_poll_waits_as_long() -> None:
+def test_the_first_poll_waits_at_least_the_seconds_per_call() -> None:
     clock = ManualClock()
     assert list_poll_waits(build_schedule(clock, RateWindow(100, 3600)), clock, processing_seconds=1) == [36]
 
 
-def test_a_rehearsal_shortens_every_rest() -> None:
+def test_a_rehearsal_shortens_the_first_wait() -> None:
     clock = ManualClock()
     assert list_poll_waits(build_schedule(clock, scale=0.5), clock, processing_seconds=1) == [FIRST_POLL_SECONDS / 2]
 
 
-def test_a_job_whose_time_is_not_known_is_polled_at_once() -> None:
+def test_a_job_with_unknown_submission_time_is_polled_at_once() -> None:
     schedule = build_schedule(ManualClock())
     schedule.add_job(build_job("a"))
     schedule.add_job(build_job("b"), is_due_now=True)
@@ -78,7 +78,7 @@ def test_a_job_whose_time_is_not_known_is_polled_at_once() -> None:
     assert schedule.pop_next_job()[0].extraction_id == "b"
 
 
-def test_polls_of_a_job_that_does_not_end_become_rare() -> None:
+def test_polls_of_a_stuck_job_become_rare() -> None:
     clock = ManualClock()
     poll_waits = list_poll_waits(build_schedule(clock), clock, processing_seconds=1_800)
     assert len(poll_waits) < 20
@@ -86,14 +86,14 @@ def test_polls_of_a_job_that_does_not_end_become_rare() -> None:
 
 
 @pytest.mark.parametrize("processing_seconds", [2.0, 20.0, 120.0])
-def test_of_a_thousand_jobs_that_take_alike_few_are_polled_twice(processing_seconds: float) -> None:
+def test_few_of_a_thousand_jobs_with_equal_durations_are_polled_twice(processing_seconds: float) -> None:
     clock = ManualClock()
     schedule = build_schedule(clock)
     counts = [len(list_poll_waits(schedule, clock, processing_seconds, f"{number}")) for number in range(1_000)]
     assert sum(counts) < 1.05 * len(counts)
 
 
-def test_what_one_poll_teaches_holds_for_jobs_that_were_planned_before_it() -> None:
+def test_an_early_poll_delays_jobs_that_were_scheduled_before() -> None:
     clock = ManualClock()
     schedule = build_schedule(clock)
     for name in "ab":
@@ -105,7 +105,7 @@ def test_what_one_poll_teaches_holds_for_jobs_that_were_planned_before_it() -> N
     )
 
 
-def test_polls_that_were_under_way_together_teach_once() -> None:
+def test_concurrent_early_polls_count_once() -> None:
     clock = ManualClock()
     schedule = build_schedule(clock)
     for name in "abc":

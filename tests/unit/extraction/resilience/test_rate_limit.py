@@ -46,7 +46,7 @@ pauses = st.lists(st.integers(0, 20_000), max_size=40)
 
 
 @given(windows, pauses, st.sampled_from([1.0, 0.05]))
-def test_no_stretch_of_a_windows_length_ever_holds_more_than_its_calls(
+def test_no_interval_of_a_windows_length_has_more_than_its_calls(
     rate_windows: tuple[RateWindow, ...], pauses_ms: list[int], scale: float
 ) -> None:
     clock, calls = ManualClock(), []
@@ -59,7 +59,7 @@ def test_no_stretch_of_a_windows_length_ever_holds_more_than_its_calls(
 
 
 @given(windows, pauses)
-def test_a_call_waits_only_where_it_would_be_one_too_many(
+def test_a_call_waits_only_if_it_would_exceed_a_window(
     rate_windows: tuple[RateWindow, ...], pauses_ms: list[int]
 ) -> None:
     clock, calls = ManualClock(), []
@@ -76,7 +76,7 @@ def test_a_call_waits_only_where_it_would_be_one_too_many(
         calls.append(take_call(rate_limiter, clock))
 
 
-def test_a_full_window_frees_a_call_when_its_oldest_is_past_and_a_little_longer() -> None:
+def test_a_full_window_allows_a_call_shortly_after_its_oldest_call_has_left_it() -> None:
     clock = ManualClock()
     rate_limiter = build_rate_limiter(clock, RateWindow(2, 60))
     assert rate_limiter.acquire_call_or_wait_seconds() == 0
@@ -96,7 +96,7 @@ def test_both_windows_apply_at_once() -> None:
     assert 98 < rate_limiter.acquire_call_or_wait_seconds() < 101
 
 
-def test_what_is_refused_is_not_counted() -> None:
+def test_refused_calls_are_not_counted() -> None:
     clock = ManualClock()
     rate_limiter = build_rate_limiter(clock, RateWindow(1, 60))
     assert rate_limiter.acquire_call_or_wait_seconds() == 0
@@ -105,7 +105,7 @@ def test_what_is_refused_is_not_counted() -> None:
     assert rate_limiter.acquire_call_or_wait_seconds() == 0
 
 
-def test_a_vendor_that_asks_for_a_pause_gets_it_and_the_longer_of_two_counts() -> None:
+def test_the_longest_requested_pause_counts() -> None:
     clock = ManualClock()
     rate_limiter = build_rate_limiter(clock, RateWindow(10, 60))
     rate_limiter.block_for_seconds(30)
@@ -117,7 +117,7 @@ def test_a_vendor_that_asks_for_a_pause_gets_it_and_the_longer_of_two_counts() -
     assert rate_limiter.acquire_call_or_wait_seconds() == 0
 
 
-def test_a_rehearsal_shortens_the_windows_and_the_patience_alike() -> None:
+def test_a_rehearsal_shortens_the_windows_and_the_maximum_wait() -> None:
     clock = ManualClock()
     rate_limiter = build_rate_limiter(clock, RateWindow(1, 60), scale=0.5)
     assert rate_limiter.acquire_call_or_wait_seconds() == 0
@@ -125,12 +125,12 @@ def test_a_rehearsal_shortens_the_windows_and_the_patience_alike() -> None:
     assert rate_limiter.max_wait_seconds == MAX_WAIT_SECONDS / 2
 
 
-def test_a_call_is_worth_its_part_of_the_window_that_allows_the_fewest() -> None:
+def test_seconds_per_call_come_from_the_slowest_window() -> None:
     assert build_rate_limiter(ManualClock(), RateWindow(100, 60), RateWindow(600, 3600)).seconds_per_call == 6
     assert build_rate_limiter(ManualClock(), RateWindow(10, 60), scale=0.5).seconds_per_call == 3
 
 
-def test_a_clock_that_is_set_back_costs_one_window_and_not_the_time_it_was_ahead() -> None:
+def test_a_clock_that_is_set_back_costs_one_window_only() -> None:
     clock = ManualClock()
     rate_limiter = build_rate_limiter(clock, RateWindow(2, 60), RateWindow(10, 3600))
     rate_limiter.acquire_call_or_wait_seconds()
@@ -143,7 +143,7 @@ def test_a_clock_that_is_set_back_costs_one_window_and_not_the_time_it_was_ahead
     assert rate_limiter.acquire_call_or_wait_seconds() > 0
 
 
-def test_old_calls_are_forgotten_now_and_then() -> None:
+def test_old_calls_are_removed_from_the_bucket() -> None:
     clock = ManualClock()
     rate_windows = (RateWindow(1, 1),)
     bucket = ClockedBucket([rate_windows[0].to_rate(1.0)], clock)

@@ -80,20 +80,20 @@ def submit_documents(
     return answered, None
 
 
-def test_what_was_asked_for_comes_back_without_a_wait(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
+def test_a_successful_call_returns_without_a_wait(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
     assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
     assert sum(clock.sleeps) == 0
 
 
 @pytest.mark.parametrize("wait_seconds", [0.0, 7.0, 40.0])
-def test_a_wait_that_the_vendor_asks_for_is_kept(
+def test_a_wait_that_the_vendor_requests_is_respected(
     retrying_caller: RetryingCaller, clock: ManualClock, wait_seconds: float
 ) -> None:
     assert retrying_caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=wait_seconds))) == "fine"
     assert sum(clock.sleeps) == pytest.approx(wait_seconds)
 
 
-def test_a_wait_longer_than_patience_ends_the_run_and_is_no_problem(
+def test_a_wait_above_the_maximum_suspends_the_vendor_without_a_problem(
     retrying_caller: RetryingCaller, clock: ManualClock
 ) -> None:
     vendor = FakeVendor(TransientError("wait", retry_after=36_000))
@@ -103,7 +103,7 @@ def test_a_wait_longer_than_patience_ends_the_run_and_is_no_problem(
     assert (vendor.calls, sum(clock.sleeps)) == (1, 0)
 
 
-def test_a_full_budget_is_waited_for_and_one_that_is_full_for_long_is_left(clock: ManualClock) -> None:
+def test_a_full_minute_is_waited_for_and_a_full_hour_suspends_the_vendor(clock: ManualClock) -> None:
     minute = build_retrying_caller(clock, RateWindow(1, 60))
     assert submit_documents(minute, FakeVendor(), 3) == (3, None)
     assert 120 < sum(clock.sleeps) < 125
@@ -111,7 +111,7 @@ def test_a_full_budget_is_waited_for_and_one_that_is_full_for_long_is_left(clock
     assert submit_documents(hour, FakeVendor(), 3) == (2, "rate_limited")
 
 
-def test_backoff_is_full_jitter_that_doubles(clock: ManualClock) -> None:
+def test_backoff_uses_full_jitter_and_doubles(clock: ManualClock) -> None:
     sleeps_by_attempt: list[list[float]] = [[] for _ in range(MAX_ATTEMPTS)]
     for _ in range(200):
         before = len(clock.sleeps)
@@ -125,7 +125,7 @@ def test_backoff_is_full_jitter_that_doubles(clock: ManualClock) -> None:
         assert 0.8 * 2**number < max(waits) <= 2**number
 
 
-def test_a_call_is_tried_five_times_and_then_given_up_alone(clock: ManualClock) -> None:
+def test_a_call_fails_after_five_attempts_without_suspending_the_vendor(clock: ManualClock) -> None:
     caller = build_retrying_caller(clock, RateWindow(10_000, 60), scale=0.5)
     vendor = FakeVendor(default_answers=repeat(BUSY_ERROR))
     with pytest.raises(TransientError, match="busy"):
@@ -138,7 +138,7 @@ def test_a_call_is_tried_five_times_and_then_given_up_alone(clock: ManualClock) 
 @pytest.mark.parametrize(
     "error", [DocumentError("torn", reason_code="x"), ContractError("odd"), UnknownOutcome("lost")]
 )
-def test_other_errors_pass_through_at_once(retrying_caller: RetryingCaller, error: InvoicesError) -> None:
+def test_other_errors_are_raised_at_once(retrying_caller: RetryingCaller, error: InvoicesError) -> None:
     vendor = FakeVendor(error)
     with pytest.raises(type(error)):
         retrying_caller.send_with_retries(vendor)
@@ -146,7 +146,7 @@ def test_other_errors_pass_through_at_once(retrying_caller: RetryingCaller, erro
     assert retrying_caller.send_with_retries(vendor) == "fine"
 
 
-def test_a_refused_account_stops_everything_and_everybody_hears_the_first_reason(
+def test_a_refused_account_suspends_the_vendor_with_the_first_reason(
     retrying_caller: RetryingCaller,
 ) -> None:
     vendor = FakeVendor(AccountError("402"))
@@ -160,7 +160,7 @@ def test_a_refused_account_stops_everything_and_everybody_hears_the_first_reason
 
 
 @pytest.mark.parametrize("error", [BUSY_ERROR, UnknownOutcome("lost")])
-def test_a_storm_over_a_thousand_documents_costs_a_handful_of_calls(
+def test_an_outage_over_a_thousand_documents_costs_a_few_calls(
     retrying_caller: RetryingCaller, error: InvoicesError
 ) -> None:
     vendor = FakeVendor(default_answers=repeat(error))
@@ -175,7 +175,7 @@ def open_breaker(retrying_caller: RetryingCaller) -> None:
             retrying_caller.send_with_retries(FakeVendor(UnknownOutcome("lost")))
 
 
-def test_documents_at_which_a_vendor_always_fails_do_not_keep_the_others_from_it(
+def test_documents_that_always_fail_do_not_suspend_the_vendor(
     retrying_caller: RetryingCaller,
 ) -> None:
     for _ in range(10):
@@ -184,7 +184,7 @@ def test_documents_at_which_a_vendor_always_fails_do_not_keep_the_others_from_it
         assert submit_documents(retrying_caller, FakeVendor(), 3) == (3, None)
 
 
-def test_a_vendor_that_fails_every_second_call_is_not_asked_much_more_often_than_there_are_documents(
+def test_a_vendor_that_fails_every_second_call_is_suspended_before_many_retries(
     retrying_caller: RetryingCaller,
 ) -> None:
     vendor = FakeVendor(default_answers=cycle([BUSY_ERROR, "fine"]))
@@ -193,7 +193,7 @@ def test_a_vendor_that_fails_every_second_call_is_not_asked_much_more_often_than
     assert answered <= vendor.calls <= 1.2 * 100
 
 
-def test_an_open_breaker_lets_nobody_pass_for_a_while_and_a_good_probe_goes_on(
+def test_an_open_breaker_blocks_calls_until_a_probe_succeeds(
     retrying_caller: RetryingCaller, clock: ManualClock
 ) -> None:
     open_breaker(retrying_caller)
@@ -203,7 +203,7 @@ def test_an_open_breaker_lets_nobody_pass_for_a_while_and_a_good_probe_goes_on(
     assert submit_documents(retrying_caller, FakeVendor(), 100) == (100, None)
 
 
-def test_a_vendor_that_answers_about_a_document_is_there(retrying_caller: RetryingCaller) -> None:
+def test_a_document_error_shows_that_the_vendor_is_available(retrying_caller: RetryingCaller) -> None:
     vendor = FakeVendor(
         *[BUSY_ERROR] * CONSECUTIVE_FAILURES_TO_OPEN, DocumentError("torn", reason_code="x"), BUSY_ERROR
     )
@@ -214,7 +214,7 @@ def test_a_vendor_that_answers_about_a_document_is_there(retrying_caller: Retryi
     assert retrying_caller.send_with_retries(vendor) == "fine"
 
 
-def test_while_the_breaker_is_half_open_one_thread_tries_for_all(retrying_caller: RetryingCaller) -> None:
+def test_only_one_thread_probes_while_the_breaker_is_half_open(retrying_caller: RetryingCaller) -> None:
     open_breaker(retrying_caller)
     calls, concurrent_calls = count(1), list[int]()
 
@@ -229,7 +229,7 @@ def test_while_the_breaker_is_half_open_one_thread_tries_for_all(retrying_caller
     assert concurrent_calls == [2]
 
 
-def test_the_failures_of_calls_that_were_under_way_do_not_make_an_opening_final(
+def test_failures_of_calls_that_started_before_the_opening_do_not_break_the_breaker(
     retrying_caller: RetryingCaller,
 ) -> None:
     together, numbers = threading.Barrier(8, timeout=30), count()
@@ -246,7 +246,7 @@ def test_the_failures_of_calls_that_were_under_way_do_not_make_an_opening_final(
     assert retrying_caller.send_with_retries(call_vendor) == "fine"
 
 
-def test_a_storm_that_hits_many_threads_costs_a_handful_of_calls_too(clock: ManualClock) -> None:
+def test_an_outage_with_many_threads_costs_a_few_calls(clock: ManualClock) -> None:
     caller = build_retrying_caller(clock, RateWindow(10_000, 60))
     vendor = FakeVendor(default_answers=repeat(BUSY_ERROR))
     with ThreadPoolExecutor(8) as threads:
@@ -255,7 +255,7 @@ def test_a_storm_that_hits_many_threads_costs_a_handful_of_calls_too(clock: Manu
     assert vendor.calls <= 8 + CONSECUTIVE_FAILURES_TO_OPEN + 1
 
 
-def test_halting_wakes_whoever_sleeps() -> None:
+def test_stopping_wakes_sleeping_threads() -> None:
     window = RateWindow(1, 60)
     caller = RetryingCaller(
         "vendor.example", {ALL_ROUTES: RateLimiter((window,), InMemoryBucket([window.to_rate(1.0)]))}
@@ -268,13 +268,13 @@ def test_halting_wakes_whoever_sleeps() -> None:
     assert reasons == ["interrupted"] * 3
 
 
-def test_a_group_of_routes_without_a_budget_rests_within_patience(clock: ManualClock) -> None:
+def test_a_route_group_without_rate_limit_waits_at_most_the_maximum(clock: ManualClock) -> None:
     caller = build_retrying_caller(clock, RateWindow(10_000, 60))
     assert caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=36_000)), "storage") == "fine"
     assert sum(clock.sleeps) == MAX_WAIT_SECONDS
 
 
-def test_the_vendor_may_ask_for_quiet_at_any_time(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
+def test_a_blocked_route_group_waits(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
     retrying_caller.block_route_group(12)
     retrying_caller.send_with_retries(FakeVendor())
     assert sum(clock.sleeps) == pytest.approx(12)

@@ -78,7 +78,7 @@ trees = st.lists(
 
 @given(trees, st.integers(1, 5))
 @settings(max_examples=40)
-def test_every_plan_is_worked_off_each_task_once_and_nobody_is_left_behind(tasks: list[Task], size: int) -> None:
+def test_each_task_runs_once_and_no_thread_is_left(tasks: list[Task], size: int) -> None:
     threads = threading.active_count()
     tree = TaskTree(tasks)
     WorkerPool(size).run_until_done(tree)
@@ -90,7 +90,7 @@ def test_every_plan_is_worked_off_each_task_once_and_nobody_is_left_behind(tasks
 
 @given(trees, st.integers(1, 4), st.integers(0, 20))
 @settings(max_examples=40)
-def test_a_failure_ends_any_plan_is_raised_and_leaves_no_thread(tasks: list[Task], size: int, which: int) -> None:
+def test_a_failed_task_is_raised_and_leaves_no_thread(tasks: list[Task], size: int, which: int) -> None:
     threads = threading.active_count()
     doomed = Task(fails=True)
     all_tasks = list_all_tasks(tasks)
@@ -116,18 +116,18 @@ class FixedActions:
         self._stop_actions()
 
 
-def test_a_worker_pool_of_one_works_in_the_callers_thread() -> None:
+def test_a_pool_of_one_worker_runs_in_the_callers_thread() -> None:
     used_threads: list[threading.Thread] = []
     WorkerPool(1).run_until_done(FixedActions(*[lambda: used_threads.append(threading.current_thread())] * 3))
     assert used_threads == [threading.current_thread()] * 3
 
 
-def test_a_worker_pool_of_three_works_side_by_side() -> None:
+def test_a_pool_of_three_workers_runs_actions_concurrently() -> None:
     together = threading.Barrier(3, timeout=30)
     WorkerPool(3).run_until_done(FixedActions(*[lambda: together.wait() and None] * 3))
 
 
-def test_a_plan_that_fails_itself_is_raised() -> None:
+def test_an_error_of_the_work_source_is_raised() -> None:
     class Broken(FixedActions):
         def find_next_action_or_wait(self) -> Action | float | None:
             raise ActionFailed("plan")
@@ -136,7 +136,7 @@ def test_a_plan_that_fails_itself_is_raised() -> None:
         WorkerPool(3).run_until_done(Broken())
 
 
-def test_a_worker_pool_works_again_after_a_failure() -> None:
+def test_a_pool_can_be_used_again_after_a_failure() -> None:
     def raise_action_failed() -> None:
         raise ActionFailed
 
@@ -149,7 +149,7 @@ def test_a_worker_pool_works_again_after_a_failure() -> None:
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_wakes_those_who_sleep_and_is_raised(interruption: type[BaseException]) -> None:
+def test_an_interruption_stops_running_actions_and_is_raised(interruption: type[BaseException]) -> None:
     asleep, halted = threading.Semaphore(0), threading.Event()
 
     def wait_until_halted() -> None:
@@ -176,7 +176,7 @@ def _restore_keyboard_interrupt() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_restore_keyboard_interrupt")
-def test_a_key_pressed_while_the_callers_thread_waits_ends_the_worker_pool() -> None:
+def test_ctrl_c_while_the_callers_thread_waits_ends_the_pool() -> None:
     class Waiting(FixedActions):
         def find_next_action_or_wait(self) -> Action | float | None:
             action = super().find_next_action_or_wait()
@@ -191,7 +191,7 @@ def test_a_key_pressed_while_the_callers_thread_waits_ends_the_worker_pool() -> 
         WorkerPool(3).run_until_done(Waiting(send_keyboard_interrupt))
 
 
-def test_an_interruption_goes_before_an_error_that_came_first() -> None:
+def test_an_interruption_replaces_an_earlier_error() -> None:
     failed = threading.Event()
 
     def raise_action_failed() -> None:
