@@ -10,7 +10,8 @@ import pytest
 from invoices.clients.invoicedataextraction_com import ExpiredUrl, PartRefused, SessionGone
 from invoices.errors import AccountError, TransientError
 from invoices.extraction.resilience.rate_limit import RateWindow
-from tests.integration.extraction.batch_fixtures import ANSWERED, VENDOR_MINUTE_SECONDS, BatchHarness
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.extraction_fixtures import VENDOR_MINUTE_SECONDS
 
 CALL_BY_GROUP = {
     "upload": "request_part_urls", "submit": "submit_extraction", "balance": "fetch_balance", "poll": "poll_extraction",
