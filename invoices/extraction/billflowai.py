@@ -112,7 +112,7 @@ class BillflowAiExtractor:
         try:
             self._worker_pool.run_until_done(self)
         except VendorSuspended as suspension:
-            self._document_queue.hold_all_for_later_run(suspension)
+            self._document_queue.defer_all_documents(suspension)
             raise
 
     # What to do next
@@ -125,7 +125,7 @@ class BillflowAiExtractor:
                 return heapq.heappop(self._retry_heap)[2]
             document = self._document_queue.take_next_document()
             return (
-                partial(self._document_queue.start_or_hold_document, document, self._start_or_repeat_document)
+                partial(self._document_queue.start_or_defer_document, document, self._start_or_repeat_document)
                 if document is not None
                 else wait_seconds
             )
@@ -229,7 +229,7 @@ class BillflowAiExtractor:
     def _schedule_attempt(self, attempt: _ExtractionAttempt, *, with_delay: bool) -> None:
         due_at = time.monotonic() + (RETRY_DELAY_SECONDS * self._rate_limiter.time_scale if with_delay else 0.0)
         action: Action = partial(
-            self._document_queue.start_or_hold_document, attempt.document, lambda _: self._extract_document(attempt)
+            self._document_queue.start_or_defer_document, attempt.document, lambda _: self._extract_document(attempt)
         )
         with self._lock:
             heapq.heappush(self._retry_heap, (due_at, next(self._sequence), action))

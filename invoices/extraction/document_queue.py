@@ -68,10 +68,10 @@ class DocumentQueue:
         if count:
             self._on_progress(count)
 
-    def start_or_hold_document(
+    def start_or_defer_document(
         self, document: PendingDocument, start_document: Callable[[PendingDocument], None]
     ) -> None:
-        """Run ``start_document`` and handle the errors that concern only this document or documents not yet started."""
+        """Run ``start_document``; handle errors that concern only this document, or a cap."""
         try:
             start_document(document)
         except ClaimLost:
@@ -83,9 +83,9 @@ class DocumentQueue:
             self._recorder.report.problems.append(f"document {document.document_sha256[:12]}: {reason}")
             self.mark_concluded(document.document_sha256)
         except CapReached as cap_error:
-            self.hold_back_over_cap([document], cap_error)
+            self.defer_documents_over_cap([document], cap_error)
 
-    def hold_for_later_run(self, documents: Sequence[PendingDocument], reason: str) -> None:
+    def defer_documents(self, documents: Sequence[PendingDocument], reason: str) -> None:
         """Defer documents to a later run because the vendor cannot process them now, and report a problem."""
         document_hashes = [document.document_sha256 for document in documents]
         self._recorder.record_waiting_reason(document_hashes, "vendor_unavailable", reason)
@@ -93,36 +93,36 @@ class DocumentQueue:
         self._recorder.report.problems.append(f"{format_document_count(len(documents))} deferred: {reason}")
         self.mark_concluded(*document_hashes)
 
-    def hold_back_over_cap(self, documents: Sequence[PendingDocument], cap_error: CapReached) -> None:
+    def defer_documents_over_cap(self, documents: Sequence[PendingDocument], cap_error: CapReached) -> None:
         """Defer these documents, and all others that cannot fit under the cap either.
 
         Documents with fewer pages are still tried, and submitted ones are still polled.
         """
         min_pages = min(map(self._recorder.count_billable_pages, documents))
         with self._lock:
-            open_job_hashes = self._recorder.select_documents_with_open_jobs(
+            open_job_hashes = self._recorder.filter_documents_with_open_jobs(
                 pending.document_sha256 for pending in self._not_started
             )
-            still_startable = [
+            startable = [
                 pending
                 for pending in self._not_started
                 if pending.document_sha256 in open_job_hashes
                 or self._recorder.count_billable_pages(pending) < min_pages
             ]
-            kept_hashes = {pending.document_sha256 for pending in still_startable}
-            held_hashes = [
+            startable_hashes = {pending.document_sha256 for pending in startable}
+            deferred_hashes = [
                 pending.document_sha256
                 for pending in (*documents, *self._not_started)
-                if pending.document_sha256 not in kept_hashes
+                if pending.document_sha256 not in startable_hashes
             ]
-            self._not_started = deque(still_startable)
+            self._not_started = deque(startable)
             if not self._has_reported_cap:
                 self._recorder.report.remarks.append(str(cap_error))
                 self._has_reported_cap = True
-        self._recorder.record_waiting_reason(held_hashes, "cap_reached", f"{cap_error}.")
-        self.mark_concluded(*held_hashes)
+        self._recorder.record_waiting_reason(deferred_hashes, "cap_reached", f"{cap_error}.")
+        self.mark_concluded(*deferred_hashes)
 
-    def hold_all_for_later_run(self, suspension: VendorSuspended) -> None:
+    def defer_all_documents(self, suspension: VendorSuspended) -> None:
         """Empty the queue, and record the suspension as the reason why its documents wait."""
         with self._lock:
             document_hashes = list(self._unconcluded)

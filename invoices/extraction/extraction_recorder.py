@@ -127,7 +127,7 @@ class ExtractionRecorder:
         self.remember_open_extraction_ids(jobs)
         return jobs[-1] if jobs else None
 
-    def select_documents_with_open_jobs(self, document_hashes: Iterable[str]) -> set[str]:
+    def filter_documents_with_open_jobs(self, document_hashes: Iterable[str]) -> set[str]:
         """Return the documents that have an open job with this vendor."""
         with self.ledger.open_snapshot() as connection:
             jobs_by_document = list_jobs_by_document(connection, document_hashes)

@@ -131,7 +131,7 @@ class InvoiceDataExtractor:
                 for batch in self._batch_queue.batches:
                     if batch.record.status == "uploading":
                         self._failure_handler.release_documents(batch, str(suspension))
-            self._document_queue.hold_all_for_later_run(suspension)
+            self._document_queue.defer_all_documents(suspension)
             raise
 
     # What to do next
@@ -157,6 +157,7 @@ class InvoiceDataExtractor:
             return max(min(due_times) - now, 0.001) if due_times else None
 
     def _find_batch_action(self, batch: Batch, now: float) -> Action | None:
+        """Return the next poll, upload, session or submission of a batch, or None when none is possible now."""
         if batch.is_submitted:
             return partial(self._poll_batch, batch) if batch.running_actions == 0 and batch.due_at <= now else None
         if self._batch_queue.submission_suspension is not None:
@@ -206,7 +207,7 @@ class InvoiceDataExtractor:
         except FilesRefused as error:
             self._failure_handler.handle_refused_files(batch, error)
         except TransientError as error:
-            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} did not answer: {error}")
+            self._failure_handler.defer_batch(batch, f"{VENDOR} did not answer: {error}")
         except ConfigurationError:
             raise
         except InvoicesError as error:
@@ -227,16 +228,13 @@ class InvoiceDataExtractor:
             self._batch_queue.remove_batch(batch)
             return
         self._unreadable_responses += not isinstance(error, NotFound)
+        reason = f"{VENDOR} no longer answers as documented: {error}"
         if self._unreadable_responses >= UNREADABLE_RESPONSES_TO_SUSPEND:
-            self.caller.suspend_vendor(
-                "contract_changed", f"{VENDOR} no longer answers as documented: {error}", is_problem=True
-            )
-        if not batch.is_submitted:
-            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} no longer answers as documented: {error}")
-            return
-        if batch.unreadable_responses >= UNREADABLE_RESPONSES_TO_SUSPEND:
-            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} no longer answers as documented: {error}")
-        batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
+            self.caller.suspend_vendor("contract_changed", reason, is_problem=True)
+        if batch.is_submitted and batch.unreadable_responses < UNREADABLE_RESPONSES_TO_SUSPEND:
+            batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
+        else:
+            self._failure_handler.defer_batch(batch, reason)
 
     # Creating batches
 
@@ -258,11 +256,11 @@ class InvoiceDataExtractor:
     def _create_batch_from(self, documents: list[PendingDocument]) -> None:
         try:
             balance = self.caller.send_with_retries(self._client.fetch_balance, "balance")
-            formed_batch = self._batch_builder.create_batch(
+            created_batch = self._batch_builder.create_batch(
                 documents, balance.credits_available - self._batch_queue.unsubmitted_pages
             )
         except CapReached as cap_error:
-            self._document_queue.hold_back_over_cap(documents, cap_error)
+            self._document_queue.defer_documents_over_cap(documents, cap_error)
         except CreditExhausted as error:
             reserved_credits = (
                 f"{balance.credits_reserved:,} of {balance.credits_balance:,} are reserved by running extractions"
@@ -273,10 +271,10 @@ class InvoiceDataExtractor:
         except ContractError as error:
             self._batch_queue.suspend_creation("contract_changed", f"{VENDOR} no longer answers as documented: {error}")
         else:
-            self._document_queue.put_back_first(formed_batch.remaining)
-            self._document_queue.mark_concluded(*formed_batch.claimed_elsewhere)
-            if formed_batch.batch is not None:
-                self._batch_queue.add_batch(formed_batch.batch)
+            self._document_queue.put_back_first(created_batch.remaining)
+            self._document_queue.mark_concluded(*created_batch.claimed_elsewhere)
+            if created_batch.batch is not None:
+                self._batch_queue.add_batch(created_batch.batch)
 
     # Submitting and polling
 
@@ -310,7 +308,7 @@ class InvoiceDataExtractor:
         if extraction.status == "failed":
             self._failure_handler.handle_task_failure(batch, extraction.error or TaskError("UNKNOWN"))
         elif extraction.status == "input_required":
-            self._failure_handler.hold_batch_for_later_run(
+            self._failure_handler.defer_batch(
                 batch, f"{VENDOR} requires input from a person for extraction {extraction.id!r}"
             )
         elif self._batch_poller.record_outcome_if_over(batch, extraction):

@@ -98,10 +98,10 @@ class SmartBillsExtractor:
         try:
             self._worker_pool.run_until_done(self)
         except VendorSuspended as suspension:
-            self._document_queue.hold_all_for_later_run(suspension)
+            self._document_queue.defer_all_documents(suspension)
             raise
         for unanswered_poll in self._unanswered_polls:
-            self._hold_or_quarantine_unanswered_job(unanswered_poll)
+            self._defer_or_quarantine_unanswered_job(unanswered_poll)
 
     # What to do next
 
@@ -113,7 +113,7 @@ class SmartBillsExtractor:
                 return partial(self._poll_job, *self._poll_schedule.pop_next_job())
             document = self._document_queue.take_next_document()
             return (
-                partial(self._document_queue.start_or_hold_document, document, self._submit_or_resume_document)
+                partial(self._document_queue.start_or_defer_document, document, self._submit_or_resume_document)
                 if document is not None
                 else wait_seconds
             )
@@ -245,7 +245,7 @@ class SmartBillsExtractor:
             self._record_quarantine_keeping_job_open(job, "extraction_lost", reason)
         return True
 
-    def _hold_or_quarantine_unanswered_job(self, unanswered_poll: _UnansweredPoll) -> None:
+    def _defer_or_quarantine_unanswered_job(self, unanswered_poll: _UnansweredPoll) -> None:
         """Defer a job whose polls failed to a later run; quarantine it if overdue while other jobs were readable."""
         job = unanswered_poll.job
         reason = f"{VENDOR} did not answer about job {job.remote_id!r}: {unanswered_poll.error_message}"

@@ -80,7 +80,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class FormedBatch:
+class CreatedBatch:
     """A new batch or None, the remaining documents, and those that another worker has claimed."""
 
     batch: Batch | None
@@ -103,7 +103,7 @@ class BatchBuilder:
         self._recorder, self._configuration = recorder, configuration
         self._max_documents, self._claim_all_or_none = max_documents, claim_all_or_none
 
-    def create_batch(self, documents: Sequence[PendingDocument], credits_left: int | None) -> FormedBatch:
+    def create_batch(self, documents: Sequence[PendingDocument], credits_left: int | None) -> CreatedBatch:
         """Record a batch of the first documents that fit.
 
         Raises:
@@ -124,7 +124,7 @@ class BatchBuilder:
             remaining = [document for document in documents if document.document_sha256 not in selected_hashes]
             claimed_elsewhere = sorted(selected_hashes - claimed_hashes)
             if not own_documents:
-                return FormedBatch(None, remaining, claimed_elsewhere)
+                return CreatedBatch(None, remaining, claimed_elsewhere)
             id_parts = ["batch", self._configuration, *sorted(document.document_sha256 for document in own_documents)]
             batch_id = hashlib.sha256("\x1f".join(id_parts).encode()).hexdigest()[:32]
             record = start_extraction_batch(tx, batch_id, terms.extracted_by, self._configuration, len(own_documents))
@@ -139,7 +139,7 @@ class BatchBuilder:
             record_intents(tx, terms, planned, run_id=worker, batch_id=record.batch_id, generation=record.generation)
         batch = Batch(record, {document.document_sha256: document for document in own_documents})
         batch.begin_uploads()
-        return FormedBatch(batch, remaining, claimed_elsewhere)
+        return CreatedBatch(batch, remaining, claimed_elsewhere)
 
     def resume_open_batches(
         self, documents: Sequence[PendingDocument], jobs_by_document: Mapping[str, ExtractionJob]

@@ -54,7 +54,7 @@ class BatchUploader:
             self._file_uploader.upload_file(batch, document, content)
         except TransientError as error:
             self._recorder.record_refusal(self._recorder.get_extraction_id(sha256), str(error))
-            self._document_queue.hold_for_later_run([document], f"the upload to {vendor} failed: {error}")
+            self._document_queue.defer_documents([document], f"The upload to {vendor} failed: {error}")
             self._remove_document(batch, sha256)
         except FilesRefused as error:
             self._recorder.record_failure(

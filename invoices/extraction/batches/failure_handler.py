@@ -51,7 +51,7 @@ class BatchFailureHandler:
             self._batch_queue.suspend_submission("contract_changed", reason, is_problem=True)
             self.release_documents(batch, description)
         elif error.retryable:
-            self._retry_hold_or_split_batch(batch, error)
+            self._retry_defer_or_split_batch(batch, error)
         else:
             reason_code = REASON_CODE_BY_TASK_ERROR.get(error.code, "extraction_failed")
             self._reject_files_or_halve(batch, error.file_names, reason_code, description)
@@ -60,24 +60,24 @@ class BatchFailureHandler:
         """Reject the files that the vendor refuses; halve the batch when it names none."""
         self._reject_files_or_halve(batch, (*error.file_names, *error.file_ids), error.reason_code, str(error))
 
-    def hold_batch_for_later_run(self, batch: Batch, reason: str) -> None:
+    def defer_batch(self, batch: Batch, reason: str) -> None:
         """Leave the batch unchanged for a later run, and report a problem."""
         self._batch_queue.remove_batch(batch)
-        self._document_queue.hold_for_later_run(list(batch.documents.values()), reason)
+        self._document_queue.defer_documents(list(batch.documents.values()), reason)
 
     def release_documents(self, batch: Batch, message: str) -> None:
         """Conclude a batch without charge; its documents may be submitted again, to this or another vendor."""
         self._batch_queue.remove_batch(batch)
         self._batch_recorder.record_failed_batch(batch, (), "", message)
 
-    def _retry_hold_or_split_batch(self, batch: Batch, error: TaskError) -> None:
+    def _retry_defer_or_split_batch(self, batch: Batch, error: TaskError) -> None:
         is_vendor_full = error.code == "CONCURRENT_TASK_LIMIT"
         if batch.restarts < MAX_RESTARTS:
             self._start_next_generation(batch, error)
             if is_vendor_full:
                 self._batch_queue.reduce_max_running()
         elif is_vendor_full or batch.record.generation < GENERATIONS_BEFORE_SPLIT:
-            self.hold_batch_for_later_run(batch, f"{self._recorder.vendor} keeps failing: {format_task_error(error)}")
+            self.defer_batch(batch, f"{self._recorder.vendor} keeps failing: {format_task_error(error)}")
         else:
             self._reject_files_or_halve(batch, error.file_names, "extraction_failed", format_task_error(error))
 

@@ -18,7 +18,8 @@ from invoices.ledger.extractions import ExtractionTerms
 from invoices.settings import Settings
 from sandbox.process import Sandbox
 from tests.integration.extraction import extraction_fixtures
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, SimulatedKill
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.extraction_fixtures import SimulatedKill
 from tests.integration.extraction.extractor_chain_fixtures import BILLFLOWAI, INVOICE_DATA_EXTRACTION, ChainHarness
 
 UNUSED_URL = "http://127.0.0.1:9"  # the port of the discard service, which does not run

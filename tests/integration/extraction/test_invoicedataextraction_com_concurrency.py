@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from invoices.ledger.claims import claim_all_or_none, release_claims
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, SimulatedKill
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.extraction_fixtures import SimulatedKill
 
 ROUTES = ("balance", "session", "parts", "put", "complete", "submit", "status", "results")
 

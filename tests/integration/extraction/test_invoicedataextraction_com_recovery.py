@@ -12,7 +12,8 @@ import pytest
 from invoices.clients.invoicedataextraction_com import SessionGone, SubmissionExists
 from invoices.errors import ContractError, TransientError
 from sandbox.process import Sandbox
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, SimulatedKill
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.extraction_fixtures import SimulatedKill
 
 EXPIRED_AT = dt.datetime.now(dt.UTC) - dt.timedelta(hours=21)
 STEP_COUNT = 60
