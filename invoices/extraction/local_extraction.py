@@ -86,23 +86,16 @@ def _classify_mail_texts(
     tx: Transaction, document_readings: Sequence[tuple[PendingDocument, DocumentReading]]
 ) -> list[tuple[str, DocumentReading]]:
     """Return hashes with readings; mail bodies, which their bytes do not show, get the reading ``mail_body``."""
-    mail_text_hashes = filter_mail_body_documents(
-        tx.connection,
-        [
-            document.document_sha256
-            for document, first_reading in document_readings
-            if first_reading.reason_code in TEXT_REASON_CODES
-        ],
-    )
-    return [
-        (
-            document.document_sha256,
-            replace(build_reading("mail_body", document.media_type), flags=reading.flags)
-            if document.document_sha256 in mail_text_hashes
-            else reading,
-        )
-        for document, reading in document_readings
+    text_hashes = [
+        document.document_sha256 for document, reading in document_readings if reading.reason_code in TEXT_REASON_CODES
     ]
+    mail_body_hashes = filter_mail_body_documents(tx.connection, text_hashes)
+    classified: list[tuple[str, DocumentReading]] = []
+    for document, reading in document_readings:
+        if document.document_sha256 in mail_body_hashes:
+            reading = replace(build_reading("mail_body", document.media_type), flags=reading.flags)
+        classified.append((document.document_sha256, reading))
+    return classified
 
 
 def _record_reading(tx: Transaction, document_sha256: str, reading: DocumentReading) -> None:

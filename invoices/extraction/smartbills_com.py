@@ -225,8 +225,8 @@ class SmartBillsExtractor:
     def _give_up_if_unreadable(self, job: ExtractionJob, error: ContractError) -> bool:
         """Return True after giving up a job whose responses are unreadable, False if it should be polled again.
 
-        A job that the vendor no longer has failed. A job that exists but is never readable may be charged: its document
-        is quarantined and the job stays open, so that no other extractor gets it.
+        A job that the vendor no longer has counts as failed. A job that exists but is never readable may be charged:
+        its document is quarantined and the job stays open, so that no other extractor gets the document.
 
         Raises:
             VendorSuspended: several unreadable responses in a row: the vendor's API has changed.

@@ -93,7 +93,7 @@ class BatchRecorder:
     def record_cancelled_batch(self, batch: Batch, extraction: Extraction) -> None:
         """Quarantine the documents of a cancelled extraction; finished work is charged (contract sheet 02 §8)."""
         credits_deducted = extraction.credits_deducted
-        charge = "an unknown number of" if credits_deducted is None else f"{credits_deducted:,}"
+        charge = "unknown" if credits_deducted is None else f"{credits_deducted:,}"
         reason = (
             f"The extraction was cancelled at {self._recorder.vendor} "
             f"({extraction.cancellation_reason or 'no reason given'}); credits deducted: {charge}."
@@ -192,11 +192,8 @@ class BatchRecorder:
 
     def _report_vendor_inconsistencies(self, extraction: Extraction, batch_answer: BatchAnswer) -> None:
         """Report a problem where the vendor's own numbers contradict each other."""
-        vendor, problems, credits_deducted = (
-            self._recorder.vendor,
-            self._recorder.report.problems,
-            extraction.credits_deducted,
-        )
+        vendor, problems = self._recorder.vendor, self._recorder.report.problems
+        credits_deducted = extraction.credits_deducted
         pages = sum(len(document_answer.pages_read) for document_answer in batch_answer.documents.values())
         if credits_deducted is not None and extraction.pages is not None and credits_deducted != pages:
             problems.append(
@@ -237,7 +234,7 @@ class BatchRecorder:
 def _explain_missing_answer(answer: DocumentAnswer) -> tuple[str, str]:
     """Return the reason code and the reason why a file has no answer."""
     page_messages = "; ".join(
-        f"page {failed_page['page']}: {failed_page['message'] or failed_page['code']}"
+        f"page {failed_page['page'] or '(unknown)'}: {failed_page['message'] or failed_page['code'] or 'no reason given'}"
         for failed_page in answer.pages_failed
     )
     if page_messages:
