@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from invoices.clients.billflowai import BillflowAiClient
 from invoices.clients.http_client import make_session
-from invoices.clients.invoicedataextraction_com import InvoiceDataExtractionClient as InvoiceDataExtractionClient
+from invoices.clients.invoicedataextraction_com import InvoiceDataExtractionClient
 from invoices.clients.smartbills_com import SmartBillsComClient
 from invoices.documents.store import DocumentStore
 from invoices.extraction import billflowai, invoicedataextraction_com, smartbills_com

@@ -14,8 +14,7 @@ from functools import partial
 from typing import NoReturn, Protocol
 
 from invoices.clients.error_mapping import NotFound
-from invoices.clients.smartbills_com import RemoteJob as RemoteJob
-from invoices.clients.smartbills_com import SubmittedJob
+from invoices.clients.smartbills_com import RemoteJob, SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction import smartbills_com_lookup
 from invoices.extraction.document_queue import DocumentQueue

@@ -234,7 +234,8 @@ class BatchRecorder:
 def _explain_missing_answer(answer: DocumentAnswer) -> tuple[str, str]:
     """Return the reason code and the reason why a file has no answer."""
     page_messages = "; ".join(
-        f"page {failed_page['page'] or '(unknown)'}: {failed_page['message'] or failed_page['code'] or 'no reason given'}"
+        f"page {failed_page['page'] or '(unknown)'}: "
+        f"{failed_page['message'] or failed_page['code'] or 'no reason given'}"
         for failed_page in answer.pages_failed
     )
     if page_messages:
