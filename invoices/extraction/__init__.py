@@ -1,1 +1,1 @@
-"""Which extractor, in what order, and what counts as an answer."""
+"""Extraction of documents: local for e-invoices, remote by the vendors' extraction APIs."""

@@ -1,8 +1,8 @@
-"""Asking BillflowAI: one call that answers at once; what may have been done and charged is asked once more at most.
+"""Extraction with BillflowAI: one call per document, answered at once; a call that may be charged is repeated once.
 
-The API has no idempotency key and no list whose shape is known (contract sheet 03 §2, §7). A lost answer is asked for
-once more, flagged as a possible double charge; the vendor's own cache may then make it free. Documents are uploaded,
-or fetched by the vendor at addresses of ours; what it cannot fetch is uploaded.
+The API has no idempotency key and no documented list (contract sheet 03 §2, §7). After a lost answer the call is
+repeated once and flagged as a possible double charge; the vendor's cache may make it free. Documents are uploaded, or
+the vendor fetches them from presigned URLs of ours. A document that it cannot fetch is uploaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from invoices.clients.billflowai import ExtractionFailed, ExtractionResponse
 from invoices.clients.presigned_urls import PresignedUrl, build_presigned_url
@@ -30,53 +30,53 @@ from invoices.ledger.extractions import ExtractionJob
 
 EXTRACTOR = "billflowai"
 VENDOR = "BillflowAI"
-CONFIGURATION = "1"  # raised when something else is asked for
+CONFIGURATION = "1"  # raised when a call requests something else
 MAX_BYTES = 20 * 1024 * 1024  # sheet 03 §6
-RETRY_DELAY_SECONDS = 30.0  # before a document is asked about once more (sheet 03 §4)
-URL_LIFETIME = dt.timedelta(minutes=10)  # longer than the vendor takes for a document, and not much
-FETCH_FAILURE_REASONS = {"fetch_failed", "url_refused"}  # reasons for which a document is uploaded after all
+RETRY_DELAY_SECONDS = 30.0  # before a document is submitted again (sheet 03 §4)
+URL_LIFETIME = dt.timedelta(minutes=10)  # a little longer than the vendor needs for a document
+FETCH_FAILURE_REASONS = {"fetch_failed", "url_refused"}  # the document is uploaded instead
 
-UrlSigner = Callable[[str, str], PresignedUrl]  # of a document's hash and suffix: where the vendor may fetch it
+UrlSigner = Callable[[str, str], PresignedUrl]  # from a document's hash and file suffix
 
 
 def build_url_signer(base_url: str, secret: str) -> UrlSigner:
-    """Return what makes addresses that are good for some minutes.
+    """Return a function that builds presigned URLs, valid for ``URL_LIFETIME``.
 
     Raises:
-        ConfigurationError: nobody could fetch anything there, or the secret is too short.
+        ConfigurationError: the vendor could not fetch from ``base_url``, or the secret is too short.
     """
 
     def sign_document_url(sha256: str, suffix: str) -> PresignedUrl:
         return build_presigned_url(base_url, secret, sha256, suffix, dt.datetime.now(dt.UTC) + URL_LIFETIME)
 
-    sign_document_url("0" * 64, "pdf")
+    sign_document_url("0" * 64, "pdf")  # checks the settings now
     return sign_document_url
 
 
 class BillflowAiApi(Protocol):
-    """What is spoken with the vendor."""
+    """The calls that extraction needs."""
 
     def extract_file(self, content: bytes, file_name: str, media_type: str) -> ExtractionResponse:
-        """Return what the vendor read in a document."""
+        """Upload a document and return its extraction."""
         ...
 
     def extract_url(self, presigned_url: PresignedUrl) -> ExtractionResponse:
-        """Return what the vendor read in a document that it fetched."""
+        """Let the vendor fetch a document and return its extraction."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _ExtractionAttempt:
-    """One question about a document: how, and after what."""
+    """One submission of a document: by which route, and after which earlier attempts."""
 
     document: PendingDocument
     is_by_url: bool
-    is_repeat: bool = False  # of one that may have been charged
-    is_last: bool = False  # a failure to read is final
+    is_repeat: bool = False  # an earlier attempt may have been charged
+    is_last: bool = False  # a failure to read the document is final
 
 
 class BillflowAiExtractor:
-    """Asks BillflowAI about documents until each is answered, set aside, or has to wait for a later run."""
+    """Extracts documents with BillflowAI until each is answered, quarantined, or deferred to a later run."""
 
     def __init__(
         self,
@@ -89,102 +89,91 @@ class BillflowAiExtractor:
         connections: int = 1,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """Take what is needed; with ``mint`` the vendor fetches documents. Nothing is asked yet."""
-        self.recorder, self._client, self._rate_limiter, self._sign_document_url = (
-            recorder,
-            client,
-            rate_limiter,
-            sign_document_url,
-        )
+        """Set up extraction; with ``sign_document_url`` the vendor fetches the documents. No call is made yet."""
+        self.recorder, self._client, self._rate_limiter = recorder, client, rate_limiter
+        self._sign_document_url = sign_document_url
         self.caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
         self._repeat_after_unknown = repeat_after_unknown
         self._worker_pool, self._lock = WorkerPool(connections), threading.RLock()
         self._document_queue = DocumentQueue(recorder)
-        self._retry_heap: list[tuple[float, int, Action]] = []  # a heap: when, order of planning, what
+        self._retry_heap: list[tuple[float, int, Action]] = []  # heap of due time, sequence number, action
         self._sequence = itertools.count()
 
     def extract_documents(
         self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Ask about the documents; ``done`` is told how many were just concluded.
+        """Extract the documents; ``on_progress`` receives the number of documents just concluded.
 
         Raises:
-            VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
+            VendorSuspended: the vendor must not be called again in this run; the waiting documents are recorded.
         """
         self._document_queue.set_documents(documents, on_progress)
         self._retry_heap = []
         try:
             self._worker_pool.run_until_done(self)
         except VendorSuspended as suspension:
-            self._document_queue.hold_all_for_later_run(suspension)
+            self._document_queue.defer_all_documents(suspension)
             raise
 
-    # The plan
+    # What to do next
 
     def find_next_action_or_wait(self) -> Action | float | None:
-        """Return what is due to be asked once more, else the next document, else how long until something is due."""
+        """Return the attempt that is due, else the next document, else the seconds until an attempt is due."""
         with self._lock:
             wait_seconds = self._retry_heap[0][0] - time.monotonic() if self._retry_heap else None
             if wait_seconds is not None and wait_seconds <= 0:
                 return heapq.heappop(self._retry_heap)[2]
             document = self._document_queue.take_next_document()
             return (
-                partial(self._document_queue.start_or_hold_document, document, self._start_or_repeat_document)
+                partial(self._document_queue.start_or_defer_document, document, self._start_or_repeat_document)
                 if document is not None
                 else wait_seconds
             )
 
     def stop_running_actions(self) -> None:
-        """Let nobody sleep or call any more."""
+        """Stop all waits and calls."""
         self.caller.stop_all_calls()
 
     def _start_or_repeat_document(self, document: PendingDocument) -> None:
-        job, attempt = (
-            self.recorder.find_latest_job(document.document_sha256),
-            _ExtractionAttempt(document, is_by_url=self._sign_document_url is not None),
-        )
+        job = self.recorder.find_latest_job(document.document_sha256)
+        attempt = _ExtractionAttempt(document, is_by_url=self._sign_document_url is not None)
         if job is not None and job.status in ("intended", "unknown"):
-            self._repeat_once_or_quarantine(
-                attempt, job, "the run that asked for it ended before it came", with_delay=False
-            )
+            self._repeat_once_or_quarantine(attempt, job, "the earlier run ended before the answer", with_delay=False)
         else:
             self._extract_document(attempt)
 
-    # Asking
+    # Submitting
 
     def _extract_document(self, attempt: _ExtractionAttempt) -> None:
         document = attempt.document
-        content = self._read_upload_content(attempt)
+        extraction_id = self.recorder.get_extraction_id(document.document_sha256)
+        content: bytes | None = b""  # nothing to upload when the vendor fetches the document
+        if not attempt.is_by_url:
+            possibly_charged_pages = self.recorder.count_billable_pages(document) * attempt.is_repeat
+            content = self.recorder.read_content_or_quarantine(
+                document, MAX_BYTES, possibly_charged_pages=possibly_charged_pages
+            )
         if content is None:
             self._document_queue.mark_concluded(document.document_sha256)
             return
         try:
             response = self.caller.send_with_retries(partial(self._record_intent_and_extract, attempt, content))
         except UnknownOutcome as error:
-            self.recorder.record_unknown_outcome(self._get_extraction_id(attempt), str(error))
-            self._repeat_once_or_quarantine(
-                attempt, self.recorder.find_latest_job(document.document_sha256), str(error), with_delay=True
-            )
+            self.recorder.record_unknown_outcome(extraction_id, str(error))
+            job = self.recorder.find_latest_job(document.document_sha256)
+            self._repeat_once_or_quarantine(attempt, job, str(error), with_delay=True)
         except DocumentError as error:
             self._handle_document_error(attempt, error)
         except ContractError as error:
-            self.recorder.record_refusal(self._get_extraction_id(attempt), str(error))
-            self._suspend_for_contract_change(error)
+            self.recorder.record_refusal(extraction_id, str(error))
+            reason = f"{VENDOR} no longer answers as documented: {error}"
+            self.caller.suspend_vendor("contract_changed", reason, is_problem=True)
         else:
             self.caller.apply_reported_limit(response.rate_limit)
             self._record_answer(attempt, response)
 
-    def _read_upload_content(self, attempt: _ExtractionAttempt) -> bytes | None:
-        """Return the bytes to upload, none where the vendor fetches them; None after letting the document go."""
-        if attempt.is_by_url:
-            return b""
-        possibly_charged_pages = self.recorder.count_billable_pages(attempt.document) * attempt.is_repeat
-        return self.recorder.read_content_or_quarantine(
-            attempt.document, MAX_BYTES, possibly_charged_pages=possibly_charged_pages
-        )
-
     def _record_intent_and_extract(self, attempt: _ExtractionAttempt, content: bytes) -> ExtractionResponse:
-        """Commit the intent and ask at once; what is refused is written before anybody waits for the next try."""
+        """Commit the intent and submit at once; a refusal is recorded before the wait for the next attempt."""
         sha256, media_type = attempt.document.document_sha256, attempt.document.media_type
         intent = self.recorder.record_intent(attempt.document, is_repeat=attempt.is_repeat)
         suffix = SUFFIX_BY_MEDIA_TYPE[media_type]
@@ -198,54 +187,49 @@ class BillflowAiExtractor:
             raise
 
     def _record_answer(self, attempt: _ExtractionAttempt, response: ExtractionResponse) -> None:
-        """Write the answer. The cache is free (sheet 03 §5), but what a repeat finds there was charged before."""
+        """Record the answer and its charge.
+
+        Answers from the vendor's cache are free (sheet 03 §5), but after a repeat the earlier attempt was charged.
+        """
         sha256 = attempt.document.document_sha256
-        pages = (
-            0
-            if response.source == "cache" and not attempt.is_repeat
-            else self.recorder.count_billable_pages(attempt.document)
-        )
+        is_free = response.source == "cache" and not attempt.is_repeat
+        pages = 0 if is_free else self.recorder.count_billable_pages(attempt.document)
         self.recorder.record_immediate_answer(
-            self._get_extraction_id(attempt), sha256, response.payload, response.invoice_id, pages
+            self.recorder.get_extraction_id(sha256), sha256, response.payload, response.invoice_id, pages
         )
         self._document_queue.mark_concluded(sha256)
 
-    # What went wrong
+    # After a failure
 
     def _repeat_once_or_quarantine(
         self, attempt: _ExtractionAttempt, job: ExtractionJob | None, explanation: str, *, with_delay: bool
     ) -> None:
-        """Ask again what may have been charged, once; then leave it to a person."""
+        """Repeat once a submission that may have been charged; after that, quarantine the document."""
         if self._repeat_after_unknown and job is not None and not job.possible_double_charge:
             self._schedule_attempt(replace(attempt, is_repeat=True), with_delay=with_delay)
             return
-        reason = f"{VENDOR} may have read and charged it, but its answer is missing, and it is not asked again: {explanation}"
+        reason = f"{VENDOR} may have charged it, but the answer is missing ({explanation}). It is not submitted again."
         self.recorder.record_quarantine_keeping_job_open(attempt.document.document_sha256, "outcome_unknown", reason)
         self._document_queue.mark_concluded(attempt.document.document_sha256)
 
     def _handle_document_error(self, attempt: _ExtractionAttempt, error: DocumentError) -> None:
-        """Upload what could not be fetched, try once more what could not be read (sheet 03 §4), or let it go."""
+        """Upload a document that could not be fetched, retry a failed extraction once (sheet 03 §4), or give up."""
+        sha256 = attempt.document.document_sha256
         if attempt.is_by_url and error.reason_code in FETCH_FAILURE_REASONS:
-            self.recorder.record_refusal(self._get_extraction_id(attempt), str(error))
+            self.recorder.record_refusal(self.recorder.get_extraction_id(sha256), str(error))
             self._schedule_attempt(replace(attempt, is_by_url=False), with_delay=False)
         elif isinstance(error, ExtractionFailed) and not attempt.is_last:
-            self.recorder.record_refusal(self._get_extraction_id(attempt), str(error))
+            self.recorder.record_refusal(self.recorder.get_extraction_id(sha256), str(error))
             self._schedule_attempt(replace(attempt, is_last=True), with_delay=True)
         else:
             reason = f"{VENDOR} could not read it: {error}"
-            self.recorder.record_failure(attempt.document.document_sha256, error.reason_code, reason, pages_charged=0)
-            self._document_queue.mark_concluded(attempt.document.document_sha256)
+            self.recorder.record_failure(sha256, error.reason_code, reason, pages_charged=0)
+            self._document_queue.mark_concluded(sha256)
 
     def _schedule_attempt(self, attempt: _ExtractionAttempt, *, with_delay: bool) -> None:
         due_at = time.monotonic() + (RETRY_DELAY_SECONDS * self._rate_limiter.time_scale if with_delay else 0.0)
         action: Action = partial(
-            self._document_queue.start_or_hold_document, attempt.document, lambda _: self._extract_document(attempt)
+            self._document_queue.start_or_defer_document, attempt.document, lambda _: self._extract_document(attempt)
         )
         with self._lock:
             heapq.heappush(self._retry_heap, (due_at, next(self._sequence), action))
-
-    def _get_extraction_id(self, attempt: _ExtractionAttempt) -> str:
-        return self.recorder.get_extraction_id(attempt.document.document_sha256)
-
-    def _suspend_for_contract_change(self, error: ContractError) -> NoReturn:
-        self.caller.suspend_vendor("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)

@@ -1,4 +1,4 @@
-"""The documents that one vendor is asked about in one go: which are still to be started, and which not concluded."""
+"""The documents for one vendor in one run: which are not started yet, and which are not concluded yet."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from invoices.ledger.spending import CapReached
 
 
 class DocumentQueue:
-    """Documents in the order of their arrival; several threads may take from it."""
+    """Documents in order of arrival; safe to use from several threads."""
 
     def __init__(self, recorder: ExtractionRecorder) -> None:
-        """Start empty."""
+        """Create an empty queue."""
         self._recorder, self._lock = recorder, threading.Lock()
         self._not_started: deque[PendingDocument] = deque()
         self._unconcluded: dict[str, PendingDocument] = {}
@@ -30,93 +30,100 @@ class DocumentQueue:
         on_progress: Callable[[int], None],
         already_started: Iterable[PendingDocument] = (),
     ) -> None:
-        """Put documents in, and others ``also`` that are started already; ``done`` is told how many get concluded."""
+        """Replace the contents of the queue.
+
+        ``already_started`` documents only have to be concluded. ``on_progress`` receives the number of documents each
+        time some are concluded.
+        """
         with self._lock:
             self._not_started = deque(documents)
             self._unconcluded = {document.document_sha256: document for document in (*documents, *already_started)}
             self._on_progress = on_progress
 
     def take_next_document(self) -> PendingDocument | None:
-        """Return the next document to start with, or None."""
+        """Remove and return the next document to start, or None."""
         with self._lock:
             return self._not_started.popleft() if self._not_started else None
 
     def take_all_documents(self) -> list[PendingDocument]:
-        """Return all documents to start with."""
+        """Remove and return all documents that are not started."""
         with self._lock:
             documents = list(self._not_started)
             self._not_started.clear()
             return documents
 
     def put_back_first(self, documents: Sequence[PendingDocument]) -> None:
-        """Let documents be started once more, before the others."""
+        """Put documents back at the head of the queue."""
         with self._lock:
             self._not_started.extendleft(reversed(documents))
 
     def __len__(self) -> int:
-        """Return how many documents are to be started."""
+        """Return how many documents are not started."""
         return len(self._not_started)
 
     def mark_concluded(self, *document_hashes: str) -> None:
-        """Take note that documents are answered, set aside or no longer ours."""
+        """Record that documents are answered, quarantined, deferred, or claimed by another worker."""
         with self._lock:
             count = sum(self._unconcluded.pop(document_sha256, None) is not None for document_sha256 in document_hashes)
         if count:
             self._on_progress(count)
 
-    def start_or_hold_document(
+    def start_or_defer_document(
         self, document: PendingDocument, start_document: Callable[[PendingDocument], None]
     ) -> None:
-        """Start with a document; what concerns it alone, or only what is not begun yet, ends here."""
+        """Run ``start_document``; handle errors that concern only this document, or a cap."""
         try:
             start_document(document)
         except ClaimLost:
             self.mark_concluded(document.document_sha256)
         except TransientError as error:
-            reason = f"{self._recorder.vendor} did not take it: {error}"
+            reason = f"{self._recorder.vendor} did not accept it: {error}"
             self._recorder.record_waiting_reason([document.document_sha256], "vendor_unavailable", reason)
             self._recorder.deferred.add(document.document_sha256)
             self._recorder.report.problems.append(f"document {document.document_sha256[:12]}: {reason}")
             self.mark_concluded(document.document_sha256)
         except CapReached as cap_error:
-            self.hold_back_over_cap([document], cap_error)
+            self.defer_documents_over_cap([document], cap_error)
 
-    def hold_for_later_run(self, documents: Sequence[PendingDocument], reason: str) -> None:
-        """Leave documents to a later run because the vendor does not take them now, and tell."""
+    def defer_documents(self, documents: Sequence[PendingDocument], reason: str) -> None:
+        """Defer documents to a later run because the vendor cannot process them now, and report a problem."""
         document_hashes = [document.document_sha256 for document in documents]
         self._recorder.record_waiting_reason(document_hashes, "vendor_unavailable", reason)
         self._recorder.deferred.update(document_hashes)
-        self._recorder.report.problems.append(f"{len(document_hashes)} documents wait: {reason}")
+        self._recorder.report.problems.append(f"{format_document_count(len(documents))} deferred: {reason}")
         self.mark_concluded(*document_hashes)
 
-    def hold_back_over_cap(self, documents: Sequence[PendingDocument], cap_error: CapReached) -> None:
-        """Leave these documents, and all others that cannot fit either, to a run in which the cap has room.
+    def defer_documents_over_cap(self, documents: Sequence[PendingDocument], cap_error: CapReached) -> None:
+        """Defer these documents, and all others that cannot fit under the cap either.
 
-        Smaller ones are still tried, and what is submitted already is still looked at.
+        Documents with fewer pages are still tried, and submitted ones are still polled.
         """
         min_pages = min(map(self._recorder.count_billable_pages, documents))
         with self._lock:
-            begun_hashes = self._recorder.select_unanswered(document.document_sha256 for document in self._not_started)
-            still_startable = [
+            open_job_hashes = self._recorder.filter_documents_with_open_jobs(
+                pending.document_sha256 for pending in self._not_started
+            )
+            startable = [
                 pending
                 for pending in self._not_started
-                if pending.document_sha256 in begun_hashes or self._recorder.count_billable_pages(pending) < min_pages
+                if pending.document_sha256 in open_job_hashes
+                or self._recorder.count_billable_pages(pending) < min_pages
             ]
-            kept_hashes = {pending.document_sha256 for pending in still_startable}
-            held_hashes = [
+            startable_hashes = {pending.document_sha256 for pending in startable}
+            deferred_hashes = [
                 pending.document_sha256
                 for pending in (*documents, *self._not_started)
-                if pending.document_sha256 not in kept_hashes
+                if pending.document_sha256 not in startable_hashes
             ]
-            self._not_started = deque(still_startable)
+            self._not_started = deque(startable)
             if not self._has_reported_cap:
                 self._recorder.report.remarks.append(str(cap_error))
                 self._has_reported_cap = True
-        self._recorder.record_waiting_reason(held_hashes, "cap_reached", f"{cap_error}.")
-        self.mark_concluded(*held_hashes)
+        self._recorder.record_waiting_reason(deferred_hashes, "cap_reached", f"{cap_error}.")
+        self.mark_concluded(*deferred_hashes)
 
-    def hold_all_for_later_run(self, suspension: VendorSuspended) -> None:
-        """Write why everything that is not concluded waits."""
+    def defer_all_documents(self, suspension: VendorSuspended) -> None:
+        """Empty the queue, and record the suspension as the reason why its documents wait."""
         with self._lock:
             document_hashes = list(self._unconcluded)
             self._not_started.clear()
@@ -124,3 +131,8 @@ class DocumentQueue:
         if suspension.is_problem:
             self._recorder.report.problems.append(suspension.reason)
         self._recorder.record_waiting_reason(document_hashes, suspension.reason_code, suspension.reason)
+
+
+def format_document_count(count: int) -> str:
+    """Return the count with its noun, for messages."""
+    return "1 document" if count == 1 else f"{count:,} documents"

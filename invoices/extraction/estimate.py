@@ -1,4 +1,4 @@
-"""What asking would take: how many calls, and how many minutes the limits of a plan allow them in."""
+"""How long extraction would take: the number of calls, and the minutes they need under the plan's rate limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from invoices.settings import (
 
 
 def estimate_minutes(extractor_settings: PaidExtractorSettings, document_count: int) -> int:
-    """Return how many of the vendor's minutes its limits want for so many documents; its own work is not counted."""
+    """Return the minutes that the rate limits require for ``document_count`` documents.
+
+    The vendor's own processing time is not included.
+    """
     match extractor_settings:
         case SmartBillsComSettings():
             return _estimate_minutes_for_calls(
@@ -32,7 +35,7 @@ def estimate_minutes(extractor_settings: PaidExtractorSettings, document_count: 
 
 
 def _estimate_minutes_for_calls(call_count: int, windows: Sequence[RateWindow]) -> int:
-    """Return the minutes until the last of the calls may be made, and one for it; windows are from short to long."""
+    """Return the minutes until the last call is allowed, plus one for it; ``windows`` are sorted from short to long."""
     if call_count == 0:
         return 0
     *shorter_windows, longest_window = windows

@@ -1,4 +1,4 @@
-"""One vendor's desk: what asking writes to the ledger, whoever is asked, and where a document goes from there."""
+"""The ledger entries of remote extraction with one vendor: intents, submissions, answers, and each document's state."""
 
 from __future__ import annotations
 
@@ -25,46 +25,42 @@ from invoices.ledger.extractions import (
 )
 from invoices.model import compute_extraction_id
 
-SUFFIX_BY_MEDIA_TYPE = {
-    "application/pdf": "pdf",
-    "image/png": "png",
-    "image/jpeg": "jpg",
-}  # what each of the vendors takes
-REASON_CANNOT_READ = "extractor_cannot_read"  # before anybody is asked: a person decides what becomes of it
+SUFFIX_BY_MEDIA_TYPE = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}  # all vendors accept these
+REASON_CANNOT_READ = "extractor_cannot_read"  # known before submission: a person decides about the document
 
 
 class ClaimLost(Exception):
-    """Another worker has taken the document over, or so much time has passed that one may have."""
+    """The worker's claim on the document has expired, or may have; another worker may hold it."""
 
 
 @dataclass(slots=True)
 class ExtractorReport:
-    """What asking came to; ``problems`` are sentences for a person and make the run end with an error."""
+    """The totals of extraction with one vendor; ``problems`` are sentences that make the run end with an error."""
 
-    submissions: int = 0  # submissions that the vendor took
-    pages_charged: int = 0  # charged, as far as it told
+    submissions: int = 0  # accepted by the vendor
+    pages_charged: int = 0  # as far as the vendor reports charges
     answered: int = 0
     quarantined: int = 0
-    passed_to_next: int = 0  # to the next extractor
+    passed_to_next: int = 0  # documents that go to the next extractor
     remarks: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionIntent:
-    """A committed intent; it is acted upon at once, or not at all."""
+    """A committed intent to submit a document; the submission follows at once, or not at all."""
 
     extraction_id: str
     committed_at: float = field(default_factory=time.monotonic)
 
     def require_fresh_claim(self) -> None:
-        """Raise NotOurs when the claim on the document may have run out since."""
+        """Raise ClaimLost when the claim on the document may have expired since the commit."""
         if time.monotonic() - self.committed_at > LEASE_DURATION.total_seconds() / 3:
             raise ClaimLost(self.extraction_id)
 
 
 class ExtractionRecorder:
-    """Writes what one vendor is asked and answers in one run, each change with where its document stands."""
+    """Records one vendor's extractions in one run; each change is written together with the document's state."""
 
     def __init__(
         self,
@@ -78,42 +74,45 @@ class ExtractionRecorder:
         *,
         charges_per_page: bool = True,
     ) -> None:
-        """Take what is needed; ``has_other`` tells whether another extractor comes after this one for a document.
+        """Keep where and under which terms to record.
 
-        A vendor that does not count pages charges one for each document.
+        ``has_fallback`` returns whether another extractor can follow for a document hash. A vendor without
+        ``charges_per_page`` charges one page for each document.
         """
         self.ledger, self._store, self.worker = ledger, store, worker
         self.terms, self.vendor, self._configuration, self._has_fallback = terms, vendor, configuration, has_fallback
         self._charges_per_page = charges_per_page
         self.report = ExtractorReport()
-        self.deferred: set[str] = set()  # documents that the vendor did not take in this run, for no fault of theirs
+        self.deferred: set[str] = (
+            set()
+        )  # documents that the vendor could not process in this run, for reasons of its own
         self._open_extraction_ids: dict[str, str] = {}
 
     def count_billable_pages(self, document: PendingDocument) -> int:
-        """Return what the document may cost, in the vendor's pages."""
+        """Return the number of pages that the vendor may charge for the document."""
         return (document.page_count or 1) if self._charges_per_page else 1
 
     def take_report(self) -> ExtractorReport:
-        """Return what asking came to, and begin to count anew."""
+        """Return the report, and start a new one."""
         report, self.report = self.report, ExtractorReport()
         return report
 
     @property
     def extractor(self) -> str:
-        """The name under which the vendor's answers are kept."""
+        """The name under which the vendor's answers are stored."""
         return self.terms.extracted_by
 
     def get_extraction_id(self, document_sha256: str) -> str:
-        """Return the id of this vendor's answer about a document: of its content and of what is asked.
+        """Return the extraction id of a document, derived from its content, the extractor and the configuration.
 
-        A question that is open keeps its id, whatever is asked for by now.
+        An open job keeps its id when the configuration has changed since.
         """
         return self._open_extraction_ids.get(document_sha256) or compute_extraction_id(
             document_sha256, self.extractor, self._configuration
         )
 
     def remember_open_extraction_ids(self, jobs: Iterable[ExtractionJob]) -> None:
-        """Take note of questions that are open under another configuration."""
+        """Remember the ids of jobs that are open under another configuration."""
         for job in jobs:
             current_id = compute_extraction_id(job.document_sha256, self.extractor, self._configuration)
             if job.is_open and job.extraction_id != current_id:
@@ -122,24 +121,28 @@ class ExtractionRecorder:
                 self._open_extraction_ids.pop(job.document_sha256, None)
 
     def find_latest_job(self, document_sha256: str) -> ExtractionJob | None:
-        """Return the latest job about a document here, or None."""
+        """Return this vendor's latest job for a document, or None."""
         with self.ledger.open_snapshot() as connection:
             jobs = list_document_jobs_of_vendor(connection, document_sha256, self.extractor)
         self.remember_open_extraction_ids(jobs)
         return jobs[-1] if jobs else None
 
-    def select_unanswered(self, document_hashes: Iterable[str]) -> set[str]:
-        """Return about which of the documents an answer of this vendor is still missing."""
+    def filter_documents_with_open_jobs(self, document_hashes: Iterable[str]) -> set[str]:
+        """Return the documents that have an open job with this vendor."""
         with self.ledger.open_snapshot() as connection:
             jobs_by_document = list_jobs_by_document(connection, document_hashes)
-        return {sha256 for sha256, jobs in jobs_by_document.items() if any(self._is_own_open_job(job) for job in jobs)}
+        return {
+            sha256
+            for sha256, jobs in jobs_by_document.items()
+            if any(job.is_open and job.extracted_by == self.extractor for job in jobs)
+        }
 
     def read_content_or_quarantine(
         self, document: PendingDocument, max_bytes: int, *, possibly_charged_pages: int = 0
     ) -> bytes | None:
-        """Return the bytes; or None after setting the document aside, because the store has none that fit.
+        """Return the document's bytes; or None after recording that they are missing or the vendor cannot read them.
 
-        ``may_have_cost`` are the pages of an earlier submission whose outcome is unknown.
+        ``possibly_charged_pages`` are the pages of an earlier submission with an unknown outcome.
         """
         try:
             content = self._store.read(document.document_sha256)
@@ -148,51 +151,42 @@ class ExtractionRecorder:
         else:
             if document.media_type in SUFFIX_BY_MEDIA_TYPE and len(content) <= max_bytes:
                 return content
-            description = f"{document.media_type}, {len(content):,} bytes"
             reason_code = REASON_CANNOT_READ
-            reason = f"{self.vendor} reads PDF, PNG and JPEG up to {max_bytes // 1024**2} MB; this is {description}."
+            reason = (
+                f"{self.vendor} reads PDF, PNG and JPEG up to {max_bytes // 1024**2} MB; "
+                f"this document is {document.media_type} with {len(content):,} bytes."
+            )
         with self.ledger.begin_transaction() as tx:
             self.record_quarantine_in(
                 tx, document.document_sha256, reason_code, reason, pages_charged=possibly_charged_pages
             )
         return None
 
-    # Before the request
+    # Before the submission
 
     def record_intent(self, document: PendingDocument, *, is_repeat: bool = False) -> SubmissionIntent:
-        """Write, and commit, that the document is about to be submitted; from here on it may have arrived.
+        """Commit that the document is about to be submitted; from here on the vendor may have received it.
 
         Raises:
-            NotOurs: another worker has the document.
+            ClaimLost: another worker holds the document.
             CapReached: a cap leaves no room for its pages.
         """
+        extraction_id = self.get_extraction_id(document.document_sha256)
         with self.ledger.begin_transaction() as tx:
-            self.record_intent_in(tx, document, is_repeat=is_repeat)
-        return SubmissionIntent(self.get_extraction_id(document.document_sha256))
+            if not holds_claim(tx, self.worker, document.document_sha256):
+                raise ClaimLost(document.document_sha256)
+            record_intent(
+                tx, self.terms, extraction_id, document.document_sha256,
+                pages=self.count_billable_pages(document), run_id=self.worker, is_repeat=is_repeat,
+            )  # fmt: skip
+        return SubmissionIntent(extraction_id)
 
-    def record_intent_in(
-        self,
-        tx: Transaction,
-        document: PendingDocument,
-        *,
-        is_repeat: bool = False,
-        batch_id: str | None = None,
-        generation: int = 1,
-    ) -> None:
-        """Do the same in a transaction with others."""
-        if not holds_claim(tx, self.worker, document.document_sha256):
-            raise ClaimLost(document.document_sha256)
-        record_intent(
-            tx, self.terms, self.get_extraction_id(document.document_sha256), document.document_sha256,
-            pages=self.count_billable_pages(document), run_id=self.worker, is_repeat=is_repeat, batch_id=batch_id, generation=generation,
-        )  # fmt: skip
-
-    # After it
+    # After the submission
 
     def record_refusal(self, extraction_id: str, message: str) -> None:
-        """Write that the vendor did not take it: nothing is charged, and it may be intended again.
+        """Record that the vendor refused the submission: nothing is charged, and it may be submitted again.
 
-        After a repeat that was refused, the submission before it is as unknown as it was.
+        When a repeat is refused, the outcome of the submission before it stays unknown.
         """
         with self.ledger.begin_transaction() as tx:
             job = find_job(tx.connection, extraction_id)
@@ -202,30 +196,31 @@ class ExtractionRecorder:
                 update_extraction(tx, extraction_id, "refused", message=message, pages_charged=0)
 
     def record_unknown_outcome(self, extraction_id: str, message: str) -> None:
-        """Write that it may have arrived, and nobody knows."""
+        """Record that the vendor may have received the submission."""
         with self.ledger.begin_transaction() as tx:
             update_extraction(tx, extraction_id, "unknown", message=message)
 
     def record_submission(self, extraction_id: str, document_sha256: str, remote_id: str, pages: int) -> None:
-        """Write the vendor's id of a submission; the document waits for its answer."""
+        """Record the vendor's id of a submission; the document waits for its answer.
+
+        Nothing changes for a document that another worker has concluded meanwhile; the charge is counted anyway.
+        """
         reason = f"Submitted to {self.vendor}; not answered yet."
         with self.ledger.begin_transaction() as tx:
-            if is_at_stage(
-                tx.connection, document_sha256, "extract_remote"
-            ):  # else another worker has concluded it meanwhile
+            if is_at_stage(tx.connection, document_sha256, "extract_remote"):
                 update_extraction(
                     tx, extraction_id, "submitted", remote_id=remote_id, submitted_at=tx.timestamp, pages_charged=pages
                 )
                 set_document_state(
                     tx, document_sha256, stage="extract_remote", state="waiting", reason_code="submitted", reason=reason
                 )
-            self.report.submissions += 1  # in the transaction, where no other thread is
+            self.report.submissions += 1  # inside the transaction, which excludes other threads
             self.report.pages_charged += pages
 
     def record_immediate_answer(
         self, extraction_id: str, document_sha256: str, payload: dict[str, Any], remote_id: str | None, pages: int
     ) -> None:
-        """Write what a submission was answered with directly, and what that cost."""
+        """Record a submission that was answered at once, with its charge."""
         with self.ledger.begin_transaction() as tx:
             update_values = {"remote_id": remote_id, "submitted_at": tx.timestamp, "pages_charged": pages}
             self.record_answer_in(tx, extraction_id, document_sha256, payload, **update_values)
@@ -233,41 +228,41 @@ class ExtractionRecorder:
             self.report.pages_charged += pages
 
     def record_answer(self, job: ExtractionJob, payload: dict[str, Any], **update_values: Any) -> None:
-        """Write the answer as it came; the document waits to be judged."""
+        """Record the answer unchanged; the document waits for validation."""
         with self.ledger.begin_transaction() as tx:
             self.record_answer_in(tx, job.extraction_id, job.document_sha256, payload, **update_values)
 
     def record_answer_in(
         self, tx: Transaction, extraction_id: str, document_sha256: str, payload: dict[str, Any], **update_values: Any
     ) -> None:
-        """Do the same in a transaction with others."""
+        """Do the same as ``record_answer`` inside a transaction."""
         if not is_at_stage(tx.connection, document_sha256, "extract_remote"):
             return
         update_extraction(
             tx, extraction_id, "answered", payload=to_exact_json(payload), answered_at=tx.timestamp, **update_values
         )
-        reason = f"Answered by {self.vendor}; not judged yet."
+        reason = f"Answered by {self.vendor}; not validated yet."
         set_document_state(
             tx, document_sha256, stage="validate", state="waiting", reason_code="answered", reason=reason
         )
         self.report.answered += 1
 
     def record_failure(self, document_sha256: str, reason_code: str, reason: str, **update_values: Any) -> None:
-        """Write that there will be no answer here; the document goes to the next extractor, or is set aside."""
+        """Record that this vendor has no answer; the document goes to the next extractor, or is quarantined."""
         with self.ledger.begin_transaction() as tx:
             self.record_failure_in(tx, document_sha256, reason_code, reason, **update_values)
 
     def record_failure_in(
         self, tx: Transaction, document_sha256: str, reason_code: str, reason: str, **update_values: Any
     ) -> None:
-        """Do the same in a transaction with others; nothing, where another worker has concluded it meanwhile."""
+        """Do the same as ``record_failure`` inside a transaction; nothing if another worker has concluded it."""
         if not is_at_stage(tx.connection, document_sha256, "extract_remote"):
             return
         if not self._has_fallback(document_sha256):
             self.record_quarantine_in(tx, document_sha256, reason_code, reason, **update_values)
             return
         self._record_failed_job(tx, document_sha256, reason, update_values)
-        reason = f"{reason} Another extractor is asked."
+        reason = f"{reason} The next extractor follows."
         set_document_state(
             tx, document_sha256, stage="extract_remote", state="waiting", reason_code="next_extractor", reason=reason
         )
@@ -276,7 +271,10 @@ class ExtractionRecorder:
     def record_quarantine_in(
         self, tx: Transaction, document_sha256: str, reason_code: str, reason: str, **update_values: Any
     ) -> None:
-        """Set a document aside, whoever else could be asked; unless another worker has concluded it meanwhile."""
+        """Quarantine a document without fallback, or send it to review when the vendor cannot read its type or size.
+
+        Nothing changes if another worker has concluded the document.
+        """
         if not is_at_stage(tx.connection, document_sha256, "extract_remote"):
             return
         self._record_failed_job(tx, document_sha256, reason, update_values)
@@ -285,7 +283,7 @@ class ExtractionRecorder:
         self.report.quarantined += 1
 
     def record_quarantine_keeping_job_open(self, document_sha256: str, reason_code: str, reason: str) -> None:
-        """Set a document aside whose question stays open, and tell: it may have been paid for."""
+        """Quarantine a document but keep its job open, and report a problem: the vendor may have charged for it."""
         with self.ledger.begin_transaction() as tx:
             if not is_at_stage(tx.connection, document_sha256, "extract_remote"):
                 return
@@ -296,7 +294,7 @@ class ExtractionRecorder:
             self.report.quarantined += 1
 
     def record_waiting_reason(self, document_hashes: Iterable[str], reason_code: str, reason: str) -> None:
-        """Leave documents to a later run; about those that another worker has by now, that one writes."""
+        """Record why documents wait for a later run, except those that another worker holds by now."""
         with self.ledger.begin_transaction() as tx:
             for document_sha256 in document_hashes:
                 if holds_claim(tx, self.worker, document_sha256) and is_at_stage(
@@ -317,16 +315,13 @@ class ExtractionRecorder:
         job = find_job(tx.connection, self.get_extraction_id(document_sha256))
         if job is None or job.status == "answered":
             return
-        if job.status == "intended" and job.possible_double_charge:  # refused, but the one before may have been charged
+        if job.status == "intended" and job.possible_double_charge:  # the submission before this one may be charged
             update_values = {**update_values, "pages_charged": job.pages_reserved, "possible_double_charge": False}
         update_extraction(tx, job.extraction_id, "failed", message=reason, answered_at=tx.timestamp, **update_values)
 
-    def _is_own_open_job(self, job: ExtractionJob) -> bool:
-        return job.extracted_by == self.extractor and job.is_open
-
 
 def to_exact_json(data: dict[str, Any]) -> str:
-    """Return JSON in which every fraction stands as its exact decimal text."""
+    """Return JSON with each Decimal as a string of its exact digits."""
 
     def serialise_decimal(value: object) -> str:
         if isinstance(value, Decimal):

@@ -1,4 +1,4 @@
-"""Asking about documents: each extraction API that is set up, in the order of preference, until somebody answers."""
+"""Remote extraction: each configured extraction API in order of preference, until one of them answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from invoices.clients.billflowai import BillflowAiClient
 from invoices.clients.http_client import make_session
-from invoices.clients.invoicedataextraction_com import InvoiceDataExtractionClient as InvoiceDataExtractionClient
+from invoices.clients.invoicedataextraction_com import InvoiceDataExtractionClient
 from invoices.clients.smartbills_com import SmartBillsComClient
 from invoices.documents.store import DocumentStore
 from invoices.extraction import billflowai, invoicedataextraction_com, smartbills_com
@@ -17,7 +17,8 @@ from invoices.extraction.extraction_recorder import ExtractionRecorder, Extracto
 from invoices.extraction.extractor_choice import (
     choose_extractor,
     explain_unsupported_document,
-    list_fallback_extractors,
+    list_eligible_extractors,
+    map_latest_jobs_by_extractor,
 )
 from invoices.extraction.resilience.rate_limit import RateWindow
 from invoices.extraction.resilience.rate_limit_store import RateLimitStore
@@ -30,26 +31,29 @@ from invoices.ledger.extractions import ExtractionJob, ExtractionTerms, list_job
 from invoices.ledger.spending import PageCaps
 from invoices.settings import ENVIRONMENT_PREFIX, PAID_EXTRACTORS, PaidExtractorSettings, Settings
 
-NO_EXTRACTOR_MESSAGE = "Only an extraction service can read it, and none is set up: set the key of one, e.g. {example}."
 EXAMPLE_KEY_SETTING = "INVOICES_INVOICEDATAEXTRACTION_COM__API_KEY"
+NO_EXTRACTOR_MESSAGE = (
+    "Only an extraction service can read it, and none is configured. "
+    f"Set the API key of one, e.g. {EXAMPLE_KEY_SETTING}."
+)
 ANSWER_PENDING_MESSAGE = (
-    "{name} was asked about it and still owes the answer, but cannot be asked now: {missing}. "
-    "Nobody else is asked, because that would be paid for twice."
+    "Submitted to {name}; the answer is missing, and {name} cannot be called now: {missing}. "
+    "It is not submitted to another extractor, because that could be charged twice."
 )
 
 
 class Extractor(Protocol):
-    """Asks one vendor."""
+    """Extracts documents with one vendor."""
 
     recorder: ExtractionRecorder
 
     def extract_documents(self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None]) -> None:
-        """Ask about documents; raise VendorStopped when the vendor has to be left alone."""
+        """Extract the documents; raise VendorSuspended when the vendor must not be called again in this run."""
         ...
 
 
 class ExtractorChain:
-    """The extraction APIs of a house, each with its desk, its budget and its terms."""
+    """The extraction APIs of an application, each with its recorder, rate limiter and terms."""
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class ExtractorChain:
         worker: str,
         claim_all_or_none: ClaimAllOrNone,
     ) -> None:
-        """Take the settings with which vendors are called; nothing is asked yet."""
+        """Keep the settings and stores; vendors are set up when they are first needed."""
         self._settings, self._ledger, self._store = settings, ledger, store
         self._rate_limit_store, self._worker, self._claim_all_or_none = rate_limit_store, worker, claim_all_or_none
         self._documents_by_sha256: dict[str, PendingDocument] = {}
@@ -69,24 +73,25 @@ class ExtractorChain:
 
     @property
     def preference_order(self) -> list[str]:
-        """Who can be asked, in the order of preference."""
+        """The configured extractors, in order of preference."""
         return list(self._settings.paid_extractors)
 
     @property
     def suspended_vendors(self) -> dict[str, VendorSuspended]:
-        """Those of the order that are not called again in this run, and why."""
+        """The configured extractors that are not called again in this run, each with the reason."""
         return {name: suspension for name, suspension in self._suspensions.items() if name in self.preference_order}
 
     def take_reports(self) -> dict[str, ExtractorReport]:
-        """Return what asking came to since this was last taken, by extractor."""
+        """Return the reports since the last call, by extractor."""
         return {name: extractor.recorder.take_report() for name, extractor in self._extractors.items()}
 
     def extract_documents(
         self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Ask about documents that are in hand until each is answered, set aside, or has to wait.
+        """Extract claimed documents until each is answered, quarantined, or has to wait.
 
-        A vendor that stops is left alone from then on. ``done`` is told how many are through, by one thread at a time.
+        A suspended vendor is not called again. ``on_progress`` receives the number of documents each time some are
+        concluded; it is called by one thread at a time.
         """
         self._documents_by_sha256 = {document.document_sha256: document for document in documents}
         progress = _ProgressCounter(len(documents), on_progress)
@@ -105,17 +110,17 @@ class ExtractorChain:
         progress.report_remaining()
 
     def _release_unsent_batches_of_others(self, name: str, jobs: Iterable[ExtractionJob]) -> None:
-        """End what other vendors surely have not got about documents that are asked about here now."""
+        """Release unsent batches of other vendors that contain documents which ``name`` extracts now."""
         batch_ids = {
             job.batch_id for job in jobs if job.is_open and not job.may_have_arrived and job.extracted_by != name
         }
         if batch_ids:
             with self._ledger.begin_transaction() as tx:
                 for batch_id in sorted(filter(None, batch_ids)):
-                    release_unsent_extractions(tx, batch_id, f"{name} is asked instead.")
+                    release_unsent_extractions(tx, batch_id, f"{name} extracts it instead.")
 
     def _list_extractors_to_run(self) -> list[str]:
-        """Return who has a turn: whoever is in the order, then whoever only owes answers, and can be asked for them."""
+        """Return the configured extractors, then others with pending answers that can still be called."""
         pending_extractors = {
             extractor for _, extractor, _ in self._assign_extractors() if extractor is not None
         } - set(self.preference_order)
@@ -125,24 +130,20 @@ class ExtractorChain:
         ]
 
     def _assign_extractors(self) -> list[tuple[PendingDocument, str | None, Sequence[ExtractionJob]]]:
-        """Return the documents that still wait, whom each is for, and what was asked about it before."""
+        """Return the documents that still wait, each with its extractor and its earlier jobs."""
         with self._ledger.open_snapshot() as connection:
             waiting_documents = filter_pending_documents(connection, "extract_remote", self._documents_by_sha256)
             jobs = list_jobs_by_document(connection, [document.document_sha256 for document in waiting_documents])
-        documents_with_jobs = [(document, jobs.get(document.document_sha256, [])) for document in waiting_documents]
-        return [
-            (
-                document,
-                choose_extractor(
-                    document, document_jobs, self.preference_order, self._list_unavailable_extractors(document)
-                ),
-                document_jobs,
-            )
-            for document, document_jobs in documents_with_jobs
-        ]
+        assignments: list[tuple[PendingDocument, str | None, Sequence[ExtractionJob]]] = []
+        for document in waiting_documents:
+            document_jobs = jobs.get(document.document_sha256, [])
+            unavailable = self._list_unavailable_extractors(document)
+            extractor = choose_extractor(document, document_jobs, self.preference_order, unavailable)
+            assignments.append((document, extractor, document_jobs))
+        return assignments
 
     def _list_unavailable_extractors(self, document: PendingDocument) -> set[str]:
-        """Return who is passed over for a document because they cannot be asked about it in this run."""
+        """Return the extractors that are skipped for a document because they cannot process it in this run."""
         if self._settings.fall_back != "unavailable":
             return set()
         deferred_by = {
@@ -153,24 +154,22 @@ class ExtractorChain:
         return deferred_by | self._suspensions.keys()
 
     def _find_missing_setup(self, name: str) -> str | None:
-        """Return what is missing to ask an extractor, or None."""
+        """Return what is missing to call an extractor, or None."""
         if name not in PAID_EXTRACTORS:
-            return "this version does not know it"
+            return "this version of invoices does not support it"
         extractor_settings: PaidExtractorSettings = getattr(self._settings, name)
         return f"set {ENVIRONMENT_PREFIX}{name.upper()}__API_KEY" if extractor_settings.api_key is None else None
 
     def _record_documents_without_extractor(self) -> None:
-        """Write about those for whom there is nobody (left) to ask."""
-        new_states = [
-            (document, new_state)
-            for document, extractor, jobs in self._assign_extractors()
-            if (
-                new_state := self._find_state_without_extractor(document, jobs)
-                if extractor is None
-                else self._find_waiting_state_if_unavailable(extractor)
-            )
-            is not None
-        ]
+        """Record the state of documents that no extractor can process now."""
+        new_states: list[tuple[PendingDocument, dict[str, Any]]] = []
+        for document, extractor, jobs in self._assign_extractors():
+            if extractor is None:
+                new_state = self._find_state_without_extractor(document, jobs)
+            else:
+                new_state = self._find_waiting_state_if_unavailable(extractor)
+            if new_state is not None:
+                new_states.append((document, new_state))
         if not new_states:
             return
         with self._ledger.begin_transaction() as tx:
@@ -179,22 +178,20 @@ class ExtractorChain:
                     set_document_state(tx, document.document_sha256, **new_state)
 
     def _find_waiting_state_if_unavailable(self, name: str) -> dict[str, Any] | None:
-        """Return where a document stands that is for one who cannot be asked now, or None for any other."""
+        """Return the state of a document whose extractor cannot be called now, or None when it can."""
         if name in self._suspensions:
             return _build_waiting_state(self._suspensions[name].reason_code, self._suspensions[name].reason)
         missing_setup = self._find_missing_setup(name)
-        return (
-            None
-            if missing_setup is None
-            else _build_waiting_state("no_extractor", ANSWER_PENDING_MESSAGE.format(name=name, missing=missing_setup))
-        )
+        if missing_setup is None:
+            return None
+        return _build_waiting_state("no_extractor", ANSWER_PENDING_MESSAGE.format(name=name, missing=missing_setup))
 
     def _find_state_without_extractor(
         self, document: PendingDocument, jobs: Sequence[ExtractionJob]
     ) -> dict[str, Any] | None:
-        """Return where a document stands for which there is nobody to ask; None where that is written already."""
+        """Return the state of a document that has no extractor; None when its state is recorded already."""
         if not self.preference_order:
-            return _build_waiting_state("no_extractor", NO_EXTRACTOR_MESSAGE.format(example=EXAMPLE_KEY_SETTING))
+            return _build_waiting_state("no_extractor", NO_EXTRACTOR_MESSAGE)
         if (next_extractor := choose_extractor(document, jobs, self.preference_order)) is not None:
             return self._find_waiting_state_if_unavailable(next_extractor)
         failure_messages = [job.message for job in jobs if job.status == "failed" and job.message]
@@ -202,19 +199,19 @@ class ExtractorChain:
             return _build_final_state("quarantined", "extraction_failed", failure_messages[-1])
         explanations = "; ".join(explain_unsupported_document(name, document) for name in self.preference_order)
         return _build_final_state(
-            "review", "extractor_cannot_read", f"No extractor that is set up can read it: {explanations}."
+            "review", "extractor_cannot_read", f"No configured extractor can read it: {explanations}."
         )
 
-    # One vendor each
+    # Setup of each vendor
 
     def _get_extractor(self, name: str) -> Extractor:
-        factories = {
+        builders = {
             invoicedataextraction_com.EXTRACTOR: self._build_invoicedataextraction_com_extractor,
             smartbills_com.EXTRACTOR: self._build_smartbills_com_extractor,
             billflowai.EXTRACTOR: self._build_billflowai_extractor,
         }
         if name not in self._extractors:
-            self._extractors[name] = factories[name]()
+            self._extractors[name] = builders[name]()
         return self._extractors[name]
 
     def _build_recorder(
@@ -228,10 +225,17 @@ class ExtractorChain:
                 return False
             with self._ledger.open_snapshot() as connection:
                 jobs = list_jobs_by_document(connection, [document_sha256]).get(document_sha256, [])
-            return bool(list_fallback_extractors(pending_document, jobs, self.preference_order, name))
+            eligible = list_eligible_extractors(
+                pending_document, map_latest_jobs_by_extractor(jobs), self.preference_order
+            )
+            return any(extractor != name for extractor in eligible)
 
+        caps = PageCaps(
+            extractor_settings.pages_per_run, extractor_settings.pages_per_day, extractor_settings.pages_per_month
+        )
+        terms = ExtractionTerms(name, caps, extractor_settings.page_price, extractor_settings.page_price_currency)
         return ExtractionRecorder(
-            self._ledger, self._store, self._worker, _build_terms(name, extractor_settings), vendor, configuration, has_fallback,
+            self._ledger, self._store, self._worker, terms, vendor, configuration, has_fallback,
             charges_per_page=charges_per_page,
         )  # fmt: skip
 
@@ -250,11 +254,8 @@ class ExtractorChain:
 
     def _build_invoicedataextraction_com_extractor(self) -> Extractor:
         extractor_settings = self._settings.invoicedataextraction_com
-        name, configuration = (
-            invoicedataextraction_com.EXTRACTOR,
-            invoicedataextraction_com.build_configuration(extractor_settings.output_structure),
-        )
-        route_groups = invoicedataextraction_com.CALLS_PER_MINUTE
+        name = invoicedataextraction_com.EXTRACTOR
+        configuration = invoicedataextraction_com.build_configuration(extractor_settings.output_structure)
         return invoicedataextraction_com.InvoiceDataExtractor(
             self._build_recorder(name, invoicedataextraction_com.VENDOR, configuration),
             InvoiceDataExtractionClient(extractor_settings.base_url, _get_api_key(extractor_settings), make_session()),
@@ -262,7 +263,7 @@ class ExtractorChain:
                 group: self._rate_limit_store.create_rate_limiter(
                     f"{name}_{group}", invoicedataextraction_com.get_rate_windows(group)
                 )
-                for group in route_groups
+                for group in invoicedataextraction_com.CALLS_PER_MINUTE
             },
             self._claim_all_or_none,
             structure=extractor_settings.output_structure,
@@ -296,7 +297,7 @@ class ExtractorChain:
 
 
 class _ProgressCounter:
-    """Counts each document once, although it may be asked about in several places, by several threads."""
+    """Counts each document once, although several vendors and threads may report it."""
 
     def __init__(self, total: int, on_progress: Callable[[int], None]) -> None:
         self._remaining, self._on_progress, self._lock = total, on_progress, threading.Lock()
@@ -318,13 +319,6 @@ def _build_waiting_state(reason_code: str, reason: str) -> dict[str, Any]:
 
 def _build_final_state(state: DocumentState, reason_code: str, reason: str) -> dict[str, Any]:
     return {"stage": "done", "state": state, "reason_code": reason_code, "reason": reason}
-
-
-def _build_terms(name: str, extractor_settings: PaidExtractorSettings) -> ExtractionTerms:
-    caps = PageCaps(
-        extractor_settings.pages_per_run, extractor_settings.pages_per_day, extractor_settings.pages_per_month
-    )
-    return ExtractionTerms(name, caps, extractor_settings.page_price, extractor_settings.page_price_currency)
 
 
 def _get_api_key(extractor_settings: PaidExtractorSettings) -> str:

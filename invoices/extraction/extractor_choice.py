@@ -1,4 +1,4 @@
-"""Which extraction API is asked about a document: the first in order that can read it and has not failed at it."""
+"""Which extractor gets a document: the first in preference order that can read it and has not failed on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE
 from invoices.ledger.documents import PendingDocument
 from invoices.ledger.extractions import ExtractionJob
 
-MAX_BYTES_BY_EXTRACTOR: Mapping[str, Mapping[str, int]] = {  # of each vendor, by media type
+MAX_BYTES_BY_EXTRACTOR: Mapping[str, Mapping[str, int]] = {  # by media type
     smartbills_com.EXTRACTOR: dict.fromkeys(SUFFIX_BY_MEDIA_TYPE, smartbills_com.MAX_BYTES),
     invoicedataextraction_com.EXTRACTOR: invoicedataextraction_com.MAX_BYTES_BY_MEDIA_TYPE,
     billflowai.EXTRACTOR: dict.fromkeys(SUFFIX_BY_MEDIA_TYPE, billflowai.MAX_BYTES),
@@ -17,18 +17,17 @@ MAX_BYTES_BY_EXTRACTOR: Mapping[str, Mapping[str, int]] = {  # of each vendor, b
 
 
 def can_read_document(extractor: str, document: PendingDocument) -> bool:
-    """Return whether the vendor takes documents of this type and size."""
+    """Return whether the extractor accepts documents of this media type and size."""
     return document.byte_count <= MAX_BYTES_BY_EXTRACTOR[extractor].get(document.media_type, -1)
 
 
 def explain_unsupported_document(extractor: str, document: PendingDocument) -> str:
-    """Return what the vendor takes of this type of document, for one that it does not take."""
+    """Return a clause that says why the extractor does not accept the document."""
     max_bytes = MAX_BYTES_BY_EXTRACTOR[extractor].get(document.media_type)
     if max_bytes is None:
-        return f"{extractor} takes no {document.media_type}"
-    return (
-        f"{extractor} takes {document.media_type} up to {max_bytes:,} bytes, and this one has {document.byte_count:,}"
-    )
+        return f"{extractor} does not accept {document.media_type}"
+    limit = f"{extractor} accepts {document.media_type} up to {max_bytes:,} bytes"
+    return f"{limit}; this document has {document.byte_count:,}"
 
 
 def choose_extractor(
@@ -37,37 +36,28 @@ def choose_extractor(
     preference_order: Sequence[str],
     unavailable: Collection[str] = (),
 ) -> str | None:
-    """Return who is asked about a document; None where nobody is left.
+    """Return the extractor for a document, or None when none is left.
 
-    Whoever was asked and may still answer comes first, even when no longer in the order: asking another would pay
-    twice. Those ``unavailable`` are passed over, but for that.
+    An extractor with an open submission for the document comes first, even when it is no longer in
+    ``preference_order`` or is ``unavailable``: submitting elsewhere could be charged twice. Otherwise ``unavailable``
+    extractors are skipped.
     """
-    jobs_by_extractor = {job.extracted_by: job for job in jobs}
+    jobs_by_extractor = map_latest_jobs_by_extractor(jobs)
     for name, job in jobs_by_extractor.items():
         if job.may_have_arrived:
             return name
-    eligible = (
-        name
-        for name in preference_order
-        if can_read_document(name, document) and not has_job_failed(jobs_by_extractor.get(name))
-    )
+    eligible = list_eligible_extractors(document, jobs_by_extractor, preference_order)
     return next((name for name in eligible if name not in unavailable), None)
 
 
-def has_job_failed(job: ExtractionJob | None) -> bool:
-    """Return whether a vendor has said that it has no answer, so that another may be asked."""
-    return job is not None and job.status == "failed"
+def map_latest_jobs_by_extractor(jobs: Iterable[ExtractionJob]) -> dict[str, ExtractionJob]:
+    """Return the latest job of each extractor; ``jobs`` are in the order of their requests."""
+    return {job.extracted_by: job for job in jobs}
 
 
-def list_fallback_extractors(
-    document: PendingDocument, jobs: Iterable[ExtractionJob], preference_order: Sequence[str], current_extractor: str
+def list_eligible_extractors(
+    document: PendingDocument, jobs_by_extractor: Mapping[str, ExtractionJob], preference_order: Sequence[str]
 ) -> list[str]:
-    """Return who could be asked after ``this`` one has failed, in order."""
-    jobs_by_extractor = {job.extracted_by: job for job in jobs}
-    return [
-        name
-        for name in preference_order
-        if name != current_extractor
-        and can_read_document(name, document)
-        and not has_job_failed(jobs_by_extractor.get(name))
-    ]
+    """Return the extractors that can read the document and whose latest job for it has not failed, in order."""
+    failed_extractors = {name for name, job in jobs_by_extractor.items() if job.status == "failed"}
+    return [name for name in preference_order if can_read_document(name, document) and name not in failed_extractors]

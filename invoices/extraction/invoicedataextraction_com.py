@@ -1,8 +1,8 @@
-"""Asking invoicedataextraction.com: hundreds of documents in one session and one submission, each page charged once.
+"""Extraction with invoicedataextraction.com: batches of up to hundreds of documents, each page charged once.
 
-The caller chooses the ids of session and submission (contract sheet 02 §5): they are derived from the documents and
-from what is asked, and written before they are used. A submission is repeated under the same id, which costs nothing;
-only after the vendor has said that it ended, and how, is there a new generation.
+The caller chooses the ids of sessions and submissions (contract sheet 02 §5). They are derived from the documents and
+the configuration, and recorded before they are used. A submission is repeated under the same id at no cost. A new
+generation starts only after the vendor has reported how the submission ended.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from invoices.extraction.batches.batch_queue import BatchQueue
 from invoices.extraction.batches.batch_recorder import BatchRecorder
 from invoices.extraction.batches.batch_submitter import BatchSubmitter, SubmissionDeferred
 from invoices.extraction.batches.batch_submitter import (
-    build_configuration as build_configuration,  # for who sets this up
+    build_configuration as build_configuration,  # part of this module's interface
 )
 from invoices.extraction.batches.batch_uploader import (
-    MAX_BYTES_BY_MEDIA_TYPE as MAX_BYTES_BY_MEDIA_TYPE,  # for who chooses an extractor
+    MAX_BYTES_BY_MEDIA_TYPE as MAX_BYTES_BY_MEDIA_TYPE,  # part of this module's interface
 )
 from invoices.extraction.batches.batch_uploader import BatchUploader
 from invoices.extraction.batches.failure_handler import BatchFailureHandler
@@ -48,22 +48,22 @@ from invoices.ledger.spending import CapReached
 
 EXTRACTOR = "invoicedataextraction_com"
 VENDOR = "invoicedataextraction.com"
-CALLS_PER_MINUTE = {  # calls a minute of each group of routes (contract sheet 02 §2)
+CALLS_PER_MINUTE = {  # by route group (contract sheet 02 §2)
     "upload": 600, "poll": 120, "balance": 60, "submit": 30, "download": 30, "list": 60, "results": 60,
 }  # fmt: skip
-MAX_OPEN_BATCHES = 11  # in hand: those that run, and one that is uploaded meanwhile
+MAX_OPEN_BATCHES = 11  # those that run at the vendor, and one that is uploaded meanwhile
 MAX_SUBMISSION_DEFERRALS = 3
 UNREADABLE_RESPONSES_TO_SUSPEND = 5  # in a row
-UNREADABLE_RESPONSES_TO_GIVE_UP = 3  # in a row about one batch that the vendor does not know any more
+UNREADABLE_RESPONSES_TO_GIVE_UP = 3  # in a row about one batch that the vendor no longer has
 
 
 def get_rate_windows(route_group: str) -> tuple[RateWindow, ...]:
-    """Return the limits of a group of routes."""
+    """Return the rate limits of a route group."""
     return (RateWindow(CALLS_PER_MINUTE[route_group], 60),)
 
 
 class InvoiceDataExtractor:
-    """Asks the vendor about documents until each is answered, set aside, or has to wait for a later run."""
+    """Extracts documents in batches until each is answered, quarantined, or deferred to a later run."""
 
     def __init__(
         self,
@@ -78,13 +78,11 @@ class InvoiceDataExtractor:
         connections: int = 1,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """Take what is needed; nothing is asked yet."""
+        """Set up extraction; no call is made yet."""
         self.recorder, self._client = recorder, client
         self.caller = RetryingCaller(VENDOR, rate_limiters, sleep)
-        self._time_scale, self._max_wait_seconds = (
-            rate_limiters["poll"].time_scale,
-            rate_limiters["submit"].max_wait_seconds,
-        )
+        self._time_scale = rate_limiters["poll"].time_scale
+        self._max_wait_seconds = rate_limiters["submit"].max_wait_seconds
         self._connections, self._worker_pool = connections, WorkerPool(connections)
         self._batch_builder = BatchBuilder(recorder, build_configuration(structure), batch_documents, claim_all_or_none)
         self._batch_queue, self._document_queue = BatchQueue(), DocumentQueue(recorder)
@@ -102,15 +100,15 @@ class InvoiceDataExtractor:
         self._failure_handler = BatchFailureHandler(
             recorder, self._batch_queue, self._document_queue, self._batch_recorder, self._time_scale
         )
-        self._unreadable_responses = 0  # answers in a row that were not understood
+        self._unreadable_responses = 0  # in a row, about any batch
 
     def extract_documents(
         self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Ask about the documents; ``done`` is told how many were just concluded.
+        """Extract the documents; ``on_progress`` receives the number of documents just concluded.
 
         Raises:
-            VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
+            VendorSuspended: the vendor must not be called again in this run; the waiting documents are recorded.
         """
         with self.recorder.ledger.open_snapshot() as connection:
             jobs = list_jobs_by_document(connection, [document.document_sha256 for document in documents])
@@ -130,14 +128,16 @@ class InvoiceDataExtractor:
                 raise queue_suspension
         except VendorSuspended as suspension:
             if suspension.reason_code == "account_stopped":
-                self._release_unsubmitted_batches(str(suspension))
-            self._document_queue.hold_all_for_later_run(suspension)
+                for batch in self._batch_queue.batches:
+                    if batch.record.status == "uploading":
+                        self._failure_handler.release_documents(batch, str(suspension))
+            self._document_queue.defer_all_documents(suspension)
             raise
 
-    # The plan
+    # What to do next
 
     def find_next_action_or_wait(self) -> Action | float | None:
-        """Return what comes next: a look that is due, a submission, a session, an upload, a new batch, or a wait."""
+        """Return the action of the batch that is due first, else the creation of a batch, else the seconds to wait."""
         batch_queue = self._batch_queue
         with batch_queue.lock:
             now = time.monotonic()
@@ -157,25 +157,23 @@ class InvoiceDataExtractor:
             return max(min(due_times) - now, 0.001) if due_times else None
 
     def _find_batch_action(self, batch: Batch, now: float) -> Action | None:
+        """Return the next poll, upload, session or submission of a batch, or None when none is possible now."""
         if batch.is_submitted:
             return partial(self._poll_batch, batch) if batch.running_actions == 0 and batch.due_at <= now else None
         if self._batch_queue.submission_suspension is not None:
             return None
         if batch.to_upload and batch.part_sizes is not None:
-            if batch.running_actions >= max(
-                self._connections - min(self._batch_queue.running_count, 1), 1
-            ):  # one is left to look
+            # One connection stays free for polls while a batch runs at the vendor.
+            if batch.running_actions >= max(self._connections - min(self._batch_queue.running_count, 1), 1):
                 return None
             return partial(self._batch_uploader.upload_document, batch, batch.to_upload.popleft())
         if batch.running_actions or batch.due_at > now:
             return None
         if batch.to_upload:
             return partial(self._batch_uploader.open_session, batch)
-        return (
-            partial(self._submit_batch, batch)
-            if self._batch_queue.running_count < self._batch_queue.max_running
-            else None
-        )
+        if self._batch_queue.running_count >= self._batch_queue.max_running:
+            return None
+        return partial(self._submit_batch, batch)
 
     def _can_create_batch(self) -> bool:
         batch_queue = self._batch_queue
@@ -190,13 +188,17 @@ class InvoiceDataExtractor:
         return not is_uploading and (bool(batch_queue.document_groups) or len(self._document_queue) > 0)
 
     def stop_running_actions(self) -> None:
-        """Let nobody sleep or call any more."""
+        """Stop all waits and calls."""
         self.caller.stop_all_calls()
 
     def _run_batch_action(self, batch: Batch, action: Action) -> None:
-        """Do something about a batch; what concerns it alone ends here."""
+        """Run an action and handle the errors that concern only this batch."""
+        session_id = batch.session_id
         try:
-            self._run_renewing_session(batch, action)
+            try:
+                action()
+            except SessionGone as error:
+                self._batch_uploader.renew_session(batch, session_id, error)
         except ClaimLost:
             self._batch_queue.remove_batch(batch)
             self._document_queue.mark_concluded(*batch.documents)
@@ -205,7 +207,7 @@ class InvoiceDataExtractor:
         except FilesRefused as error:
             self._failure_handler.handle_refused_files(batch, error)
         except TransientError as error:
-            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} did not answer: {error}")
+            self._failure_handler.defer_batch(batch, f"{VENDOR} did not answer: {error}")
         except ConfigurationError:
             raise
         except InvoicesError as error:
@@ -214,15 +216,8 @@ class InvoiceDataExtractor:
             with self._batch_queue.lock:
                 batch.running_actions -= 1
 
-    def _run_renewing_session(self, batch: Batch, action: Action) -> None:
-        session_id = batch.session_id
-        try:
-            action()
-        except SessionGone as error:
-            self._batch_uploader.renew_session(batch, session_id, error)
-
     def _handle_unreadable_response(self, batch: Batch, error: InvoicesError) -> None:
-        """Ask again for an answer that is odd, but not for ever; give up what the vendor does not know any more."""
+        """Poll again after an unreadable response, up to a limit; give up a batch that the vendor no longer has."""
         batch.unreadable_responses += 1
         is_gone = isinstance(error, NotFound) and not isinstance(error, (OutputGone, ExpiredUrl))
         if batch.is_submitted and (
@@ -233,19 +228,18 @@ class InvoiceDataExtractor:
             self._batch_queue.remove_batch(batch)
             return
         self._unreadable_responses += not isinstance(error, NotFound)
+        reason = f"{VENDOR} no longer answers as documented: {error}"
         if self._unreadable_responses >= UNREADABLE_RESPONSES_TO_SUSPEND:
-            self.caller.suspend_vendor("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
-        if not batch.is_submitted:
-            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} answers differently: {error}")
-            return
-        if batch.unreadable_responses >= UNREADABLE_RESPONSES_TO_SUSPEND:
-            self._failure_handler.hold_batch_for_later_run(batch, f"{VENDOR} answers differently: {error}")
-        batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
+            self.caller.suspend_vendor("contract_changed", reason, is_problem=True)
+        if batch.is_submitted and batch.unreadable_responses < UNREADABLE_RESPONSES_TO_SUSPEND:
+            batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
+        else:
+            self._failure_handler.defer_batch(batch, reason)
 
-    # Forming
+    # Creating batches
 
     def _create_next_batch(self) -> None:
-        """Form a batch of what waits, as large as caps and credits allow."""
+        """Create a batch of waiting documents, as large as caps and credits allow."""
         batch_queue = self._batch_queue
         try:
             with batch_queue.lock:
@@ -262,27 +256,27 @@ class InvoiceDataExtractor:
     def _create_batch_from(self, documents: list[PendingDocument]) -> None:
         try:
             balance = self.caller.send_with_retries(self._client.fetch_balance, "balance")
-            formed_batch = self._batch_builder.create_batch(
+            created_batch = self._batch_builder.create_batch(
                 documents, balance.credits_available - self._batch_queue.unsubmitted_pages
             )
         except CapReached as cap_error:
-            self._document_queue.hold_back_over_cap(documents, cap_error)
+            self._document_queue.defer_documents_over_cap(documents, cap_error)
         except CreditExhausted as error:
             reserved_credits = (
-                f"{balance.credits_reserved:,} of {balance.credits_balance:,} are held by running extractions"
+                f"{balance.credits_reserved:,} of {balance.credits_balance:,} are reserved by running extractions"
             )
             self._batch_queue.suspend_creation("account_stopped", f"{VENDOR}: {error} ({reserved_credits})")
         except TransientError as error:
             self._batch_queue.suspend_creation("vendor_unavailable", f"{VENDOR} did not answer: {error}")
         except ContractError as error:
-            self._batch_queue.suspend_creation("contract_changed", f"{VENDOR} answers differently: {error}")
+            self._batch_queue.suspend_creation("contract_changed", f"{VENDOR} no longer answers as documented: {error}")
         else:
-            self._document_queue.put_back_first(formed_batch.remaining)
-            self._document_queue.mark_concluded(*formed_batch.claimed_elsewhere)
-            if formed_batch.batch is not None:
-                self._batch_queue.add_batch(formed_batch.batch)
+            self._document_queue.put_back_first(created_batch.remaining)
+            self._document_queue.mark_concluded(*created_batch.claimed_elsewhere)
+            if created_batch.batch is not None:
+                self._batch_queue.add_batch(created_batch.batch)
 
-    # Submitting and looking
+    # Submitting and polling
 
     def _submit_batch(self, batch: Batch) -> None:
         try:
@@ -294,14 +288,14 @@ class InvoiceDataExtractor:
             batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
 
     def _handle_deferred_submission(self, batch: Batch, deferral: SubmissionDeferred) -> None:
-        """Submit again after a short pause; after a long one only a later run does."""
+        """Schedule another submission after a short pause; leave it to a later run when the pause is long."""
         batch.submission_deferrals += 1
         if (
             deferral.retry_after_seconds > self._max_wait_seconds
             or batch.submission_deferrals > MAX_SUBMISSION_DEFERRALS
         ):
             self._batch_queue.suspend_submission(
-                "vendor_unavailable", f"{VENDOR} takes no submissions now: {deferral}", is_problem=False
+                "vendor_unavailable", f"{VENDOR} accepts no submissions now: {deferral}", is_problem=False
             )
         else:
             self.caller.block_route_group(deferral.retry_after_seconds, "submit")
@@ -314,8 +308,8 @@ class InvoiceDataExtractor:
         if extraction.status == "failed":
             self._failure_handler.handle_task_failure(batch, extraction.error or TaskError("UNKNOWN"))
         elif extraction.status == "input_required":
-            self._failure_handler.hold_batch_for_later_run(
-                batch, f"{VENDOR} asks questions that a person must answer: {extraction.id}"
+            self._failure_handler.defer_batch(
+                batch, f"{VENDOR} requires input from a person for extraction {extraction.id!r}"
             )
         elif self._batch_poller.record_outcome_if_over(batch, extraction):
             self._batch_queue.remove_batch(batch)
@@ -328,9 +322,3 @@ class InvoiceDataExtractor:
                 return True
             is_empty = not batch_queue.is_creating_batch and not self._can_create_batch()
             return is_empty and all(batch.is_submitted for batch in batch_queue.batches)
-
-    def _release_unsubmitted_batches(self, message: str) -> None:
-        """Let documents that were not submitted be asked about elsewhere, or here under better terms."""
-        for batch in self._batch_queue.batches:
-            if batch.record.status == "uploading":
-                self._failure_handler.release_documents(batch, message)

@@ -1,4 +1,4 @@
-"""Reading locally: what a document says by itself, at no cost, is written before anybody is paid."""
+"""Local extraction: e-invoices are read at no cost, before any document is submitted to a paid extractor."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ from invoices.model import compute_extraction_id
 
 EXTRACTOR = "einvoice"
 CONFIGURATION = "1"  # raised when the payload's shape changes
-DOCUMENTS_PER_TRANSACTION = 100  # documents per transaction
+DOCUMENTS_PER_TRANSACTION = 100
 STATE_BY_OUTCOME: Mapping[Outcome, DocumentState] = {
     "not_invoice": "not_invoice",
     "review": "review",
     "unreadable": "quarantined",
 }
-TEXT_REASON_CODES = {"unsupported_type", "other_xml", "malformed_xml", "encoding_mismatch"}  # also of HTML in pieces
+TEXT_REASON_CODES = {
+    "unsupported_type",
+    "other_xml",
+    "malformed_xml",
+    "encoding_mismatch",
+}  # an HTML fragment may get any of them
 
 
 def extract_documents_locally(
@@ -39,10 +44,13 @@ def extract_documents_locally(
     on_progress: Callable[[int], None] = lambda _: None,
     scanner: MalwareScanner | None = None,
 ) -> Counter[str]:
-    """Read documents in limited processes and write for each what comes next; return how many had which outcome.
+    """Read documents in restricted processes and record the next stage of each; return the number per outcome.
 
-    ``done`` is told how many were just written. Where a ``scanner`` finds malware, nobody opens the document.
-    Raises TransientError where the scanner does not work: then nothing more is read.
+    ``on_progress`` receives the number of documents just recorded. A document in which ``scanner`` finds malware is
+    never opened.
+
+    Raises:
+        TransientError: the scanner does not work; no document is read.
     """
     outcome_counts: Counter[str] = Counter()
     unwritten: list[tuple[PendingDocument, DocumentReading]] = []
@@ -77,24 +85,17 @@ def _record_readings(
 def _classify_mail_texts(
     tx: Transaction, document_readings: Sequence[tuple[PendingDocument, DocumentReading]]
 ) -> list[tuple[str, DocumentReading]]:
-    """Return hashes with readings; what came as the text of a mail is told as such, which its bytes do not show."""
-    mail_text_hashes = filter_mail_body_documents(
-        tx.connection,
-        [
-            document.document_sha256
-            for document, first_reading in document_readings
-            if first_reading.reason_code in TEXT_REASON_CODES
-        ],
-    )
-    return [
-        (
-            document.document_sha256,
-            replace(build_reading("mail_body", document.media_type), flags=reading.flags)
-            if document.document_sha256 in mail_text_hashes
-            else reading,
-        )
-        for document, reading in document_readings
+    """Return hashes with readings; mail bodies, which their bytes do not show, get the reading ``mail_body``."""
+    text_hashes = [
+        document.document_sha256 for document, reading in document_readings if reading.reason_code in TEXT_REASON_CODES
     ]
+    mail_body_hashes = filter_mail_body_documents(tx.connection, text_hashes)
+    classified: list[tuple[str, DocumentReading]] = []
+    for document, reading in document_readings:
+        if document.document_sha256 in mail_body_hashes:
+            reading = replace(build_reading("mail_body", document.media_type), flags=reading.flags)
+        classified.append((document.document_sha256, reading))
+    return classified
 
 
 def _record_reading(tx: Transaction, document_sha256: str, reading: DocumentReading) -> None:
@@ -107,9 +108,11 @@ def _record_reading(tx: Transaction, document_sha256: str, reading: DocumentRead
         record_free_answer(
             tx, einvoice_extraction_id, document_sha256, EXTRACTOR, json.dumps(reading.payload, ensure_ascii=False)
         )
-        set_state(stage="validate", state="waiting", reason_code="read", reason="Read as an e-invoice; not judged yet.")
+        set_state(
+            stage="validate", state="waiting", reason_code="read", reason="Read as an e-invoice; not validated yet."
+        )
     elif reading.outcome == "needs_extraction":
-        reason = reading.reason or "No structured data inside; an extraction service has to read it."
+        reason = reading.reason or "No structured data inside; it needs an extraction service."
         set_state(
             stage="extract_remote",
             state="waiting",

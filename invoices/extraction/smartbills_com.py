@@ -1,7 +1,7 @@
-"""Asking smartbills.com: the intent before each submission, looks planned from the budget, answers kept as they came.
+"""Extraction with smartbills.com: one job per document, an intent before each submission, polls within the rate limit.
 
-The API has no idempotency key (contract sheet 01 §6). A submission whose outcome is unknown is first looked up in the
-vendor's list and proved by the bytes it holds; only if that is impossible is it repeated, once, and flagged.
+The API has no idempotency key (contract sheet 01 §6). A submission with an unknown outcome is first looked up in the
+vendor's job list and identified by its bytes. If it is not found, it is repeated once and flagged.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from functools import partial
 from typing import NoReturn, Protocol
 
 from invoices.clients.error_mapping import NotFound
-from invoices.clients.smartbills_com import RemoteJob as RemoteJob
-from invoices.clients.smartbills_com import SubmittedJob
+from invoices.clients.smartbills_com import RemoteJob, SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction import smartbills_com_lookup
 from invoices.extraction.document_queue import DocumentQueue
@@ -41,20 +40,20 @@ RATE_WINDOWS_BY_PLAN = {  # sheet 01 §5: both windows apply at once, every rout
 
 
 class SmartBillsApi(smartbills_com_lookup.SmartBillsLookupApi, Protocol):
-    """What is spoken with the vendor."""
+    """The calls that extraction needs."""
 
     def submit_document(self, content: bytes, file_name: str, media_type: str) -> SubmittedJob:
         """Submit one document."""
         ...
 
     def poll_job(self, job_id: str) -> RemoteJob:
-        """Return a job's state."""
+        """Return the state of a job."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _UnansweredPoll:
-    """A job that could not be looked at although it was tried often; ``answers`` had been understood until then."""
+    """A job whose poll failed despite retries, and the number of the vendor's readable responses before that."""
 
     job: ExtractionJob
     error_message: str
@@ -62,7 +61,7 @@ class _UnansweredPoll:
 
 
 class SmartBillsExtractor:
-    """Asks smartbills.com about documents until each is answered, set aside, or has to wait for a later run."""
+    """Extracts documents with smartbills.com until each is answered, quarantined, or deferred to a later run."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class SmartBillsExtractor:
         connections: int = 1,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """Take what is needed; nothing is asked yet."""
+        """Set up extraction; no call is made yet."""
         self.recorder, self._client, self._rate_limiter = recorder, client, rate_limiter
         self.caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
         self._repeat_after_unknown = repeat_after_unknown
@@ -88,42 +87,42 @@ class SmartBillsExtractor:
     def extract_documents(
         self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Ask about the documents; ``done`` is told how many were just concluded.
+        """Extract the documents; ``on_progress`` receives the number of documents just concluded.
 
         Raises:
-            VendorStopped: the vendor has to be left alone for the rest of this run; what waits has been written.
+            VendorSuspended: the vendor must not be called again in this run; the waiting documents are recorded.
         """
         self._document_queue.set_documents(documents, on_progress)
         self._poll_schedule, self._unanswered_polls = PollSchedule(self._rate_limiter), []
         try:
             self._worker_pool.run_until_done(self)
         except VendorSuspended as suspension:
-            self._document_queue.hold_all_for_later_run(suspension)
+            self._document_queue.defer_all_documents(suspension)
             raise
         for unanswered_poll in self._unanswered_polls:
-            self._hold_or_quarantine_unanswered_job(unanswered_poll)
+            self._defer_or_quarantine_unanswered_job(unanswered_poll)
 
-    # The plan
+    # What to do next
 
     def find_next_action_or_wait(self) -> Action | float | None:
-        """Return the look that is due, else the next submission, else how long until a look is due."""
+        """Return the poll that is due, else the next submission, else the seconds until a poll is due."""
         with self._lock:
             wait_seconds = self._poll_schedule.get_seconds_until_next_poll() if self._poll_schedule else None
             if wait_seconds == 0:
                 return partial(self._poll_job, *self._poll_schedule.pop_next_job())
             document = self._document_queue.take_next_document()
             return (
-                partial(self._document_queue.start_or_hold_document, document, self._submit_or_resume_document)
+                partial(self._document_queue.start_or_defer_document, document, self._submit_or_resume_document)
                 if document is not None
                 else wait_seconds
             )
 
     def stop_running_actions(self) -> None:
-        """Let nobody sleep or call any more."""
+        """Stop all waits and calls."""
         self.caller.stop_all_calls()
 
     def _submit_or_resume_document(self, document: PendingDocument) -> None:
-        """Bring a document to where its job can be looked at, or set it aside."""
+        """Submit a document, or continue with the job that an earlier run left open."""
         job = self.recorder.find_latest_job(document.document_sha256)
         if job is not None and job.status == "submitted":
             self._schedule_poll(job, is_due_now=True)
@@ -155,7 +154,7 @@ class SmartBillsExtractor:
             self._recover_unknown_submission(document, self._get_latest_job(document.document_sha256))
         except DocumentError as error:
             self._record_failure(document.document_sha256, error.reason_code, str(error))
-        except ContractError as error:  # a clear answer, and not one of success: nothing was charged
+        except ContractError as error:  # a clear refusal: nothing was charged
             self.recorder.record_refusal(extraction_id, str(error))
             self._suspend_for_contract_change(error)
         else:
@@ -164,7 +163,7 @@ class SmartBillsExtractor:
             self._record_submission_and_schedule_poll(document, extraction_id, submitted_job.id, is_due_now=False)
 
     def _record_intent_and_submit(self, document: PendingDocument, content: bytes, *, is_repeat: bool) -> SubmittedJob:
-        """Commit the intent and submit at once; what is refused is written before anybody waits for the next try."""
+        """Commit the intent and submit at once; a refusal is recorded before the wait for the next attempt."""
         intent = self.recorder.record_intent(document, is_repeat=is_repeat)
         file_name = f"{document.document_sha256}.{SUFFIX_BY_MEDIA_TYPE[document.media_type]}"
         intent.require_fresh_claim()
@@ -177,7 +176,7 @@ class SmartBillsExtractor:
     def _record_submission_and_schedule_poll(
         self, document: PendingDocument, extraction_id: str, remote_id: str, *, is_due_now: bool
     ) -> None:
-        """Write the vendor's id of a submission, before anything else happens, and plan to look at it."""
+        """Record the vendor's id of a submission before anything else, and schedule the first poll."""
         self.recorder.record_submission(
             extraction_id, document.document_sha256, remote_id, self.recorder.count_billable_pages(document)
         )
@@ -186,24 +185,27 @@ class SmartBillsExtractor:
     # After an unknown outcome
 
     def _recover_unknown_submission(self, document: PendingDocument, job: ExtractionJob) -> None:
-        """Find out whether a submission arrived; adopt it, repeat it once, or leave it to a person."""
+        """Find out whether a submission arrived; adopt it, repeat it once, or quarantine the document."""
         try:
             remote_id = find_submitted_job_id(self.caller, self._client, self.recorder.ledger, job)
-            explanation = "its list does not show it"
+            explanation = "it is not in the vendor's job list"
         except ContractError as error:
-            remote_id, explanation = None, f"its list cannot be used: {error}"
+            remote_id, explanation = None, f"the vendor's job list cannot be used: {error}"
         if remote_id is not None:
             self._record_submission_and_schedule_poll(document, job.extraction_id, remote_id, is_due_now=True)
         elif self._repeat_after_unknown and not job.possible_double_charge:
             self._submit_document(document, is_repeat=True)
         else:
-            reason = f"Submitted to {VENDOR}; whether it arrived is unknown ({explanation}), and it is not repeated by itself."
+            reason = (
+                f"Submitted to {VENDOR}, but it is unknown whether it arrived: {explanation}. "
+                "It is not submitted again automatically."
+            )
             self._record_quarantine_keeping_job_open(job, "outcome_unknown", reason)
 
-    # Looking
+    # Polling
 
     def _poll_job(self, job: ExtractionJob, poll_count: int) -> None:
-        """Look at a job, and plan the next look if it is not over."""
+        """Poll a job, and schedule the next poll if it is not over."""
         try:
             remote_job = self.caller.send_with_retries(partial(self._client.poll_job, job.remote_id or ""))
         except TransientError as error:
@@ -220,34 +222,32 @@ class SmartBillsExtractor:
             self._schedule_poll(job, poll_count + 1)
 
     def _give_up_if_unreadable(self, job: ExtractionJob, error: ContractError) -> bool:
-        """Return whether to look no more at a job that the vendor was not understood about.
+        """Return True after giving up a job whose responses are unreadable, False if it should be polled again.
 
-        What it does not know any more has failed. An answer that is there, paid for, and never readable goes to a
-        person, with the question left open: nobody else is asked.
+        A job that the vendor no longer has counts as failed. A job that exists but is never readable may be charged:
+        its document is quarantined and the job stays open, so that no other extractor gets the document.
 
         Raises:
-            VendorStopped: several answers in a row were not understood: the vendor changed.
+            VendorSuspended: several unreadable responses in a row: the vendor's API has changed.
         """
         decision = self._drift_detector.record_unreadable_response(
             job.extraction_id, is_overdue=self._is_job_overdue(job)
         )
-        if decision == "stop the vendor":
+        if decision == "suspend vendor":
             self._suspend_for_contract_change(error)
-        if decision == "look again":
+        if decision == "poll again":
             return False
-        reason = f"{VENDOR} does not tell about the job {job.remote_id}: {error}"
+        reason = f"{VENDOR} gives no readable answer about job {job.remote_id!r}: {error}"
         if isinstance(error, NotFound):
             self._record_failure(job.document_sha256, "extraction_lost", reason)
         else:
             self._record_quarantine_keeping_job_open(job, "extraction_lost", reason)
         return True
 
-    def _hold_or_quarantine_unanswered_job(self, unanswered_poll: _UnansweredPoll) -> None:
-        """Leave a job that could not be looked at to a later run; to a person where only that job keeps failing."""
-        job, reason = (
-            unanswered_poll.job,
-            f"{VENDOR} did not tell about the job {unanswered_poll.job.remote_id}: {unanswered_poll.error_message}",
-        )
+    def _defer_or_quarantine_unanswered_job(self, unanswered_poll: _UnansweredPoll) -> None:
+        """Defer a job whose polls failed to a later run; quarantine it if overdue while other jobs were readable."""
+        job = unanswered_poll.job
+        reason = f"{VENDOR} did not answer about job {job.remote_id!r}: {unanswered_poll.error_message}"
         if (
             self._is_job_overdue(job)
             and self._drift_detector.readable_responses > unanswered_poll.readable_responses_before
@@ -262,7 +262,7 @@ class SmartBillsExtractor:
         return job.submitted_at is not None and dt.datetime.now(dt.UTC) - job.submitted_at > self._deadline
 
     def _record_outcome_if_over(self, job: ExtractionJob, remote_job: RemoteJob) -> bool:
-        """Write an answer, a failure or the end of patience; return False when the job has to be looked at again."""
+        """Record an answer, a failure or a missed deadline; return False when the job must be polled again."""
         if remote_job.status == "completed":
             self.recorder.record_answer(job, remote_job.extracted_data or {})
             self._document_queue.mark_concluded(job.document_sha256)
@@ -272,12 +272,16 @@ class SmartBillsExtractor:
                 job.document_sha256, "extraction_failed", f"{VENDOR} could not read it: {vendor_message}"
             )
         elif self._is_job_overdue(job):
-            self._record_failure(job.document_sha256, "extraction_stuck", f"{VENDOR} still says {remote_job.status!r}.")
+            self._record_failure(
+                job.document_sha256,
+                "extraction_stuck",
+                f"{VENDOR} still reports the status {remote_job.status!r} after the deadline.",
+            )
         else:
             return False
         return True
 
-    # Writing
+    # Recording
 
     def _get_latest_job(self, document_sha256: str) -> ExtractionJob:
         job = self.recorder.find_latest_job(document_sha256)
@@ -294,4 +298,6 @@ class SmartBillsExtractor:
         self._document_queue.mark_concluded(job.document_sha256)
 
     def _suspend_for_contract_change(self, error: ContractError) -> NoReturn:
-        self.caller.suspend_vendor("contract_changed", f"{VENDOR} answers differently: {error}", is_problem=True)
+        self.caller.suspend_vendor(
+            "contract_changed", f"{VENDOR} no longer answers as documented: {error}", is_problem=True
+        )

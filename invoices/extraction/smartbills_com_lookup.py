@@ -1,4 +1,4 @@
-"""Whether a submission to smartbills.com arrived: looked up in the vendor's list, proved by the bytes a job holds."""
+"""Finds out whether a submission to smartbills.com arrived: by the vendor's job list and the bytes of its files."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ MAX_CLOCK_DIFFERENCE = dt.timedelta(minutes=10)  # how far the vendor's clock ma
 
 
 class SmartBillsLookupApi(Protocol):
-    """What is spoken with the vendor."""
+    """The calls that the lookup needs."""
 
     def list_jobs(self) -> list[JobSummary]:
-        """Return the vendor's list of jobs."""
+        """Return the account's jobs."""
         ...
 
     def fetch_job_file(self, file_url: str) -> bytes:
-        """Return the bytes a job was submitted with."""
+        """Return the bytes that a job was submitted with."""
         ...
 
 
 def find_submitted_job_id(
     caller: RetryingCaller, client: SmartBillsLookupApi, ledger: Ledger, job: ExtractionJob
 ) -> str | None:
-    """Return the vendor's id of the job that holds exactly this document's bytes, if its list shows one.
+    """Return the vendor's id of the job that holds exactly this document's bytes, or None if its list has none.
 
     Raises:
-        ContractError: the list cannot be used, or it has a job that may be the one and cannot be looked into.
+        ContractError: the list cannot be used, or the file of a possible match cannot be read.
     """
     unreadable_error: ContractError | None = None
     for summary in _select_candidate_jobs(caller.send_with_retries(client.list_jobs), ledger, job):
@@ -52,7 +52,7 @@ def find_submitted_job_id(
 
 
 def _select_candidate_jobs(summaries: Sequence[JobSummary], ledger: Ledger, job: ExtractionJob) -> Iterator[JobSummary]:
-    """Yield the jobs that nobody here knows, that show their file, and that are not older than the submission."""
+    """Yield the jobs that are not in the ledger, link to their file, and are not older than the submission."""
     with ledger.open_snapshot() as connection:
         known_ids = filter_known_remote_ids(connection, job.extracted_by, (summary.id for summary in summaries))
     for summary in summaries:

@@ -1,4 +1,4 @@
-"""A home whose documents wait for an extraction API, and what its ledger says after asking: rows, money, claims."""
+"""A home directory with documents that wait for an extraction API, and a snapshot of its ledger after extraction."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ PICTURE_PATH, PRINTED_PDF_PATH, SCANNED_PDF_PATH = (
 TWO_PAGE_PDF_PATH = "inbox/tools/MW-2026-0177.pdf"
 SAMPLE_PATHS = (PICTURE_PATH, TWO_PAGE_PDF_PATH, PRINTED_PDF_PATH, SCANNED_PDF_PATH)
 VENDORS = ("smartbills_com", "invoicedataextraction_com", "billflowai")
-VENDOR_GENERATED_KEYS = ("invoiceId",)  # by the vendor
+VENDOR_GENERATED_KEYS = ("invoiceId",)  # different in each response
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingDocument:
-    """A document that waits to be asked about."""
+    """A document that waits for extraction."""
 
     content: bytes
     media_type: str
@@ -49,7 +49,7 @@ class WaitingDocument:
 
 
 def load_sample_documents(paths: Iterable[str] = SAMPLE_PATHS) -> list[WaitingDocument]:
-    """Return sample documents as papers, with the pages that the vendors count."""
+    """Return sample documents with the page counts that the vendors charge."""
     manifest = (SAMPLES / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     page_counts = {row["path"]: row["pages"] for row in map(json.loads, manifest)}
     return [
@@ -59,14 +59,14 @@ def load_sample_documents(paths: Iterable[str] = SAMPLE_PATHS) -> list[WaitingDo
 
 
 def build_unknown_documents(count: int) -> list[WaitingDocument]:
-    """Return PDFs of one page that no sandbox knows: it cannot read them, unless its knob ``read_strangers`` is on."""
+    """Return PDFs of one page that are no samples: the sandbox reads them only with the setting ``read_strangers``."""
     return [WaitingDocument(b"%PDF-1.4 " + str(number).encode(), "application/pdf", 1) for number in range(count)]
 
 
 def add_waiting_documents(
     home: Path, waiting_documents: Iterable[WaitingDocument], ledger_url: str | None = None
 ) -> None:
-    """Put papers into a home, each read already and waiting for an extraction API."""
+    """Add documents to a home directory, each waiting for an extraction API."""
     home.mkdir(parents=True, exist_ok=True)
     store = DocumentStore(home / "documents")
     with (
@@ -87,7 +87,7 @@ def add_waiting_documents(
 
 
 def build_environment(sandbox: Sandbox, vendor: str, api_key: str, home: Path, **overrides: str) -> dict[str, str]:
-    """Return the environment of a house that asks one vendor of the sandbox, in the world of ``key``."""
+    """Return the environment variables of an application that uses one vendor of the sandbox with ``api_key``."""
     defaults = {
         "HOME": str(home), "EXTRACTORS": f"einvoice,{vendor}", "INBOX__SETTLE_SECONDS": "0",
         f"{vendor.upper()}__BASE_URL": getattr(sandbox, vendor)["base_url"], f"{vendor.upper()}__API_KEY": api_key,
@@ -97,11 +97,11 @@ def build_environment(sandbox: Sandbox, vendor: str, api_key: str, home: Path, *
 
 @dataclass(frozen=True, slots=True)
 class LedgerSnapshot:
-    """What a ledger says about asking."""
+    """The extraction data of a ledger."""
 
     document_states: Mapping[str, tuple[str, str, str]]  # stage, state and reason code of each document
     jobs: tuple[ExtractionJob, ...]
-    payloads: Mapping[str, Any]  # by document, without what the vendor draws
+    payloads: Mapping[str, Any]  # by document, without keys that the vendor generates
     spent_pages: Mapping[tuple[str, str], int]  # by vendor and period
     claimed_documents: frozenset[str]
 
@@ -112,14 +112,14 @@ class LedgerSnapshot:
 
     @property
     def possible_double_charges(self) -> set[str]:
-        """The documents that may have been charged twice, and say so."""
+        """The documents that are flagged as possibly charged twice."""
         return {job.document_sha256 for job in self.jobs if job.possible_double_charge}
 
     @property
     def uncertain_documents(self) -> set[str]:
-        """Those, what nobody knows the outcome of, and what BillflowAI did not read in the end.
+        """The flagged documents, those with an unknown outcome, and those that BillflowAI failed to read.
 
-        What may have been charged is counted: of the last ones a first try whose answer is missing.
+        The last ones count because the answer of a first attempt may be missing.
         """
         uncertain_statuses = {("billflowai", "failed"), *((name, "unknown") for name in VENDORS)}
         return self.possible_double_charges | {
@@ -127,7 +127,7 @@ class LedgerSnapshot:
         }
 
     def list_extraction_rows(self, uncertain: Collection[str] = ()) -> list[tuple[Any, ...]]:
-        """Return document, vendor, status and pages charged of each extraction, None for those that are uncertain."""
+        """Return (document, vendor, status, pages charged) of each extraction; the pages of ``uncertain`` are None."""
         return sorted(
             (job.document_sha256, job.extracted_by, job.status,
              None if job.document_sha256 in uncertain else job.pages_charged)
@@ -135,7 +135,7 @@ class LedgerSnapshot:
         )  # fmt: skip
 
     def find_journal_mismatches(self, journal: Mapping[str, Any], vendor: str) -> list[str]:
-        """Return where the pages charged are not the journal's, or above what is counted for what is uncertain."""
+        """Return where charged pages differ from the journal, or exceed the counted pages of uncertain documents."""
         journal_pages: Counter[str] = Counter()
         for row in journal["charges"]:
             journal_pages[row["document_sha256"]] += row["pages"] if row["vendor"] == vendor else 0
@@ -146,10 +146,10 @@ class LedgerSnapshot:
                 charged_pages != known_pages and job.document_sha256 not in self.uncertain_documents
             ):
                 mismatches.append(f"{job.document_sha256[:12]}: {charged_pages} pages charged, {known_pages} known")
-        return [*mismatches, *(f"{sha256[:12]}: charged, and nobody knows" for sha256 in +journal_pages)]
+        return [*mismatches, *(f"{sha256[:12]}: charged, but not in the ledger" for sha256 in +journal_pages)]
 
     def find_spending_mismatches(self) -> list[str]:
-        """Return where the spending is not the sum over the extractions, and what is still in somebody's hands."""
+        """Return where the spending differs from the sum of the extractions, and remaining claims."""
         expected_pages: Counter[str] = Counter()
         for job in self.jobs:
             expected_pages[job.extracted_by] += job.pages_counted
@@ -164,7 +164,7 @@ class LedgerSnapshot:
 
 
 def read_ledger_snapshot(home: Path, ledger_url: str | None = None) -> LedgerSnapshot:
-    """Return what the ledger of a home says now."""
+    """Return a snapshot of the ledger of a home directory."""
     columns = [extractions.c[name] for name in ExtractionJob.__slots__]
     with (
         closing(Ledger(ledger_url or f"sqlite:///{home / 'ledger.sqlite'}")) as ledger,
@@ -199,7 +199,7 @@ def sum_charged_pages(journal: Mapping[str, Any], vendor: str) -> int:
 
 
 def find_excess_charges(charge_counts: Mapping[str, int], vendor: str, flagged: Collection[str]) -> list[str]:
-    """Return which documents were charged more often than their vendor lets us prevent."""
+    """Return the documents that were charged more often than allowed."""
     allowed_counts = {sha256: 2 if vendor == "billflowai" and sha256 in flagged else 1 for sha256 in charge_counts}
     return [
         f"{sha256[:12]} charged {count} times"

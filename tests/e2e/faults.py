@@ -1,4 +1,4 @@
-"""The faults of reliability.md §2 (F-24 to F-37) that one call can meet, by what they leave of it."""
+"""The faults of reliability.md §2 (F-24 to F-37) that can affect one call, before or after the vendor's work."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _format_http_date_after(seconds: float) -> str:
 def _build_body_fault(body: bytes, **headers: str) -> Fault:
     header_values = {name.replace("_", "-"): value for name, value in headers.items()}
     return Fault(
-        "", alter_response=lambda answer: replace(answer, body=body, headers={**answer.headers, **header_values})
+        "", alter_response=lambda response: replace(response, body=body, headers={**response.headers, **header_values})
     )
 
 
@@ -41,7 +41,7 @@ def _map_faults_by_name(faults: Iterable[tuple[str, Fault]]) -> dict[str, Fault]
 
 
 def _cut_response(response: Response) -> Reply:
-    return replace(response, cut_after=len(response.body) // 2)
+    return replace(response, close_after_bytes=len(response.body) // 2)
 
 
 def _cut_response_without_length(response: Response) -> Reply:
@@ -49,21 +49,21 @@ def _cut_response_without_length(response: Response) -> Reply:
 
 
 RATE_LIMIT_FAULTS = _map_faults_by_name(
-    (f"429 {name}", Fault("", replacement=step))
-    for name, step in {
+    (f"429 {name}", Fault("", replacement=response))
+    for name, response in {
         "for a second": _build_error_response(429, Retry_After="1"),
         "until a date": _build_error_response(429, Retry_After=_format_http_date_after(2)),
         "until a date that is past": _build_error_response(429, Retry_After=_format_http_date_after(-3600)),
         "for ten hours": _build_error_response(429, Retry_After="36000"),
         "for abc": _build_error_response(429, Retry_After="abc"),
-        "for nobody knows how long": _build_error_response(429),
+        "without a wait": _build_error_response(429),
         "until a reset that is past": _build_error_response(429, X_RateLimit_Reset="1", X_RateLimit_Remaining="0"),
     }.items()
 )
 FAULTS_BEFORE_WORK = _map_faults_by_name(
-    (name, Fault("", replacement=step))
-    for name, step in {
-        "no answer, nothing done": Disconnect(is_reset=True),
+    (name, Fault("", replacement=response))
+    for name, response in {
+        "no response, nothing done": Disconnect(is_reset=True),
         "500, nothing done": _build_error_response(500),
         "503, nothing done": _build_error_response(503),
         "502 page, nothing done": replace(LOGIN_PAGE, status=502),
@@ -74,10 +74,10 @@ FAULTS_BEFORE_WORK = _map_faults_by_name(
 )
 FAULTS_AFTER_WORK = _map_faults_by_name(
     {
-        "answer lost": Fault("", alter_response=lambda _: Disconnect()),
-        "line reset": Fault("", alter_response=lambda _: Disconnect(is_reset=True)),
-        "answer cut": Fault("", alter_response=_cut_response),
-        "answer cut, without a length": Fault("", alter_response=_cut_response_without_length),
+        "response lost": Fault("", alter_response=lambda _: Disconnect()),
+        "connection reset": Fault("", alter_response=lambda _: Disconnect(is_reset=True)),
+        "response cut": Fault("", alter_response=_cut_response),
+        "response cut, without a length": Fault("", alter_response=_cut_response_without_length),
         "500 after the work": Fault("", alter_response=lambda _: _build_error_response(500)),
         "504 page after the work": Fault("", alter_response=lambda _: replace(LOGIN_PAGE, status=504)),
         "login page": Fault("", alter_response=lambda _: LOGIN_PAGE),
@@ -85,13 +85,13 @@ FAULTS_AFTER_WORK = _map_faults_by_name(
         "empty object": _build_body_fault(b"{}"),
         "a list": _build_body_fault(b"[1]"),
         "a byte order mark": Fault(
-            "", alter_response=lambda answer: replace(answer, body=b"\xef\xbb\xbf" + answer.body)
+            "", alter_response=lambda response: replace(response, body=b"\xef\xbb\xbf" + response.body)
         ),
         "UTF-16": Fault(
-            "", alter_response=lambda answer: replace(answer, body=answer.body.decode("latin-1").encode("utf-16"))
+            "", alter_response=lambda response: replace(response, body=response.body.decode("latin-1").encode("utf-16"))
         ),
         "NaN": _build_body_fault(b'{"id": NaN, "status": Infinity}'),
-        "dripped": Fault("", alter_response=lambda answer: replace(answer, drip=0.0002)),
+        "slow": Fault("", alter_response=lambda response: replace(response, seconds_per_byte=0.0002)),
     }.items()
 )
 LARGE_BODY_FAULTS = _map_faults_by_name(
@@ -104,15 +104,15 @@ LARGE_BODY_FAULTS = _map_faults_by_name(
 
 
 def build_redirect_fault(status: int, url: str) -> Fault:
-    """Return an answer that points to another server."""
+    """Return a redirect to another server."""
     return Fault(f"{status} to another server", replacement=Response(status, b"", {"Location": url}))
 
 
 def build_replacement_fault(name: str, old: bytes, new: bytes) -> Fault:
-    """Return the vendor's answer with one thing said differently."""
-    return Fault(name, alter_response=lambda answer: replace(answer, body=answer.body.replace(old, new)))
+    """Return the vendor's response with ``old`` replaced by ``new``."""
+    return Fault(name, alter_response=lambda response: replace(response, body=response.body.replace(old, new)))
 
 
 def build_error_fault(name: str, status: int, body: bytes = b"", content_type: str = "application/xml") -> Fault:
-    """Return an answer in the vendor's place."""
+    """Return a response that replaces the vendor's."""
     return Fault(name, replacement=Response(status, body, {"Content-Type": content_type}))

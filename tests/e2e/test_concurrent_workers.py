@@ -1,7 +1,7 @@
-"""Two and three processes on one ledger, SQLite or PostgreSQL: each document is paid for once, no limit is passed.
+"""Two and three processes on one ledger, SQLite or PostgreSQL: each document is charged once, no limit is exceeded.
 
-Real command lines begin at the same moment, with small batches so that they share the work. The sandbox holds them to
-limits that bind; its journal tells how often it had to refuse.
+The processes start at the same moment, with small batches so that they share the work. The sandbox enforces tight
+limits; its journal has the number of refused calls.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SANDBOX_SETTINGS = {
     **{f"{vendor}.read_strangers": "on" for vendor in extraction_app.VENDORS},
     "billflowai.rate_limit_per_minute": 20, "billflowai.source": "extracted",
 }  # fmt: skip
-VENDOR_SETTINGS = {  # limits that bind: 100 calls a minute, 20 calls a minute, 30 submissions a minute
+VENDOR_SETTINGS = {  # tight limits: 100 calls a minute, 20 calls a minute, 30 submissions a minute
     "smartbills_com": {"PLAN": "pro"},
     "invoicedataextraction_com": {"BATCH_DOCUMENTS": "1"},
     "billflowai": {"REQUESTS_PER_MINUTE": "20"},
@@ -57,7 +57,7 @@ VENDOR_SETTINGS = {  # limits that bind: 100 calls a minute, 20 calls a minute, 
 
 @dataclass(frozen=True, slots=True)
 class ExtractionScenario:
-    """A house with documents that wait, its account at one vendor, and its ledger."""
+    """A home directory with waiting documents, its account at one vendor, and its ledger."""
 
     sandbox: Sandbox
     vendor: str
@@ -66,11 +66,11 @@ class ExtractionScenario:
 
     @property
     def api_key(self) -> str:
-        """The account."""
+        """The account's API key."""
         return f"sk_test_{self.home.parent.name}"
 
     def build_environment(self, **overrides: str) -> dict[str, str]:
-        """Return the settings of the house."""
+        """Return the settings as environment variables."""
         vendor_settings = {
             f"{self.vendor.upper()}__{name}": value for name, value in VENDOR_SETTINGS[self.vendor].items()
         }
@@ -84,21 +84,21 @@ class ExtractionScenario:
         )
 
     def read_ledger(self) -> extraction_app.LedgerSnapshot:
-        """Return what the ledger says now."""
+        """Return a snapshot of the ledger."""
         return extraction_app.read_ledger_snapshot(self.home, self.ledger_url)
 
     def count_charges(self) -> Counter[str]:
-        """Return how often each document was charged so far."""
+        """Return the number of charges so far, by document."""
         return extraction_app.count_charges(self.sandbox.read_journal(self.api_key), self.vendor)
 
     def count_refusals(self) -> int:
-        """Return how many calls came too soon for the vendor."""
+        """Return how many calls the vendor refused with 429."""
         return sum(by_status.get("429", 0) for by_status in self.sandbox.read_journal(self.api_key)["answers"].values())
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """The vendors."""
+    """A sandbox with all vendors."""
     with start_sandbox(
         tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS, plan="pro", settings=SANDBOX_SETTINGS
     ) as running_sandbox:
@@ -107,17 +107,17 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the ledger is to be."""
+    """The URL of a ledger that does not exist yet."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'house' / 'ledger.sqlite'}"
+        return f"sqlite:///{tmp_path / 'home' / 'ledger.sqlite'}"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.create_database()
 
 
 def build_scenario(sandbox: Sandbox, vendor: str, directory: Path, ledger_url: str | None = None) -> ExtractionScenario:
-    """Return a house with documents that nobody has asked about."""
+    """Return a scenario with documents that have no extraction yet."""
     scenario = ExtractionScenario(
-        sandbox, vendor, directory / "house", ledger_url or f"sqlite:///{directory / 'house' / 'ledger.sqlite'}"
+        sandbox, vendor, directory / "home", ledger_url or f"sqlite:///{directory / 'home' / 'ledger.sqlite'}"
     )
     extraction_app.add_waiting_documents(
         scenario.home, extraction_app.build_unknown_documents(DOCUMENT_COUNT), scenario.ledger_url
@@ -126,29 +126,29 @@ def build_scenario(sandbox: Sandbox, vendor: str, directory: Path, ledger_url: s
 
 
 @pytest.mark.parametrize("vendor", extraction_app.VENDORS)
-def test_workers_share_the_work_and_pass_neither_cap_nor_limit(
+def test_workers_share_the_work_and_exceed_neither_cap_nor_rate_limit(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:
     scenario = build_scenario(sandbox, vendor, tmp_path, ledger_url)
     capped = run_workers_concurrently(
         scenario.build_environment(**{f"{vendor.upper()}__PAGES_PER_DAY": str(PAGE_CAP)}), 2, "extract", "--json"
     )
-    accounts = scenario.read_ledger()
+    ledger = scenario.read_ledger()
     assert [result.exit_status for result in capped] == [0, 0], [result.stderr for result in capped]
-    assert (scenario.count_charges().total(), len(accounts.waiting_documents)) == (PAGE_CAP, DOCUMENT_COUNT - PAGE_CAP)
-    assert {accounts.document_states[sha][2] for sha in accounts.waiting_documents} == {"cap_reached"}
-    free = run_workers_concurrently(scenario.build_environment(), 3, "extract", "--json")
-    assert [result.exit_status for result in free] == [0, 0, 0], [result.stderr for result in free]
+    assert (scenario.count_charges().total(), len(ledger.waiting_documents)) == (PAGE_CAP, DOCUMENT_COUNT - PAGE_CAP)
+    assert {ledger.document_states[sha][2] for sha in ledger.waiting_documents} == {"cap_reached"}
+    uncapped = run_workers_concurrently(scenario.build_environment(), 3, "extract", "--json")
+    assert [result.exit_status for result in uncapped] == [0, 0, 0], [result.stderr for result in uncapped]
     _assert_each_document_charged_once(scenario)
-    assert _sum_paid_calls(capped) + _sum_paid_calls(free) == DOCUMENT_COUNT
-    shares = [result.json_output["paid"]["calls"] for result in (*capped, *free)]
+    assert _sum_paid_calls(capped) + _sum_paid_calls(uncapped) == DOCUMENT_COUNT
+    shares = [result.json_output["paid"]["calls"] for result in (*capped, *uncapped)]
     print(f"\n{vendor} on {ledger_url.partition(':')[0]}: shares {shares[:2]} capped, {shares[2:]}")  # noqa: T201  figures
     assert sum(share > 0 for share in shares[2:]) > 1, shares
     assert scenario.count_refusals() == 0
 
 
 @pytest.mark.parametrize("vendor", extraction_app.VENDORS)
-def test_what_a_killed_worker_had_in_hand_is_finished_without_waiting_for_its_lease(
+def test_the_documents_of_a_killed_worker_are_finished_before_its_lease_expires(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:
     scenario = build_scenario(sandbox, vendor, tmp_path, ledger_url)
@@ -164,48 +164,48 @@ def test_what_a_killed_worker_had_in_hand_is_finished_without_waiting_for_its_le
 
 
 @pytest.mark.parametrize("vendor", extraction_app.VENDORS)
-def test_a_worker_that_slept_beyond_its_lease_pays_for_nothing_again_in_silence(
+def test_a_worker_that_slept_beyond_its_lease_causes_no_unflagged_double_charge(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:
     scenario = build_scenario(sandbox, vendor, tmp_path, ledger_url)
     with prepare_workers(scenario.build_environment(BATCH_SIZE=str(DOCUMENT_COUNT)), 2, "extract", "--json") as (
-        asleep,
-        awake,
+        sleeping,
+        active,
     ):
-        asleep.start()
+        sleeping.start()
         wait_until(lambda: scenario.count_charges().total() >= DOCUMENT_COUNT // 3, "the first charges")
-        wait_until(lambda: _suspend_outside_write(asleep, scenario), "a moment in which it holds no lock")
+        wait_until(lambda: _suspend_outside_write(sleeping, scenario), "a moment in which it holds no lock")
         _expire_leases(scenario)
-        awake.start()
-        assert awake.wait().exit_status == 0
-        by_now = scenario.count_charges()
-        asleep.send_signal(signal.SIGCONT)
-        assert asleep.wait().exit_status == 0
-    # Whoever falls asleep with a request on the lips says it on waking; without a key of ours the vendor does it again.
-    overtaken = scenario.read_ledger().possible_double_charges if vendor != "invoicedataextraction_com" else set()
-    assert (scenario.count_charges() - by_now).keys() <= overtaken
-    _assert_each_document_charged_once(scenario, overtaken)
+        active.start()
+        assert active.wait().exit_status == 0
+        charges_before = scenario.count_charges()
+        sleeping.send_signal(signal.SIGCONT)
+        assert sleeping.wait().exit_status == 0
+    # A request that was being sent is sent after the sleep; without an idempotency key the vendor does the work again.
+    repeated = scenario.read_ledger().possible_double_charges if vendor != "invoicedataextraction_com" else set()
+    assert (scenario.count_charges() - charges_before).keys() <= repeated
+    _assert_each_document_charged_once(scenario, repeated)
 
 
-def test_of_two_runs_at_once_the_second_says_so_and_ends_well(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_second_of_two_concurrent_runs_reports_the_first_and_succeeds(sandbox: Sandbox, tmp_path: Path) -> None:
     scenario = build_scenario(sandbox, "billflowai", tmp_path)
     (scenario.home / "inbox").mkdir()
     results = run_workers_concurrently(scenario.build_environment(), 2, "run", "--json")
     assert [result.exit_status for result in results] == [0, 0], [result.stderr for result in results]
-    (turned_away,) = [result for result in results if "a run is already active" in result.stderr]
-    assert turned_away.stdout == ""
+    (rejected,) = [result for result in results if "a run is already active" in result.stderr]
+    assert rejected.stdout == ""
     _assert_each_document_charged_once(scenario)
 
 
-def _assert_each_document_charged_once(scenario: ExtractionScenario, retaken_documents: Collection[str] = ()) -> None:
-    """Assert that every document is answered and was charged as often as its vendor lets us prevent."""
-    ledger, charged = scenario.read_ledger(), scenario.count_charges()
+def _assert_each_document_charged_once(scenario: ExtractionScenario, repeated_documents: Collection[str] = ()) -> None:
+    """Assert that every document is answered and was charged no more often than allowed."""
+    ledger, charges = scenario.read_ledger(), scenario.count_charges()
     documents = {document.sha256 for document in extraction_app.build_unknown_documents(DOCUMENT_COUNT)}
     assert [ledger.document_states[sha256] for sha256 in ledger.waiting_documents] == []
-    assert {job.document_sha256 for job in ledger.jobs if job.status == "answered"} == documents == set(charged)
-    possibly_repeated = ledger.possible_double_charges if scenario.vendor == "billflowai" else retaken_documents
+    assert {job.document_sha256 for job in ledger.jobs if job.status == "answered"} == documents == set(charges)
+    possibly_repeated = ledger.possible_double_charges if scenario.vendor == "billflowai" else repeated_documents
     assert {
-        sha256: count for sha256, count in charged.items() if count > (2 if sha256 in possibly_repeated else 1)
+        sha256: count for sha256, count in charges.items() if count > (2 if sha256 in possibly_repeated else 1)
     } == {}
     assert ledger.find_spending_mismatches() == []
     assert ledger.find_journal_mismatches(scenario.sandbox.read_journal(scenario.api_key), scenario.vendor) == []
@@ -216,7 +216,7 @@ def _sum_paid_calls(results: list[WorkerResult]) -> int:
 
 
 def _suspend_outside_write(worker: WorkerProcess, scenario: ExtractionScenario) -> bool:
-    """Stop a worker, and let it go on if that was in the middle of a write: nobody else could write then."""
+    """Stop a worker, but let it continue if it holds a write lock: nobody else could write then."""
     worker.send_signal(signal.SIGSTOP)
     wait_until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the worker's sleep")
     is_free = (
@@ -252,6 +252,6 @@ def _is_home_unlocked(home: Path) -> bool:
 
 
 def _expire_leases(scenario: ExtractionScenario) -> None:
-    """Let time pass, as far as claims are concerned."""
+    """Expire all claims."""
     with closing(Ledger(scenario.ledger_url)) as ledger, ledger.begin_transaction() as tx:
         tx.connection.execute(update(claims).values(expires_at=tx.timestamp - dt.timedelta(seconds=1)))

@@ -1,4 +1,4 @@
-"""Several command lines of ours that start at the same moment, each a process with everything imported."""
+"""Several ``invoices`` processes that import everything first and then start at the same moment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAIT_THEN_RUN_SCRIPT = (
 
 @dataclass(frozen=True, slots=True)
 class WorkerResult:
-    """What a process left behind."""
+    """The exit status and output of a process."""
 
     exit_status: int
     stdout: str
@@ -36,42 +36,42 @@ class WorkerResult:
 
 
 class WorkerProcess:
-    """One ``invoices`` that has imported what it needs and waits at the line."""
+    """One ``invoices`` process that has imported its modules and waits for a line on stdin."""
 
     def __init__(self, environment: Mapping[str, str], *arguments: str) -> None:
-        """Start the process, and return when it is ready."""
+        """Start the process and return when it is ready."""
         clean_environment = {name: value for name, value in os.environ.items() if not name.startswith("INVOICES_")}
         self._process = subprocess.Popen(
             [sys.executable, "-c", WAIT_THEN_RUN_SCRIPT, *arguments],
-            env={**clean_environment, **environment}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
+            env={**clean_environment, **environment}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self._ready_line = self._process.stdout.readline() if self._process.stdout else ""
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         return self._process.pid
 
     def start(self) -> None:
-        """Let it begin."""
+        """Let the process run its command."""
         if self._ready_line != "ready\n" or self._process.stdin is None:
-            raise RuntimeError(f"a worker is not ready: {self._process.communicate()[1]}")
+            raise RuntimeError(f"the worker is not ready: {self._process.communicate()[1]}")
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def send_signal(self, number: int = signal.SIGKILL) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         self._process.send_signal(number)
 
     def wait(self) -> WorkerResult:
-        """Wait for its end; a traceback is never right."""
+        """Wait for the end of the process; fail if its output has a traceback."""
         stdout, stderr = self._process.communicate(timeout=TIMEOUT_SECONDS)
         assert "Traceback" not in stdout + stderr, stdout + stderr
         return WorkerResult(self._process.returncode, stdout, stderr)
 
     def close(self) -> None:
-        """Make sure that it has ended."""
+        """Kill the process if it still runs."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()
@@ -79,7 +79,7 @@ class WorkerProcess:
 
 @contextmanager
 def prepare_workers(environment: Mapping[str, str], count: int, *arguments: str) -> Iterator[list[WorkerProcess]]:
-    """Give workers that are ready to begin; none outlives the block."""
+    """Start workers that are ready to run; none outlives the block."""
     workers = [WorkerProcess(environment, *arguments) for _ in range(count)]
     try:
         yield workers
@@ -89,7 +89,7 @@ def prepare_workers(environment: Mapping[str, str], count: int, *arguments: str)
 
 
 def run_workers_concurrently(environment: Mapping[str, str], count: int, *arguments: str) -> list[WorkerResult]:
-    """Return what so many workers left behind that began at the same moment."""
+    """Run ``count`` workers that start at the same moment; return their results."""
     with prepare_workers(environment, count, *arguments) as workers:
         for worker in workers:
             worker.start()
@@ -97,7 +97,7 @@ def run_workers_concurrently(environment: Mapping[str, str], count: int, *argume
 
 
 def wait_until(condition: Callable[[], bool], description: str) -> None:
-    """Return as soon as ``holds`` does."""
+    """Return as soon as ``condition`` is true."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
@@ -106,5 +106,5 @@ def wait_until(condition: Callable[[], bool], description: str) -> None:
 
 
 def list_worker_files(home: Path) -> list[str]:
-    """Return which workers left a file behind."""
+    """Return the names of the worker files in a home directory."""
     return sorted(path.name for path in (home / "workers").glob("*"))

@@ -1,4 +1,4 @@
-"""Answers as the extract stage stores them: sound ones of each extractor and changes to them, one document each."""
+"""Payloads as the extract stages store them: valid ones of each extractor, and changes to them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _SAMPLE_DIRECTORY = CHECKOUT / "tests" / "sql"
 
 
 def build_einvoice_payload(*changes: dict[str, Any], profile: str = "en16931", syntax: str = "cii") -> str:
-    """Return a payload with one sound invoice per set of changes; they are merged deeply, None takes a key away."""
+    """Return a payload with one valid invoice per set of changes; they are merged deeply, None removes a key."""
     invoices = [merge_deeply(_load_sample("sound_invoice"), change) for change in changes or ({},)]
     return json.dumps({"syntax": syntax, "profile": profile, "invoices": invoices}, ensure_ascii=False)
 
 
 def build_rows_payload(changes: Sequence[dict[str, Any]] = ({},), **extra_fields: Any) -> str:
-    """Return a payload of invoicedataextraction.com with one sound row per set of changes; ``about`` is beside them.
+    """Return a payload of invoicedataextraction.com with one valid row per set of changes, and ``extra_fields``.
 
-    Unless ``about`` says otherwise, the rows are those of lines and all pages of the document, one per row, were read.
+    By default each row is an invoice line on a page of its own, and all pages were read.
     """
     rows = [merge_deeply(_load_sample("sound_row"), change) for change in changes]
     read_pages = list(range(1, len(rows) + 1))
@@ -38,19 +38,19 @@ def build_rows_payload(changes: Sequence[dict[str, Any]] = ({},), **extra_fields
 
 
 def build_billflowai_payload(changes: dict[str, Any]) -> str:
-    """Return a body of BillflowAI with changes, merged deeply; None takes a key away."""
+    """Return a payload of BillflowAI with changes, merged deeply; None removes a key."""
     return json.dumps(merge_deeply(_load_sample("sound_billflowai"), changes), ensure_ascii=False)
 
 
 def build_einvoice_table(*payloads: str) -> pa.Table:
-    """Return one answer per payload, about the documents d1, d2, …"""
+    """Return a table with one answer per payload, for the documents d1, d2, …"""
     return build_extraction_table(
         [(f"d{number}", "einvoice", payload) for number, payload in enumerate(payloads, start=1)]
     )
 
 
 def build_extraction_table(extraction_rows: Sequence[tuple[str, str, str]]) -> pa.Table:
-    """Return answers (document, extractor, payload) in the order in which they came."""
+    """Return a table of answers (document, extractor, payload) in order of arrival."""
     rows = [
         {
             "extraction_id": f"e{number}",

@@ -1,1 +1,1 @@
-"""Documents that a vendor is asked about together: formed, uploaded, submitted once, looked at, concluded."""
+"""Batches of documents at invoicedataextraction.com: created, uploaded, submitted once, polled, concluded."""

@@ -1,13 +1,12 @@
-"""Batches in hand: which documents are asked about together, formed within caps and credits, or found open again."""
+"""Batches: documents submitted together, selected within caps and credits, or resumed from an earlier run."""
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -24,65 +23,65 @@ from invoices.ledger.extraction_batches import ExtractionBatch, find_extraction_
 from invoices.ledger.extractions import ExtractionJob, list_batch_jobs
 from invoices.ledger.spending import compute_remaining_pages
 
-MAX_SESSION_BYTES = 2_000_000_000  # bytes (contract sheet 02 §6)
+MAX_SESSION_BYTES = 2_000_000_000  # contract sheet 02 §6
 
 ClaimAllOrNone = Callable[[Sequence[str]], bool]
 
 
 @dataclass(slots=True)
 class Batch:
-    """A batch that this run works on; ``documents`` are those still in it, by hash."""
+    """An open batch of this run; ``documents`` are those still in it, by hash."""
 
     record: ExtractionBatch
     documents: dict[str, PendingDocument]
     to_upload: deque[PendingDocument] = field(default_factory=deque)
     part_sizes: Mapping[str, int] | None = None  # of the open session, by file id
-    running_actions: int = 0  # actions about it
-    restarts: int = 0  # begun in this run after one that failed
+    running_actions: int = 0
+    restarts: int = 0  # new generations in this run after failures
     session_renewals: int = 0
-    unreadable_responses: int = 0  # answers about it in a row that were not understood
+    unreadable_responses: int = 0  # in a row
     submission_deferrals: int = 0
-    concluded_file_names: frozenset[str] = frozenset()  # of files about which an earlier run has written the answer
-    due_at: float = 0.0  # on the monotonic clock: the next look, or not before then the next submission
+    concluded_file_names: frozenset[str] = frozenset()  # files whose answers an earlier run recorded
+    due_at: float = 0.0  # monotonic clock: the next poll, or the earliest next submission
 
     @property
     def id(self) -> str:
-        """The batch's id: of its documents and of what is asked."""
+        """The batch's id, derived from its documents and the configuration."""
         return self.record.batch_id
 
     @property
     def session_id(self) -> str:
-        """The id of its upload session, the same until that has gone."""
+        """The id of its upload session, the same until the session expires."""
         return f"sess:{self.id}:{self.record.session_generation}"
 
     @property
     def submission_id(self) -> str:
-        """The id of its submission, the same until one has ended (contract sheet 02 §5)."""
+        """The id of its submission, the same until the submission has ended (contract sheet 02 §5)."""
         configuration_hash = hashlib.sha256(self.record.configuration.encode()).hexdigest()[:12]
         return f"sub:{self.id}:{configuration_hash}:{self.record.generation}"
 
     @property
     def is_submitted(self) -> bool:
-        """Whether the vendor has it."""
+        """Whether the vendor has accepted its submission."""
         return self.record.status == "submitted"
 
     @property
     def page_count(self) -> int:
-        """How many pages it has, as far as we know."""
+        """The number of its pages; a document of unknown length counts as one page."""
         return sum(document.page_count or 1 for document in self.documents.values())
 
     def begin_uploads(self) -> None:
-        """Upload everything, in a session that is still to be opened."""
+        """Plan to upload all documents in a session that is not open yet."""
         self.to_upload, self.part_sizes = deque(self.documents.values()), None
 
     def schedule_after(self, seconds: float) -> None:
-        """Do nothing about it for so long."""
+        """Schedule the next poll or submission."""
         self.due_at = time.monotonic() + seconds
 
 
 @dataclass(frozen=True, slots=True)
-class FormedBatch:
-    """A new batch, if any, the documents left over, and those that another worker has in hand."""
+class CreatedBatch:
+    """A new batch or None, the remaining documents, and those that another worker has claimed."""
 
     batch: Batch | None
     remaining: Sequence[PendingDocument]
@@ -90,26 +89,26 @@ class FormedBatch:
 
 
 def build_upload_name(document: PendingDocument) -> str:
-    """Return the name under which a document is uploaded: unique in any session, and saying nothing about us."""
+    """Return the file name for an upload: unique in any session, without information about the customer."""
     return f"{document.document_sha256}.{SUFFIX_BY_MEDIA_TYPE[document.media_type]}"
 
 
 class BatchBuilder:
-    """Forms the batches of one vendor, and finds those that an earlier run left open."""
+    """Creates batches, and resumes those that an earlier run left open."""
 
     def __init__(
         self, recorder: ExtractionRecorder, configuration: str, max_documents: int, claim_all_or_none: ClaimAllOrNone
     ) -> None:
-        """Take what is asked for, and how to claim documents that are not in hand yet."""
+        """Keep the configuration of new batches, and how to claim documents of resumed ones."""
         self._recorder, self._configuration = recorder, configuration
         self._max_documents, self._claim_all_or_none = max_documents, claim_all_or_none
 
-    def create_batch(self, documents: Sequence[PendingDocument], credits_left: int | None) -> FormedBatch:
-        """Write a batch of the first documents that fit, and return what came of it.
+    def create_batch(self, documents: Sequence[PendingDocument], credits_left: int | None) -> CreatedBatch:
+        """Record a batch of the first documents that fit.
 
         Raises:
             CapReached: not even the first document fits under the caps.
-            NoCredit: it does not fit under the credits.
+            CreditExhausted: it does not fit under the credits.
         """
         terms, worker = self._recorder.terms, self._recorder.worker
         with self._recorder.ledger.begin_transaction() as tx:
@@ -119,45 +118,52 @@ class BatchBuilder:
             fitting_documents = self._select_fitting_documents(
                 documents, cap_pages_left, credits_left
             ) or self._select_first_within_credit(documents[0], credits_left)
-            taken_hashes = {document.document_sha256 for document in fitting_documents}
-            claimed_hashes = filter_claimed_hashes(tx, worker, taken_hashes)
+            selected_hashes = {document.document_sha256 for document in fitting_documents}
+            claimed_hashes = filter_claimed_hashes(tx, worker, selected_hashes)
             own_documents = [document for document in fitting_documents if document.document_sha256 in claimed_hashes]
-            remaining = [document for document in documents if document.document_sha256 not in taken_hashes]
-            claimed_elsewhere = sorted(taken_hashes - claimed_hashes)
+            remaining = [document for document in documents if document.document_sha256 not in selected_hashes]
+            claimed_elsewhere = sorted(selected_hashes - claimed_hashes)
             if not own_documents:
-                return FormedBatch(None, remaining, claimed_elsewhere)
-            record = start_extraction_batch(
-                tx, self._build_batch_id(own_documents), terms.extracted_by, self._configuration, len(own_documents)
-            )
-            planned = [self._build_planned_extraction(document) for document in own_documents]
+                return CreatedBatch(None, remaining, claimed_elsewhere)
+            id_parts = ["batch", self._configuration, *sorted(document.document_sha256 for document in own_documents)]
+            batch_id = hashlib.sha256("\x1f".join(id_parts).encode()).hexdigest()[:32]
+            record = start_extraction_batch(tx, batch_id, terms.extracted_by, self._configuration, len(own_documents))
+            planned = [
+                PlannedExtraction(
+                    self._recorder.get_extraction_id(document.document_sha256),
+                    document.document_sha256,
+                    self._recorder.count_billable_pages(document),
+                )
+                for document in own_documents
+            ]
             record_intents(tx, terms, planned, run_id=worker, batch_id=record.batch_id, generation=record.generation)
         batch = Batch(record, {document.document_sha256: document for document in own_documents})
         batch.begin_uploads()
-        return FormedBatch(batch, remaining, claimed_elsewhere)
+        return CreatedBatch(batch, remaining, claimed_elsewhere)
 
     def resume_open_batches(
         self, documents: Sequence[PendingDocument], jobs_by_document: Mapping[str, ExtractionJob]
     ) -> tuple[list[Batch], list[PendingDocument]]:
-        """Return the open batches that the documents are in, whole, and the documents that are in none.
+        """Return the open batches of the documents, complete, and the documents that are in none.
 
-        A batch of which another worker has a part in hand is left to that one.
+        A batch with documents that another worker has claimed is skipped.
         """
         batch_ids = {job.batch_id for job in jobs_by_document.values() if job.is_open and job.batch_id is not None}
         with self._recorder.ledger.open_snapshot() as connection:
             loaded_batches = [_load_batch_with_jobs(connection, batch) for batch in sorted(batch_ids)]
-        resumed_batches, taken_hashes = [], set[str]()
+        resumed_batches, batched_hashes = [], set[str]()
         for batch, jobs_of_batch in loaded_batches:
             self._recorder.remember_open_extraction_ids(jobs_of_batch)
             if batch is not None:
-                taken_hashes.update(batch.documents)
+                batched_hashes.update(batch.documents)
                 if self._claim_all_or_none(list(batch.documents)):
                     resumed_batches.append(batch)
-        return resumed_batches, [document for document in documents if document.document_sha256 not in taken_hashes]
+        return resumed_batches, [document for document in documents if document.document_sha256 not in batched_hashes]
 
     def _select_fitting_documents(
         self, documents: Sequence[PendingDocument], cap_pages_left: int | None, credits_left: int | None
     ) -> list[PendingDocument]:
-        """Return documents that fit, in order; one that is too large lets smaller ones pass."""
+        """Return documents that fit, in order; one that is too large is skipped for smaller ones behind it."""
         selected: list[PendingDocument] = []
         pages_left = min((limit for limit in (cap_pages_left, credits_left) if limit is not None), default=math.inf)
         bytes_left = MAX_SESSION_BYTES
@@ -171,34 +177,22 @@ class BatchBuilder:
         return selected
 
     def _select_first_within_credit(self, document: PendingDocument, credits_left: int | None) -> list[PendingDocument]:
-        """Return the first document alone: if it does not fit under a cap, writing its intent tells which."""
+        """Return the document alone; recording its intent then raises CapReached with the cap that it exceeds.
+
+        Raises CreditExhausted when the credits are the limit.
+        """
         pages = self._recorder.count_billable_pages(document)
         if credits_left is not None and credits_left < pages:
-            raise CreditExhausted(f"{credits_left:,} pages of credit are left, and the next document has {pages:,}")
+            raise CreditExhausted(f"the next document needs {pages:,} credits, but only {credits_left:,} are left")
         return [document]
-
-    def _build_planned_extraction(self, document: PendingDocument) -> PlannedExtraction:
-        sha256 = document.document_sha256
-        return PlannedExtraction(
-            self._recorder.get_extraction_id(sha256), sha256, self._recorder.count_billable_pages(document)
-        )
-
-    def _build_batch_id(self, documents: Iterable[PendingDocument]) -> str:
-        hashes = sorted(document.document_sha256 for document in documents)
-        return hashlib.sha256("\x1f".join(["batch", self._configuration, *hashes]).encode()).hexdigest()[:32]
 
 
 class CreditExhausted(Exception):
-    """The account's credits do not reach for a single document."""
-
-
-def is_session_stale(batch: ExtractionBatch, now: dt.datetime, max_hours: float) -> bool:
-    """Return whether the files of a session have gone, or are about to (contract sheet 02 §7: within 24 hours)."""
-    return now - batch.opened_at > dt.timedelta(hours=max_hours)
+    """The account's credits are not enough for a single document."""
 
 
 def _load_batch_with_jobs(connection: Connection, batch_id: str) -> tuple[Batch | None, list[ExtractionJob]]:
-    """Return a batch as an earlier run left it, or None where nothing more comes of it, and its jobs."""
+    """Return a batch as an earlier run left it, or None when it is concluded, and its jobs."""
     record, jobs = find_extraction_batch(connection, batch_id), list_batch_jobs(connection, batch_id)
     if record is None or record.status == "concluded":
         return None, jobs

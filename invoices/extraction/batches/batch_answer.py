@@ -1,7 +1,7 @@
-"""Taking a batch's answer apart: which rows, pages and remarks are about which document.
+"""Splits a batch's answer into the rows, pages and notes of each document.
 
-The vendor names files by ``file_name`` alone (contract sheet 02 §8), and its uncertainty notes name none at all: a note
-that names no file of the batch is kept with every document of it.
+The vendor names files by ``file_name`` only (contract sheet 02 §8), and its uncertainty notes have no file field. A
+note that mentions no file of the batch is stored with every document of the batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SOURCE_FILE_COLUMN = "Source File"
 
 @dataclass(slots=True)
 class DocumentAnswer:
-    """What a batch's answer says about one document; ``row_numbers`` are those of the whole output, from 1."""
+    """The part of a batch's answer for one document; ``row_numbers`` count in the whole output, from 1."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     row_numbers: list[int] = field(default_factory=list)
@@ -28,7 +28,7 @@ class DocumentAnswer:
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswer:
-    """A batch's answer taken apart: by file name, and the file names that nobody asked about."""
+    """A batch's answer by file name, and the file names in it that were not submitted."""
 
     documents: Mapping[str, DocumentAnswer]
     unknown_files: Collection[str]
@@ -37,7 +37,7 @@ class BatchAnswer:
 def split_answer_by_document(
     extraction: Extraction, rows: Sequence[Mapping[str, Any]], file_names: Collection[str]
 ) -> BatchAnswer:
-    """Return what the answer says about each of the files; rows that name no file belong to the only one, if it is."""
+    """Return the answer for each file; rows that name no file belong to the batch's only file, if it has just one."""
     answers_by_name = {name: DocumentAnswer() for name in file_names}
     unknown_files: list[str] = []
     only_name = next(iter(answers_by_name)) if len(answers_by_name) == 1 else None
@@ -48,7 +48,7 @@ def split_answer_by_document(
             answers_by_name[name].rows.append(dict(row))
             answers_by_name[name].row_numbers.append(number)
         else:
-            unknown_files.append(name or "no file at all")
+            unknown_files.append(name or "(no file name)")
     _assign_pages(extraction, answers_by_name, unknown_files)
     _assign_review_items(extraction, answers_by_name)
     return BatchAnswer(answers_by_name, sorted(set(unknown_files)))
@@ -63,25 +63,28 @@ def build_payload(
     prompt_version: str,
     page_count: int | None,
 ) -> dict[str, Any]:
-    """Return the answer about one document as it is kept; ``others`` are the other files of the batch."""
-    notes = [
-        note
-        for note in extraction.notes
-        if not _is_about_other_file(f"{note.topic} {note.description}", name, other_names)
-    ]
+    """Return the stored payload of one document; ``other_names`` are the other files of the batch.
+
+    Uncertainty notes that mention other files but not this one are left out.
+    """
+    uncertainty_notes: list[dict[str, str]] = []
+    for note in extraction.notes:
+        text = f"{note.topic} {note.description}"
+        if name in text or not any(other_name in text for other_name in other_names):
+            uncertainty_notes.append({"topic": note.topic, "description": note.description})
     return {
         "prompt": prompt_version,
         "output_structure": extraction.output_structure,
         "page_count": page_count,
         "rows": answer.rows,
         "pages": {"read": answer.pages_read, "failed": answer.pages_failed},
-        "uncertainty_notes": [{"topic": note.topic, "description": note.description} for note in notes],
+        "uncertainty_notes": uncertainty_notes,
         "review_needed": answer.review_needed,
     }
 
 
 def parse_file_name(source: str) -> str:
-    """Return the file name in ``a.pdf (Page 1)``; text in any other shape is a name as it is."""
+    """Return the file name in ``a.pdf (Page 1)``; text of any other form is a name itself."""
     name, _, page = source.strip().rpartition("(")
     return name.rstrip() if page.endswith(")") and page.casefold().startswith("page") else source.strip()
 
@@ -104,7 +107,7 @@ def _assign_pages(
 
 
 def _assign_review_items(extraction: Extraction, answers_by_name: Mapping[str, DocumentAnswer]) -> None:
-    """Give each item to the documents whose rows it counts, else to those it names, else to all: none gets lost."""
+    """Add each review item to the documents of its rows, else to those it names, else to all, so that none is lost."""
     row_owners = {
         number: (name, row_position)
         for name, answer in answers_by_name.items()
@@ -117,13 +120,7 @@ def _assign_review_items(extraction: Extraction, answers_by_name: Mapping[str, D
         named_files = {
             name: list[int]() for name in answers_by_name if any(name in entry for entry in item.source_references)
         }
-        for name, row_positions in (
-            rows_by_name or named_files or {name: list[int]() for name in answers_by_name}
-        ).items():
+        all_files = {name: list[int]() for name in answers_by_name}
+        for name, row_positions in (rows_by_name or named_files or all_files).items():
             entry = {"message": item.message, "affected_fields": list(item.affected_fields), "rows": row_positions}
             answers_by_name[name].review_needed.append(entry)
-
-
-def _is_about_other_file(text: str, name: str, other_names: Collection[str]) -> bool:
-    """Return whether a remark names files of the batch, and this one is not among them."""
-    return name not in text and any(other_name in text for other_name in other_names)

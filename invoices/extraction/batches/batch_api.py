@@ -1,4 +1,4 @@
-"""What is spoken with invoicedataextraction.com about batches; the client in ``invoices.clients`` does."""
+"""The API of invoicedataextraction.com that batches need; the client in ``invoices.clients`` implements it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from invoices.clients.invoicedataextraction_com import (
 
 
 class BatchApi(Protocol):
-    """The calls, in the order in which a batch needs them."""
+    """The calls, in the order in which a batch makes them."""
 
     def open_session(self, session_id: str, files: Sequence[FileToUpload]) -> UploadSession:
-        """Open a session, or find it open."""
+        """Open a session, or return the open one."""
         ...
 
     def request_part_urls(self, session_id: str, file_id: str, part_numbers: Sequence[int]) -> dict[int, str]:
-        """Return presigned addresses."""
+        """Return presigned URLs by part number."""
         ...
 
     def upload_part(self, url: str, content: bytes) -> str:
@@ -37,7 +37,7 @@ class BatchApi(Protocol):
         ...
 
     def finish_file_upload(self, session_id: str, file_id: str, e_tags: Mapping[int, str]) -> None:
-        """Say that a file is complete."""
+        """Complete the upload of a file."""
         ...
 
     def fetch_balance(self) -> CreditBalance:
@@ -49,25 +49,25 @@ class BatchApi(Protocol):
         ...
 
     def poll_extraction(self, extraction_id: str, hold_seconds: int | None = None) -> Extraction:
-        """Return where an extraction stands."""
+        """Return the state of an extraction; the vendor may hold the response for ``hold_seconds``."""
         ...
 
     def fetch_results(self, extraction_id: str) -> ExtractionResults:
-        """Return its rows."""
+        """Return the rows of an extraction."""
         ...
 
     def fetch_output_rows(self, extraction_id: str) -> list[dict[str, Any]]:
-        """Return its rows from the output file."""
+        """Return the rows of an extraction from its output file."""
         ...
 
     def list_extractions(self, *, created_after: dt.datetime | None = None) -> Iterable[ExtractionSummary]:
-        """List extractions."""
+        """Return the account's extractions."""
         ...
 
 
 @contextmanager
 def convert_credit_error_to_task_refusal() -> Iterator[None]:
-    """Tell a lack of credits in the way of a failed task: what the vendor has already is still worth looking at."""
+    """Turn NotEnoughCredits into a refused task, so that batches already at the vendor are still polled."""
     try:
         yield
     except NotEnoughCredits as error:

@@ -1,4 +1,4 @@
-"""Looking at a submitted batch, and taking its answer: held where there is nothing else to do, never too often."""
+"""Polls submitted batches and fetches their answers: long polls when nothing else is to do, never too often."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from invoices.extraction.batches.batch_api import BatchApi
 from invoices.extraction.batches.batch_recorder import BatchRecorder
 from invoices.extraction.resilience.retry import RetryingCaller
 
-MIN_POLL_SECONDS = 5.0  # at least, between polls that are not held (contract sheet 02 §2.6)
-LONG_POLL_SECONDS = 30  # of a held poll
+MIN_POLL_SECONDS = 5.0  # between polls that are no long polls (contract sheet 02 §2.6)
+LONG_POLL_SECONDS = 30  # that the vendor holds its response
 
 
 class BatchPoller:
-    """Looks at batches until each is over, or has taken too long."""
+    """Polls batches and records their outcomes."""
 
     def __init__(
         self,
@@ -30,15 +30,15 @@ class BatchPoller:
         time_scale: float,
         deadline_minutes: float,
     ) -> None:
-        """Take whom to ask and where to write; ``scale`` shortens the vendor's minutes for a rehearsal."""
+        """Keep the client and where to record; ``time_scale`` shortens the vendor's minutes for a rehearsal."""
         self._client, self._caller, self._batch_recorder, self._time_scale = client, caller, batch_recorder, time_scale
         self._deadline = dt.timedelta(minutes=deadline_minutes * time_scale)
 
     def poll_batch(self, batch: Batch, *, may_long_poll: bool, running_count: int) -> Extraction:
-        """Return how the extraction stands; the batch rests until it may be looked at again.
+        """Return the state of the extraction, and schedule the next poll of the batch.
 
-        120 polls a minute are shared by all that are ``running`` (contract sheet 02 §3). A vendor that does not hold
-        an answer though asked to is not asked more often for that.
+        The ``running_count`` batches share 120 polls a minute (contract sheet 02 §3). If the vendor does not hold a
+        long poll, the next one still comes no sooner.
         """
         long_poll_seconds = max(1, round(LONG_POLL_SECONDS * self._time_scale)) if may_long_poll else None
         started_at, interval = time.monotonic(), max(MIN_POLL_SECONDS, running_count / 2) * self._time_scale
@@ -50,7 +50,7 @@ class BatchPoller:
         return extraction
 
     def record_outcome_if_over(self, batch: Batch, extraction: Extraction) -> bool:
-        """Return whether the batch is over, and then everything about it has been written."""
+        """Return whether the batch is over; if so, its outcome is recorded."""
         if extraction.status == "completed":
             self._fetch_and_record_answer(batch, extraction)
         elif extraction.status == "cancelled":
@@ -62,7 +62,7 @@ class BatchPoller:
         return True
 
     def is_batch_overdue(self, batch: Batch) -> bool:
-        """Return whether an answer has taken longer than we wait for one."""
+        """Return whether the deadline for the batch's answer has passed."""
         submitted_at = batch.record.submitted_at
         return submitted_at is not None and dt.datetime.now(dt.UTC) - submitted_at > self._deadline
 
@@ -77,9 +77,9 @@ class BatchPoller:
             self._batch_recorder.record_completed_batch(batch, extraction, rows)
 
     def _fetch_rows(self, extraction_id: str) -> Sequence[Mapping[str, Any]]:
-        """Return all rows; from the output file where the vendor does not give them directly.
+        """Return all rows; from the output file when the vendor does not return them directly.
 
-        Raises ExpiredUrl for an address that was too old; the next look asks for a new one.
+        Raises ExpiredUrl for an expired download URL; the next poll requests a new one.
         """
         try:
             return self._caller.send_with_retries(partial(self._client.fetch_results, extraction_id), "results").rows

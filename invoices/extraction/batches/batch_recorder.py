@@ -1,4 +1,4 @@
-"""How a batch ends: what is written about each of its documents, a few hundred at a time."""
+"""Records the submissions and outcomes of batches, a few hundred documents per transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invoices.extraction.batches.batch_answer import (
     split_answer_by_document,
 )
 from invoices.extraction.batches.prompt import PROMPT_VERSION
-from invoices.extraction.document_queue import DocumentQueue
+from invoices.extraction.document_queue import DocumentQueue, format_document_count
 from invoices.extraction.extraction_recorder import ExtractionRecorder, to_exact_json
 from invoices.ledger import Transaction
 from invoices.ledger.extraction_batch_documents import (
@@ -27,20 +27,21 @@ from invoices.ledger.extraction_batch_documents import (
 from invoices.ledger.extraction_batches import update_extraction_batch
 from invoices.ledger.extractions import update_extraction
 
-DOCUMENTS_PER_TRANSACTION = 200  # documents per transaction
-MAX_UNKNOWN_FILES_SHOWN = 5  # named in a message
+DOCUMENTS_PER_TRANSACTION = 200
+MAX_UNKNOWN_FILES_SHOWN = 5  # in a message
 
 
 class BatchRecorder:
-    """Writes the ends of batches; what it was killed in the middle of is written by the next look at the batch."""
+    """Records batches in the ledger; if it is killed half way, the next poll of the batch records the rest."""
 
     def __init__(self, recorder: ExtractionRecorder, document_queue: DocumentQueue) -> None:
-        """Take where to write, and who is told what is concluded."""
+        """Keep where to record, and the queue in which documents are marked as concluded."""
         self._recorder, self._document_queue = recorder, document_queue
 
     def record_submission(self, batch: Batch, remote_id: str) -> None:
-        """Write the vendor's id of the submission; every document waits for its answer."""
-        reason = f"Submitted to {self._recorder.vendor} with {len(batch.documents)} documents; not answered yet."
+        """Record the vendor's id of the submission; all documents wait for its answer."""
+        document_count = format_document_count(len(batch.documents))
+        reason = f"Submitted to {self._recorder.vendor} in a batch of {document_count}; not answered yet."
         with self._recorder.ledger.begin_transaction() as tx:
             record = update_extraction_batch(tx, batch.id, "submitted", remote_id=remote_id, submitted_at=tx.timestamp)
             mark_documents_submitted(tx, batch.id, list(batch.documents), remote_id, reason)
@@ -48,7 +49,7 @@ class BatchRecorder:
         batch.record = record
 
     def record_completed_batch(self, batch: Batch, extraction: Extraction, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write what was answered about each document, and what it cost: one credit for each page that was read."""
+        """Record the answer and the charge of each document: one credit for each page that was read."""
         batch_answer = split_answer_by_document(extraction, rows, _list_submitted_file_names(batch))
         charged_pages = self._count_charged_pages(batch, extraction, batch_answer)
         answers_by_hash = {
@@ -74,7 +75,10 @@ class BatchRecorder:
     def record_failed_batch(
         self, batch: Batch, unreadable_hashes: Collection[str], reason_code: str, message: str
     ) -> None:
-        """End a batch whose task failed, uncharged: these documents cannot be read, the others may be asked anew."""
+        """Conclude a batch whose task failed without charge.
+
+        Documents in ``unreadable_hashes`` fail; the others may be submitted again.
+        """
         reason = f"{self._recorder.vendor} could not read it: {message}"
         with self._recorder.ledger.begin_transaction() as tx:
             for sha256 in sorted(unreadable_hashes):
@@ -87,15 +91,12 @@ class BatchRecorder:
         self._document_queue.mark_concluded(*unreadable_hashes)
 
     def record_cancelled_batch(self, batch: Batch, extraction: Extraction) -> None:
-        """Give the documents to a person: the work that was done is charged (contract sheet 02 §8)."""
+        """Quarantine the documents of a cancelled extraction; finished work is charged (contract sheet 02 §8)."""
         credits_deducted = extraction.credits_deducted
-        deduction = (
-            f"{credits_deducted} credits were deducted"
-            if credits_deducted is not None
-            else "what was deducted is not told"
-        )
+        charge = "unknown" if credits_deducted is None else f"{credits_deducted:,}"
         reason = (
-            f"The extraction was cancelled at {self._recorder.vendor} ({extraction.cancellation_reason}); {deduction}."
+            f"The extraction was cancelled at {self._recorder.vendor} "
+            f"({extraction.cancellation_reason or 'no reason given'}); credits deducted: {charge}."
         )
         charged_pages = self._estimate_charged_pages(batch, credits_deducted)
         self._record_batch_quarantine(
@@ -103,8 +104,8 @@ class BatchRecorder:
         )
 
     def record_missing_output(self, batch: Batch, extraction: Extraction, error: InvoicesError) -> None:
-        """Give up an answer that was paid for and cannot be had."""
-        reason = f"{self._recorder.vendor} has no output of the extraction {extraction.id}: {error}"
+        """Quarantine the documents of a batch whose output is charged but no longer available."""
+        reason = f"{self._recorder.vendor} has no output for extraction {extraction.id!r}: {error}"
         charged_pages = self._count_charged_pages(
             batch, extraction, split_answer_by_document(extraction, (), _list_submitted_file_names(batch))
         )
@@ -113,38 +114,35 @@ class BatchRecorder:
         )
 
     def record_lost_extraction(self, batch: Batch, error: InvoicesError) -> None:
-        """Give up an extraction that the vendor does not tell about (any more); the worst is counted."""
-        reason = f"{self._recorder.vendor} does not tell about the extraction {batch.record.remote_id}: {error}"
+        """Quarantine the documents of an extraction without readable responses; all their pages count as charged."""
+        reason = (
+            f"{self._recorder.vendor} gives no readable answer about extraction {batch.record.remote_id!r}: {error}"
+        )
         self._record_batch_quarantine(batch, "extraction_lost", reason, self._estimate_charged_pages(batch, None))
 
     def record_stuck_extraction(self, batch: Batch, extraction: Extraction) -> None:
-        """Give up waiting; what was submitted may still be charged, so the worst is counted."""
-        reason = f"{self._recorder.vendor} still says {extraction.status!r}."
+        """Quarantine the documents of an overdue extraction; it may be charged, so all their pages count."""
+        reason = f"{self._recorder.vendor} still reports the status {extraction.status!r} after the deadline."
         self._record_batch_quarantine(batch, "extraction_stuck", reason, self._estimate_charged_pages(batch, None))
 
     def close_batch(self, batch: Batch, message: str | None) -> None:
-        """Write that nothing more comes of a batch."""
+        """Record that the batch is concluded."""
         with self._recorder.ledger.begin_transaction() as tx:
             batch.record = update_extraction_batch(tx, batch.id, "concluded", message=message)
 
     def _serialise_document_answer(
         self, batch: Batch, extraction: Extraction, sha256: str, answer: DocumentAnswer
     ) -> str | None:
-        """Return the answer about a document as it is kept, or None where there is none."""
+        """Return the stored payload of a document, or None when the answer has nothing about it."""
         if not answer.pages_read and not answer.rows:
             return None
         document = batch.documents[sha256]
-        name, page_count = build_upload_name(document), document.page_count
-        return to_exact_json(
-            build_payload(
-                extraction,
-                answer,
-                name,
-                _list_submitted_file_names(batch) - {name},
-                prompt_version=PROMPT_VERSION,
-                page_count=page_count,
-            )
-        )
+        name = build_upload_name(document)
+        payload = build_payload(
+            extraction, answer, name, _list_submitted_file_names(batch) - {name},
+            prompt_version=PROMPT_VERSION, page_count=document.page_count,
+        )  # fmt: skip
+        return to_exact_json(payload)
 
     def _record_document_answers(
         self,
@@ -153,14 +151,14 @@ class BatchRecorder:
         payloads: Mapping[str, str | None],
         charged_pages: Mapping[str, int],
     ) -> None:
-        """Write about each document what was answered, or that nothing was."""
+        """Record the answer of each document, or its failure when it has none."""
         recorder, report = self._recorder, self._recorder.report
         answered = [
             CompletedExtraction(recorder.get_extraction_id(sha256), sha256, document_payload, charged_pages[sha256])
             for sha256 in answers_by_hash
             if (document_payload := payloads[sha256]) is not None
         ]
-        record_answers(tx, answered, f"Answered by {recorder.vendor}; not judged yet.")
+        record_answers(tx, answered, f"Answered by {recorder.vendor}; not validated yet.")
         for sha256 in (sha256 for sha256 in answers_by_hash if payloads[sha256] is None):
             reason_code, reason = _explain_missing_answer(answers_by_hash[sha256])
             recorder.record_failure_in(
@@ -170,7 +168,7 @@ class BatchRecorder:
         report.pages_charged += sum(charged_pages[sha256] for sha256 in answers_by_hash)
 
     def _count_charged_pages(self, batch: Batch, extraction: Extraction, batch_answer: BatchAnswer) -> dict[str, int]:
-        """Return by hash what was charged: the pages that were read, or a share of all where none are told."""
+        """Return the charged pages by hash: the pages read, or an estimate if the vendor does not report pages."""
         if extraction.pages is None:
             return self._estimate_charged_pages(batch, extraction.credits_deducted)
         answers_by_name = batch_answer.documents
@@ -180,7 +178,7 @@ class BatchRecorder:
         }
 
     def _estimate_charged_pages(self, batch: Batch, credits_deducted: int | None) -> dict[str, int]:
-        """Return the pages of each document by hash, or its share of what was deducted where that is told."""
+        """Return the pages of each document by hash, or its share of ``credits_deducted`` if reported."""
         pages = {
             sha256: self._recorder.count_billable_pages(batch.documents[sha256]) for sha256 in sorted(batch.documents)
         }
@@ -189,26 +187,24 @@ class BatchRecorder:
         for sha256, count in pages.items():
             pages[sha256] = min(count, credits_deducted)
             credits_deducted -= pages[sha256]
-        pages[max(pages)] += credits_deducted  # more than the pages we know of
+        pages[max(pages)] += credits_deducted  # a deduction beyond the known pages
         return pages
 
     def _report_vendor_inconsistencies(self, extraction: Extraction, batch_answer: BatchAnswer) -> None:
-        """Tell where the vendor's own numbers do not agree with each other."""
-        credits_deducted, pages = (
-            extraction.credits_deducted,
-            sum(len(document_answer.pages_read) for document_answer in batch_answer.documents.values()),
-        )
+        """Report a problem where the vendor's own numbers contradict each other."""
+        vendor, problems = self._recorder.vendor, self._recorder.report.problems
+        credits_deducted = extraction.credits_deducted
+        pages = sum(len(document_answer.pages_read) for document_answer in batch_answer.documents.values())
         if credits_deducted is not None and extraction.pages is not None and credits_deducted != pages:
-            problem = (
-                f"deducted {credits_deducted} credits, but says that it read {pages} pages (extraction {extraction.id})"
+            problems.append(
+                f"{vendor} reports different numbers for extraction {extraction.id!r}: "
+                f"{credits_deducted:,} credits deducted, {pages:,} pages read."
             )
-            self._recorder.report.problems.append(f"{self._recorder.vendor} {problem}")
         if batch_answer.unknown_files:
             named_files = ", ".join(
                 repr(name[:100]) for name in sorted(batch_answer.unknown_files)[:MAX_UNKNOWN_FILES_SHOWN]
             )
-            problem = f"answers about files that it was not asked about: {named_files} (extraction {extraction.id})"
-            self._recorder.report.problems.append(f"{self._recorder.vendor} {problem}")
+            problems.append(f"{vendor} returned files that were not in extraction {extraction.id!r}: {named_files}.")
 
     def _record_batch_quarantine(
         self,
@@ -219,8 +215,11 @@ class BatchRecorder:
         *,
         is_charge_reported: bool = False,
     ) -> None:
-        """Set aside what is not concluded; ``is_told`` says that the vendor told the charges."""
-        self._recorder.report.problems.append(f"{len(batch.documents)} documents: {reason}")
+        """Quarantine the documents that are still open.
+
+        ``is_charge_reported`` says that ``charged_pages`` come from the vendor, and so count in the report.
+        """
+        self._recorder.report.problems.append(f"{format_document_count(len(batch.documents))}: {reason}")
         for chunk in _split_into_chunks(sorted(batch.documents)):
             with self._recorder.ledger.begin_transaction() as tx:
                 for sha256 in sorted(list_open_document_hashes(tx.connection, batch.id).intersection(chunk)):
@@ -233,14 +232,15 @@ class BatchRecorder:
 
 
 def _explain_missing_answer(answer: DocumentAnswer) -> tuple[str, str]:
-    """Return why nothing was answered about a file: a code and a sentence."""
+    """Return the reason code and the reason why a file has no answer."""
     page_messages = "; ".join(
-        f"page {failed_page['page']}: {failed_page['message'] or failed_page['code']}"
+        f"page {failed_page['page'] or '(unknown)'}: "
+        f"{failed_page['message'] or failed_page['code'] or 'no reason given'}"
         for failed_page in answer.pages_failed
     )
-    return (
-        ("pages_failed", page_messages) if page_messages else ("answer_incomplete", "it says nothing about this file")
-    )
+    if page_messages:
+        return "pages_failed", page_messages
+    return "answer_incomplete", "the answer has nothing about this file"
 
 
 def _list_submitted_file_names(batch: Batch) -> set[str]:

@@ -1,4 +1,4 @@
-"""Submitting a batch once: under an id that is written before, and adopted wherever the vendor knows it already."""
+"""Submits each batch once: under an id that is recorded before, and adopted if the vendor has it already."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invoices.clients.invoicedataextraction_com import (
     TaskRefused,
 )
 from invoices.errors import TransientError
-from invoices.extraction.batches.batch import Batch, is_session_stale
+from invoices.extraction.batches.batch import Batch
 from invoices.extraction.batches.batch_api import BatchApi, convert_credit_error_to_task_refusal
 from invoices.extraction.batches.batch_recorder import BatchRecorder
 from invoices.extraction.batches.prompt import PROMPT_VERSION, OutputStructure, build_prompt
@@ -23,14 +23,14 @@ from invoices.ledger.extraction_batch_documents import filter_claimed_hashes, ma
 from invoices.ledger.extraction_batches import update_extraction_batch
 
 MAX_SESSION_HOURS = 20.0  # uploaded files are deleted within 24 (contract sheet 02 §7)
-MAX_CLOCK_DIFFERENCE = dt.timedelta(minutes=10)  # how far the vendor's clock may be behind ours
+MAX_CLOCK_DIFFERENCE = dt.timedelta(minutes=10)  # the vendor's clock may be this much behind ours
 
 
 class SubmissionDeferred(Exception):
-    """The vendor takes no submissions for ``seconds``; this one is welcome afterwards under the same id."""
+    """The vendor accepts no submissions for ``retry_after_seconds``; repeat this one afterwards under the same id."""
 
     def __init__(self, error: SubmissionsPaused) -> None:
-        """Take what the vendor said."""
+        """Keep the vendor's message and wait."""
         super().__init__(str(error))
         self.retry_after_seconds = error.retry_after or 0.0
 
@@ -41,27 +41,33 @@ class BatchSubmitter:
     def __init__(
         self, recorder: ExtractionRecorder, client: BatchApi, caller: RetryingCaller, batch_recorder: BatchRecorder
     ) -> None:
-        """Take whom to ask, and where to write that it was."""
+        """Keep the client, and where to record submissions."""
         self._recorder, self._client, self._caller, self._batch_recorder = recorder, client, caller, batch_recorder
 
     def submit_batch(self, batch: Batch) -> None:
-        """Write that the batch is about to be submitted, submit it, and write the vendor's id of it.
+        """Record the intent, submit the batch, and record the vendor's extraction id.
 
         Raises:
-            NotOurs: another worker has one of its documents; nothing was submitted.
-            SessionGone: its files are not there any more.
-            TaskRefused: the vendor does not take it, and says why as of a failed task.
-            Paused: the vendor takes no submissions now.
+            ClaimLost: another worker holds one of its documents; nothing was submitted.
+            SessionGone: the vendor has deleted its files.
+            TaskRefused: the vendor refuses it, with the reason of a failed task.
+            FilesRefused: the vendor refuses some of its files.
+            SubmissionDeferred: the vendor accepts no submissions now.
         """
         require_fresh_session(batch)
-        was_sent_before = batch.record.status == "submitting"  # by an earlier run, perhaps
+        was_sent_before = batch.record.status == "submitting"  # perhaps by an earlier run
         attempts = 0
         self._record_intent(batch)
+        submission = _build_submission(batch)
 
         def send_submission() -> str:
             nonlocal attempts
             attempts += 1
-            return self._send_submission(self._build_submission(batch))
+            try:
+                with convert_credit_error_to_task_refusal():
+                    return self._client.submit_extraction(submission)
+            except SubmissionsPaused as error:  # like missing credits, it means that nothing was created
+                raise SubmissionDeferred(error) from None
 
         try:
             remote_id = self._caller.send_with_retries(send_submission, "submit")
@@ -77,7 +83,7 @@ class BatchSubmitter:
         self._batch_recorder.record_submission(batch, remote_id)
 
     def recover_existing_submission(self, batch: Batch) -> bool:
-        """Return whether the vendor's list shows our submission; then it is written as ours."""
+        """Return whether the vendor's list has our submission; if so, it is recorded."""
         created_after, submission_id = batch.record.opened_at - MAX_CLOCK_DIFFERENCE, batch.submission_id
 
         def find_remote_id() -> str | None:
@@ -89,18 +95,6 @@ class BatchSubmitter:
             self._batch_recorder.record_submission(batch, remote_id)
         return remote_id is not None
 
-    def _build_submission(self, batch: Batch) -> Submission:
-        structure = parse_output_structure(batch.record.configuration)
-        return Submission(
-            submission_id=batch.submission_id,
-            session_id=batch.session_id,
-            file_ids=sorted(batch.documents),
-            task_name=f"invoices {batch.id[:16]}",
-            prompt=build_prompt(structure),
-            output_structure=structure,
-            options={"json_typed_values": True},
-        )
-
     def _record_intent(self, batch: Batch) -> None:
         with self._recorder.ledger.begin_transaction() as tx:
             if filter_claimed_hashes(tx, self._recorder.worker, batch.documents) < batch.documents.keys():
@@ -108,22 +102,14 @@ class BatchSubmitter:
             batch.record = update_extraction_batch(tx, batch.id, "submitting")
             mark_batch_sent(tx, batch.id, is_sent=True)
 
-    def _send_submission(self, submission: Submission) -> str:
-        """Return the extraction's id; no credit and a pause say surely that there is none."""
-        try:
-            with convert_credit_error_to_task_refusal():
-                return self._client.submit_extraction(submission)
-        except SubmissionsPaused as error:
-            raise SubmissionDeferred(error) from None
-
     def _recover_or_raise_refusal(
         self, batch: Batch, error: TaskRefused | FilesRefused, *, was_sent_before: bool, attempts: int
     ) -> None:
-        """Raise a refusal, unless an earlier submission has arrived, or may have: the list may be behind."""
+        """Raise the refusal, unless an earlier submission has arrived, or may have, because the list may lag."""
         if (was_sent_before or attempts > 1) and self.recover_existing_submission(batch):
             return
         if attempts > 1:
-            raise TransientError(f"the submission was refused after its answer was lost, {error}") from error
+            raise TransientError(f"the submission was refused after an earlier answer was lost: {error}") from error
         self._record_not_submitted(batch)
         raise error
 
@@ -133,25 +119,38 @@ class BatchSubmitter:
             mark_batch_sent(tx, batch.id, is_sent=False)
 
     def _get_existing_extraction_id(self, error: SubmissionExists) -> str:
-        """Return the extraction that our id stands for already: what we derive an id from has not changed."""
+        """Return the extraction that the vendor has for our submission id; the same id means the same content."""
         if error.extraction_id is None:
             self._caller.suspend_vendor(
-                "contract_changed", f"{self._recorder.vendor} names no extraction: {error}", is_problem=True
+                "contract_changed",
+                f"{self._recorder.vendor} does not name the existing extraction: {error}",
+                is_problem=True,
             )
         return error.extraction_id
 
 
+def _build_submission(batch: Batch) -> Submission:
+    # An open batch is submitted with the structure with which it was created.
+    structure: OutputStructure = (
+        "per_invoice" if batch.record.configuration.endswith(":per_invoice") else "per_line_item"
+    )
+    return Submission(
+        submission_id=batch.submission_id,
+        session_id=batch.session_id,
+        file_ids=sorted(batch.documents),
+        task_name=f"invoices {batch.id[:16]}",
+        prompt=build_prompt(structure),
+        output_structure=structure,
+        options={"json_typed_values": True},
+    )
+
+
 def build_configuration(structure: OutputStructure) -> str:
-    """Return what tells one way of asking from another, as part of each answer's identity."""
+    """Return the prompt version and output structure, which are part of each extraction id."""
     return f"{PROMPT_VERSION}:{structure}"
 
 
-def parse_output_structure(configuration_text: str) -> OutputStructure:
-    """Return the structure in a configuration: an open batch is asked about as it was begun."""
-    return "per_invoice" if configuration_text.endswith(":per_invoice") else "per_line_item"
-
-
 def require_fresh_session(batch: Batch) -> None:
-    """Raise SessionGone where the batch's uploads have gone, or are about to."""
-    if is_session_stale(batch.record, dt.datetime.now(dt.UTC), MAX_SESSION_HOURS):
+    """Raise SessionGone when the batch's uploads are deleted or may be soon (contract sheet 02 §7: within 24 hours)."""
+    if dt.datetime.now(dt.UTC) - batch.record.opened_at > dt.timedelta(hours=MAX_SESSION_HOURS):
         raise SessionGone(f"the upload session {batch.session_id!r} is older than {MAX_SESSION_HOURS:g} hours")

@@ -1,4 +1,4 @@
-"""The upload session of a batch: opened or found open, filled, and made anew when the vendor has lost it."""
+"""The upload session of a batch: opened or resumed, filled, and renewed when the vendor has lost it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_SESSION_RENEWALS = 3  # of one batch in a run
 
 
 class BatchUploader:
-    """Brings the documents of batches to the vendor."""
+    """Uploads the documents of batches to the vendor."""
 
     def __init__(
         self,
@@ -33,22 +33,18 @@ class BatchUploader:
         submitter: BatchSubmitter,
         file_uploader: FileUploader,
     ) -> None:
-        """Take what is in hand, where to write, and who speaks with the vendor."""
-        self._recorder, self._batch_queue, self._document_queue, self._batch_recorder = (
-            recorder,
-            batch_queue,
-            document_queue,
-            batch_recorder,
-        )
+        """Keep the queues, where to record, and the clients of the vendor."""
+        self._recorder, self._batch_queue = recorder, batch_queue
+        self._document_queue, self._batch_recorder = document_queue, batch_recorder
         self._submitter, self._file_uploader, self._caller = submitter, file_uploader, file_uploader.caller
 
     def open_session(self, batch: Batch) -> None:
-        """Open the session of a batch; raises SessionGone where it is of long ago or another's."""
+        """Open the session of a batch; raises SessionGone when it is too old or used for other files."""
         require_fresh_session(batch)
         self._file_uploader.open_session(batch)
 
     def upload_document(self, batch: Batch, document: PendingDocument) -> None:
-        """Bring one document to the vendor, or take it out of its batch."""
+        """Upload one document, or remove it from its batch."""
         sha256, vendor = document.document_sha256, self._recorder.vendor
         content = self._recorder.read_content_or_quarantine(document, MAX_BYTES_BY_MEDIA_TYPE[document.media_type])
         if content is None:
@@ -58,24 +54,27 @@ class BatchUploader:
             self._file_uploader.upload_file(batch, document, content)
         except TransientError as error:
             self._recorder.record_refusal(self._recorder.get_extraction_id(sha256), str(error))
-            self._document_queue.hold_for_later_run([document], f"It could not be uploaded to {vendor}: {error}")
+            self._document_queue.defer_documents([document], f"The upload to {vendor} failed: {error}")
             self._remove_document(batch, sha256)
         except FilesRefused as error:
             self._recorder.record_failure(
-                sha256, error.reason_code, f"{vendor} does not take it: {error}", pages_charged=0
+                sha256, error.reason_code, f"{vendor} does not accept it: {error}", pages_charged=0
             )
             self._remove_document(batch, sha256)
 
     def renew_session(self, batch: Batch, session_id: str, error: SessionGone) -> None:
-        """Upload again in a new session; if the submission may have arrived, look for it first."""
+        """Plan the upload in a new session, unless the submission has arrived after all.
+
+        Raises VendorSuspended when the batch has lost too many sessions in this run.
+        """
         if batch.record.status == "submitting" and self._submitter.recover_existing_submission(batch):
             return
         with self._batch_queue.lock:
             if batch.session_id != session_id:
-                return  # another upload of it has seen that already
+                return  # another thread has renewed it already
             batch.session_renewals += 1
             if batch.session_renewals > MAX_SESSION_RENEWALS:
-                message = f"{self._recorder.vendor} loses upload sessions: {error}"
+                message = f"{self._recorder.vendor} keeps losing upload sessions: {error}"
                 self._caller.suspend_vendor("contract_changed", message, is_problem=True)
             with self._recorder.ledger.begin_transaction() as tx:
                 next_generation = batch.record.session_generation + 1
@@ -90,5 +89,5 @@ class BatchUploader:
             is_empty = not batch.documents
         self._document_queue.mark_concluded(sha256)
         if is_empty:
-            self._batch_recorder.close_batch(batch, "nothing of it could be uploaded")
+            self._batch_recorder.close_batch(batch, "none of its documents could be uploaded")
             self._batch_queue.remove_batch(batch)

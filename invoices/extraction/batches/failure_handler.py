@@ -1,4 +1,4 @@
-"""What becomes of a batch whose task failed (contract sheet 02 §4.2): nothing was charged for it."""
+"""Handles batches whose task failed (contract sheet 02 §4.2); the vendor charges nothing for them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from invoices.extraction.extraction_recorder import ExtractionRecorder
 from invoices.ledger.extraction_batch_documents import mark_batch_sent
 from invoices.ledger.extraction_batches import update_extraction_batch
 
-RESUBMIT_DELAY_SECONDS = 15.0  # before a submission that failed is made again
-MAX_RESTARTS = 3  # of one batch in a run, after failures that are worth a new try
-GENERATIONS_BEFORE_SPLIT = 8  # after so many, the fault is looked for in the documents and not in the vendor
+RESUBMIT_DELAY_SECONDS = 15.0  # before a failed batch is submitted again
+MAX_RESTARTS = 3  # of one batch in a run, after retryable failures
+GENERATIONS_BEFORE_SPLIT = 8  # then a document is suspected, not the vendor
 REASON_CODE_BY_TASK_ERROR = {
     "ENCRYPTED_FILE": "encrypted",
     "FILE_PAGE_LIMIT_EXCEEDED": "too_many_pages",
@@ -25,7 +25,7 @@ PROMPT_ERROR_CODES = ("PROMPT_REJECTED", "PROMPT_UNCLEAR")
 
 
 class BatchFailureHandler:
-    """Decides for each failure who is to blame: the account, our prompt, the moment, or some of the documents."""
+    """Decides for each failure whether the account, the prompt, a passing condition or some documents caused it."""
 
     def __init__(
         self,
@@ -35,64 +35,54 @@ class BatchFailureHandler:
         batch_recorder: BatchRecorder,
         time_scale: float,
     ) -> None:
-        """Take what is in hand and where to write; ``scale`` shortens rests for a rehearsal."""
-        self._recorder, self._batch_queue, self._document_queue, self._batch_recorder = (
-            recorder,
-            batch_queue,
-            document_queue,
-            batch_recorder,
-        )
+        """Keep the queues and where to record; ``time_scale`` shortens delays for a rehearsal."""
+        self._recorder, self._batch_queue = recorder, batch_queue
+        self._document_queue, self._batch_recorder = document_queue, batch_recorder
         self._time_scale = time_scale
 
     def handle_task_failure(self, batch: Batch, error: TaskError) -> None:
-        """Do what the failure asks for."""
-        message = f"{self._recorder.vendor}: {format_task_error(error)}"
+        """Suspend submission, submit again, defer, or split the batch, as the failure's code requires."""
+        vendor, description = self._recorder.vendor, format_task_error(error)
         if error.code == "INSUFFICIENT_CREDITS":
-            self._batch_queue.suspend_submission("account_stopped", message, is_problem=True)
-            self.release_documents(batch, format_task_error(error))
+            self._batch_queue.suspend_submission("account_stopped", f"{vendor}: {description}", is_problem=True)
+            self.release_documents(batch, description)
         elif error.code in PROMPT_ERROR_CODES:
-            message = f"{self._recorder.vendor} does not take our prompt: {format_task_error(error)}"
-            self._batch_queue.suspend_submission("contract_changed", message, is_problem=True)
-            self.release_documents(batch, format_task_error(error))
+            reason = f"{vendor} does not accept the prompt: {description}"
+            self._batch_queue.suspend_submission("contract_changed", reason, is_problem=True)
+            self.release_documents(batch, description)
         elif error.retryable:
-            self._retry_hold_or_split_batch(batch, error)
+            self._retry_defer_or_split_batch(batch, error)
         else:
-            self._reject_files_or_halve(
-                batch,
-                error.file_names,
-                REASON_CODE_BY_TASK_ERROR.get(error.code, "extraction_failed"),
-                format_task_error(error),
-            )
+            reason_code = REASON_CODE_BY_TASK_ERROR.get(error.code, "extraction_failed")
+            self._reject_files_or_halve(batch, error.file_names, reason_code, description)
 
     def handle_refused_files(self, batch: Batch, error: FilesRefused) -> None:
-        """Let go of the files that the vendor does not take, or of half of a batch at a time, until they are found."""
+        """Reject the files that the vendor refuses; halve the batch when it names none."""
         self._reject_files_or_halve(batch, (*error.file_names, *error.file_ids), error.reason_code, str(error))
 
-    def hold_batch_for_later_run(self, batch: Batch, reason: str) -> None:
-        """Leave a batch as it stands to a later run, and tell."""
+    def defer_batch(self, batch: Batch, reason: str) -> None:
+        """Leave the batch unchanged for a later run, and report a problem."""
         self._batch_queue.remove_batch(batch)
-        self._document_queue.hold_for_later_run(list(batch.documents.values()), reason)
+        self._document_queue.defer_documents(list(batch.documents.values()), reason)
 
     def release_documents(self, batch: Batch, message: str) -> None:
-        """Let the documents of a batch that nobody was charged for be asked about anew, here or elsewhere."""
+        """Conclude a batch without charge; its documents may be submitted again, to this or another vendor."""
         self._batch_queue.remove_batch(batch)
         self._batch_recorder.record_failed_batch(batch, (), "", message)
 
-    def _retry_hold_or_split_batch(self, batch: Batch, error: TaskError) -> None:
+    def _retry_defer_or_split_batch(self, batch: Batch, error: TaskError) -> None:
         is_vendor_full = error.code == "CONCURRENT_TASK_LIMIT"
         if batch.restarts < MAX_RESTARTS:
             self._start_next_generation(batch, error)
             if is_vendor_full:
                 self._batch_queue.reduce_max_running()
         elif is_vendor_full or batch.record.generation < GENERATIONS_BEFORE_SPLIT:
-            self.hold_batch_for_later_run(
-                batch, f"{self._recorder.vendor} fails again and again: {format_task_error(error)}"
-            )
+            self.defer_batch(batch, f"{self._recorder.vendor} keeps failing: {format_task_error(error)}")
         else:
             self._reject_files_or_halve(batch, error.file_names, "extraction_failed", format_task_error(error))
 
     def _start_next_generation(self, batch: Batch, error: TaskError) -> None:
-        """Submit the same uploads again, under a new id: the old one stands for the failure for ever."""
+        """Schedule the same uploads under a new submission id: the old id would return the same failure for ever."""
         with self._recorder.ledger.begin_transaction() as tx:
             record = update_extraction_batch(
                 tx,
@@ -109,7 +99,7 @@ class BatchFailureHandler:
             batch.schedule_after(RESUBMIT_DELAY_SECONDS * self._time_scale)
 
     def _reject_files_or_halve(self, batch: Batch, file_names: Collection[str], reason_code: str, message: str) -> None:
-        """Let go of the files that are named, or of the only one; halve a batch in which none is named."""
+        """Reject the named files, or the only file; halve the batch when none is named."""
         rejected_hashes = {sha256 for sha256 in batch.documents if any(sha256 in name for name in file_names)}
         if not rejected_hashes and len(batch.documents) == 1:
             rejected_hashes = set(batch.documents)
@@ -121,5 +111,5 @@ class BatchFailureHandler:
 
 
 def format_task_error(error: TaskError) -> str:
-    """Return a failure's code and words."""
+    """Return the code and the message of a failure."""
     return f"{error.code}: {error.message}" if error.message else error.code

@@ -1,4 +1,4 @@
-"""Uploading a batch's files: presigned addresses asked for just in time, each part as it is, no address kept."""
+"""Uploads a batch's files in parts: presigned URLs are requested just in time and never stored."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from invoices.extraction.batches.batch_api import BatchApi, convert_credit_error
 from invoices.extraction.resilience.retry import RetryingCaller
 from invoices.ledger.documents import PendingDocument
 
-UPLOAD_ROUTES, STORAGE_ROUTES = "upload", "storage"  # groups of routes; calls to the storage are not counted
-MAX_UPLOAD_ATTEMPTS = 3  # of one file, when an address has expired or a part did not arrive as it was
-PART_URLS_PER_REQUEST = 8  # addresses asked for together: they live 15 minutes (contract sheet 02 §2.2)
+UPLOAD_ROUTES, STORAGE_ROUTES = "upload", "storage"  # route groups; storage calls have no rate limit
+MAX_UPLOAD_ATTEMPTS = 3  # of one file, after an expired URL or a damaged part
+PART_URLS_PER_REQUEST = 8  # few, because they expire after 15 minutes (contract sheet 02 §2.2)
 
 
 class FileUploader:
-    """Brings batches to the vendor; each file is independent of the others (contract sheet 02 §3)."""
+    """Uploads files to the vendor; each file is independent of the others (contract sheet 02 §3)."""
 
     def __init__(self, client: BatchApi, caller: RetryingCaller) -> None:
-        """Take the client and what paces it."""
+        """Keep the client, and the caller that limits and retries its calls."""
         self._client, self.caller = client, caller
 
     def open_session(self, batch: Batch) -> None:
-        """Open the batch's session, or find it open; raises SessionGone, or TaskRefused for a lack of credits."""
+        """Open the batch's session, or resume it; raises SessionGone, or TaskRefused when credits are missing."""
         files = [
             FileToUpload(file_id=sha256, file_name=build_upload_name(document), size=document.byte_count)
             for sha256, document in sorted(batch.documents.items())
@@ -43,11 +43,11 @@ class FileUploader:
         batch.part_sizes = self.caller.send_with_retries(request_session, UPLOAD_ROUTES).part_sizes
 
     def upload_file(self, batch: Batch, document: PendingDocument, content: bytes) -> None:
-        """Bring one file to the vendor, unless it is there.
+        """Upload one file, unless the vendor has it already.
 
         Raises:
             SessionGone: the session cannot be used any more.
-            TransientError: it did not arrive, several times.
+            TransientError: the upload failed ``MAX_UPLOAD_ATTEMPTS`` times.
         """
         for _ in range(MAX_UPLOAD_ATTEMPTS):
             try:
@@ -62,11 +62,11 @@ class FileUploader:
                 continue
             return
         raise TransientError(
-            f"document {document.document_sha256[:12]} did not arrive in {MAX_UPLOAD_ATTEMPTS} uploads"
+            f"the upload of document {document.document_sha256[:12]} failed {MAX_UPLOAD_ATTEMPTS} times"
         )
 
     def _upload_parts(self, batch: Batch, file_id: str, content: bytes) -> dict[int, str]:
-        """Store every part and return the ETags by part number; parts count from 1, and an empty file has one."""
+        """Upload every part and return the ETags by part number; numbers start at 1, and an empty file has one part."""
         part_size = (batch.part_sizes or {})[file_id]
         part_numbers = range(1, max(-(-len(content) // part_size), 1) + 1)
         e_tags: dict[int, str] = {}

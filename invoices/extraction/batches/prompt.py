@@ -1,7 +1,7 @@
-"""What invoicedataextraction.com is asked for: a structured prompt, versioned, whose columns staging knows by name.
+"""The structured prompt for invoicedataextraction.com; the staging SQL refers to its columns by name.
 
-At most 20 fields, names of 2 to 50 characters, prompts of 3 to 600, a general prompt of up to 1,500 (contract sheet 02
-§2.5). Raise ``VERSION`` with every change: it is part of each answer's identity.
+Limits: 20 fields, names of 2 to 50 characters, field prompts of 3 to 600, a general prompt of up to 1,500 (contract
+sheet 02 §2.5). Raise ``PROMPT_VERSION`` with every change: it is part of each extraction id.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ GENERAL_PROMPT = (
 
 
 def build_prompt(structure: OutputStructure) -> dict[str, Any]:
-    """Return the prompt object for one row per invoice, or one per line with the invoice's own fields repeated."""
+    """Return the prompt object for one row per invoice, or one row per line that repeats the invoice's fields."""
     field_prompts = (
         INVOICE_FIELD_PROMPTS if structure == "per_invoice" else {**INVOICE_FIELD_PROMPTS, **LINE_FIELD_PROMPTS}
     )

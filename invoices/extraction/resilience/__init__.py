@@ -1,1 +1,1 @@
-"""How often, how long and side by side: budgets of calls, waiting and trying again, and when to stop."""
+"""Rate limits, retries, circuit breaker, poll schedule and worker pool for calls to vendors."""

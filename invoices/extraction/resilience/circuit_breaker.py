@@ -1,7 +1,7 @@
-"""A circuit breaker: after too many failures no call is made for a while, then a single one tries.
+"""A circuit breaker: after too many failures no call is made for a while, then a single probe call.
 
-Kept libraries open after failures in a row only; a vendor that fails every second call would never be left alone
-(reliability F-28), so the share of the last calls counts here as well.
+Maintained libraries open only after consecutive failures, so they never open for a vendor that fails every second call
+(reliability F-28). Here the failure rate of the last calls counts as well.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal
 
-CONSECUTIVE_FAILURES_TO_OPEN = 5  # in a row
-REMEMBERED_CALLS = 10  # calls
-FAILURE_RATE_TO_OPEN = 0.5  # of the remembered calls, once there are so many
-SUCCESSES_TO_RECOVER = 50  # until then, a second opening is the last
+CONSECUTIVE_FAILURES_TO_OPEN = 5
+REMEMBERED_CALLS = 10
+FAILURE_RATE_TO_OPEN = 0.5  # of the last REMEMBERED_CALLS, not of fewer
+SUCCESSES_TO_RECOVER = 50  # before that, a second opening breaks it
 
 BreakerState = Literal["closed", "open", "broken"]
 
 
 class CircuitBreaker:
-    """Closed: calls pass. Open: none does for a while, then one does, and its outcome decides. Broken: give up.
+    """Closed: calls pass. Open: no call passes for a while, then one probe decides. Broken: no further calls.
 
-    Whoever calls takes note of ``openings`` before: what a call that was under way when the breaker opened comes to
-    says nothing about the time since.
+    The caller reads ``openings`` before each call and passes it back with the outcome. The outcome of a call that was
+    running when the breaker opened is ignored.
     """
 
     def __init__(self) -> None:
-        """Start closed."""
+        """Create a closed breaker."""
         self._outcomes: deque[bool] = deque(maxlen=REMEMBERED_CALLS)
         self._consecutive_failures = 0
         self._has_opened_before = False
@@ -34,7 +34,7 @@ class CircuitBreaker:
         self.is_half_open = False
 
     def record_success(self, openings_before: int) -> None:
-        """Take note of a call that went well; it closes a breaker that was half open when it began."""
+        """Count a successful call; it closes a breaker that was half open when the call began."""
         if openings_before != self.openings:
             return
         if self.is_half_open:
@@ -47,7 +47,7 @@ class CircuitBreaker:
             self._has_opened_before = False
 
     def record_failure(self, openings_before: int) -> BreakerState:
-        """Take note of a failure; return where that leaves the breaker."""
+        """Count a failed call; return the new state of the breaker."""
         if openings_before != self.openings:
             return "closed"
         self._consecutive_failures += 1

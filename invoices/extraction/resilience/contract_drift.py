@@ -1,4 +1,4 @@
-"""Answers that were not understood: whether the vendor has changed, or only one job of it cannot be told about."""
+"""Unreadable responses: decides whether the vendor's API has changed, or only one job is broken."""
 
 from __future__ import annotations
 
@@ -6,44 +6,42 @@ import threading
 from collections import Counter
 from typing import Literal
 
-MAX_UNREADABLE_RESPONSES = 5  # odd answers in a row of the vendor, or about one job
+MAX_UNREADABLE_RESPONSES = 5  # in a row from the vendor, or in total for one job
 
-DriftDecision = Literal["look again", "give up the job", "stop the vendor"]
+DriftDecision = Literal["poll again", "abandon job", "suspend vendor"]
 
 
 class ContractDriftDetector:
-    """Counts them, by job and in a row; several threads may tell.
+    """Counts unreadable responses, per job and in a row; safe to use from several threads.
 
-    A single job whose answer never becomes readable must neither be looked at for ever nor keep the others from being
-    answered (reliability F-36): it is given up once others are understood, or when its time is over.
+    A single job that never becomes readable must neither be polled for ever nor block the others (reliability F-36).
+    It is abandoned after ``MAX_UNREADABLE_RESPONSES``, provided that other jobs are readable or that it is overdue;
+    otherwise the vendor is suspended.
     """
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start with no responses."""
         self._lock = threading.Lock()
-        self.readable_responses = 0  # that were understood
+        self.readable_responses = 0
         self._consecutive_unreadable = 0
         self._unreadable_by_job: Counter[str] = Counter()
 
     def record_readable_response(self) -> None:
-        """Take note of an answer that was understood: the vendor speaks as agreed."""
+        """Count a response that matches the contract."""
         with self._lock:
             self.readable_responses += 1
             self._consecutive_unreadable = 0
 
     def record_unreadable_response(self, extraction_id: str, *, is_overdue: bool) -> DriftDecision:
-        """Take note of an answer that was not, and return what to do.
+        """Count a response that does not, and return what to do.
 
-        A job that is overdue says nothing about the vendor any more, so that old jobs cannot stop it in every run.
+        Overdue jobs do not count against the vendor, so that old jobs cannot suspend it in every run.
         """
         with self._lock:
             self._unreadable_by_job[extraction_id] += 1
             if not is_overdue:
                 self._consecutive_unreadable += 1
             if self._consecutive_unreadable >= MAX_UNREADABLE_RESPONSES:
-                return "stop the vendor"
-            return (
-                "give up the job"
-                if self._unreadable_by_job[extraction_id] >= MAX_UNREADABLE_RESPONSES
-                else "look again"
-            )
+                return "suspend vendor"
+            is_job_unreadable = self._unreadable_by_job[extraction_id] >= MAX_UNREADABLE_RESPONSES
+            return "abandon job" if is_job_unreadable else "poll again"

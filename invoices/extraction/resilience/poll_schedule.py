@@ -1,7 +1,7 @@
-"""When to look at which job: not before it is likely to be done, for a look costs a call that a submission could have.
+"""When to poll which job: not before it is likely to be done, because a poll uses up a call of the rate limit.
 
-The vendor names no interval (contract sheet 01 §3). How long it takes is learned from what the looks find: one that
-comes too early makes all first looks wait longer, one in time makes them come a little sooner.
+The vendor names no interval (contract sheet 01 §3). The expected duration is learned from the polls: a first poll that
+comes too early delays all first polls, a first poll in time makes them a little earlier.
 """
 
 from __future__ import annotations
@@ -14,47 +14,45 @@ from collections.abc import Callable
 from invoices.extraction.resilience.rate_limit import RateLimiter
 from invoices.ledger.extractions import ExtractionJob
 
-FIRST_POLL_SECONDS = (
-    5.0  # seconds after the submission, or what a call is worth, while nothing is known (contract sheet 01 §3)
-)
-MAX_POLL_INTERVAL_SECONDS = 300.0  # seconds until a first look, and between two looks
-SLOW_DOWN_FACTOR, SPEED_UP_FACTOR = 1.25, 0.995  # in balance where one look of 45 comes too early
-INTERVAL_GROWTH = 1.5  # each rest between two looks at a job than the one before
+FIRST_POLL_SECONDS = 5.0  # after the submission, or the seconds per call if longer (contract sheet 01 §3)
+MAX_POLL_INTERVAL_SECONDS = 300.0  # until the first poll, and between two polls
+SLOW_DOWN_FACTOR, SPEED_UP_FACTOR = 1.25, 0.995  # in balance when one poll of 45 comes too early
+INTERVAL_GROWTH = 1.5  # from one interval between two polls of a job to the next
 
 
 class PollSchedule:
-    """The jobs that are not concluded, the one that is due first at the head."""
+    """The open jobs, ordered by the time of their next poll."""
 
     def __init__(self, rate_limiter: RateLimiter, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with no job."""
+        """Create an empty schedule for the given rate limit."""
         self._clock = clock
         self._min_interval = max(FIRST_POLL_SECONDS * rate_limiter.time_scale, rate_limiter.seconds_per_call)
         self._max_interval = MAX_POLL_INTERVAL_SECONDS * rate_limiter.time_scale
-        self._expected_duration = self._min_interval  # seconds that the vendor takes
-        self._submission_times: dict[str, float] = {}  # when a job was submitted, by extraction
-        self._heap: list[
-            tuple[float, int, int, ExtractionJob]
-        ] = []  # when due, order of planning, looks so far, the job
+        self._expected_duration = self._min_interval  # seconds that the vendor needs for a job
+        self._submission_times: dict[str, float] = {}  # by extraction id; unknown for jobs of earlier runs
+        self._heap: list[tuple[float, int, int, ExtractionJob]] = []  # due time, sequence number, polls so far, job
         self._sequence = itertools.count()
 
     def __len__(self) -> int:
-        """Return how many jobs are to be looked at."""
+        """Return the number of jobs to poll."""
         return len(self._heap)
 
     def add_job(self, job: ExtractionJob, poll_count: int = 0, *, is_due_now: bool = False) -> None:
-        """Plan to look at a job that was just submitted, or that was found unfinished ``looks`` times.
+        """Schedule the next poll of a job that was just submitted, or found unfinished by ``poll_count`` polls.
 
-        ``at_once`` is for a job that was submitted who knows when.
+        ``is_due_now`` is for a job whose submission time is unknown.
         """
         now = self._clock()
         if poll_count > 0:
-            self._extend_expected_duration(job, now)
+            # A poll only teaches something if the expected duration was not extended while it was under way.
+            if now - self._submission_times.get(job.extraction_id, now) >= self._expected_duration:
+                self._expected_duration = min(self._expected_duration * SLOW_DOWN_FACTOR, self._max_interval)
         elif not is_due_now:
             self._submission_times[job.extraction_id] = now
         self._push_job(now + (0.0 if is_due_now else self._compute_poll_interval(poll_count)), poll_count, job)
 
     def get_seconds_until_next_poll(self) -> float:
-        """Return the seconds until the first job is due, by what is known now; 0 if it is."""
+        """Return the seconds until the next poll by the current expected duration; 0 if it is due."""
         now = self._clock()
         while True:
             due_at, _, poll_count, job = self._heap[0]
@@ -66,11 +64,11 @@ class PollSchedule:
             self._push_job(new_due_at, poll_count, job)
 
     def pop_next_job(self) -> tuple[ExtractionJob, int]:
-        """Take the job that is due first out of the plan; return it, and how often it was looked at."""
+        """Remove the job with the earliest poll; return it, and the number of polls so far."""
         _, _, poll_count, job = heapq.heappop(self._heap)
-        if (
-            poll_count == 0 and self._compute_job_age(job, self._clock()) < SLOW_DOWN_FACTOR * self._expected_duration
-        ):  # else it says little about it
+        job_age = self._clock() - self._submission_times.get(job.extraction_id, float("-inf"))
+        # A first poll that comes late says little about the duration.
+        if poll_count == 0 and job_age < SLOW_DOWN_FACTOR * self._expected_duration:
             self._expected_duration = max(self._expected_duration * SPEED_UP_FACTOR, self._min_interval)
         return job, poll_count
 
@@ -84,11 +82,3 @@ class PollSchedule:
             else self._expected_duration / 2 * INTERVAL_GROWTH ** (poll_count - 1)
         )
         return min(max(interval, self._min_interval), self._max_interval)
-
-    def _extend_expected_duration(self, job: ExtractionJob, now: float) -> None:
-        """Learn from a look that came too early, unless it was under way when another one taught the same."""
-        if now - self._submission_times.get(job.extraction_id, now) >= self._expected_duration:
-            self._expected_duration = min(self._expected_duration * SLOW_DOWN_FACTOR, self._max_interval)
-
-    def _compute_job_age(self, job: ExtractionJob, now: float) -> float:
-        return now - self._submission_times.get(job.extraction_id, float("-inf"))

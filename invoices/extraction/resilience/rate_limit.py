@@ -1,7 +1,7 @@
-"""A rate budget: how long to wait before the next call, so that a vendor's limits are used and never exceeded.
+"""A rate limiter: how long to wait before the next call, so that a vendor's limits are used up and never exceeded.
 
-The calls are counted in sliding windows by pyrate-limiter, in one bucket that all processes on a ledger share: a SQLite
-file, or a table of the PostgreSQL database that holds the ledger.
+pyrate-limiter counts the calls in sliding windows, in one bucket that all processes on a ledger share: a SQLite file,
+or a table of the PostgreSQL database that holds the ledger.
 """
 
 from __future__ import annotations
@@ -19,29 +19,32 @@ from pyrate_limiter import AbstractBucket, Decision, Rate, RateItem
 
 from invoices.errors import ConfigurationError
 
-MAX_WAIT_SECONDS = 65.0  # a vendor's minute, and a little; a longer wait is left for a later run (apis/README §2.3)
-CALLS_BETWEEN_CLEANUPS = 200  # calls
-_CONTENTION_WAIT_SECONDS = 0.005  # seconds until a bucket that another process has in hand is asked again
-_MAX_CLOCK_DIFFERENCE_MS = 1000  # milliseconds by which clocks may differ
+MAX_WAIT_SECONDS = 65.0  # a little more than a minute; longer waits are for a later run (apis/README §2.3)
+CALLS_BETWEEN_CLEANUPS = 200
+_CONTENTION_WAIT_SECONDS = 0.005  # until a bucket that another process has locked is tried again
+_MAX_CLOCK_DIFFERENCE_MS = 1000  # between the clocks of processes that share a bucket
 
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:
-    """At most ``calls`` within any ``seconds``."""
+    """A limit of ``calls`` within any ``seconds``."""
 
     calls: int
     seconds: float
 
     def to_rate(self, time_scale: float) -> Rate:
-        """Return the window in milliseconds, a little longer: calls do not take the same time to arrive."""
+        """Return the window in milliseconds, extended by 1.5% because calls arrive with different delays.
+
+        The extension is at least 50 ms and at most one second.
+        """
         seconds = self.seconds * time_scale
         return Rate(self.calls, round(1000 * (seconds + min(1.0, max(0.05, 0.015 * seconds)))))
 
 
 class RateLimiter:
-    """The calls left to one account, by its plan's windows and by what the vendor last said; several threads may ask.
+    """Limits the calls of one account, by its plan's windows and the vendor's last response; safe for several threads.
 
-    ``scale`` shortens every time span for a rehearsal: 1.0 is real time, 0.05 a minute of three seconds.
+    ``time_scale`` shortens every time span for a rehearsal: 1.0 is real time, with 0.05 a minute takes three seconds.
     """
 
     def __init__(
@@ -51,17 +54,17 @@ class RateLimiter:
         time_scale: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Count in ``bucket``, whose rates must be those of the windows (``Window.as_rate``)."""
+        """Count calls in ``bucket``, whose rates must be those of ``windows`` (``RateWindow.to_rate``)."""
         self._windows, self._bucket, self.time_scale, self._clock = windows, bucket, time_scale, clock
         self._blocked_until = float("-inf")
         self._counted_calls = 0
         self._lock = threading.Lock()
 
     def acquire_call_or_wait_seconds(self) -> float:
-        """Count one call and return 0.0; or return the seconds until one is allowed, and count nothing.
+        """Count one call and return 0.0; or count nothing and return the seconds until a call is allowed.
 
         Raises:
-            ConfigurationError: the calls cannot be counted; none must be made.
+            ConfigurationError: calls cannot be counted, so none may be made.
         """
         with self._lock:
             blocked_seconds = self._blocked_until - self._clock()
@@ -78,7 +81,7 @@ class RateLimiter:
                 self._bucket.leak(now_ms)
             return 0.0
         if decision.retry_after_ms is None:
-            return _CONTENTION_WAIT_SECONDS * (1 + random.random())  # noqa: S311  no secret
+            return _CONTENTION_WAIT_SECONDS * (1 + random.random())  # noqa: S311  not used as a secret
         if (
             decision.failing_rate is not None
             and decision.retry_after_ms > decision.failing_rate.interval + _MAX_CLOCK_DIFFERENCE_MS
@@ -87,9 +90,9 @@ class RateLimiter:
         return max(decision.retry_after_ms, 1) / 1000
 
     def _reset_after_clock_change(self, now_ms: int) -> float:
-        """Forget calls that seem to be still to come, since the clock was set back, as if the tightest window was full.
+        """Drop counted calls that lie in the future because the clock was set back; return the seconds to wait.
 
-        They would hold up everything for as long as the clock was wrong.
+        They would block all calls for as long as the clock was wrong. The tightest window counts as full instead.
         """
         tightest_rate = self._bucket.rates[0]
         self._bucket.flush()
@@ -99,29 +102,29 @@ class RateLimiter:
     def _put_calls(self, now_ms: int, calls: int = 1) -> Decision:
         decision = self._bucket.put_decision(RateItem("call", now_ms, calls))
         if not isinstance(decision, Decision):
-            raise TypeError("a bucket for asyncio cannot be used here")
+            raise TypeError("asyncio buckets are not supported")
         return decision
 
     def block_for_seconds(self, seconds: float) -> None:
-        """Allow no call for ``seconds`` of real time, because the vendor said so."""
+        """Allow no call for ``seconds`` of real time."""
         with self._lock:
             self._blocked_until = max(self._blocked_until, self._clock() + seconds)
 
     @property
     def max_wait_seconds(self) -> float:
-        """The longest wait, in real seconds, that is slept rather than left for a later run."""
+        """The longest wait in real seconds; for a longer one, documents are deferred to a later run."""
         return MAX_WAIT_SECONDS * self.time_scale
 
     @property
     def seconds_per_call(self) -> float:
-        """The real seconds that one call is worth, where the window that allows the fewest is used evenly."""
+        """The real seconds per call when calls are spread evenly over the slowest window."""
         return max(window.seconds * self.time_scale / window.calls for window in self._windows)
 
 
 @contextmanager
 def translate_bucket_errors(location: str = "") -> Iterator[None]:
-    """Turn what a bucket's database says in the block into a ConfigurationError; nothing of it is secret."""
+    """Turn errors of a bucket's database into a ConfigurationError; they contain no secret."""
     try:
         yield
     except (sqlite3.Error, psycopg.Error, OSError) as error:
-        raise ConfigurationError(f"the calls to a vendor cannot be counted{location}: {error}") from error
+        raise ConfigurationError(f"calls to a vendor cannot be counted{location}: {error}") from error

@@ -1,4 +1,4 @@
-"""The buckets in which calls are counted: beside a SQLite ledger, or in the PostgreSQL database that holds it."""
+"""The rate limit buckets: in a file beside a SQLite ledger, or in the PostgreSQL database of the ledger."""
 
 from __future__ import annotations
 
@@ -16,52 +16,44 @@ from sqlalchemy import URL
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow, translate_bucket_errors
 
 DATABASE_FILE_NAME = "budgets.sqlite"
-STORE_TIMEOUT_SECONDS = 30.0  # with a database that does not answer, and with another process that has the file in hand
+STORE_TIMEOUT_SECONDS = 30.0  # for a database that does not answer, or a file that another process has locked
 
 
 class RateLimitStore:
-    """Gives each account its budget; ``close`` lets go of what they hold."""
+    """Creates the rate limiter of each account; ``close`` releases their files and connections."""
 
     def __init__(
         self, ledger_url: URL, directory: Path, time_scale: float, timeout_seconds: float = STORE_TIMEOUT_SECONDS
     ) -> None:
-        """Count where the ledger is; ``directory`` is for the file that a SQLite ledger has beside it."""
-        self._ledger_url, self._directory, self._time_scale, self._timeout_seconds = (
-            ledger_url,
-            directory,
-            time_scale,
-            timeout_seconds,
-        )
+        """Store buckets where the ledger is; a SQLite ledger has its bucket file in ``directory``."""
+        self._ledger_url, self._directory = ledger_url, directory
+        self._time_scale, self._timeout_seconds = time_scale, timeout_seconds
         self._exit_stack = ExitStack()
         self._connection_pool: ConnectionPool | None = None
 
     def create_rate_limiter(self, account: str, windows: Sequence[RateWindow]) -> RateLimiter:
-        """Return the budget of the account ``name``; ``name`` is letters, digits and underscores.
+        """Return the rate limiter of ``account``, a name of letters, digits and underscores.
 
         Raises:
             ConfigurationError: the file or the database cannot be used.
         """
         if not account.replace("_", "").isalnum():
-            raise ValueError(f"not a name of a bucket: {account!r}")
+            raise ValueError(f"bucket names have letters, digits and underscores only: {account!r}")
         rates = [window.to_rate(self._time_scale) for window in windows]
-        is_shared = self._ledger_url.get_backend_name() == "postgresql"
-        return RateLimiter(
-            windows,
-            self._open_postgres_bucket(account, rates) if is_shared else self._open_sqlite_bucket(account, rates),
-            self._time_scale,
-        )
+        if self._ledger_url.get_backend_name() == "postgresql":
+            with translate_bucket_errors():
+                bucket: AbstractBucket = _ServerClockPostgresBucket(self._get_connection_pool(), account, rates)
+        else:
+            bucket = self._open_sqlite_bucket(account, rates)
+        return RateLimiter(windows, bucket, self._time_scale)
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         self._exit_stack.close()
-
-    def _open_postgres_bucket(self, account: str, rates: list[Rate]) -> AbstractBucket:
-        with translate_bucket_errors():
-            return _ServerClockPostgresBucket(self._get_connection_pool(), account, rates)
 
     def _open_sqlite_bucket(self, account: str, rates: list[Rate]) -> AbstractBucket:
         database_path = str(self._directory / DATABASE_FILE_NAME)
-        with translate_bucket_errors(f" in {database_path!r}, which may be removed while no run is active"):
+        with translate_bucket_errors(f" in {database_path!r} (delete the file while no run is active)"):
             bucket = SQLiteBucket.init_from_file(rates, table=account, db_path=database_path, use_file_lock=True)
         self._exit_stack.callback(bucket.close)
         if isinstance(bucket.lock, BaseFileLock):
@@ -80,7 +72,7 @@ class RateLimitStore:
 
 
 class _ServerClockPostgresBucket(PostgresBucket):
-    """Counts by the server's clock alone; the library's would take this machine's where the server does not answer."""
+    """Uses the server's clock only; the library falls back to this machine's clock if the server does not answer."""
 
     def now(self) -> int:
         """Return the milliseconds since 1970."""
@@ -90,6 +82,6 @@ class _ServerClockPostgresBucket(PostgresBucket):
 
 
 def _set_utc_time_zone(connection: Connection[Any]) -> None:
-    """Keep instants in UTC: the library's table has none with a zone, and each session may be set to another."""
+    """Set the session to UTC: the library stores timestamps without time zone, and server defaults differ."""
     connection.execute("SET TIME ZONE 'UTC'")
     connection.commit()

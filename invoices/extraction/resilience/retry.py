@@ -1,4 +1,4 @@
-"""The one place that waits for a vendor and tries again: within the budget, as the vendor asks, and not for ever."""
+"""The one place that waits for a vendor and retries: within the rate limit, as long as the vendor requests, bounded."""
 
 from __future__ import annotations
 
@@ -20,51 +20,49 @@ from invoices.errors import (
 from invoices.extraction.resilience.circuit_breaker import CircuitBreaker
 from invoices.extraction.resilience.rate_limit import RateLimiter
 
-MAX_BACKOFF_SECONDS = 32.0  # seconds (apis/README §2.2)
-COOL_DOWN_SECONDS = 30.0  # seconds in which an open breaker lets no call pass
+MAX_BACKOFF_SECONDS = 32.0  # apis/README §2.2
+COOL_DOWN_SECONDS = 30.0  # an open breaker lets no call pass for this long
 MAX_ATTEMPTS = 5  # of one call (apis/README §2.2)
-ATTEMPTS_COUNTED_BY_BREAKER = (
-    2  # for the breaker: a document at which a vendor always fails does not speak for the others
-)
-ALL_ROUTES = "calls"  # the bucket of a vendor that has but one
+ATTEMPTS_COUNTED_BY_BREAKER = 2  # of one call: a document that always fails must not suspend the vendor
+ALL_ROUTES = "calls"  # the route group of a vendor that counts all calls together
 
-Answer = TypeVar("Answer")
+CallResult = TypeVar("CallResult")
 
 
 class VendorSuspended(Exception):
-    """Leave the vendor alone for the rest of this run; what waits for it keeps waiting, with this reason."""
+    """The vendor must not be called again in this run; its documents keep waiting, with this reason."""
 
     def __init__(self, reason_code: str, reason: str, *, is_problem: bool) -> None:
-        """Take a code, a sentence, and whether a person should be told by the run ending with an error."""
+        """Keep a reason code, a sentence, and whether the run ends with an error to notify a person."""
         super().__init__(reason)
         self.reason_code, self.reason, self.is_problem = reason_code, reason, is_problem
 
 
 class RetryingCaller:
-    """When one vendor may be called next, and when to stop calling; several threads may use it.
+    """Calls one vendor with rate limits, retries and a circuit breaker; safe to use from several threads.
 
-    ``budgets`` has one budget for each group of routes that the vendor counts apart; a group that has none is not
-    counted. ``sleep`` takes real seconds.
+    ``rate_limiters`` has one entry for each group of routes that the vendor counts separately; a group without one is
+    not limited. ``sleep`` takes real seconds.
     """
 
     def __init__(
         self, vendor: str, rate_limiters: Mapping[str, RateLimiter], sleep: Callable[[float], object] | None = None
     ) -> None:
-        """Start with no failure behind us."""
+        """Start with a closed circuit breaker."""
         self._vendor, self._rate_limiters = vendor, rate_limiters
         self._circuit_breaker, self._lock, self._probe_lock = CircuitBreaker(), threading.Lock(), threading.Lock()
         self._suspended_event = threading.Event()
         self._sleep = sleep or self._suspended_event.wait
         self._suspension: VendorSuspended | None = None
 
-    def send_with_retries(self, send_request: Callable[[], Answer], route_group: str = ALL_ROUTES) -> Answer:
-        """Return what ``ask`` returns, asked in turn and again after each TransientError; other errors pass through.
+    def send_with_retries(self, send_request: Callable[[], CallResult], route_group: str = ALL_ROUTES) -> CallResult:
+        """Return the result of ``send_request``, repeated after each TransientError; other errors pass through.
 
-        ``ask`` must be safe to repeat after a TransientError: the client raises it only where nothing was done.
+        ``send_request`` must be safe to repeat after a TransientError: the client raises it only when nothing was done.
 
         Raises:
-            VendorStopped: the account is refused, failures do not end, or the wait is longer than patience.
-            TransientError: this call failed five times, while others of the vendor may go well.
+            VendorSuspended: the vendor refuses the account, keeps failing, or the wait would exceed the maximum.
+            TransientError: this call failed ``MAX_ATTEMPTS`` times; other calls to the vendor may succeed.
         """
         attempts = 0
         while True:
@@ -88,7 +86,7 @@ class RetryingCaller:
                 except UnknownOutcome as error:
                     self._record_failure(error, openings_before)
                     raise
-                except (DocumentError, ContractError):  # it answers
+                except (DocumentError, ContractError):  # the vendor is available
                     self._record_success(openings_before)
                     raise
                 else:
@@ -96,7 +94,7 @@ class RetryingCaller:
                     return response
 
     def suspend_vendor(self, reason_code: str, reason: str, *, is_problem: bool) -> NoReturn:
-        """Make this and every later call raise VendorStopped, with the first reason that was given."""
+        """Make this and every later call raise VendorSuspended, with the first reason given."""
         with self._lock:
             if self._suspension is None:
                 self._suspension = VendorSuspended(reason_code, reason, is_problem=is_problem)
@@ -105,16 +103,16 @@ class RetryingCaller:
         raise suspension
 
     def stop_all_calls(self) -> None:
-        """Wake up whoever sleeps here; the next call of anybody raises VendorStopped."""
+        """Wake up all sleeping threads; every later call raises VendorSuspended."""
         with suppress(VendorSuspended):
-            self.suspend_vendor("interrupted", "The run was interrupted; a later one goes on.", is_problem=False)
+            self.suspend_vendor("interrupted", "The run was interrupted; a later run continues.", is_problem=False)
 
     def block_route_group(self, seconds: float, route_group: str = ALL_ROUTES) -> None:
-        """Keep quiet for so long, because the vendor said so."""
+        """Allow no call of the route group for ``seconds``, as the vendor requested."""
         self._rate_limiters[route_group].block_for_seconds(seconds)
 
     def apply_reported_limit(self, reported_limit: RateLimit | None, route_group: str = ALL_ROUTES) -> None:
-        """Stop before the wall: when the vendor says that nothing is left, keep quiet until its window ends."""
+        """Block the route group until its window ends when the vendor reports that no call is left."""
         if (
             reported_limit is not None
             and reported_limit.remaining == 0
@@ -124,7 +122,7 @@ class RetryingCaller:
 
     @contextmanager
     def _acquire_probe_if_half_open(self) -> Iterator[bool]:
-        """Let everybody in, or, while the breaker is half open, one at a time, who tries for all."""
+        """Yield True to one thread at a time while the breaker is half open, and False to all threads otherwise."""
         if self._circuit_breaker.is_half_open:
             with self._probe_lock:
                 if self._circuit_breaker.is_half_open:
@@ -133,7 +131,7 @@ class RetryingCaller:
         yield False
 
     def _wait_until_allowed(self, route_group: str, *, is_probe: bool) -> int | None:
-        """Return the breaker's openings when it is time to call; None where it opened meanwhile, for others."""
+        """Wait until a call is allowed and return the breaker's openings; None if the breaker has opened meanwhile."""
         rate_limiter = self._rate_limiters.get(route_group)
         while True:
             if self._suspension is not None:
@@ -145,7 +143,7 @@ class RetryingCaller:
             if pause == 0 or rate_limiter is None:
                 return openings
             if pause > rate_limiter.max_wait_seconds:
-                reason = f"{self._vendor}: the limit of the plan is used up for now; a later run goes on."
+                reason = f"{self._vendor}: the plan's rate limit is used up for now; a later run continues."
                 self.suspend_vendor("rate_limited", reason, is_problem=False)
             self._sleep(pause)
 
@@ -154,20 +152,20 @@ class RetryingCaller:
             self._circuit_breaker.record_success(openings_before)
 
     def _record_failure(self, error: InvoicesError, openings_before: int) -> None:
-        """Let no call pass for a while after too many failures; when they do not end, let none pass any more."""
+        """Count a failure; block all route groups when the breaker opens, and suspend the vendor when it breaks."""
         with self._lock:
             state = self._circuit_breaker.record_failure(openings_before)
         if state == "open":
             for rate_limiter in self._rate_limiters.values():
                 rate_limiter.block_for_seconds(COOL_DOWN_SECONDS * rate_limiter.time_scale)
         elif state == "broken":
-            with suppress(VendorSuspended):  # it is for the next call: this one has an error of its own
+            with suppress(VendorSuspended):  # raised by the next call; this one has its own error
                 self.suspend_vendor("vendor_unavailable", f"{self._vendor} is not available: {error}", is_problem=True)
 
     def _apply_backoff(self, retry_after: float | None, attempts: int, route_group: str) -> None:
-        """Keep quiet for as long as the vendor asks, or else longer after each failure."""
+        """Block the route group for as long as the vendor requests, or for a random time that grows per attempt."""
         rate_limiter = self._rate_limiters.get(route_group) or next(iter(self._rate_limiters.values()))
-        backoff = random.uniform(0, min(2.0**attempts, MAX_BACKOFF_SECONDS)) * rate_limiter.time_scale  # noqa: S311  no secret
+        backoff = random.uniform(0, min(2.0**attempts, MAX_BACKOFF_SECONDS)) * rate_limiter.time_scale  # noqa: S311  not used as a secret
         pause = backoff if retry_after is None else retry_after
         if route_group in self._rate_limiters:
             rate_limiter.block_for_seconds(pause)

@@ -1,4 +1,4 @@
-"""A crew: threads that work off a plan, so that a vendor's answers are awaited side by side."""
+"""A worker pool: threads that run actions concurrently, so that several calls to a vendor are awaited at once."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ Action = Callable[[], None]
 
 
 class WorkSource(Protocol):
-    """What there is to do, and when."""
+    """Provides the actions, and the time until the next one."""
 
     def find_next_action_or_wait(self) -> Action | float | None:
-        """Return what to do now, the seconds until there is something, or None when nothing will come of itself.
+        """Return an action to run now, the seconds until there is one, or None when there is none.
 
-        It is asked by one thread at a time. None is final only when no action is under way that could bring more.
+        One thread calls this at a time. None is final only when no action is running, as that could create more.
         """
         ...
 
     def stop_running_actions(self) -> None:
-        """Make what is under way end soon: somebody failed, or the run was interrupted."""
+        """Make running actions end soon: one of them failed, or the run was interrupted."""
         ...
 
 
 class WorkerPool:
-    """Works off plans with ``size`` threads; with one, everything happens in the caller's own."""
+    """Runs the actions of a work source with ``worker_count`` threads, of which one is the caller's."""
 
     def __init__(self, worker_count: int) -> None:
-        """Take the number of threads."""
+        """Set the number of threads."""
         self._worker_count = worker_count
         self._condition = threading.Condition()
         self._running_actions = 0
         self._failure: BaseException | None = None
 
     def run_until_done(self, source: WorkSource) -> None:
-        """Return when the plan is worked off; raise what the first failing action raised, when the others have ended.
+        """Run actions until none is left; after a failure, wait for running actions and raise the first error.
 
-        A KeyboardInterrupt or SystemExit of the caller's thread ends the others after what they have in hand.
+        After a KeyboardInterrupt or SystemExit in the caller's thread, the other threads end with their current action.
         """
         self._failure, self._running_actions = None, 0
         threads = [
@@ -60,15 +60,15 @@ class WorkerPool:
         try:
             while (action := self._wait_for_action(source)) is not None:
                 self._run_action(action)
-        except BaseException as error:  # noqa: BLE001  it is raised again by ``work``, in the caller's thread
+        except BaseException as error:  # noqa: BLE001  ``run_until_done`` raises it in the caller's thread
             with self._condition:
-                if self._failure is None or not isinstance(error, Exception):  # an interruption goes before all
+                if self._failure is None or not isinstance(error, Exception):  # an interruption replaces an error
                     self._failure = error
                 self._condition.notify_all()
             source.stop_running_actions()
 
     def _wait_for_action(self, source: WorkSource) -> Action | None:
-        """Return the next action, waiting until there is one; None when all is done or somebody failed."""
+        """Wait for the next action and return it; None when all is done or an action failed."""
         with self._condition:
             while self._failure is None:
                 action_or_wait = source.find_next_action_or_wait()

@@ -1,4 +1,4 @@
-"""Someone who asks BillflowAI about documents, run after run, over a line to the sandbox or straight."""
+"""Runs extraction with BillflowAI, through a proxy or directly with the sandbox."""
 
 from __future__ import annotations
 
@@ -19,43 +19,40 @@ from tests.integration.extraction.extraction_fixtures import (
 
 
 class BillflowAiRunner:
-    """One account; ``asked`` and ``stopped`` are what the last run came to."""
+    """One account; ``report`` and ``suspension`` are those of the last run."""
 
     def __init__(self, harness: ExtractionHarness, proxy: VendorProxy | None) -> None:
-        self.harness, self.api_key, self.shared_rate_limit = (
-            harness,
-            create_api_key("bf_live_sandbox_office"),
-            SharedRateLimit(),
-        )
+        self.harness, self.api_key = harness, create_api_key("bf_live_sandbox_extraction")
+        self.shared_rate_limit = SharedRateLimit()
         sandbox_url = harness.sandbox.billflowai["base_url"]
         self.base_url = sandbox_url if proxy is None else proxy.to_proxy_url(sandbox_url)
         self.options: dict[str, Any] = {}
         self.client_class: Callable[..., BillflowAiClient] = BillflowAiClient
         self.report, self.run_count = ExtractorReport(), 0
-        self.stop_error: VendorSuspended | None = None
+        self.suspension: VendorSuspended | None = None
         self.update_sandbox_settings(read_strangers=True, rate_limit_per_minute=0)
 
     def update_sandbox_settings(self, **sandbox_settings: object) -> None:
-        """Turn knobs of the vendor for this account."""
+        """Change settings of the vendor for this account."""
         self.harness.sandbox.update_settings(
             self.api_key, **{f"billflowai__{name}": value for name, value in sandbox_settings.items()}
         )
 
     def run_extraction(self) -> ExtractorReport:
-        """Ask about everything that waits, as a run that starts anew would."""
+        """Extract all waiting documents in a new run."""
         self.run_count += 1
         worker = f"worker-{self.run_count}"
-        recorder = self.harness.build_recorder(EXTRACTOR, VENDOR, worker, counts_pages=False)
+        recorder = self.harness.build_recorder(EXTRACTOR, VENDOR, worker, charges_per_page=False)
         with make_session() as session:
             client = self.client_class(self.base_url, self.api_key, session, deadline=30)
-            extraction = BillflowAiExtractor(
+            extractor = BillflowAiExtractor(
                 recorder, client, self.shared_rate_limit.build_rate_limiter(), **self.options
             )
-            self.report, self.stop_error = recorder.report, None
+            self.report, self.suspension = recorder.report, None
             try:
-                extraction.extract_documents(self.harness.claim_documents(worker), self.harness.add_concluded)
-            except VendorSuspended as stop:
-                self.stop_error = stop
+                extractor.extract_documents(self.harness.claim_documents(worker), self.harness.add_concluded)
+            except VendorSuspended as suspension:
+                self.suspension = suspension
         return recorder.report
 
     def list_charged_documents(self) -> list[str]:
@@ -63,5 +60,5 @@ class BillflowAiRunner:
         return [charge["document_sha256"] for charge in self.harness.sandbox.read_journal(self.api_key)["charges"]]
 
     def count_requests(self) -> int:
-        """Return how many calls the vendor saw."""
+        """Return the number of calls that the vendor received."""
         return sum(self.harness.sandbox.read_journal(self.api_key)["requests"].values())

@@ -1,4 +1,4 @@
-"""A ledger, a store and the vendors of the sandbox: all that is needed to ask about documents, run after run."""
+"""A harness for extraction: a ledger, a store, and a proxy to the vendors of the sandbox."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sandbox.process import Sandbox
 from sandbox.sample_manifest import load_manifest
 from tests.servers.scripted_http_server import Disconnect, ReceivedRequest, Reply, Response, ScriptedServer
 
-VENDOR_MINUTE_SECONDS = 0.6  # seconds of a vendor's minute here
+VENDOR_MINUTE_SECONDS = 0.6  # duration of a vendor's minute
 TIME_SCALE = VENDOR_MINUTE_SECONDS / 60
 MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png", "jpg": "image/jpeg"}
 WIDE_WINDOWS = (RateWindow(1_000, 60),)
@@ -34,11 +34,11 @@ _numbers = itertools.count(1)
 
 
 class SimulatedKill(BaseException):
-    """What a kill looks like from inside: nothing catches it."""
+    """Stands for a kill of the process: nothing catches it."""
 
 
 def _load_readable_samples() -> list[tuple[bytes, str, int]]:
-    """Return (bytes, media type, pages) of the papers that every vendor can read."""
+    """Return (bytes, media type, pages) of the documents that every vendor can read."""
     rows = [
         row
         for row in load_manifest()
@@ -65,73 +65,75 @@ TWO_PAGE_PDF = next(content for content, _, pages in _load_readable_samples() if
 
 
 def build_unknown_pdfs(count: int) -> list[bytes]:
-    """Return PDFs that no vendor has seen; those that read strangers read each as another invoice."""
+    """Return PDFs that are no samples; with ``read_strangers`` the sandbox reads each as a different invoice."""
     return [b"%%PDF-1.4 number %d" % next(_numbers) for _ in range(count)]
 
 
 def hash_content(content: bytes) -> str:
-    """Return the document's name everywhere."""
+    """Return the identity of a document."""
     return hashlib.sha256(content).hexdigest()
 
 
-def create_api_key(prefix: str = "sk_test_office") -> str:
-    """Return an API key, and thus a world in the sandbox, that nobody else has."""
+def create_api_key(prefix: str = "sk_test_extraction") -> str:
+    """Return a new API key, and so a new account in the sandbox."""
     return f"{prefix}_{next(_numbers)}"
 
 
 class SharedRateLimit:
-    """An account's calls in these windows, counted from one run to the next."""
+    """The calls of an account, counted across runs."""
 
     def __init__(self, windows: Sequence[RateWindow] = WIDE_WINDOWS, scale: float = TIME_SCALE) -> None:
         self._windows, self._scale = windows, scale
         self._bucket = InMemoryBucket([window.to_rate(scale) for window in windows])
 
     def build_rate_limiter(self) -> RateLimiter:
-        """Return the budget of a run; what a vendor told an earlier one is forgotten."""
+        """Return the rate limiter of a run, without the pauses that a vendor requested in an earlier run."""
         return RateLimiter(self._windows, self._bucket, self._scale)
 
 
 class ExtractionHarness:
-    """Documents that wait to be asked about; each run is a worker of its own, and those before it are dead."""
+    """Documents that wait for extraction; each run is a new worker, and earlier ones are dead."""
 
     def __init__(self, ledger: Ledger, store: DocumentStore, sandbox: Sandbox) -> None:
         self.ledger, self.store, self.sandbox = ledger, store, sandbox
         self.caps, self.concluded_count = NO_PAGE_CAPS, 0
 
     def add_documents(self, *contents: bytes, media_type: str = "application/pdf", page_count: int = 1) -> list[str]:
-        """Let documents wait to be asked about; return their hashes."""
+        """Add documents that wait for extraction; return their hashes."""
         hashes = [self.store.put(content) for content in contents]
         with self.ledger.begin_transaction() as tx:
             for sha256, content in zip(hashes, contents, strict=True):
                 sighting = Sighting(sha256[:32], sha256, media_type, len(content), "inbox", "folder", f"/{sha256}")
                 record_sighting(tx, sighting)
                 set_document_state(
-                    tx, sha256, stage="extract_remote", state="waiting", reason_code="no_text", reason="It has no text.",
-                    page_count=page_count,
+                    tx, sha256, stage="extract_remote", state="waiting", reason_code="no_text",
+                    reason="It has no text.", page_count=page_count,
                 )  # fmt: skip
         return hashes
 
     def claim_documents(self, worker: str, limit: int = 1_000) -> list[PendingDocument]:
-        """Take in hand what waits to be asked about; whoever had it before is dead."""
+        """Release the claims of dead workers, and claim the waiting documents."""
         with self.ledger.begin_transaction() as tx:
             for dead_worker in list_claim_holders(tx.connection):
                 release_claims(tx, dead_worker)
             return claim_pending_documents(tx, worker, "extract_remote", limit)
 
     def build_recorder(
-        self, extractor: str, vendor: str, worker: str, *, counts_pages: bool = True
+        self, extractor: str, vendor: str, worker: str, *, charges_per_page: bool = True
     ) -> ExtractionRecorder:
-        """Return a desk at which no other extractor comes after this one."""
+        """Return a recorder for an extractor without fallback."""
         terms = ExtractionTerms(extractor, self.caps)
-        return ExtractionRecorder(self.ledger, self.store, worker, terms, vendor, "1", charges_per_page=counts_pages)
+        return ExtractionRecorder(
+            self.ledger, self.store, worker, terms, vendor, "1", charges_per_page=charges_per_page
+        )
 
     def set_caps(self, **pages: int) -> None:
-        """Allow so many pages ``run``, ``day`` or ``month``."""
+        """Set the caps of pages per ``run``, ``day`` or ``month``."""
         self.caps = PageCaps(**pages)
 
-    def add_concluded(self, concluded: int) -> None:
-        """Take note that documents are through."""
-        self.concluded_count += concluded
+    def add_concluded(self, count: int) -> None:
+        """Count concluded documents."""
+        self.concluded_count += count
 
     def get_document_state(self, sha256: str) -> tuple[str, str, str]:
         """Return a document's stage, state and reason code."""
@@ -139,7 +141,7 @@ class ExtractionHarness:
         return row["stage"], row["state"], row["reason_code"]
 
     def list_document_states(self, hashes: Iterable[str]) -> set[tuple[str, str, str]]:
-        """Return where documents stand."""
+        """Return the states of documents."""
         return {self.get_document_state(sha256) for sha256 in hashes}
 
     def get_document_row(self, sha256: str) -> dict[str, Any]:
@@ -150,12 +152,12 @@ class ExtractionHarness:
         return dict(row)
 
     def list_extractions(self, sha256: str) -> list[dict[str, Any]]:
-        """Return what was asked about a document."""
+        """Return the extractions of a document."""
         with self.ledger.open_snapshot() as connection:
             return [dict(row) for row in list_extraction_rows(connection, sha256)]
 
     def get_extraction(self, sha256: str) -> dict[str, Any]:
-        """Return the only question about a document."""
+        """Return the only extraction of a document."""
         (extraction,) = self.list_extractions(sha256)
         return extraction
 
@@ -170,14 +172,14 @@ def get_totals(report: ExtractorReport) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class ReplaceResponse:
-    """Let the vendor do its work, and then answer like this instead of it."""
+    """Forward the request, and replace the vendor's response."""
 
     reply: Reply
 
 
 @dataclass(frozen=True)
 class AlterBody:
-    """Let the vendor do its work, and change the body of its answer."""
+    """Forward the request, and change the body of the vendor's response."""
 
     alter: Callable[[bytes], bytes]
 
@@ -187,9 +189,9 @@ CallEvent = Reply | ReplaceResponse | AlterBody | None
 
 
 class VendorProxy:
-    """The line to a vendor of the sandbox: it carries every call, unless it is told what befalls the next ones.
+    """A proxy to a vendor of the sandbox that forwards every call without a planned event.
 
-    ``events`` are, by kind of call, what befalls them in turn; None, and everything after the last, goes well.
+    ``events`` has the events of the next calls by call kind; None and all calls after the last are forwarded.
     """
 
     def __init__(self, server: ScriptedServer, sandbox: Sandbox) -> None:
@@ -201,19 +203,19 @@ class VendorProxy:
         server.set_handler(self._handle_request)
 
     def plan_events(self, call_kind: str, *events: CallEvent, repeat: int = 1) -> None:
-        """Plan what befalls the next calls of a kind: ``submit``, ``look``, ``list`` or ``file``."""
+        """Plan the events of the next calls of a kind: ``submit``, ``poll``, ``list``, ``file`` or ``fetch``."""
         self.events[call_kind] = deque(events * repeat)
 
     def set_event_rule(self, call_kind: str, rule: Callable[[ReceivedRequest], CallEvent]) -> None:
-        """Let a rule tell what befalls each call of a kind that nothing else is planned for."""
+        """Set a function that returns the event of each call of a kind without planned events."""
         self.event_rules[call_kind] = rule
 
     def to_proxy_url(self, base_url: str) -> str:
-        """Return where a client finds the vendor at this line."""
+        """Return the vendor's URL at this proxy."""
         return self._rewrite_urls(base_url)
 
     def count_calls(self, call_kind: str) -> int:
-        """Return how many calls of a kind were made."""
+        """Return the number of calls of a kind."""
         return sum(_classify_call(request) == call_kind for request in self._server.requests)
 
     def get_last_request(self, call_kind: str) -> ReceivedRequest:
@@ -239,7 +241,7 @@ class VendorProxy:
             vendor_response = self._session.request(
                 request.method, url, headers=request_headers, data=request.body or None, timeout=30
             )
-        except requests.ConnectionError:  # the vendor lost its answer
+        except requests.ConnectionError:  # the vendor closed the connection
             return Disconnect()
         headers = {
             name: value for name, value in vendor_response.headers.items() if name.lower() not in _FRAMING_HEADERS
@@ -262,4 +264,4 @@ def _classify_call(request: ReceivedRequest) -> str:
         return "fetch" if request.path.endswith("/extract-invoice") else "submit"
     if "/files/" in request.path:
         return "file"
-    return "list" if request.path.endswith("/invoices") else "look"
+    return "list" if request.path.endswith("/invoices") else "poll"

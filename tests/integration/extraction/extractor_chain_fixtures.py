@@ -1,4 +1,4 @@
-"""A house's extraction APIs, run after run, each at its stand-in in one sandbox, over a line of its own."""
+"""Runs the extractor chain with all vendors of one sandbox, each through an optional proxy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMARTBILLS, BILLFLOWAI, INVOICE_DATA_EXTRACTION = "smartbills_com", "billflowai"
 
 
 class ChainHarness:
-    """``order`` is the settings' order of preference; a vendor without a line is met directly."""
+    """``extractor_order`` is the order of preference; a vendor without a proxy is called directly."""
 
     def __init__(self, harness: ExtractionHarness, settings: Settings, proxies: dict[str, VendorProxy]) -> None:
         self.harness, self.proxies, self._settings, self.run_count = harness, proxies, settings, 0
@@ -35,9 +35,9 @@ class ChainHarness:
         self.api_keys = {
             INVOICE_DATA_EXTRACTION: create_api_key(),
             SMARTBILLS: create_api_key(),
-            BILLFLOWAI: create_api_key("bf_live_sandbox_asking"),
+            BILLFLOWAI: create_api_key("bf_live_sandbox_chain"),
         }
-        self.vendors_without_key: set[str] = set()  # whose key is not set
+        self.vendors_without_key: set[str] = set()
         self.vendor_settings: dict[str, dict[str, Any]] = {name: {} for name in self.api_keys}
         self.reports: dict[str, ExtractorReport] = {}
         self.suspended_vendors: set[str] = set()
@@ -45,7 +45,7 @@ class ChainHarness:
         self.update_sandbox_settings(BILLFLOWAI, rate_limit_per_minute=0)
 
     def update_sandbox_settings(self, vendor: str, **sandbox_settings: object) -> None:
-        """Turn knobs of one vendor for this house's account there."""
+        """Change settings of one vendor for its account."""
         self.harness.sandbox.update_settings(
             self.api_keys[vendor], **{f"{vendor}__{name}": value for name, value in sandbox_settings.items()}
         )
@@ -71,9 +71,9 @@ class ChainHarness:
         return {"base_url": address, "connections": 1, **plan_settings, **key_settings, **self.vendor_settings[name]}
 
     def run_extraction(self, *, batch_count: int = 1, lost_documents: Iterable[str] = ()) -> dict[str, ExtractorReport]:
-        """Ask about everything that waits, in so many batches of one run; return what it came to, by vendor.
+        """Extract all waiting documents in ``batch_count`` batches of one run; return the reports by vendor.
 
-        Documents that are ``taken_over`` are in another worker's hands by then.
+        Another worker claims ``lost_documents`` before the extraction starts.
         """
         self.run_count += 1
         worker, ledger = f"worker-{self.run_count}", self.harness.ledger
@@ -109,12 +109,12 @@ class ChainHarness:
         return sum(charge["pages"] for charge in self._read_journal(vendor)["charges"])
 
     def count_calls(self, vendor: str) -> int:
-        """Return how many calls a vendor saw."""
+        """Return the number of calls that a vendor received."""
         return sum(self._read_journal(vendor)["requests"].values())
 
     def _read_journal(self, vendor: str) -> dict[str, Any]:
         return self.harness.sandbox.read_journal(self.api_keys[vendor])
 
     def list_statuses_by_extractor(self, sha256: str) -> dict[str, str]:
-        """Return who was asked about a document, and how each question stands."""
+        """Return the status of a document's extraction at each vendor."""
         return {job["extracted_by"]: job["status"] for job in self.harness.list_extractions(sha256)}

@@ -1,4 +1,4 @@
-"""Someone who asks smartbills.com about documents, run after run, over a line to the sandbox."""
+"""Runs extraction with smartbills.com, through a proxy to the sandbox."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integration.extraction.extraction_fixtures import (
 
 
 class SmartBillsRunner:
-    """One account; ``asked`` and ``stopped`` are what the last run came to."""
+    """One account; ``report`` and ``suspension`` are those of the last run."""
 
     def __init__(self, harness: ExtractionHarness, proxy: VendorProxy) -> None:
         self.harness, self.proxy, self.api_key = harness, proxy, create_api_key()
@@ -30,36 +30,36 @@ class SmartBillsRunner:
         self.shared_rate_limit = SharedRateLimit()
         self.client_class: Callable[..., SmartBillsComClient] = SmartBillsComClient
         self.report, self.run_count = ExtractorReport(), 0
-        self.stop_error: VendorSuspended | None = None
+        self.suspension: VendorSuspended | None = None
         self.call_deadline_seconds = 30.0
         self.update_sandbox_settings(plan="enterprise", rate_limits=False)
 
     def update_sandbox_settings(self, **sandbox_settings: object) -> None:
-        """Turn knobs of the vendor for this account."""
+        """Change settings of the vendor for this account."""
         self.harness.sandbox.update_settings(
             self.api_key, **{f"smartbills_com__{name}": value for name, value in sandbox_settings.items()}
         )
 
     def run_extraction(self) -> ExtractorReport:
-        """Ask about everything that waits, as a run that starts anew would."""
+        """Extract all waiting documents in a new run."""
         self.run_count += 1
         worker = f"worker-{self.run_count}"
         proxy_url = self.proxy.to_proxy_url(self.harness.sandbox.smartbills_com["base_url"])
         recorder = self.harness.build_recorder(EXTRACTOR, VENDOR, worker)
         with make_session() as session:
             client = self.client_class(proxy_url, self.api_key, session, deadline=self.call_deadline_seconds)
-            extraction = SmartBillsExtractor(
+            extractor = SmartBillsExtractor(
                 recorder, client, self.shared_rate_limit.build_rate_limiter(), **self.options
             )
-            self.report, self.stop_error = recorder.report, None
+            self.report, self.suspension = recorder.report, None
             try:
-                extraction.extract_documents(self.harness.claim_documents(worker), self.harness.add_concluded)
-            except VendorSuspended as stop:
-                self.stop_error = stop
+                extractor.extract_documents(self.harness.claim_documents(worker), self.harness.add_concluded)
+            except VendorSuspended as suspension:
+                self.suspension = suspension
         return recorder.report
 
     def run_until_nothing_waits(self, *, max_runs: int = 20) -> None:
-        """Ask in one run after another, with a minute of the vendor between them."""
+        """Run extraction again and again, with a vendor's minute between the runs."""
         for _ in range(max_runs):
             self.run_extraction()
             with self.harness.ledger.open_snapshot() as connection:

@@ -1,25 +1,19 @@
-"""Asking BillflowAI: one call for each document, and what it costs in our ledger and in the sandbox's journal."""
+"""Extraction with BillflowAI: one call per document, and its charge in the ledger and the sandbox's journal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from invoices.clients.billflowai import BillflowAiClient, ExtractionResponse
-from invoices.documents.store import DocumentStore
-from invoices.ledger import Ledger
 from invoices.ledger.spending import compute_remaining_pages
-from invoices.settings import Settings
-from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.billflowai_fixtures import BillflowAiRunner
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     LOST_RESPONSE,
     ONE_PAGE_PDFS,
     TWO_PAGE_PDF,
-    VENDOR_MINUTE_SECONDS,
     ExtractionHarness,
     ReplaceResponse,
     SimulatedKill,
@@ -27,37 +21,20 @@ from tests.integration.extraction.extraction_fixtures import (
     build_unknown_pdfs,
     get_totals,
 )
-from tests.servers.scripted_http_server import Disconnect, Response, ScriptedServer
+from tests.servers.scripted_http_server import Disconnect, Response
 
 pytestmark = pytest.mark.unmeasured
 UNREADABLE_RESPONSE = Response.from_json({"error": {"code": "EXTRACTION_FAILED", "message": "too dark"}}, 422)
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
-        yield running_sandbox
-
-
-@pytest.fixture
-def harness(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> ExtractionHarness:
-    return ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox)
-
-
-@pytest.fixture
-def proxy(sandbox: Sandbox) -> Iterator[VendorProxy]:
-    with ScriptedServer() as server:
-        yield VendorProxy(server, sandbox)
-
-
 @pytest.fixture
 def runner(harness: ExtractionHarness, proxy: VendorProxy) -> BillflowAiRunner:
-    """Someone with an account of their own and no document yet."""
+    """A new account without documents."""
     return BillflowAiRunner(harness, proxy)
 
 
 def get_extraction_cost(runner: BillflowAiRunner, sha256: str) -> tuple[str, int, bool]:
-    """Return a question's status, the pages that it cost by our ledger, and whether that may be twice as much."""
+    """Return an extraction's status, its pages charged in the ledger, and its possible double charge."""
     extraction = runner.harness.get_extraction(sha256)
     return extraction["status"], extraction["pages_charged"], bool(extraction["possible_double_charge"])
 
@@ -71,13 +48,13 @@ def test_each_document_is_read_at_once_and_charged_once(runner: BillflowAiRunner
     assert json.loads(runner.harness.get_extraction(hashes[0])["payload"])["meta"]["source"] == "extracted"
 
 
-def test_a_document_costs_one_however_many_pages_it_has(runner: BillflowAiRunner) -> None:
+def test_a_document_costs_one_page_whatever_its_length(runner: BillflowAiRunner) -> None:
     runner.harness.add_documents(TWO_PAGE_PDF, page_count=2)
     assert get_totals(runner.run_extraction()) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(("source", "pages"), [("extracted", 1), ("duplicate", 1), ("cache", 0), ("none", 1)])
-def test_what_an_answer_costs_is_what_the_journal_says(runner: BillflowAiRunner, source: str, pages: int) -> None:
+def test_the_recorded_charge_equals_the_journals(runner: BillflowAiRunner, source: str, pages: int) -> None:
     runner.update_sandbox_settings(source=source)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
@@ -85,7 +62,7 @@ def test_what_an_answer_costs_is_what_the_journal_says(runner: BillflowAiRunner,
     assert (get_totals(report), len(runner.list_charged_documents())) == ((1, pages, 1), pages)
 
 
-def test_several_connections_side_by_side_leave_an_exact_journal(harness: ExtractionHarness) -> None:
+def test_several_connections_charge_each_document_once(harness: ExtractionHarness) -> None:
     runner = BillflowAiRunner(harness, None)
     runner.update_sandbox_settings(latency_ms=80)
     runner.options = {"connections": 4}
@@ -95,34 +72,38 @@ def test_several_connections_side_by_side_leave_an_exact_journal(harness: Extrac
     assert (get_totals(report), harness.concluded_count, runner.count_requests()) == ((24, 24, 24), 24, 24)
 
 
-@pytest.mark.parametrize("lost", ["lost_response", "http_500_after_work"])
-def test_several_connections_lose_answers_and_none_is_asked_for_a_third_time(
-    harness: ExtractionHarness, lost: str
+@pytest.mark.parametrize("setting", ["lost_response", "http_500_after_work"])
+def test_lost_answers_on_several_connections_are_repeated_once_at_most(
+    harness: ExtractionHarness, setting: str
 ) -> None:
     runner = BillflowAiRunner(harness, None)
-    runner.update_sandbox_settings(latency_ms=40, **{lost: 5})
+    runner.update_sandbox_settings(latency_ms=40, **{setting: 5})
     runner.options = {"connections": 4}
     hashes = harness.add_documents(*build_unknown_pdfs(12))
     report = runner.run_extraction()
     assert harness.list_document_states(hashes) == {ANSWERED}
     assert (runner.count_requests(), get_totals(report)) == (17, (12, 12, 12))
     assert sum(get_extraction_cost(runner, sha)[2] for sha in hashes) == 5
-    assert len(runner.list_charged_documents()) == (12 if lost == "lost_response" else 17)
+    assert len(runner.list_charged_documents()) == (12 if setting == "lost_response" else 17)
 
 
 # Lost answers
 
 
-def test_a_lost_answer_is_asked_for_once_more_and_found_in_the_vendors_memory(runner: BillflowAiRunner) -> None:
+def test_a_lost_answer_is_repeated_once_and_found_in_the_vendors_cache(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(lost_response=1)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ANSWERED
-    assert get_extraction_cost(runner, sha) == ("answered", 1, True)  # the cache is free, but what it holds was charged
+    assert get_extraction_cost(runner, sha) == (
+        "answered",
+        1,
+        True,
+    )  # the cache is free, but the first call was charged
     assert (get_totals(report), runner.list_charged_documents()) == ((1, 1, 1), [sha])
 
 
-def test_work_that_could_not_be_stored_is_asked_for_once_more_and_charged_twice_at_most(
+def test_a_server_error_after_the_work_is_repeated_once_and_charged_twice_at_most(
     runner: BillflowAiRunner,
 ) -> None:
     runner.update_sandbox_settings(http_500_after_work=1)
@@ -144,7 +125,7 @@ def test_after_a_second_lost_answer_a_person_decides(runner: BillflowAiRunner) -
     assert len(runner.list_charged_documents()) == 4
 
 
-def test_no_answer_is_asked_for_again_where_the_settings_say_so(runner: BillflowAiRunner) -> None:
+def test_a_lost_answer_is_not_repeated_if_the_settings_forbid_it(runner: BillflowAiRunner) -> None:
     runner.options = {"repeat_after_unknown": False}
     runner.update_sandbox_settings(lost_response=1)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -153,9 +134,7 @@ def test_no_answer_is_asked_for_again_where_the_settings_say_so(runner: Billflow
     assert (runner.count_requests(), get_extraction_cost(runner, sha)[0]) == (1, "unknown")
 
 
-def test_after_a_repeat_that_was_refused_the_first_call_is_as_unknown_as_before(
-    runner: BillflowAiRunner, proxy: VendorProxy
-) -> None:
+def test_a_refused_repeat_leaves_the_first_call_unknown(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events(
         "submit", LOST_RESPONSE, Response.from_json({"error": {"code": "QUOTA_EXCEEDED", "message": "used up"}}, 402)
@@ -170,9 +149,7 @@ def test_after_a_repeat_that_was_refused_the_first_call_is_as_unknown_as_before(
     assert (get_extraction_cost(runner, sha), runner.list_charged_documents()) == (("answered", 1, True), [sha])
 
 
-def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(
-    runner: BillflowAiRunner, proxy: VendorProxy
-) -> None:
+def test_a_finally_refused_repeat_counts_the_possible_charge(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events("submit", LOST_RESPONSE, UNREADABLE_RESPONSE, UNREADABLE_RESPONSE)
     runner.run_extraction()
@@ -181,7 +158,7 @@ def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         Response(200, b"<html>", {"Content-Type": "text/html"}),
         Response(200, b'{"total": NaN}', {"Content-Type": "application/json"}),
@@ -194,11 +171,11 @@ def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(
     ],
     ids=repr,
 )
-def test_an_answer_that_is_none_is_asked_for_once_more(
-    runner: BillflowAiRunner, proxy: VendorProxy, answer: Response | Disconnect
+def test_an_unreadable_answer_is_repeated_once(
+    runner: BillflowAiRunner, proxy: VendorProxy, response: Response | Disconnect
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
-    proxy.plan_events("submit", ReplaceResponse(answer))
+    proxy.plan_events("submit", ReplaceResponse(response))
     report = runner.run_extraction()
     assert (runner.harness.get_document_state(sha), get_extraction_cost(runner, sha)) == (
         ANSWERED,
@@ -208,21 +185,21 @@ def test_an_answer_that_is_none_is_asked_for_once_more(
 
 
 class DyingClient(BillflowAiClient):
-    """A client whose process dies while it waits for its first answer."""
+    """A client that raises SimulatedKill instead of returning its first response."""
 
     has_died = False
 
     def extract_file(
         self, content: bytes, file_name: str, media_type: str, invoice_kind: str = "expense"
     ) -> ExtractionResponse:
-        reading = super().extract_file(content, file_name, media_type, invoice_kind)
+        response = super().extract_file(content, file_name, media_type, invoice_kind)
         if not type(self).has_died:
             type(self).has_died = True
             raise SimulatedKill
-        return reading
+        return response
 
 
-def test_a_run_killed_between_intent_and_answer_asks_once_more_and_flags_it(runner: BillflowAiRunner) -> None:
+def test_a_run_killed_between_intent_and_answer_is_repeated_once_and_flagged(runner: BillflowAiRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.client_class = type("DyingOnce", (DyingClient,), {})
     with pytest.raises(SimulatedKill):
@@ -235,7 +212,7 @@ def test_a_run_killed_between_intent_and_answer_asks_once_more_and_flags_it(runn
 
 
 def count_pages_spent_today(runner: BillflowAiRunner) -> int:
-    """Return what counts against the caps of today."""
+    """Return the pages that count against today's caps."""
     runner.harness.set_caps(day=100)
     with runner.harness.ledger.open_snapshot() as connection:
         remaining = compute_remaining_pages(

@@ -1,4 +1,4 @@
-"""Asking BillflowAI: refusals, limits and patience, and documents that the vendor fetches at addresses of ours."""
+"""Extraction with BillflowAI: refusals, limits and retries, and documents that the vendor fetches by URL."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from invoices.clients.presigned_urls import is_valid_presigned_request
-from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.extraction.billflowai import build_url_signer
 from invoices.extraction.resilience.rate_limit import RateWindow
-from invoices.ledger import Ledger
-from invoices.settings import Settings
 from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.billflowai_fixtures import BillflowAiRunner
 from tests.integration.extraction.extraction_fixtures import (
@@ -30,7 +27,7 @@ from tests.integration.extraction.extraction_fixtures import (
     build_unknown_pdfs,
     get_totals,
 )
-from tests.servers.scripted_http_server import Response, ScriptedServer
+from tests.servers.scripted_http_server import Response
 
 pytestmark = pytest.mark.unmeasured
 SECRET = "s" * 32
@@ -39,36 +36,25 @@ INVOICE_RESPONSE = {"invoice_number": "R-1", "total": 119.1, "meta": {"source": 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    minute_seconds = (
-        VENDOR_MINUTE_SECONDS / 2
-    )  # shorter than ours, so that a busy machine's delays are not taken for calls too many
+    """A sandbox with a shorter minute."""
+    # Shorter than our minute, so that the delays of a busy machine do not count as too many calls.
+    minute_seconds = VENDOR_MINUTE_SECONDS / 2
     with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=minute_seconds) as running_sandbox:
         yield running_sandbox
 
 
 @pytest.fixture
-def harness(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> ExtractionHarness:
-    return ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox)
-
-
-@pytest.fixture
-def proxy(sandbox: Sandbox) -> Iterator[VendorProxy]:
-    with ScriptedServer() as server:
-        yield VendorProxy(server, sandbox)
-
-
-@pytest.fixture
 def runner(harness: ExtractionHarness, proxy: VendorProxy) -> BillflowAiRunner:
-    """Someone with an account of their own and no document yet."""
+    """A new account without documents."""
     return BillflowAiRunner(harness, proxy)
 
 
 def build_error_response(code: str, status: int, **headers: str) -> Response:
-    """Return a refusal in the vendor's words."""
+    """Return an error response of the vendor."""
     return Response.from_json({"error": {"code": code, "message": "no"}}, status, **headers)
 
 
-def test_what_cannot_be_read_is_asked_once_more_and_costs_nothing(runner: BillflowAiRunner) -> None:
+def test_an_unreadable_document_is_submitted_twice_and_costs_nothing(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(read_strangers=False)
     unreadable, sound = runner.harness.add_documents(*build_unknown_pdfs(1), ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
@@ -78,7 +64,7 @@ def test_what_cannot_be_read_is_asked_once_more_and_costs_nothing(runner: Billfl
     assert (runner.harness.get_extraction(unreadable)["pages_charged"], runner.harness.concluded_count) == (0, 2)
 
 
-def test_what_can_be_read_the_second_time_is_answered(runner: BillflowAiRunner) -> None:
+def test_a_document_that_is_read_at_the_second_attempt_is_answered(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(fail_code="EXTRACTION_FAILED=1")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.run_extraction()
@@ -90,7 +76,7 @@ def test_what_can_be_read_the_second_time_is_answered(runner: BillflowAiRunner) 
     )
 
 
-def test_the_second_question_comes_after_a_rest_while_others_are_asked(runner: BillflowAiRunner) -> None:
+def test_the_second_attempt_comes_after_other_documents(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(fail_code="EXTRACTION_FAILED=1")
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     runner.run_extraction()
@@ -98,7 +84,7 @@ def test_the_second_question_comes_after_a_rest_while_others_are_asked(runner: B
 
 
 @pytest.mark.parametrize("connections", [1, 4])
-def test_a_used_up_quota_stops_at_once_and_names_the_account(runner: BillflowAiRunner, connections: int) -> None:
+def test_a_used_up_quota_suspends_the_vendor_at_once(runner: BillflowAiRunner, connections: int) -> None:
     runner.update_sandbox_settings(quota_total=2)
     runner.options = {"connections": connections}
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
@@ -116,7 +102,7 @@ def test_a_used_up_quota_stops_at_once_and_names_the_account(runner: BillflowAiR
 
 
 @pytest.mark.parametrize("form", ["absent", "seconds", "http_date"])
-def test_the_vendors_minute_is_waited_for_however_it_is_told(runner: BillflowAiRunner, form: str) -> None:
+def test_the_vendors_minute_is_respected_in_each_header_format(runner: BillflowAiRunner, form: str) -> None:
     runner.update_sandbox_settings(rate_limit_per_minute=6, retry_after=form)
     runner.shared_rate_limit = SharedRateLimit((RateWindow(6, 60),))
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:10])
@@ -126,7 +112,7 @@ def test_the_vendors_minute_is_waited_for_however_it_is_told(runner: BillflowAiR
 
 
 @pytest.mark.parametrize("wait", [None, "0", "abc", "-5", "Mon, 01 Jan 2001 00:00:00 GMT", "1800", "36000", "date"])
-def test_a_429_is_heeded_in_each_form_and_leaves_nothing_to_recover(
+def test_a_429_is_respected_in_each_format_and_leaves_nothing_to_recover(
     runner: BillflowAiRunner, proxy: VendorProxy, wait: str | None
 ) -> None:
     later = email.utils.format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1), usegmt=True)
@@ -144,7 +130,9 @@ def test_a_429_is_heeded_in_each_form_and_leaves_nothing_to_recover(
     assert not runner.harness.get_extraction(sha)["possible_double_charge"]
 
 
-def test_a_vendor_that_says_that_nothing_is_left_is_not_asked_on(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_no_call_follows_when_the_vendor_reports_that_none_is_left(
+    runner: BillflowAiRunner, proxy: VendorProxy
+) -> None:
     later = str(int(dt.datetime.now(dt.UTC).timestamp()) + 1800)
     response = Response.from_json(INVOICE_RESPONSE, 200, X_RateLimit_Remaining="0", X_RateLimit_Reset=later)
     first, second = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
@@ -157,9 +145,7 @@ def test_a_vendor_that_says_that_nothing_is_left_is_not_asked_on(runner: Billflo
     assert (proxy.count_calls("submit"), report.problems) == (1, [])
 
 
-def test_a_gateway_that_takes_nothing_is_tried_again_and_then_left_alone(
-    runner: BillflowAiRunner, proxy: VendorProxy
-) -> None:
+def test_an_unavailable_gateway_is_retried_and_then_suspended(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     proxy.plan_events("submit", Response(503), repeat=40)
     report = runner.run_extraction()
@@ -173,14 +159,14 @@ def test_a_gateway_that_takes_nothing_is_tried_again_and_then_left_alone(
     )
 
 
-def test_a_refused_document_is_set_aside_uncharged(runner: BillflowAiRunner) -> None:
+def test_a_refused_document_is_quarantined_without_charge(runner: BillflowAiRunner) -> None:
     bad, good = runner.harness.add_documents(b"no PDF at all", ONE_PAGE_PDFS[0])
     runner.run_extraction()
     assert runner.harness.get_document_state(bad) == ("done", "quarantined", "request_refused")
     assert (runner.harness.get_document_state(good), runner.list_charged_documents()) == (ANSWERED, [good])
 
 
-def test_a_vendor_that_answers_differently_is_left_alone(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_a_vendor_with_a_changed_api_is_suspended(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
     proxy.plan_events("submit", Response(404))
     runner.run_extraction()
@@ -199,7 +185,7 @@ def test_a_cap_is_never_exceeded_and_the_rest_waits(runner: BillflowAiRunner) ->
     assert len(report.remarks) == 1
 
 
-def test_what_is_free_makes_room_under_the_cap(runner: BillflowAiRunner) -> None:
+def test_free_answers_do_not_count_against_the_cap(runner: BillflowAiRunner) -> None:
     runner.update_sandbox_settings(source="cache")
     runner.harness.set_caps(day=1)
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
@@ -207,15 +193,15 @@ def test_what_is_free_makes_room_under_the_cap(runner: BillflowAiRunner) -> None
     assert (runner.harness.list_document_states(hashes), runner.list_charged_documents()) == ({ANSWERED}, [])
 
 
-# Addresses of ours
+# Documents fetched by URL
 
 
 def submit_by_url(runner: BillflowAiRunner) -> BillflowAiRunner:
-    runner.options = {"mint": build_url_signer("https://documents.example.org", SECRET)}
+    runner.options = {"sign_document_url": build_url_signer("https://documents.example.org", SECRET)}
     return runner
 
 
-def test_the_vendor_is_given_a_genuine_address_that_lives_for_some_minutes(
+def test_the_vendor_gets_a_valid_url_that_expires_after_some_minutes(
     runner: BillflowAiRunner, proxy: VendorProxy
 ) -> None:
     (sha,) = submit_by_url(runner).harness.add_documents(ONE_PAGE_PDFS[0])
@@ -230,7 +216,7 @@ def test_the_vendor_is_given_a_genuine_address_that_lives_for_some_minutes(
 
 
 @pytest.mark.parametrize("code", ["FETCH_FAILED", "INVALID_URL"])
-def test_what_cannot_be_fetched_is_uploaded(runner: BillflowAiRunner, proxy: VendorProxy, code: str) -> None:
+def test_a_document_that_cannot_be_fetched_is_uploaded(runner: BillflowAiRunner, proxy: VendorProxy, code: str) -> None:
     submit_by_url(runner).update_sandbox_settings(fail_code=f"{code}=1")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     report = runner.run_extraction()
@@ -239,7 +225,7 @@ def test_what_cannot_be_fetched_is_uploaded(runner: BillflowAiRunner, proxy: Ven
     assert (runner.harness.get_document_state(sha), get_totals(report)) == (ANSWERED, (1, 1, 1))
 
 
-def test_an_upload_after_an_address_waits_for_its_own_turn(runner: BillflowAiRunner) -> None:
+def test_an_upload_after_a_url_waits_for_the_rate_limit(runner: BillflowAiRunner) -> None:
     submit_by_url(runner).update_sandbox_settings(fail_code="FETCH_FAILED=1", rate_limit_per_minute=1)
     runner.shared_rate_limit = SharedRateLimit((RateWindow(1, 60),))
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -248,7 +234,7 @@ def test_an_upload_after_an_address_waits_for_its_own_turn(runner: BillflowAiRun
     assert "429" not in str(runner.harness.sandbox.read_journal(runner.api_key)["answers"])
 
 
-def test_an_upload_after_an_address_may_still_be_repeated_once(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_an_upload_after_a_url_may_still_be_repeated_once(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     submit_by_url(runner).update_sandbox_settings(fail_code="FETCH_FAILED=1")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events("submit", LOST_RESPONSE)
@@ -257,7 +243,7 @@ def test_an_upload_after_an_address_may_still_be_repeated_once(runner: BillflowA
     assert runner.harness.get_extraction(sha)["possible_double_charge"]
 
 
-def test_a_lost_answer_about_an_address_is_asked_for_once_more(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
+def test_a_lost_answer_to_a_url_is_repeated_once(runner: BillflowAiRunner, proxy: VendorProxy) -> None:
     (sha,) = submit_by_url(runner).harness.add_documents(ONE_PAGE_PDFS[0])
     proxy.plan_events("fetch", Response(500), Response.from_json(INVOICE_RESPONSE))
     runner.run_extraction()
@@ -277,6 +263,6 @@ def test_a_lost_answer_about_an_address_is_asked_for_once_more(runner: BillflowA
         ("https://documents.example.org", "short"),
     ],
 )
-def test_addresses_that_nobody_could_use_are_refused_before_anything_is_asked(base_url: str, secret: str) -> None:
+def test_unusable_document_urls_raise_a_configuration_error(base_url: str, secret: str) -> None:
     with pytest.raises(ConfigurationError):
         build_url_signer(base_url, secret)

@@ -1,4 +1,4 @@
-"""What a review of paid extraction found, as tests: each of these was red when it was written."""
+"""Regression tests for bugs that a review of paid extraction found."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from invoices.ledger.extractions import ExtractionTerms
 from invoices.settings import Settings
 from sandbox.process import Sandbox
 from tests.integration.extraction import extraction_fixtures
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, SimulatedKill
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.extraction_fixtures import SimulatedKill
 from tests.integration.extraction.extractor_chain_fixtures import BILLFLOWAI, INVOICE_DATA_EXTRACTION, ChainHarness
 
-UNUSED_URL = "http://127.0.0.1:9"  # the port of the discard service, at which nobody listens
+UNUSED_URL = "http://127.0.0.1:9"  # the port of the discard service, which does not run
 
 
 @pytest.fixture
 def chain_harness(batch_sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> ChainHarness:
-    """A house that prefers batches, then BillflowAI, and does not wait for who cannot be asked."""
+    """A chain of batches, then BillflowAI, that falls back from unavailable vendors."""
     harness = ChainHarness(
         extraction_fixtures.ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), batch_sandbox),
         app_settings,
@@ -36,57 +37,43 @@ def chain_harness(batch_sandbox: Sandbox, ledger: Ledger, app_settings: Settings
     return harness
 
 
-def run_until_killed(batch_harness: BatchHarness, name: str, *, after_call: bool = False) -> None:
-    """Ask for lines, and be killed at the first call of this name, before it or after it has done its work."""
-
-    def run_or_die(original_call: Callable[..., object], *args: object, **kwargs: object) -> object:
-        if after_call:
-            original_call(*args, **kwargs)
-        raise SimulatedKill(name)
-
-    batch_harness.call_overrides[name] = run_or_die
-    with pytest.raises(SimulatedKill):
-        batch_harness.run_extraction(structure="per_line_item")
-    batch_harness.call_overrides.clear()
+# Settings that change while an extraction is open
 
 
-# Settings that change while a question is open
-
-
-def test_a_batch_that_was_submitted_is_answered_although_the_structure_was_changed_since(
+def test_a_submitted_batch_is_answered_after_the_structure_was_changed(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
-    run_until_killed(batch_harness, "poll_extraction")
+    batch_harness.run_until_killed("poll_extraction", after_call=False, structure="per_line_item")
     batch_harness.run_extraction(structure="per_invoice")
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_lost_submission_is_not_made_anew_because_the_structure_was_changed(batch_harness: BatchHarness) -> None:
+def test_a_lost_submission_is_not_repeated_after_the_structure_was_changed(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
-    run_until_killed(batch_harness, "submit_extraction", after_call=True)
+    batch_harness.run_until_killed("submit_extraction", structure="per_line_item")
     batch_harness.run_extraction(structure="per_invoice")
     assert len(batch_harness.list_remote_extractions()) == 1
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_batch_that_was_only_uploaded_is_asked_about_although_the_structure_was_changed(
+def test_an_uploaded_batch_is_submitted_after_the_structure_was_changed(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
-    run_until_killed(batch_harness, "submit_extraction")
+    batch_harness.run_until_killed("submit_extraction", after_call=False, structure="per_line_item")
     batch_harness.run_extraction(structure="per_invoice")
     assert len(batch_harness.list_remote_extractions()) == 1
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-# A refusal of the repeat says nothing about the submission that got no answer
+# A refused repeat says nothing about the submission before it
 
 
 def build_refusal(code: str, file_id: str) -> InvoicesError:
-    """Return what the client raises when a submission is refused with this code over HTTP."""
+    """Return the error of the client when the vendor refuses a submission with this code."""
     if code == "INSUFFICIENT_CREDITS":
         return NotEnoughCredits(code)
     if code == "FILE_LINK_UNREADABLE":
@@ -103,7 +90,7 @@ REFUSAL_CODES = ("INSUFFICIENT_CREDITS", "CONCURRENT_TASK_LIMIT", "SUBMISSION_ST
 
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("code", REFUSAL_CODES)
-def test_a_submission_that_may_have_arrived_is_looked_for_before_its_refused_repeat_counts(
+def test_a_refused_repeat_counts_only_after_a_lookup_of_the_first_submission(
     batch_harness: BatchHarness, code: str, *, is_killed: bool
 ) -> None:
     hashes, calls = batch_harness.add_documents(2), list[str]()
@@ -128,10 +115,10 @@ def test_a_submission_that_may_have_arrived_is_looked_for_before_its_refused_rep
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-# One that cannot be asked
+# Unavailable vendors
 
 
-def test_documents_go_to_the_next_while_the_vendor_of_batches_cannot_be_reached(chain_harness: ChainHarness) -> None:
+def test_documents_go_to_the_next_extractor_if_the_batch_vendor_is_unreachable(chain_harness: ChainHarness) -> None:
     hashes = chain_harness.harness.add_documents(*extraction_fixtures.ONE_PAGE_PDFS[:2])
     chain_harness.vendor_settings[INVOICE_DATA_EXTRACTION] = {"base_url": UNUSED_URL}
     chain_harness.run_extraction()
@@ -139,7 +126,7 @@ def test_documents_go_to_the_next_while_the_vendor_of_batches_cannot_be_reached(
     assert chain_harness.list_charged_documents(BILLFLOWAI) == hashes
 
 
-def test_documents_that_the_vendor_surely_never_took_are_not_bound_to_it(chain_harness: ChainHarness) -> None:
+def test_documents_of_an_unsent_batch_go_to_the_next_extractor(chain_harness: ChainHarness) -> None:
     hashes = chain_harness.harness.add_documents(*extraction_fixtures.ONE_PAGE_PDFS[:2])
     chain_harness.update_sandbox_settings(INVOICE_DATA_EXTRACTION, paused_until="further notice")
     chain_harness.run_extraction()
@@ -150,7 +137,7 @@ def test_documents_that_the_vendor_surely_never_took_are_not_bound_to_it(chain_h
     ) == ([], hashes)
 
 
-def test_one_taken_out_of_the_order_is_not_paid_for_what_it_had_not_taken(chain_harness: ChainHarness) -> None:
+def test_a_vendor_removed_from_the_order_is_not_paid_for_unsent_documents(chain_harness: ChainHarness) -> None:
     hashes = chain_harness.harness.add_documents(*extraction_fixtures.ONE_PAGE_PDFS[:2])
     chain_harness.fall_back = "failed"
     chain_harness.update_sandbox_settings(INVOICE_DATA_EXTRACTION, paused_until="further notice")
@@ -165,7 +152,9 @@ def test_one_taken_out_of_the_order_is_not_paid_for_what_it_had_not_taken(chain_
 
 
 @pytest.mark.parametrize("order", [("smartbills_com",), ("smartbills_com", BILLFLOWAI)])
-def test_a_document_that_everybody_has_put_off_waits(chain_harness: ChainHarness, order: tuple[str, ...]) -> None:
+def test_a_document_that_all_extractors_have_deferred_waits(
+    chain_harness: ChainHarness, order: tuple[str, ...]
+) -> None:
     chain_harness.extractor_order = order
     chain_harness.vendor_settings |= {name: {"base_url": UNUSED_URL} for name in order}
     hashes = chain_harness.harness.add_documents(extraction_fixtures.ONE_PAGE_PDFS[0])
@@ -173,7 +162,7 @@ def test_a_document_that_everybody_has_put_off_waits(chain_harness: ChainHarness
     assert chain_harness.harness.list_document_states(hashes) == {("extract_remote", "waiting", "vendor_unavailable")}
 
 
-def test_a_document_that_failed_at_one_waits_while_the_next_is_down(chain_harness: ChainHarness) -> None:
+def test_a_failed_document_waits_while_the_next_extractor_is_down(chain_harness: ChainHarness) -> None:
     (sha256,) = chain_harness.harness.add_documents(extraction_fixtures.ONE_PAGE_PDFS[0])
     chain_harness.extractor_order, chain_harness.vendor_settings[BILLFLOWAI] = (
         ("smartbills_com", BILLFLOWAI),
@@ -184,10 +173,10 @@ def test_a_document_that_failed_at_one_waits_while_the_next_is_down(chain_harnes
     assert chain_harness.harness.list_document_states([sha256]) == {("extract_remote", "waiting", "vendor_unavailable")}
 
 
-# One that spoils it for the others
+# Broken documents and late workers
 
 
-def test_a_batch_that_is_always_refused_as_input_does_not_keep_the_others_from_being_asked(
+def test_a_batch_that_is_always_refused_does_not_block_the_others(
     batch_harness: BatchHarness,
 ) -> None:
     (bad,), good = batch_harness.add_documents(1), batch_harness.add_documents(3)
@@ -203,7 +192,7 @@ def test_a_batch_that_is_always_refused_as_input_does_not_keep_the_others_from_b
     assert batch_harness.list_document_states(*good) == ANSWERED
 
 
-def test_a_worker_that_has_lost_a_document_does_not_take_it_out_of_the_books(batch_harness: BatchHarness) -> None:
+def test_a_late_worker_does_not_change_an_accepted_document(batch_harness: BatchHarness) -> None:
     (sha256,) = batch_harness.add_documents(1)
     batch_harness.run_extraction()
     with batch_harness.ledger.begin_transaction() as tx:
@@ -211,8 +200,8 @@ def test_a_worker_that_has_lost_a_document_does_not_take_it_out_of_the_books(bat
             tx, sha256, stage="done", state="accepted", reason_code="accepted", reason="It is in the books."
         )
     terms = ExtractionTerms(EXTRACTOR)
-    late = ExtractionRecorder(
-        batch_harness.ledger, batch_harness.store, "who slept", terms, VENDOR, build_configuration("per_line_item")
+    late_recorder = ExtractionRecorder(
+        batch_harness.ledger, batch_harness.store, "late worker", terms, VENDOR, build_configuration("per_line_item")
     )
-    late.record_failure(sha256, "extraction_stuck", "It takes too long.")
+    late_recorder.record_failure(sha256, "extraction_stuck", "It takes too long.")
     assert batch_harness.list_document_states(sha256) == {("done", "accepted")}

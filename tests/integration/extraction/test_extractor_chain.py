@@ -1,4 +1,4 @@
-"""Asking several extraction APIs: in order, one after another about what fails, and never two while one still owes."""
+"""The extractor chain: preference order, fallback after failures, and never two open submissions of a document."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from invoices.extraction.smartbills_com import MAX_BYTES
 from invoices.ledger import Ledger
 from invoices.ledger.documents import PendingDocument
 from invoices.settings import Settings
-from sandbox.process import Sandbox, start_sandbox
+from sandbox.process import Sandbox
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     LOST_RESPONSE,
     ONE_PAGE_PDFS,
     TWO_PAGE_PDF,
-    VENDOR_MINUTE_SECONDS,
     ExtractionHarness,
     VendorProxy,
     build_unknown_pdfs,
@@ -37,15 +36,9 @@ pytestmark = pytest.mark.unmeasured
 NO_LIST_RESPONSE = Response(404)
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
 def chain_harness(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[ChainHarness]:
-    """A house with accounts of its own at smartbills.com and BillflowAI, in this order."""
+    """A chain of smartbills.com and BillflowAI, with new accounts."""
     harness = ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox)
     with ScriptedServer() as smartbills_server, ScriptedServer() as billflowai_server:
         yield ChainHarness(
@@ -55,10 +48,10 @@ def chain_harness(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> I
         )
 
 
-# Who is asked
+# Preference order
 
 
-def test_the_first_in_order_is_asked_and_nobody_else(chain_harness: ChainHarness) -> None:
+def test_only_the_first_extractor_in_order_is_used(chain_harness: ChainHarness) -> None:
     hashes = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:3])
     report = chain_harness.run_extraction()
     assert (chain_harness.list_charged_documents(SMARTBILLS), chain_harness.count_calls(BILLFLOWAI)) == (hashes, 0)
@@ -72,7 +65,7 @@ def test_the_first_in_order_is_asked_and_nobody_else(chain_harness: ChainHarness
     ) == (later, 3)
 
 
-def test_a_document_that_fails_at_one_is_asked_about_at_the_next(chain_harness: ChainHarness) -> None:
+def test_a_document_that_fails_goes_to_the_next_extractor(chain_harness: ChainHarness) -> None:
     failing, sound = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:2])
     chain_harness.update_sandbox_settings(SMARTBILLS, fail_ids=failing)
     report = chain_harness.run_extraction()
@@ -86,7 +79,7 @@ def test_a_document_that_fails_at_one_is_asked_about_at_the_next(chain_harness: 
     assert (get_totals(report[BILLFLOWAI]), chain_harness.harness.concluded_count) == ((1, 1, 1), 2)
 
 
-def test_three_are_asked_in_order(chain_harness: ChainHarness) -> None:
+def test_three_extractors_are_tried_in_order(chain_harness: ChainHarness) -> None:
     chain_harness.extractor_order = (SMARTBILLS, INVOICE_DATA_EXTRACTION, BILLFLOWAI)
     (sha,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
     chain_harness.update_sandbox_settings(SMARTBILLS, fail_ids=sha)
@@ -102,7 +95,9 @@ def test_three_are_asked_in_order(chain_harness: ChainHarness) -> None:
     assert chain_harness.harness.get_document_state(sha) == ANSWERED
 
 
-def test_what_nobody_can_read_is_set_aside_with_the_last_reason(chain_harness: ChainHarness) -> None:
+def test_a_document_that_all_extractors_fail_to_read_is_quarantined_with_the_last_reason(
+    chain_harness: ChainHarness,
+) -> None:
     (sha,) = chain_harness.harness.add_documents(*build_unknown_pdfs(1))
     report = chain_harness.run_extraction()
     assert chain_harness.harness.get_document_state(sha) == ("done", "quarantined", "extraction_failed")
@@ -114,7 +109,7 @@ def test_what_nobody_can_read_is_set_aside_with_the_last_reason(chain_harness: C
     assert (chain_harness.count_calls(SMARTBILLS), chain_harness.count_calls(BILLFLOWAI)) == calls
 
 
-def test_what_is_too_large_for_one_goes_to_another(chain_harness: ChainHarness) -> None:
+def test_a_document_too_large_for_one_extractor_goes_to_another(chain_harness: ChainHarness) -> None:
     large = ONE_PAGE_PDFS[0] + b"\n%" + b"x" * MAX_BYTES
     chain_harness.update_sandbox_settings(BILLFLOWAI, read_strangers=True)
     (sha,) = chain_harness.harness.add_documents(large)
@@ -123,7 +118,7 @@ def test_what_is_too_large_for_one_goes_to_another(chain_harness: ChainHarness) 
     assert chain_harness.count_calls(SMARTBILLS) == 0
 
 
-def test_what_is_of_no_type_that_anybody_takes_is_set_aside_unasked(chain_harness: ChainHarness) -> None:
+def test_a_document_of_an_unsupported_type_goes_to_review_without_a_call(chain_harness: ChainHarness) -> None:
     (sha,) = chain_harness.harness.add_documents(b"<xml/>", media_type="application/xml")
     chain_harness.run_extraction()
     assert chain_harness.harness.get_document_state(sha) == ("done", "review", "extractor_cannot_read")
@@ -134,14 +129,15 @@ def test_what_is_of_no_type_that_anybody_takes_is_set_aside_unasked(chain_harnes
     ) == (0, 0, 1)
 
 
-def test_b40_what_is_too_large_for_all_goes_to_a_person_with_the_limit_and_is_sent_to_nobody(
+def test_b40_a_document_too_large_for_all_extractors_goes_to_review_without_a_call(
     chain_harness: ChainHarness,
 ) -> None:
     (sha,) = chain_harness.harness.add_documents(b"\x89PNG\r\n\x1a\n" + b"x" * (20 << 20), media_type="image/png")
     chain_harness.run_extraction()
     assert chain_harness.harness.get_document_state(sha) == ("done", "review", "extractor_cannot_read")
     assert (
-        "smartbills_com takes image/png up to 10,485,760 bytes" in chain_harness.harness.get_document_row(sha)["reason"]
+        "smartbills_com accepts image/png up to 10,485,760 bytes"
+        in chain_harness.harness.get_document_row(sha)["reason"]
     )
     assert (chain_harness.count_calls(SMARTBILLS), chain_harness.count_calls(BILLFLOWAI)) == (0, 0)
 
@@ -149,7 +145,7 @@ def test_b40_what_is_too_large_for_all_goes_to_a_person_with_the_limit_and_is_se
 @pytest.mark.parametrize(
     ("media_type", "limit"), [("image/png", 5 << 20), ("image/jpeg", 5 << 20), ("application/pdf", 150 << 20)]
 )
-def test_b40_the_vendors_own_limits_are_kept_before_any_upload(media_type: str, limit: int) -> None:
+def test_b40_the_vendors_size_limits_are_checked_before_any_upload(media_type: str, limit: int) -> None:
     first_seen = dt.datetime.now(dt.UTC)
     fits, large = (PendingDocument("d" * 64, 1, media_type, first_seen, 1, size) for size in (limit, limit + 1))
     assert choose_extractor(fits, [], [INVOICE_DATA_EXTRACTION]) == INVOICE_DATA_EXTRACTION
@@ -157,7 +153,7 @@ def test_b40_the_vendors_own_limits_are_kept_before_any_upload(media_type: str, 
     assert f"up to {limit:,} bytes" in explain_unsupported_document(INVOICE_DATA_EXTRACTION, large)
 
 
-def test_where_nobody_is_set_up_documents_wait_and_are_told_which_key_to_set(chain_harness: ChainHarness) -> None:
+def test_without_a_configured_extractor_documents_wait_and_the_reason_names_a_key(chain_harness: ChainHarness) -> None:
     chain_harness.vendors_without_key = {SMARTBILLS, BILLFLOWAI, INVOICE_DATA_EXTRACTION}
     (sha,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
     assert chain_harness.run_extraction() == {}
@@ -174,27 +170,27 @@ def test_a_second_run_with_nothing_new_changes_no_row(chain_harness: ChainHarnes
     assert chain_harness.harness.get_document_row(sha) == before
 
 
-# A vendor that is left alone
+# Suspended vendors
 
 
-@pytest.mark.parametrize("batches", [1, 3])
-def test_the_documents_of_a_refused_account_wait_for_it(chain_harness: ChainHarness, batches: int) -> None:
+@pytest.mark.parametrize("batch_count", [1, 3])
+def test_the_documents_of_a_refused_account_wait_for_it(chain_harness: ChainHarness, batch_count: int) -> None:
     hashes = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:6])
     chain_harness.proxies[SMARTBILLS].plan_events("submit", Response(402), repeat=50)
-    chain_harness.run_extraction(batch_count=batches)
+    chain_harness.run_extraction(batch_count=batch_count)
     assert chain_harness.harness.list_document_states(hashes) == {("extract_remote", "waiting", "account_stopped")}
     assert (chain_harness.proxies[SMARTBILLS].count_calls("submit"), chain_harness.count_calls(BILLFLOWAI)) == (1, 0)
     assert chain_harness.suspended_vendors == {SMARTBILLS}
 
 
-@pytest.mark.parametrize("batches", [1, 3])
-def test_the_documents_of_a_refused_account_go_to_the_next_where_the_settings_say_so(
-    chain_harness: ChainHarness, batches: int
+@pytest.mark.parametrize("batch_count", [1, 3])
+def test_the_documents_of_a_refused_account_go_to_the_next_extractor_if_the_settings_allow_it(
+    chain_harness: ChainHarness, batch_count: int
 ) -> None:
     chain_harness.fall_back = "unavailable"
     hashes = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:6])
     chain_harness.proxies[SMARTBILLS].plan_events("submit", Response(402), repeat=50)
-    report = chain_harness.run_extraction(batch_count=batches)
+    report = chain_harness.run_extraction(batch_count=batch_count)
     assert (chain_harness.harness.list_document_states(hashes), chain_harness.list_charged_documents(BILLFLOWAI)) == (
         {ANSWERED},
         hashes,
@@ -210,12 +206,12 @@ def test_the_documents_of_a_refused_account_go_to_the_next_where_the_settings_sa
     ) == ((6, 6, 6), 1, 6)
 
 
-@pytest.mark.parametrize("open_as", ["submitted", "unknown", "intended"])
-def test_nobody_else_is_asked_while_one_still_owes_an_answer(chain_harness: ChainHarness, open_as: str) -> None:
+@pytest.mark.parametrize("status", ["submitted", "unknown", "intended"])
+def test_no_other_extractor_is_used_while_an_extraction_is_open(chain_harness: ChainHarness, status: str) -> None:
     chain_harness.fall_back = "unavailable"
     (sha,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, sha, open_as)
-    chain_harness.proxies[SMARTBILLS].plan_events("look", Response(401), repeat=9)
+    create_open_extraction(chain_harness, sha, status)
+    chain_harness.proxies[SMARTBILLS].plan_events("poll", Response(401), repeat=9)
     chain_harness.proxies[SMARTBILLS].plan_events("list", Response(401), repeat=9)
     chain_harness.run_extraction()
     assert chain_harness.harness.get_document_state(sha)[:2] == ("extract_remote", "waiting")
@@ -229,7 +225,7 @@ def test_nobody_else_is_asked_while_one_still_owes_an_answer(chain_harness: Chai
     assert (chain_harness.list_charged_documents(SMARTBILLS), chain_harness.count_calls(BILLFLOWAI)) == ([sha], 0)
 
 
-def test_where_all_are_left_alone_a_document_waits_for_the_one_it_is_for(chain_harness: ChainHarness) -> None:
+def test_a_document_waits_for_its_next_extractor_while_that_is_suspended(chain_harness: ChainHarness) -> None:
     failing, other = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:2])
     chain_harness.update_sandbox_settings(SMARTBILLS, fail_ids=failing)
     chain_harness.proxies[BILLFLOWAI].plan_events("submit", Response(402), repeat=9)
@@ -246,13 +242,13 @@ def test_where_all_are_left_alone_a_document_waits_for_the_one_it_is_for(chain_h
     assert chain_harness.list_charged_documents(SMARTBILLS) == [failing, other]
 
 
-@pytest.mark.parametrize("batches", [1, 2])
-def test_what_another_worker_has_taken_over_is_neither_asked_about_nor_written_about(
-    chain_harness: ChainHarness, batches: int
+@pytest.mark.parametrize("batch_count", [1, 2])
+def test_documents_claimed_by_another_worker_are_neither_submitted_nor_changed(
+    chain_harness: ChainHarness, batch_count: int
 ) -> None:
     first, second = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:2])
     chain_harness.proxies[SMARTBILLS].plan_events("submit", Response(402), repeat=9)
-    chain_harness.run_extraction(batch_count=batches, lost_documents=[second])
+    chain_harness.run_extraction(batch_count=batch_count, lost_documents=[second])
     assert chain_harness.harness.get_document_state(first) == ("extract_remote", "waiting", "account_stopped")
     assert (chain_harness.harness.get_document_state(second), chain_harness.list_statuses_by_extractor(second)) == (
         ("extract_remote", "waiting", "no_text"),
@@ -263,54 +259,56 @@ def test_what_another_worker_has_taken_over_is_neither_asked_about_nor_written_a
     assert (chain_harness.list_charged_documents(SMARTBILLS), chain_harness.harness.concluded_count) == ([], 4)
 
 
-# Taken out of the order
+# Vendors removed from the order
 
 
-@pytest.mark.parametrize("open_as", ["submitted", "unknown"])
-def test_one_taken_out_of_the_order_is_still_asked_for_what_it_owes(chain_harness: ChainHarness, open_as: str) -> None:
-    (owed,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, owed, open_as)
+@pytest.mark.parametrize("status", ["submitted", "unknown"])
+def test_a_vendor_removed_from_the_order_is_still_polled_for_open_extractions(
+    chain_harness: ChainHarness, status: str
+) -> None:
+    (pending,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
+    create_open_extraction(chain_harness, pending, status)
     chain_harness.extractor_order = (BILLFLOWAI,)
     (new,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[1])
     chain_harness.run_extraction()
-    assert chain_harness.harness.list_document_states([owed, new]) == {ANSWERED}
+    assert chain_harness.harness.list_document_states([pending, new]) == {ANSWERED}
     assert (chain_harness.list_charged_documents(SMARTBILLS), chain_harness.list_charged_documents(BILLFLOWAI)) == (
-        [owed],
+        [pending],
         [new],
     )
 
 
 @pytest.mark.parametrize("order", [(BILLFLOWAI,), (SMARTBILLS, BILLFLOWAI)])
-def test_where_the_key_of_one_that_owes_is_gone_the_document_waits_and_says_so(
+def test_an_open_extraction_waits_if_the_vendors_key_was_removed(
     chain_harness: ChainHarness, order: tuple[str, ...]
 ) -> None:
-    (owed,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, owed, "submitted")
+    (pending,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
+    create_open_extraction(chain_harness, pending, "submitted")
     chain_harness.extractor_order, chain_harness.vendors_without_key = order, {SMARTBILLS}
     (new,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[1])
     chain_harness.run_extraction()
-    assert chain_harness.harness.get_document_state(owed) == ("extract_remote", "waiting", "no_extractor")
-    assert "INVOICES_SMARTBILLS_COM__API_KEY" in chain_harness.harness.get_document_row(owed)["reason"]
+    assert chain_harness.harness.get_document_state(pending) == ("extract_remote", "waiting", "no_extractor")
+    assert "INVOICES_SMARTBILLS_COM__API_KEY" in chain_harness.harness.get_document_row(pending)["reason"]
     assert (chain_harness.list_charged_documents(BILLFLOWAI), chain_harness.harness.get_document_state(new)) == (
         [new],
         ANSWERED,
     )
     chain_harness.vendors_without_key = set()
     chain_harness.run_extraction()
-    assert (chain_harness.harness.get_document_state(owed), chain_harness.list_charged_documents(SMARTBILLS)) == (
+    assert (chain_harness.harness.get_document_state(pending), chain_harness.list_charged_documents(SMARTBILLS)) == (
         ANSWERED,
-        [owed],
+        [pending],
     )
 
 
-def test_where_one_that_owes_is_not_known_any_more_the_document_waits_and_says_so(chain_harness: ChainHarness) -> None:
-    (owed,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
-    create_open_extraction(chain_harness, owed, "submitted")
+def test_an_open_extraction_of_an_unknown_extractor_waits(chain_harness: ChainHarness) -> None:
+    (pending,) = chain_harness.harness.add_documents(ONE_PAGE_PDFS[0])
+    create_open_extraction(chain_harness, pending, "submitted")
     with chain_harness.harness.ledger.begin_transaction() as tx:
         tx.connection.exec_driver_sql("update extractions set extracted_by = 'of_a_later_version'")
     chain_harness.run_extraction()
-    assert chain_harness.harness.get_document_state(owed) == ("extract_remote", "waiting", "no_extractor")
-    assert "of_a_later_version" in chain_harness.harness.get_document_row(owed)["reason"]
+    assert chain_harness.harness.get_document_state(pending) == ("extract_remote", "waiting", "no_extractor")
+    assert "of_a_later_version" in chain_harness.harness.get_document_row(pending)["reason"]
     assert chain_harness.count_calls(BILLFLOWAI) == 0
 
 
@@ -318,7 +316,7 @@ def test_where_one_that_owes_is_not_known_any_more_the_document_waits_and_says_s
 
 
 @pytest.mark.parametrize("period", ["run", "day", "month"])
-def test_a_cap_holds_over_batches_and_is_no_reason_to_ask_another(chain_harness: ChainHarness, period: str) -> None:
+def test_a_cap_holds_across_batches_and_causes_no_fallback(chain_harness: ChainHarness, period: str) -> None:
     chain_harness.fall_back = "unavailable"
     chain_harness.vendor_settings[SMARTBILLS] = {f"pages_per_{period}": 3}
     hashes = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:6])
@@ -330,7 +328,7 @@ def test_a_cap_holds_over_batches_and_is_no_reason_to_ask_another(chain_harness:
     assert chain_harness.harness.concluded_count == 6
 
 
-def test_what_fails_at_one_meets_the_cap_of_the_next(chain_harness: ChainHarness) -> None:
+def test_documents_that_fall_back_count_against_the_next_extractors_cap(chain_harness: ChainHarness) -> None:
     chain_harness.vendor_settings[BILLFLOWAI] = {"pages_per_day": 1}
     hashes = chain_harness.harness.add_documents(*ONE_PAGE_PDFS[:3])
     chain_harness.update_sandbox_settings(SMARTBILLS, fail_ids=",".join(hashes))
@@ -346,7 +344,7 @@ def test_what_fails_at_one_meets_the_cap_of_the_next(chain_harness: ChainHarness
     ]
 
 
-def test_what_was_asked_is_what_the_journals_say(chain_harness: ChainHarness) -> None:
+def test_the_reports_equal_the_vendors_journals(chain_harness: ChainHarness) -> None:
     chain_harness.vendor_settings = {name: {"connections": 4} for name in chain_harness.vendor_settings}
     chain_harness.update_sandbox_settings(SMARTBILLS, post_lost_response=2)
     chain_harness.update_sandbox_settings(BILLFLOWAI, lost_response=1)
@@ -370,9 +368,9 @@ def test_what_was_asked_is_what_the_journals_say(chain_harness: ChainHarness) ->
 
 
 def create_open_extraction(chain_harness: ChainHarness, sha256: str, status: str) -> None:
-    """Let a run at smartbills.com end with an open question about a document."""
+    """Let a run with smartbills.com end with an open extraction of a document."""
     proxy = chain_harness.proxies[SMARTBILLS]
-    proxy.plan_events("look", Response(401))
+    proxy.plan_events("poll", Response(401))
     proxy.plan_events("list", Response(401))
     if status != "submitted":
         proxy.plan_events("submit", LOST_RESPONSE)

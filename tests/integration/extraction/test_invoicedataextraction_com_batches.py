@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: which documents go together, under which names, and what is kept of the answer."""
+"""Extraction with invoicedataextraction.com: batches, file names, caps and credits, and the stored payload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_one_document_is_one_submission_and_one_charge(batch_harness: BatchHarne
     batch_harness.assert_accounts_match(only)
 
 
-def test_more_documents_than_a_batch_takes_are_several_submissions(batch_harness: BatchHarness) -> None:
+def test_more_documents_than_a_batch_allows_need_several_submissions(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(10)
     batch_harness.run_extraction(batch_documents=4, connections=4)
     assert batch_harness.list_document_states(*hashes) == ANSWERED
@@ -44,16 +44,16 @@ def test_hundreds_of_documents_are_one_submission(batch_harness: BatchHarness) -
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_a_file_larger_than_a_part_goes_in_parts(batch_harness: BatchHarness) -> None:
+def test_a_file_larger_than_a_part_is_uploaded_in_parts(batch_harness: BatchHarness) -> None:
     batch_harness.update_sandbox_settings(part_size=1_000)
-    hashes = batch_harness.add_documents(2, extra_bytes=10_500)  # eleven parts, and addresses for eight at once
+    hashes = batch_harness.add_documents(2, extra_bytes=10_500)  # eleven parts, with URLs for eight at once
     batch_harness.run_extraction()
     assert batch_harness.client.call_counts["upload_part"] == 22
     assert sorted(upload["document_sha256"] for upload in batch_harness.read_journal()["uploads"]) == sorted(hashes)
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_the_names_of_files_are_unique_and_lead_back_to_the_documents(batch_harness: BatchHarness) -> None:
+def test_file_names_are_unique_and_identify_the_documents(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(3)
     batch_harness.run_extraction()
     file_name_by_document = {
@@ -62,10 +62,10 @@ def test_the_names_of_files_are_unique_and_lead_back_to_the_documents(batch_harn
     assert file_name_by_document == {sha256: f"{sha256}.pdf" for sha256 in hashes}
     for sha256 in hashes:
         numbers = {row["Invoice number"] for row in json.loads(batch_harness.get_extraction(sha256)["payload"])["rows"]}
-        assert numbers == {f"S-{sha256[:12]}"}  # the stand-in makes it of the hash of what arrived
+        assert numbers == {f"S-{sha256[:12]}"}  # the sandbox derives it from the hash of the upload
 
 
-def test_what_is_kept_has_the_shape_that_staging_reads(batch_harness: BatchHarness) -> None:
+def test_the_stored_payload_has_the_form_that_staging_reads(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.run_extraction()
     payload = json.loads(batch_harness.get_extraction(only)["payload"])
@@ -78,7 +78,7 @@ def test_what_is_kept_has_the_shape_that_staging_reads(batch_harness: BatchHarne
     assert [row["Line description"] for row in rows] == ["Article 1", "Article 2"]
 
 
-def test_a_row_may_be_asked_for_per_invoice(batch_harness: BatchHarness) -> None:
+def test_the_output_may_have_one_row_per_invoice(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.run_extraction(structure="per_invoice")
     payload = json.loads(batch_harness.get_extraction(only)["payload"])
@@ -91,10 +91,10 @@ def test_two_invoices_in_one_file_are_rows_of_one_document(batch_harness: BatchH
     hashes = batch_harness.add_documents(2)
 
     def fetch_doubled_rows(fetch_results: Any, extraction_id: str) -> Any:
-        told = fetch_results(extraction_id)
-        more = [{**row, "Invoice number": "other", "Source File": row["Source File"].replace("1)", "2)")}
-                for row in told.rows]  # fmt: skip
-        return type(told)(told.extraction_id, told.columns, (*told.rows, *more), None, True, None, ())
+        results = fetch_results(extraction_id)
+        other_rows = [{**row, "Invoice number": "other", "Source File": row["Source File"].replace("1)", "2)")}
+                for row in results.rows]  # fmt: skip
+        return type(results)(results.extraction_id, results.columns, (*results.rows, *other_rows), None, True, None, ())
 
     batch_harness.call_overrides["fetch_results"] = fetch_doubled_rows
     batch_harness.run_extraction()
@@ -113,7 +113,7 @@ def test_a_cap_limits_a_batch_and_the_rest_waits(batch_harness: BatchHarness) ->
     batch_harness.assert_accounts_match(*hashes[:3])
 
 
-def test_a_document_that_no_cap_has_room_for_lets_smaller_ones_pass(batch_harness: BatchHarness) -> None:
+def test_a_document_above_the_cap_does_not_block_smaller_ones(batch_harness: BatchHarness) -> None:
     batch_harness.caps = PageCaps(run=3)
     (large,) = batch_harness.add_documents(1, page_count=9)
     small = batch_harness.add_documents(2)
@@ -126,15 +126,15 @@ def test_credits_limit_a_batch_and_the_rest_waits_for_more(batch_harness: BatchH
     batch_harness.update_sandbox_settings(credits=3)
     hashes = batch_harness.add_documents(5)
     report = batch_harness.run_extraction()
-    assert batch_harness.stop_error is not None
+    assert batch_harness.suspension is not None
     assert (report.submissions, report.pages_charged) == (1, 3)
     assert batch_harness.list_document_states(*hashes[:3]) == ANSWERED
     assert batch_harness.list_document_states(*hashes[3:]) == {("extract_remote", "account_stopped")}
-    assert "0 pages of credit are left" in batch_harness.get_reason(hashes[4])
+    assert "only 0 are left" in batch_harness.get_reason(hashes[4])
     batch_harness.assert_accounts_match(*hashes[:3])
 
 
-def test_credits_that_running_extractions_hold_for_ever_are_told_of_and_nothing_more_is_asked(
+def test_credits_reserved_by_stuck_extractions_are_reported_and_nothing_more_is_submitted(
     batch_harness: BatchHarness,
 ) -> None:
     batch_harness.update_sandbox_settings(credits=4, stall=1)
@@ -144,11 +144,11 @@ def test_credits_that_running_extractions_hold_for_ever_are_told_of_and_nothing_
     report = batch_harness.run_extraction()
     assert batch_harness.list_document_states(*stuck) == {("done", "extraction_stuck")}
     assert report.submissions == 0
-    assert "4 of 4 are held by running extractions" in report.problems[0]
+    assert "4 of 4 are reserved by running extractions" in report.problems[0]
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "account_stopped")}
 
 
-def test_a_document_whose_pages_nobody_knows_counts_as_one_until_they_are_charged(batch_harness: BatchHarness) -> None:
+def test_a_document_of_unknown_length_counts_as_one_page_until_it_is_charged(batch_harness: BatchHarness) -> None:
     batch_harness.update_sandbox_settings(pages_per_file=3)
     (only,) = batch_harness.add_documents(1, page_count=None)
     batch_harness.run_extraction()
@@ -157,7 +157,7 @@ def test_a_document_whose_pages_nobody_knows_counts_as_one_until_they_are_charge
     batch_harness.assert_accounts_match(only)
 
 
-def test_documents_of_the_sample_data_are_read_as_they_are(batch_harness: BatchHarness) -> None:
+def test_sample_documents_are_uploaded_unchanged(batch_harness: BatchHarness) -> None:
     paths = [get_samples_directory() / "inbox" / "scans" / name for name in ("scan0001.png",)]
     contents = [path.read_bytes() for path in paths]
     hashes = batch_harness.add_document_contents(*contents, media_type="image/png")

@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: a failed task is made again, parks the vendor, or costs a document its place."""
+"""Extraction with invoicedataextraction.com: failed tasks are submitted again, stop the vendor, or fail documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ERROR_CHANNELS = ["as_task", "as_http"]
 
 @pytest.mark.parametrize("channel", ERROR_CHANNELS)
 @pytest.mark.parametrize("code", ["CONCURRENT_TASK_LIMIT", "SUBMISSION_STALLED"])
-def test_a_failure_of_the_moment_is_made_again_under_a_new_id(
+def test_a_retryable_failure_is_submitted_again_under_a_new_id(
     batch_harness: BatchHarness, code: str, channel: str
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -33,7 +33,7 @@ def test_a_failure_of_the_moment_is_made_again_under_a_new_id(
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_internal_error_of_a_task_is_made_again_under_a_new_id(batch_harness: BatchHarness) -> None:
+def test_an_internal_error_of_a_task_is_submitted_again_under_a_new_id(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(task_fail_code="INTERNAL_ERROR=1")
     batch_harness.run_extraction()
@@ -43,9 +43,7 @@ def test_an_internal_error_of_a_task_is_made_again_under_a_new_id(batch_harness:
 
 
 @pytest.mark.parametrize("code", ["CONCURRENT_TASK_LIMIT", "SUBMISSION_STALLED", "INTERNAL_ERROR"])
-def test_a_failure_of_the_moment_that_does_not_end_waits_for_a_later_run(
-    batch_harness: BatchHarness, code: str
-) -> None:
+def test_a_retryable_failure_that_persists_waits_for_a_later_run(batch_harness: BatchHarness, code: str) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(task_fail_code=code)
     report = batch_harness.run_extraction()
@@ -58,7 +56,7 @@ def test_a_failure_of_the_moment_that_does_not_end_waits_for_a_later_run(
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_a_document_that_breaks_every_task_is_found_in_the_end_and_costs_the_others_nothing(
+def test_a_batch_that_fails_in_many_generations_is_halved_without_charge(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -75,14 +73,12 @@ def test_a_document_that_breaks_every_task_is_found_in_the_end_and_costs_the_oth
 
 
 @pytest.mark.parametrize("channel", ERROR_CHANNELS)
-def test_a_lack_of_credits_stops_new_submissions_and_keeps_all_documents(
-    batch_harness: BatchHarness, channel: str
-) -> None:
+def test_missing_credits_stop_submissions_and_keep_all_documents(batch_harness: BatchHarness, channel: str) -> None:
     hashes = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(task_fail_code="INSUFFICIENT_CREDITS=1", task_errors=channel)
     report = batch_harness.run_extraction(batch_documents=2)
-    assert batch_harness.stop_error is not None
-    assert (batch_harness.stop_error.reason_code, batch_harness.stop_error.is_problem) == ("account_stopped", True)
+    assert batch_harness.suspension is not None
+    assert (batch_harness.suspension.reason_code, batch_harness.suspension.is_problem) == ("account_stopped", True)
     assert "INSUFFICIENT_CREDITS" in report.problems[0]
     assert (
         ("extract_remote", "account_stopped")
@@ -98,7 +94,7 @@ def test_a_lack_of_credits_stops_new_submissions_and_keeps_all_documents(
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_a_lack_of_credits_at_the_session_keeps_all_documents(batch_harness: BatchHarness) -> None:
+def test_missing_credits_at_the_session_keep_all_documents(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(3)
 
     def fetch_overstated_balance(original_call: Any) -> Any:
@@ -115,14 +111,14 @@ def test_a_lack_of_credits_at_the_session_keeps_all_documents(batch_harness: Bat
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_what_the_vendor_has_is_still_taken_when_credits_end(batch_harness: BatchHarness) -> None:
+def test_submitted_batches_are_still_answered_when_credits_run_out(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(processing_seconds=0.5)
-    first: list[Any] = []
+    submissions: list[Any] = []
 
     def submit_second_without_credits(original_call: Any, submission: Any) -> Any:
-        first.append(submission)
-        if len(first) == 2:
+        submissions.append(submission)
+        if len(submissions) == 2:
             batch_harness.update_sandbox_settings(task_fail_code="INSUFFICIENT_CREDITS", task_errors="as_http")
         return original_call(submission)
 
@@ -135,14 +131,14 @@ def test_what_the_vendor_has_is_still_taken_when_credits_end(batch_harness: Batc
 
 @pytest.mark.parametrize("channel", ERROR_CHANNELS)
 @pytest.mark.parametrize("code", ["ENCRYPTED_FILE", "FILE_PAGE_LIMIT_EXCEEDED"])
-def test_only_the_files_that_are_named_go_and_the_others_are_asked_again(
+def test_only_the_named_files_fail_and_the_others_are_submitted_again(
     batch_harness: BatchHarness, code: str, channel: str
 ) -> None:
     bad, *good = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(task_errors=channel)
     if code == "ENCRYPTED_FILE":
         batch_harness.update_sandbox_settings(encrypted_files=bad)
-    else:  # this stand-in would blame all of them
+    else:  # the sandbox would name all of them
         batch_harness.update_sandbox_settings(task_fail_code=f"{code}=1")
         batch_harness.call_overrides["poll_extraction"] = batch_harness.call_overrides["submit_extraction"] = (
             _build_blaming_call(bad)
@@ -157,7 +153,7 @@ def test_only_the_files_that_are_named_go_and_the_others_are_asked_again(
 
 
 def _build_blaming_call(sha256: str) -> Any:
-    """Return a call in whose failure only this file is blamed."""
+    """Return an override whose failures name only this file."""
 
     def run_and_blame_file(original_call: Any, *args: Any) -> Any:
         try:
@@ -172,7 +168,7 @@ def _build_blaming_call(sha256: str) -> Any:
 
 
 @pytest.mark.parametrize("channel", ERROR_CHANNELS)
-def test_a_batch_in_which_no_culprit_is_named_is_halved_until_it_is_alone(
+def test_a_failed_batch_without_named_files_is_halved_until_the_bad_one_is_alone(
     batch_harness: BatchHarness, channel: str
 ) -> None:
     hashes = batch_harness.add_documents(5)
@@ -185,7 +181,7 @@ def test_a_batch_in_which_no_culprit_is_named_is_halved_until_it_is_alone(
 
 
 def _build_failing_submission(sha256: str, channel: str, batch_harness: BatchHarness) -> Any:
-    """Return a submission that fails for a blank document, without saying which one that is."""
+    """Return a submission that fails for a blank document without naming it."""
 
     def submit_with_failure(original_call: Any, submission: Any) -> Any:
         has_blank_document = sha256 in submission.file_ids
@@ -197,11 +193,11 @@ def _build_failing_submission(sha256: str, channel: str, batch_harness: BatchHar
     return submit_with_failure
 
 
-def test_a_single_document_without_pages_goes_to_the_next_extractor_where_there_is_one(
+def test_a_single_document_without_pages_goes_to_the_next_extractor(
     batch_harness: BatchHarness,
 ) -> None:
     (only,) = batch_harness.add_documents(1)
-    batch_harness.has_next_extractor = lambda _: True
+    batch_harness.has_fallback = lambda _: True
     batch_harness.update_sandbox_settings(task_fail_code="NO_PAGES_FOUND")
     report = batch_harness.run_extraction()
     assert report.passed_to_next == 1
@@ -211,14 +207,14 @@ def test_a_single_document_without_pages_goes_to_the_next_extractor_where_there_
 
 @pytest.mark.parametrize("channel", ERROR_CHANNELS)
 @pytest.mark.parametrize("code", ["PROMPT_REJECTED", "PROMPT_UNCLEAR"])
-def test_a_prompt_that_is_not_taken_stops_everything_and_costs_no_document_its_place(
+def test_a_rejected_prompt_stops_submissions_and_keeps_all_documents(
     batch_harness: BatchHarness, code: str, channel: str
 ) -> None:
     hashes = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(task_fail_code=code, task_errors=channel)
     report = batch_harness.run_extraction(batch_documents=2, connections=1)
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "contract_changed")}
-    assert len(batch_harness.list_remote_extractions()) <= 2  # those that were submitted before the first was looked at
+    assert len(batch_harness.list_remote_extractions()) <= 2  # those that were submitted before the first poll
     assert code in report.problems[0]
     batch_harness.update_sandbox_settings(task_fail_code="")
     batch_harness.run_extraction()
@@ -226,7 +222,7 @@ def test_a_prompt_that_is_not_taken_stops_everything_and_costs_no_document_its_p
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_a_file_that_the_session_refuses_goes_and_the_others_are_asked(batch_harness: BatchHarness) -> None:
+def test_a_file_that_the_session_refuses_fails_and_the_others_are_extracted(batch_harness: BatchHarness) -> None:
     bad, *good = batch_harness.add_documents(3)
 
     def refuse_bad_file(original_call: Any, session_id: str, files: Any) -> Any:
@@ -242,16 +238,16 @@ def test_a_file_that_the_session_refuses_goes_and_the_others_are_asked(batch_har
     assert batch_harness.list_document_states(bad) == {("done", "document_too_large")}
 
 
-def test_a_pause_of_submissions_parks_what_is_not_submitted_and_a_later_run_goes_on(
+def test_paused_submissions_wait_for_a_later_run(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(3)
     batch_harness.update_sandbox_settings(paused_until="further notice")
     report = batch_harness.run_extraction()
-    assert batch_harness.stop_error is not None
-    assert (batch_harness.stop_error.reason_code, report.problems) == ("vendor_unavailable", [])
+    assert batch_harness.suspension is not None
+    assert (batch_harness.suspension.reason_code, report.problems) == ("vendor_unavailable", [])
     assert batch_harness.client.call_counts["submit_extraction"] == 1
-    assert "takes no submissions now" in batch_harness.get_reason(hashes[0])
+    assert "accepts no submissions now" in batch_harness.get_reason(hashes[0])
     batch_harness.update_sandbox_settings(paused_until="")
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
@@ -259,7 +255,7 @@ def test_a_pause_of_submissions_parks_what_is_not_submitted_and_a_later_run_goes
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_the_vendor_is_asked_to_run_no_more_at_once_than_it_has_slots_for(batch_harness: BatchHarness) -> None:
+def test_no_more_extractions_run_than_the_vendor_has_slots(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(8)
     batch_harness.update_sandbox_settings(concurrency_limit=2, processing_seconds=0.6)
     batch_harness.run_extraction(batch_documents=1, connections=3)
@@ -267,7 +263,7 @@ def test_the_vendor_is_asked_to_run_no_more_at_once_than_it_has_slots_for(batch_
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_unknown_failure_costs_the_document_its_place_and_not_the_run(batch_harness: BatchHarness) -> None:
+def test_an_unknown_failure_fails_the_document_and_not_the_run(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.update_sandbox_settings(task_fail_code="VALIDATION_FAILED")
     batch_harness.run_extraction()

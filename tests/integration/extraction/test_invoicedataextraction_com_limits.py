@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: limits, keys, addresses that expire, and looking no more often than is allowed."""
+"""Extraction with invoicedataextraction.com: rate limits, refused keys, expired URLs, and the frequency of polls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from invoices.clients.invoicedataextraction_com import ExpiredUrl, PartRefused, SessionGone
 from invoices.errors import AccountError, TransientError
 from invoices.extraction.resilience.rate_limit import RateWindow
-from tests.integration.extraction.batch_fixtures import ANSWERED, VENDOR_MINUTE_SECONDS, BatchHarness
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.extraction_fixtures import VENDOR_MINUTE_SECONDS
 
 CALL_BY_GROUP = {
     "upload": "request_part_urls", "submit": "submit_extraction", "balance": "fetch_balance", "poll": "poll_extraction",
@@ -18,24 +19,22 @@ CALL_BY_GROUP = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("told", ["present", "absent", "http_date"])
+@pytest.mark.parametrize("retry_after", ["present", "absent", "http_date"])
 @pytest.mark.parametrize("body", ["json", "html"])
-def test_a_limit_that_the_vendor_holds_us_to_is_waited_for(batch_harness: BatchHarness, told: str, body: str) -> None:
+def test_the_vendors_rate_limit_is_waited_for(batch_harness: BatchHarness, retry_after: str, body: str) -> None:
     hashes = batch_harness.add_documents(4)
-    batch_harness.time_scale = 0.05  # patience for the whole second of a header
-    batch_harness.update_sandbox_settings(limits="upload=5", retry_after=told, rate_limit_body=body)
+    batch_harness.time_scale = 0.05  # a maximum wait above the whole second of a header
+    batch_harness.update_sandbox_settings(limits="upload=5", retry_after=retry_after, rate_limit_body=body)
     for _ in range(5):  # without a header the wait is a guess
         batch_harness.run_extraction()
-        if told != "absent" or batch_harness.list_document_states(*hashes) == ANSWERED:
+        if retry_after != "absent" or batch_harness.list_document_states(*hashes) == ANSWERED:
             break
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     batch_harness.assert_accounts_match(*hashes)
 
 
 @pytest.mark.parametrize("group", CALL_BY_GROUP)
-def test_a_refusal_for_too_many_calls_is_heeded_in_each_group_of_routes(
-    batch_harness: BatchHarness, group: str
-) -> None:
+def test_a_429_is_respected_in_each_route_group(batch_harness: BatchHarness, group: str) -> None:
     hashes = batch_harness.add_documents(2)
     call_times: list[float] = []
 
@@ -68,7 +67,7 @@ def _build_session_gone_once() -> Any:
     return submit_or_fail
 
 
-def test_a_wait_that_is_longer_than_patience_leaves_the_rest_to_a_later_run(batch_harness: BatchHarness) -> None:
+def test_a_wait_above_the_maximum_defers_documents_to_a_later_run(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(3)
 
     def raise_rate_limited(_original_call: Any, *_args: Any) -> Any:
@@ -96,7 +95,7 @@ def test_a_wait_that_is_longer_than_patience_leaves_the_rest_to_a_later_run(batc
     ],
 )
 @pytest.mark.parametrize("state", ["expired", "revoked"])
-def test_a_key_that_is_refused_in_mid_batch_stops_everything_and_keeps_every_document(
+def test_a_key_refused_in_mid_batch_stops_the_run_and_keeps_all_documents(
     batch_harness: BatchHarness, call: str, state: str
 ) -> None:
     hashes = batch_harness.add_documents(3)
@@ -116,7 +115,7 @@ def test_a_key_that_is_refused_in_mid_batch_stops_everything_and_keeps_every_doc
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_a_document_that_was_never_submitted_may_be_asked_about_elsewhere_when_the_account_is_stopped(
+def test_unsubmitted_documents_are_released_when_the_account_is_refused(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -130,7 +129,7 @@ def test_a_document_that_was_never_submitted_may_be_asked_about_elsewhere_when_t
     assert batch_harness.list_spent_pages() == {0}
 
 
-def test_an_outage_stops_after_a_handful_of_calls(batch_harness: BatchHarness) -> None:
+def test_an_outage_costs_a_few_calls(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(6)
     batch_harness.update_sandbox_settings(http_500_every=1)
     batch_harness.run_extraction()
@@ -145,7 +144,7 @@ def test_an_outage_stops_after_a_handful_of_calls(batch_harness: BatchHarness) -
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_address_for_a_part_that_has_expired_is_asked_for_again(batch_harness: BatchHarness) -> None:
+def test_an_expired_upload_url_is_requested_again(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(put_expiry=0)
     urls = 0
@@ -163,7 +162,7 @@ def test_an_address_for_a_part_that_has_expired_is_asked_for_again(batch_harness
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_a_document_whose_addresses_always_expire_waits_and_the_others_go_on(batch_harness: BatchHarness) -> None:
+def test_a_document_whose_urls_always_expire_waits_and_the_others_continue(batch_harness: BatchHarness) -> None:
     bad, *good = batch_harness.add_documents(3)
 
     def upload_or_expire(original_call: Any, url: str, content: bytes) -> Any:
@@ -181,7 +180,7 @@ def test_a_document_whose_addresses_always_expire_waits_and_the_others_go_on(bat
     batch_harness.assert_accounts_match(bad, *good)
 
 
-def test_a_part_whose_tag_is_refused_is_put_again(batch_harness: BatchHarness) -> None:
+def test_a_part_whose_etag_is_refused_is_uploaded_again(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     e_tags: list[str] = []
 
@@ -196,7 +195,7 @@ def test_a_part_whose_tag_is_refused_is_put_again(batch_harness: BatchHarness) -
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_a_part_that_never_arrives_whole_costs_nothing_and_waits(batch_harness: BatchHarness) -> None:
+def test_a_document_whose_parts_are_always_damaged_waits_without_charge(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
 
     def refuse_call(_original_call: Any, *_args: Any) -> Any:
@@ -208,7 +207,7 @@ def test_a_part_that_never_arrives_whole_costs_nothing_and_waits(batch_harness: 
     assert (batch_harness.get_extraction(only)["status"], batch_harness.list_spent_pages()) == ("refused", {0})
 
 
-def test_the_output_is_fetched_from_a_new_address_when_one_has_expired(batch_harness: BatchHarness) -> None:
+def test_the_output_is_fetched_from_a_new_url_after_one_has_expired(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.update_sandbox_settings(missing_outputs="results", download_expiry=0)
     tries: list[int] = []
@@ -225,17 +224,17 @@ def test_the_output_is_fetched_from_a_new_address_when_one_has_expired(batch_har
     assert batch_harness.list_document_states(only) == ANSWERED
 
 
-def test_a_vendor_that_does_not_hold_its_answers_is_not_asked_more_often_for_that(batch_harness: BatchHarness) -> None:
+def test_a_vendor_without_long_polls_is_not_polled_more_often(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(wait_supported="off", processing_seconds=1.0)
-    began = time.monotonic()
+    started_at = time.monotonic()
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     pause = 5.0 * VENDOR_MINUTE_SECONDS / 60
-    assert batch_harness.client.call_counts["poll_extraction"] <= (time.monotonic() - began) / pause + 2
+    assert batch_harness.client.call_counts["poll_extraction"] <= (time.monotonic() - started_at) / pause + 2
 
 
-def test_a_held_poll_ends_when_the_answer_is_there(batch_harness: BatchHarness) -> None:
+def test_a_long_poll_ends_when_the_answer_is_there(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(processing_seconds=0.4)
     batch_harness.run_extraction()
@@ -243,22 +242,22 @@ def test_a_held_poll_ends_when_the_answer_is_there(batch_harness: BatchHarness) 
     assert batch_harness.client.call_counts["poll_extraction"] <= 2
 
 
-def test_polls_are_not_held_while_something_else_is_to_be_done(batch_harness: BatchHarness) -> None:
+def test_there_are_no_long_polls_while_other_work_waits(batch_harness: BatchHarness) -> None:
     batch_harness.add_documents(10)
     batch_harness.update_sandbox_settings(processing_seconds=0.3)
-    waits: list[int | None] = []
+    hold_times: list[int | None] = []
 
-    def poll_and_record_wait(original_call: Any, extraction_id: str, wait: int | None = None) -> Any:
-        waits.append(wait)
-        return original_call(extraction_id, wait)
+    def poll_and_record_wait(original_call: Any, extraction_id: str, hold_seconds: int | None = None) -> Any:
+        hold_times.append(hold_seconds)
+        return original_call(extraction_id, hold_seconds)
 
     batch_harness.call_overrides["poll_extraction"] = poll_and_record_wait
     batch_harness.run_extraction(batch_documents=1, connections=1)
-    assert {None, 1} == set(waits)
+    assert {None, 1} == set(hold_times)
 
 
-def test_no_more_calls_are_made_than_a_group_of_routes_allows(batch_harness: BatchHarness) -> None:
-    batch_harness.time_scale = 0.02  # our minute is twice as long as the vendor's: a busy machine shall not matter
+def test_no_route_group_is_called_more_often_than_allowed(batch_harness: BatchHarness) -> None:
+    batch_harness.time_scale = 0.02  # twice the vendor's minute, so that a busy machine does not matter
     batch_harness.rate_windows = {**batch_harness.rate_windows, "upload": (RateWindow(10, 60),)}
     batch_harness.update_sandbox_settings(limits="upload=10")
     hashes = batch_harness.add_documents(8)
@@ -268,7 +267,7 @@ def test_no_more_calls_are_made_than_a_group_of_routes_allows(batch_harness: Bat
     assert not [route for route, by_status in batch_harness.read_journal()["answers"].items() if "429" in by_status]
 
 
-def test_the_stand_in_never_has_to_refuse_a_call(batch_harness: BatchHarness) -> None:
+def test_the_sandbox_never_refuses_a_call(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(30)
     batch_harness.update_sandbox_settings(processing_seconds=0.2)
     batch_harness.run_extraction(batch_documents=3, connections=4)

@@ -1,29 +1,23 @@
-"""Asking invoicedataextraction.com: a success that is not quite one is kept with what is missing, or told."""
+"""Extraction with invoicedataextraction.com: incomplete answers are stored with what is missing, or reported."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from invoices.clients.invoicedataextraction_com.results import collect_all_results
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, build_changed_poll
 
 
 def load_payload(batch_harness: BatchHarness, sha256: str) -> dict[str, Any]:
-    """Return the answer about a document as it is kept."""
+    """Return the stored payload of a document."""
     payload: dict[str, Any] = json.loads(batch_harness.get_extraction(sha256)["payload"])
     return payload
 
 
-def build_changed_poll(**values: Any) -> Any:
-    """Return a look at an extraction in which these values are others."""
-    return lambda call, *args: replace(call(*args), **values)
-
-
-def test_a_document_of_which_some_pages_failed_is_kept_with_the_list_of_them(batch_harness: BatchHarness) -> None:
+def test_a_document_with_failed_pages_is_stored_with_their_list(batch_harness: BatchHarness) -> None:
     first, second = batch_harness.add_documents(2, page_count=3)
     batch_harness.update_sandbox_settings(pages_per_file=3, fail_pages=f"{first}:2")
     batch_harness.run_extraction()
@@ -36,22 +30,23 @@ def test_a_document_of_which_some_pages_failed_is_kept_with_the_list_of_them(bat
 
 
 @pytest.mark.parametrize(
-    ("has_other", "stands"), [(False, ("done", "pages_failed")), (True, ("extract_remote", "next_extractor"))]
+    ("has_fallback", "expected_state"),
+    [(False, ("done", "pages_failed")), (True, ("extract_remote", "next_extractor"))],
 )
-def test_a_document_of_which_every_page_failed_goes_on_uncharged(
-    batch_harness: BatchHarness, has_other: bool, stands: tuple[str, str]
+def test_a_document_whose_pages_all_failed_is_not_charged(
+    batch_harness: BatchHarness, has_fallback: bool, expected_state: tuple[str, str]
 ) -> None:
     bad, good = batch_harness.add_documents(2)
-    batch_harness.has_next_extractor = lambda _: has_other
+    batch_harness.has_fallback = lambda _: has_fallback
     batch_harness.update_sandbox_settings(fail_pages=bad)
     batch_harness.run_extraction()
-    assert batch_harness.list_document_states(bad) == {stands}
+    assert batch_harness.list_document_states(bad) == {expected_state}
     assert "could not be read" in batch_harness.get_reason(bad)
     assert batch_harness.list_document_states(good) == ANSWERED
     batch_harness.assert_accounts_match(bad, good)
 
 
-def test_a_file_whose_rows_are_missing_is_kept_without_rows(batch_harness: BatchHarness) -> None:
+def test_a_document_whose_rows_are_missing_is_stored_without_rows(batch_harness: BatchHarness) -> None:
     bare, full = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(missing_rows=bare)
     batch_harness.run_extraction()
@@ -61,7 +56,7 @@ def test_a_file_whose_rows_are_missing_is_kept_without_rows(batch_harness: Batch
     batch_harness.assert_accounts_match(bare, full)
 
 
-def test_rows_about_a_file_that_nobody_asked_about_are_told_and_given_to_nobody(batch_harness: BatchHarness) -> None:
+def test_rows_of_an_unknown_file_are_reported_and_not_stored(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.update_sandbox_settings(wrong_file=only)
     report = batch_harness.run_extraction()
@@ -70,7 +65,7 @@ def test_rows_about_a_file_that_nobody_asked_about_are_told_and_given_to_nobody(
     batch_harness.assert_accounts_match(only)
 
 
-def test_notes_and_items_for_review_are_kept_with_the_documents_they_are_about(batch_harness: BatchHarness) -> None:
+def test_notes_and_review_items_are_stored_with_their_documents(batch_harness: BatchHarness) -> None:
     first, second = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(notes="the date", review_needed=second)
     batch_harness.run_extraction()
@@ -80,14 +75,14 @@ def test_notes_and_items_for_review_are_kept_with_the_documents_they_are_about(b
     assert [item["rows"] for item in load_payload(batch_harness, second)["review_needed"]] == [[1], [2]]
 
 
-def test_addresses_that_are_null_do_not_matter_while_the_rows_are_told(batch_harness: BatchHarness) -> None:
+def test_missing_urls_do_not_matter_if_the_results_have_the_rows(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(null_urls="all")
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_rows_come_from_the_output_file_where_they_are_not_told_directly(batch_harness: BatchHarness) -> None:
+def test_rows_come_from_the_output_file_if_the_results_have_none(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(missing_outputs="results")
     batch_harness.run_extraction()
@@ -96,7 +91,7 @@ def test_rows_come_from_the_output_file_where_they_are_not_told_directly(batch_h
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_output_that_cannot_be_had_waits_and_goes_to_a_person_when_that_has_taken_too_long(
+def test_a_missing_output_waits_and_is_quarantined_after_the_deadline(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2)
@@ -118,36 +113,36 @@ def test_results_of_many_rows_are_fetched_page_by_page(batch_harness: BatchHarne
     assert [len(load_payload(batch_harness, sha256)["rows"]) for sha256 in hashes] == [2, 2, 2]
 
 
-def test_credits_that_are_not_told_are_no_problem(batch_harness: BatchHarness) -> None:
+def test_missing_credits_in_the_answer_are_no_problem(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(credits_null="on")
     assert batch_harness.run_extraction().problems == []
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_credits_that_differ_from_the_pages_read_are_told(batch_harness: BatchHarness) -> None:
+def test_credits_that_differ_from_the_pages_read_are_reported(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(credits_deducted=7)
     (problem,) = batch_harness.run_extraction().problems
-    assert "deducted 7 credits, but says that it read 2 pages" in problem
+    assert "7 credits deducted, 2 pages read" in problem
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_without_a_list_of_pages_the_documents_share_what_was_deducted(batch_harness: BatchHarness) -> None:
+def test_without_a_page_list_the_documents_share_the_deducted_credits(batch_harness: BatchHarness) -> None:
     hashes = sorted(batch_harness.add_documents(3, page_count=2))
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(pages=None, credits_deducted=3)
     batch_harness.run_extraction()
     assert [batch_harness.sum_recorded_charges(sha256) for sha256 in hashes] == [2, 1, 0]
 
 
-def test_without_pages_and_credits_the_worst_is_counted(batch_harness: BatchHarness) -> None:
+def test_without_pages_and_credits_all_pages_count_as_charged(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2, page_count=2)
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(pages=None, credits_deducted=None)
     batch_harness.run_extraction()
     assert batch_harness.sum_recorded_charges(*hashes) == 4
 
 
-def test_values_that_are_all_text_are_kept_as_text(batch_harness: BatchHarness) -> None:
+def test_text_values_are_stored_as_text(batch_harness: BatchHarness) -> None:
     (only,) = batch_harness.add_documents(1)
     batch_harness.update_sandbox_settings(typed_values="never")
     batch_harness.run_extraction()

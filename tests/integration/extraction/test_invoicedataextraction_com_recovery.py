@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: each page is charged once, whatever is lost, killed or forgotten on the way."""
+"""Extraction with invoicedataextraction.com: each page is charged once despite lost answers and kills."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import pytest
 from invoices.clients.invoicedataextraction_com import SessionGone, SubmissionExists
 from invoices.errors import ContractError, TransientError
 from sandbox.process import Sandbox
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, SimulatedKill
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.extraction_fixtures import SimulatedKill
 
 EXPIRED_AT = dt.datetime.now(dt.UTC) - dt.timedelta(hours=21)
 STEP_COUNT = 60
 
 
-@pytest.mark.parametrize("knob", ["lost_response", "http_500_after_work"])
+@pytest.mark.parametrize("setting", ["lost_response", "http_500_after_work"])
 @pytest.mark.parametrize(
     "route", ["balance", "session", "parts", "put", "complete", "submit", "status", "results"]
 )  # fmt: skip
-def test_an_answer_lost_after_the_work_is_asked_for_again_under_the_same_ids(
-    batch_harness: BatchHarness, route: str, knob: str
+def test_a_lost_answer_is_requested_again_under_the_same_ids(
+    batch_harness: BatchHarness, route: str, setting: str
 ) -> None:
     hashes = batch_harness.add_documents(2)
-    batch_harness.update_sandbox_settings(**{knob: f"{route}=2"})
+    batch_harness.update_sandbox_settings(**{setting: f"{route}=2"})
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     assert len(batch_harness.list_remote_extractions()) == 1
@@ -35,7 +36,7 @@ def test_an_answer_lost_after_the_work_is_asked_for_again_under_the_same_ids(
 
 
 @pytest.mark.parametrize("route", ["output", "download"])
-def test_an_output_lost_on_the_way_is_fetched_again(batch_harness: BatchHarness, route: str) -> None:
+def test_a_lost_output_is_fetched_again(batch_harness: BatchHarness, route: str) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(missing_outputs="results", lost_response=f"{route}=2")
     batch_harness.run_extraction()
@@ -44,20 +45,20 @@ def test_an_output_lost_on_the_way_is_fetched_again(batch_harness: BatchHarness,
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_a_run_killed_between_any_two_steps_is_taken_up_by_the_next(
+def test_a_run_killed_between_any_two_steps_is_resumed_by_the_next(
     tmp_path: Path, batch_sandbox: Sandbox, connections: int
 ) -> None:
-    for fatal in range(1, STEP_COUNT):
-        batch_harness = BatchHarness(tmp_path / str(fatal), batch_sandbox)
+    for kill_at_step in range(1, STEP_COUNT):
+        batch_harness = BatchHarness(tmp_path / str(kill_at_step), batch_sandbox)
         hashes = batch_harness.add_documents(2)
         try:
-            batch_harness.run_extraction(kill_at_step=fatal, connections=connections)
+            batch_harness.run_extraction(kill_at_step=kill_at_step, connections=connections)
             is_over = True
         except SimulatedKill:
             is_over = False
             batch_harness.run_extraction(connections=connections)
-        assert batch_harness.list_document_states(*hashes) == ANSWERED, (fatal, batch_harness.steps.step_names)
-        assert len(batch_harness.list_remote_extractions()) == 1, (fatal, batch_harness.steps.step_names)
+        assert batch_harness.list_document_states(*hashes) == ANSWERED, (kill_at_step, batch_harness.steps.step_names)
+        assert len(batch_harness.list_remote_extractions()) == 1, (kill_at_step, batch_harness.steps.step_names)
         batch_harness.assert_accounts_match(*hashes, was_killed=True)
         batch_harness.ledger.close()
         if is_over:
@@ -65,13 +66,12 @@ def test_a_run_killed_between_any_two_steps_is_taken_up_by_the_next(
     raise AssertionError("the run has more steps than were tried")
 
 
-def test_a_run_killed_when_half_of_the_answers_were_written_writes_the_other_half(batch_harness: BatchHarness) -> None:
+def test_after_a_kill_between_recorded_answers_the_next_run_records_the_rest(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(201)  # 200 go into one transaction
 
     def kill_in_second_write(fetch_results: Any, extraction_id: str) -> Any:
-        batch_harness.steps.kill_at_step = (
-            batch_harness.steps.step_count + 2
-        )  # the first piece is committed, the second is not
+        # The first transaction is committed, the second is not.
+        batch_harness.steps.kill_at_step = batch_harness.steps.step_count + 2
         return fetch_results(extraction_id)
 
     batch_harness.call_overrides["fetch_results"] = kill_in_second_write
@@ -81,26 +81,20 @@ def test_a_run_killed_when_half_of_the_answers_were_written_writes_the_other_hal
     batch_harness.call_overrides.clear()
     report = batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
-    assert (report.answered, report.problems) == (1, [])  # rows of those answered before are no strangers
+    assert (report.answered, report.problems) == (1, [])  # rows of documents answered before are known
     assert len(batch_harness.list_remote_extractions()) == 1
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_rows_without_a_file_are_not_given_to_the_last_one_that_is_still_open(batch_harness: BatchHarness) -> None:
+def test_rows_without_a_file_name_are_not_assigned_to_the_last_open_document(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
-    batch_harness.call_overrides["fetch_results"] = _raise_simulated_kill
-    with pytest.raises(SimulatedKill):
-        batch_harness.run_extraction()
+    batch_harness.run_until_killed("fetch_results", after_call=False)
     _record_first_answer(batch_harness, hashes[0])
     batch_harness.call_overrides["fetch_results"] = _fetch_rows_without_files
     report = batch_harness.run_extraction()
-    assert batch_harness.list_document_states(hashes[1]) == ANSWERED  # its page was read; no row is known to be its
+    assert batch_harness.list_document_states(hashes[1]) == ANSWERED  # its page was read, but no row names it
     assert '"rows": []' in batch_harness.get_extraction(hashes[1])["payload"]
-    assert "no file at all" in report.problems[0]
-
-
-def _raise_simulated_kill(_results: Any, _extraction_id: str) -> Any:
-    raise SimulatedKill
+    assert "(no file name)" in report.problems[0]
 
 
 def _fetch_rows_without_files(fetch_results: Any, extraction_id: str) -> Any:
@@ -110,28 +104,20 @@ def _fetch_rows_without_files(fetch_results: Any, extraction_id: str) -> Any:
 
 
 def _record_first_answer(batch_harness: BatchHarness, sha256: str) -> None:
-    """Write the answer about one document, as a run would that is killed before the others."""
+    """Record the answer of one document, like a run that is killed before it records the others."""
     recorder = batch_harness.build_extractor("killed", batch_harness.steps).recorder
     with batch_harness.ledger.begin_transaction() as tx:
         recorder.record_answer_in(tx, recorder.get_extraction_id(sha256), sha256, {}, pages_charged=1)
 
 
 def _run_until_killed(batch_harness: BatchHarness, call: str, documents: int = 2) -> list[str]:
-    """Return documents that a run was killed with just after this call."""
+    """Return the documents of a run that was killed just after this call."""
     hashes = batch_harness.add_documents(documents)
-
-    def run_and_die(original_call: Any, *args: Any) -> Any:
-        original_call(*args)
-        raise SimulatedKill
-
-    batch_harness.call_overrides[call] = run_and_die
-    with pytest.raises(SimulatedKill):
-        batch_harness.run_extraction()
-    batch_harness.call_overrides.clear()
+    batch_harness.run_until_killed(call)
     return hashes
 
 
-def test_an_upload_of_long_ago_is_made_again_in_a_new_session(batch_harness: BatchHarness) -> None:
+def test_an_expired_upload_is_repeated_in_a_new_session(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "finish_file_upload")
     batch_harness.update_batches(opened_at=EXPIRED_AT)
     batch_harness.run_extraction()
@@ -140,7 +126,7 @@ def test_an_upload_of_long_ago_is_made_again_in_a_new_session(batch_harness: Bat
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_of_long_ago_is_found_in_the_list_and_adopted(batch_harness: BatchHarness) -> None:
+def test_an_old_submission_is_found_in_the_list_and_adopted(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "submit_extraction")
     batch_harness.update_batches(opened_at=EXPIRED_AT)
     batch_harness.run_extraction()
@@ -150,12 +136,9 @@ def test_a_submission_of_long_ago_is_found_in_the_list_and_adopted(batch_harness
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_of_long_ago_that_never_arrived_is_made_from_a_new_session(batch_harness: BatchHarness) -> None:
-    batch_harness.call_overrides["submit_extraction"] = _raise_simulated_kill
+def test_an_old_submission_that_never_arrived_is_repeated_from_a_new_session(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
-    with pytest.raises(SimulatedKill):
-        batch_harness.run_extraction()
-    batch_harness.call_overrides.clear()
+    batch_harness.run_until_killed("submit_extraction", after_call=False)
     batch_harness.update_batches(opened_at=EXPIRED_AT)
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
@@ -163,18 +146,18 @@ def test_a_submission_of_long_ago_that_never_arrived_is_made_from_a_new_session(
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_that_the_list_does_not_show_yet_is_not_made_twice(batch_harness: BatchHarness) -> None:
+def test_a_submission_that_is_not_listed_yet_is_not_created_twice(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "submit_extraction")
     batch_harness.update_batches(opened_at=EXPIRED_AT)
-    batch_harness.call_overrides["list_extractions"] = lambda _found, **_named: iter(())
-    batch_harness.run_extraction()  # uploads anew, submits under the same id, and is told of the one that exists
+    batch_harness.call_overrides["list_extractions"] = lambda _original_call, **_kwargs: iter(())
+    batch_harness.run_extraction()  # uploads again, submits under the same id, and gets the existing extraction
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     assert len(batch_harness.list_remote_extractions()) == 1
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
 @pytest.mark.parametrize("error", [TransientError, ContractError])
-def test_a_list_that_cannot_be_had_leaves_a_submission_of_long_ago_to_a_later_run(
+def test_an_old_submission_waits_for_a_later_run_if_the_list_is_unavailable(
     batch_harness: BatchHarness, error: type[Exception]
 ) -> None:
     hashes = _run_until_killed(batch_harness, "submit_extraction")
@@ -193,7 +176,7 @@ def test_a_list_that_cannot_be_had_leaves_a_submission_of_long_ago_to_a_later_ru
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-def test_a_submission_id_that_the_vendor_knows_is_adopted(batch_harness: BatchHarness) -> None:
+def test_an_existing_submission_id_is_adopted(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
 
     def raise_submission_exists(original_call: Any, submission: Any) -> Any:
@@ -207,7 +190,7 @@ def test_a_submission_id_that_the_vendor_knows_is_adopted(batch_harness: BatchHa
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_upload_session_that_belongs_to_other_files_is_left_for_a_new_one(batch_harness: BatchHarness) -> None:
+def test_an_upload_session_of_other_files_is_replaced_by_a_new_one(batch_harness: BatchHarness) -> None:
     hashes = _run_until_killed(batch_harness, "open_session", documents=3)
     (batch_harness.store.get_path(hashes[0])).unlink()
     batch_harness.run_extraction()
@@ -216,15 +199,15 @@ def test_an_upload_session_that_belongs_to_other_files_is_left_for_a_new_one(bat
     batch_harness.assert_accounts_match(*hashes[1:], was_killed=True)
 
 
-def test_several_uploads_that_see_their_session_gone_open_one_new_session(batch_harness: BatchHarness) -> None:
+def test_concurrent_uploads_of_a_lost_session_open_one_new_session(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(4)
     session_ids: list[str] = []
-    together = threading.Barrier(4)
+    barrier = threading.Barrier(4)
 
     def raise_session_gone(original_call: Any, session_id: str, *args: Any) -> Any:
         if session_id.endswith(":1"):
             session_ids.append(session_id)
-            together.wait(10)
+            barrier.wait(10)
             raise SessionGone("409")
         return original_call(session_id, *args)
 

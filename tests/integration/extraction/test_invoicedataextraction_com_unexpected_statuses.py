@@ -1,4 +1,4 @@
-"""Asking invoicedataextraction.com: what never ends, goes back, is cancelled or cannot be read."""
+"""Extraction with invoicedataextraction.com: unknown, stuck, cancelled and unreadable extractions."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import pytest
 from invoices.clients.error_mapping import NotFound
 from invoices.clients.invoicedataextraction_com import PendingCancellation
 from invoices.errors import ContractError
-from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness
+from tests.integration.extraction.batch_fixtures import ANSWERED, BatchHarness, build_changed_poll
 
 
-def build_changed_poll(**values: Any) -> Any:
-    """Return a look at an extraction in which these values are others."""
-    return lambda call, *args: replace(call(*args), **values)
-
-
-def test_a_status_that_nobody_knows_is_waited_out(batch_harness: BatchHarness) -> None:
+def test_an_unknown_status_is_polled_again(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.update_sandbox_settings(unknown_status="pondering", processing_seconds=0.3)
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
 
 
-def test_a_status_that_goes_back_is_waited_out(batch_harness: BatchHarness) -> None:
+def test_a_status_that_goes_back_is_polled_again(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     statuses = iter(["processing", "completed", "processing"])
     batch_harness.call_overrides["poll_extraction"] = lambda original_call, *args: _replace_status(
@@ -54,7 +49,7 @@ def _build_unreadable_once() -> Any:
     return fetch_or_fail
 
 
-def test_an_extraction_that_never_ends_goes_to_a_person_and_counts_with_all_its_pages(
+def test_a_stuck_extraction_is_quarantined_and_all_its_pages_count(
     batch_harness: BatchHarness,
 ) -> None:
     hashes = batch_harness.add_documents(2, page_count=2)
@@ -65,31 +60,31 @@ def test_an_extraction_that_never_ends_goes_to_a_person_and_counts_with_all_its_
     assert batch_harness.sum_recorded_charges(*hashes) == 4
 
 
-def test_an_extraction_that_asks_questions_waits_for_the_person_who_can_answer(batch_harness: BatchHarness) -> None:
+def test_an_extraction_that_requires_input_waits(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(status="input_required")
     report = batch_harness.run_extraction(deadline_minutes=0.0)
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "vendor_unavailable")}
-    assert "asks questions" in report.problems[0]
+    assert "requires input from a person" in report.problems[0]
     batch_harness.call_overrides.clear()
     batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == ANSWERED
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_what_was_cancelled_in_mid_way_goes_to_a_person_with_what_it_cost(batch_harness: BatchHarness) -> None:
+def test_a_cancelled_extraction_is_quarantined_with_its_charge(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(processing_seconds=3_600)
 
     def cancel_and_poll(original_call: Any, *args: Any) -> Any:
-        if not cancelling:
-            cancelling.append(batch_harness.client.cancel_extraction(args[0]))
+        if not cancellations:
+            cancellations.append(batch_harness.client.cancel_extraction(args[0]))
         return original_call(*args)
 
-    cancelling: list[Any] = []
+    cancellations: list[Any] = []
     batch_harness.call_overrides["poll_extraction"] = cancel_and_poll
     batch_harness.run_extraction()
-    assert isinstance(cancelling[0], PendingCancellation)
+    assert isinstance(cancellations[0], PendingCancellation)
     assert batch_harness.list_document_states(*hashes) == {("done", "extraction_cancelled")}
     assert (
         batch_harness.sum_recorded_charges(*hashes)
@@ -99,7 +94,7 @@ def test_what_was_cancelled_in_mid_way_goes_to_a_person_with_what_it_cost(batch_
     assert batch_harness.list_spent_pages() == {batch_harness.count_charged_pages().total()}
 
 
-def test_a_cancellation_that_does_not_tell_its_cost_counts_with_all_its_pages(batch_harness: BatchHarness) -> None:
+def test_all_pages_of_a_cancelled_extraction_without_a_reported_charge_count(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(3, page_count=2)
     values = {"status": "cancelled", "cancellation_reason": "user", "credits_deducted": None, "pages": None}
     batch_harness.call_overrides["poll_extraction"] = build_changed_poll(**values)
@@ -107,15 +102,15 @@ def test_a_cancellation_that_does_not_tell_its_cost_counts_with_all_its_pages(ba
     assert batch_harness.sum_recorded_charges(*hashes) == 6
 
 
-def test_an_extraction_that_the_vendor_does_not_know_any_more_goes_to_a_person(batch_harness: BatchHarness) -> None:
+def test_an_extraction_that_the_vendor_no_longer_has_is_quarantined(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
 
-    def delete_and_poll(original_call: Any, extraction_id: str, wait: int | None = None) -> Any:
-        if not gone:
-            gone.append(batch_harness.client.delete_extraction(extraction_id))
-        return original_call(extraction_id, wait)
+    def delete_and_poll(original_call: Any, extraction_id: str, hold_seconds: int | None = None) -> Any:
+        if not deletions:
+            deletions.append(batch_harness.client.delete_extraction(extraction_id))
+        return original_call(extraction_id, hold_seconds)
 
-    gone: list[Any] = []
+    deletions: list[Any] = []
     batch_harness.call_overrides["poll_extraction"] = delete_and_poll
     report = batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == {("done", "extraction_lost")}
@@ -123,7 +118,7 @@ def test_an_extraction_that_the_vendor_does_not_know_any_more_goes_to_a_person(b
     assert batch_harness.sum_recorded_charges(*hashes) == batch_harness.count_charged_pages().total()
 
 
-def test_a_single_404_for_a_known_extraction_is_looked_at_again(batch_harness: BatchHarness) -> None:
+def test_an_extraction_is_polled_again_after_a_single_404(batch_harness: BatchHarness) -> None:
     hashes = batch_harness.add_documents(2)
     attempts: list[int] = []
 
@@ -140,9 +135,7 @@ def test_a_single_404_for_a_known_extraction_is_looked_at_again(batch_harness: B
 
 
 @pytest.mark.parametrize("call", ["poll_extraction", "fetch_results"])
-def test_an_answer_that_is_never_readable_stops_the_vendor_and_nothing_is_lost(
-    batch_harness: BatchHarness, call: str
-) -> None:
+def test_unreadable_answers_suspend_the_vendor_and_nothing_is_lost(batch_harness: BatchHarness, call: str) -> None:
     hashes = batch_harness.add_documents(2)
 
     def raise_contract_error(_original_call: Any, extraction_id: str, *_args: Any) -> Any:
@@ -153,7 +146,7 @@ def test_an_answer_that_is_never_readable_stops_the_vendor_and_nothing_is_lost(
         batch_harness.call_overrides["fetch_output_rows"] = raise_contract_error
     report = batch_harness.run_extraction()
     assert batch_harness.list_document_states(*hashes) == {("extract_remote", "contract_changed")}
-    assert "answers differently" in report.problems[0]
+    assert "no longer answers as documented" in report.problems[0]
     assert batch_harness.client.call_counts[call] == 5
     batch_harness.call_overrides.clear()
     batch_harness.run_extraction()
@@ -161,12 +154,16 @@ def test_an_answer_that_is_never_readable_stops_the_vendor_and_nothing_is_lost(
     batch_harness.assert_accounts_match(*hashes)
 
 
-def test_an_answer_that_alone_is_never_readable_does_not_stop_the_others(batch_harness: BatchHarness) -> None:
+def test_one_unreadable_batch_does_not_stop_the_others(batch_harness: BatchHarness) -> None:
     bad, *good = batch_harness.add_documents(4)
     batch_harness.update_sandbox_settings(processing_seconds=0.3)
 
     def raise_contract_error(original_call: Any, extraction_id: str, *args: Any) -> Any:
-        if {one["id"]: one["documents"] for one in batch_harness.list_remote_extractions()}[extraction_id] == [bad]:
+        documents = {
+            remote_extraction["id"]: remote_extraction["documents"]
+            for remote_extraction in batch_harness.list_remote_extractions()
+        }
+        if documents[extraction_id] == [bad]:
             raise ContractError("its body is no JSON")
         return original_call(extraction_id, *args)
 

@@ -1,4 +1,4 @@
-"""Reading locally: what each kind of document becomes in the ledger, written once."""
+"""Local extraction: the state of each kind of document in the ledger, recorded once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def store(app_settings: Settings) -> DocumentStore:
 
 @pytest.fixture
 def add_documents(ledger: Ledger, store: DocumentStore) -> Callable[..., list[str]]:
-    """Puts contents into store and ledger, and tells their hashes."""
+    """A function that adds contents to the store and the ledger, and returns their hashes."""
 
     def store_contents(*contents: bytes) -> list[str]:
         hashes = [store.put(content) for content in contents]
@@ -77,7 +77,7 @@ def extract_all(ledger: Ledger, store: DocumentStore, progress: list[int] | None
         )
 
 
-def test_each_kind_of_document_goes_where_it_belongs(
+def test_each_kind_of_document_gets_its_stage_and_state(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
 ) -> None:
     einvoice, image, order, junk = add_documents(
@@ -98,7 +98,7 @@ def test_each_kind_of_document_goes_where_it_belongs(
     assert isinstance(json.loads(answer["payload"]), dict)
 
 
-def test_a_document_missing_from_the_store_harms_no_other(
+def test_a_document_missing_from_the_store_does_not_affect_others(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
 ) -> None:
     lost, sound = add_documents(b"lost", UBL_CONTENT)
@@ -109,7 +109,7 @@ def test_a_document_missing_from_the_store_harms_no_other(
     assert [row["stage"] for row in rows if row] == ["done", "validate"]
 
 
-def test_a_batch_is_written_in_pieces_and_read_once(
+def test_a_batch_is_recorded_in_several_transactions_and_read_once(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]]
 ) -> None:
     add_documents(*(b"text %d" % number for number in range(DOCUMENTS_PER_TRANSACTION + 5)), build_blank_pdf())
@@ -124,17 +124,17 @@ def test_a_batch_is_written_in_pieces_and_read_once(
         assert get_latest_revision(connection) == before
 
 
-def test_what_a_scanner_finds_is_set_aside_unopened_and_the_others_are_read(
+def test_malware_is_quarantined_unopened_and_other_documents_are_read(
     ledger: Ledger, store: DocumentStore, add_documents: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     program = tmp_path / "scanner.py"
     program.write_text("import sys; sys.exit(b'evil' in open(sys.argv[1], 'rb').read())")
     hashes = add_documents(UBL_CONTENT, b"%PDF-1.7 evil", b"<order><id>1</id></order>")
     with ledger.open_snapshot() as connection:
-        still_waiting = list_pending_documents(connection, "extract_local", 10)
+        pending_documents = list_pending_documents(connection, "extract_local", 10)
     with DocumentReaderPool(worker_count=1, use_title_ocr=False) as readers:
         scanner = MalwareScanner((sys.executable, "-I", str(program)))
-        extract_documents_locally(ledger, store, readers, still_waiting, scanner=scanner)
+        extract_documents_locally(ledger, store, readers, pending_documents, scanner=scanner)
     with ledger.open_snapshot() as connection:
         rows = [find_document_row(connection, sha) or {} for sha in hashes]
     assert [row["reason_code"] for row in rows] == ["read", "malware", "other_xml"]

@@ -1,23 +1,17 @@
-"""Asking smartbills.com: what is answered, what is refused, and what each costs in the journal of the sandbox."""
+"""Extraction with smartbills.com: answers, refusals, and their charges in the sandbox's journal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from invoices.documents.store import DocumentStore
 from invoices.extraction.smartbills_com import MAX_BYTES
-from invoices.ledger import Ledger
-from invoices.settings import Settings
-from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     ONE_PAGE_PDFS,
     PNG_IMAGES,
     TWO_PAGE_PDF,
-    VENDOR_MINUTE_SECONDS,
     AlterBody,
     ExtractionHarness,
     VendorProxy,
@@ -25,25 +19,15 @@ from tests.integration.extraction.extraction_fixtures import (
     get_totals,
 )
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
-from tests.servers.scripted_http_server import ReceivedRequest, Response, ScriptedServer
+from tests.servers.scripted_http_server import ReceivedRequest, Response
 
 pytestmark = pytest.mark.unmeasured
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
-def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
-    """Someone with an account of their own and no document yet."""
-    with ScriptedServer() as server:
-        yield SmartBillsRunner(
-            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
-            VendorProxy(server, sandbox),
-        )
+def runner(harness: ExtractionHarness, proxy: VendorProxy) -> SmartBillsRunner:
+    """A new account without documents."""
+    return SmartBillsRunner(harness, proxy)
 
 
 def test_each_document_is_charged_once_and_its_answer_waits_to_be_validated(runner: SmartBillsRunner) -> None:
@@ -68,14 +52,14 @@ def test_pages_and_images_are_counted_as_the_vendor_charges_them(runner: SmartBi
 
 def test_the_intent_is_in_the_ledger_before_the_request_leaves(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
-    seen: list[tuple[str, list[str]]] = []
+    states: list[tuple[str, list[str]]] = []
 
-    def record_poll_state(_request: ReceivedRequest) -> None:  # while the vendor has not been reached
-        seen.append((runner.harness.get_extraction(sha)["status"], runner.list_charged_documents()))
+    def record_submission_state(_request: ReceivedRequest) -> None:  # before the vendor receives the request
+        states.append((runner.harness.get_extraction(sha)["status"], runner.list_charged_documents()))
 
-    runner.proxy.set_event_rule("submit", record_poll_state)
+    runner.proxy.set_event_rule("submit", record_submission_state)
     runner.run_extraction()
-    assert (seen, runner.list_charged_documents()) == ([("intended", [])], [sha])
+    assert (states, runner.list_charged_documents()) == ([("intended", [])], [sha])
 
 
 @pytest.mark.parametrize("envelope", ["bare", "wrapped"])
@@ -91,7 +75,7 @@ def test_decimals_in_an_answer_stay_exact_text(runner: SmartBillsRunner, envelop
 def test_half_a_character_in_an_answer_does_not_stop_the_run(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
     runner.proxy.plan_events(
-        "look", AlterBody(lambda body: body.replace(b'"currency":"', b'"half":"Caf\\u00e9 \\ud83e","c":"'))
+        "poll", AlterBody(lambda body: body.replace(b'"currency":"', b'"half":"Caf\\u00e9 \\ud83e","c":"'))
     )
     runner.run_extraction()
     assert runner.harness.list_document_states(hashes) == {ANSWERED}
@@ -104,27 +88,27 @@ def test_half_a_character_in_an_answer_does_not_stop_the_run(runner: SmartBillsR
 def test_a_completed_job_without_data_is_an_empty_answer(runner: SmartBillsRunner, data: bytes) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events(
-        "look", AlterBody(lambda body: body.partition(b'"extracted_data":')[0] + b'"extracted_data":%b}' % data)
+        "poll", AlterBody(lambda body: body.partition(b'"extracted_data":')[0] + b'"extracted_data":%b}' % data)
     )
     runner.run_extraction()
     assert (runner.harness.get_document_state(sha), runner.harness.get_extraction(sha)["payload"]) == (ANSWERED, "{}")
 
 
-@pytest.mark.parametrize("word", ["processing", "QUEUED", "\u5b8c\u4e86", "Completed "])
-def test_words_that_nobody_knows_mean_not_yet(runner: SmartBillsRunner, word: str) -> None:
-    runner.update_sandbox_settings(processing_polls=2, unknown_status=word)
+@pytest.mark.parametrize("status", ["processing", "QUEUED", "\u5b8c\u4e86", "Completed "])
+def test_unknown_statuses_are_polled_again(runner: SmartBillsRunner, status: str) -> None:
+    runner.update_sandbox_settings(processing_polls=2, unknown_status=status)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ANSWERED
-    assert (runner.proxy.count_calls("look"), len(runner.list_charged_documents())) == (3, 1)
+    assert (runner.proxy.count_calls("poll"), len(runner.list_charged_documents())) == (3, 1)
 
 
-def test_nothing_is_asked_where_nothing_waits(runner: SmartBillsRunner) -> None:
+def test_without_waiting_documents_there_is_no_call(runner: SmartBillsRunner) -> None:
     assert get_totals(runner.run_extraction()) == (0, 0, 0)
     assert runner.harness.sandbox.read_journal(runner.api_key)["requests"] == {}
 
 
-def test_several_connections_side_by_side_leave_an_exact_journal(runner: SmartBillsRunner) -> None:
+def test_several_connections_charge_each_document_once(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_seconds=0.2)
     runner.options = {"connections": 4}
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:12])
@@ -133,10 +117,10 @@ def test_several_connections_side_by_side_leave_an_exact_journal(runner: SmartBi
     assert (get_totals(report), runner.harness.concluded_count) == ((12, 12, 12), 12)
 
 
-# What the vendor does not take
+# Unsupported and refused documents
 
 
-def test_a_kind_of_file_that_the_vendor_does_not_read_costs_nothing(runner: SmartBillsRunner) -> None:
+def test_an_unsupported_file_type_costs_nothing(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(b"<xml/>", media_type="application/xml")
     report = runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ("done", "review", "extractor_cannot_read")
@@ -144,14 +128,14 @@ def test_a_kind_of_file_that_the_vendor_does_not_read_costs_nothing(runner: Smar
     assert runner.harness.list_extractions(sha) == []
 
 
-def test_a_file_beyond_the_limit_is_not_even_submitted(runner: SmartBillsRunner) -> None:
+def test_a_file_above_the_size_limit_is_not_submitted(runner: SmartBillsRunner) -> None:
     (large,) = runner.harness.add_documents(b"%PDF-" + b"x" * MAX_BYTES)
     runner.run_extraction()
     assert runner.harness.get_document_state(large) == ("done", "review", "extractor_cannot_read")
     assert runner.proxy.count_calls("submit") == 0
 
 
-def test_a_document_that_the_store_lost_or_that_was_altered_harms_no_other(runner: SmartBillsRunner) -> None:
+def test_lost_and_altered_documents_do_not_affect_others(runner: SmartBillsRunner) -> None:
     lost, altered, sound = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     runner.harness.store.get_path(lost).unlink()
     runner.harness.store.get_path(altered).write_bytes(b"something else")
@@ -162,7 +146,7 @@ def test_a_document_that_the_store_lost_or_that_was_altered_harms_no_other(runne
 
 
 @pytest.mark.parametrize("envelope", ["bare", "wrapped"])
-def test_a_refused_document_is_set_aside_uncharged_and_the_next_one_asked(
+def test_a_refused_document_is_quarantined_without_charge_and_the_next_one_submitted(
     runner: SmartBillsRunner, envelope: str
 ) -> None:
     runner.update_sandbox_settings(envelope=envelope)
@@ -177,7 +161,7 @@ def test_a_refused_document_is_set_aside_uncharged_and_the_next_one_asked(
     )
 
 
-def test_a_false_success_is_a_refusal(runner: SmartBillsRunner) -> None:
+def test_a_response_with_success_false_is_a_refusal(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     body = {"success": False, "data": None, "error": {"code": "TOO_BLURRED", "message": "Cannot be read."}}
     runner.proxy.plan_events("submit", Response.from_json(body))
@@ -187,7 +171,7 @@ def test_a_false_success_is_a_refusal(runner: SmartBillsRunner) -> None:
     assert runner.list_charged_documents() == []
 
 
-def test_a_failed_job_is_set_aside_with_the_vendors_words_and_its_cost(runner: SmartBillsRunner) -> None:
+def test_a_failed_job_is_quarantined_with_the_vendors_message_and_its_charge(runner: SmartBillsRunner) -> None:
     first, second = runner.harness.add_documents(*build_unknown_pdfs(1), ONE_PAGE_PDFS[0])
     runner.update_sandbox_settings(fail_ids=second)
     report = runner.run_extraction()
@@ -196,7 +180,7 @@ def test_a_failed_job_is_set_aside_with_the_vendors_words_and_its_cost(runner: S
     assert (get_totals(report), report.quarantined, len(runner.list_charged_documents())) == ((2, 2, 0), 2, 2)
 
 
-def test_a_second_run_with_nothing_new_writes_and_asks_nothing(runner: SmartBillsRunner) -> None:
+def test_a_second_run_with_nothing_new_changes_nothing_and_submits_nothing(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.run_extraction()
     before = runner.harness.get_document_row(sha)

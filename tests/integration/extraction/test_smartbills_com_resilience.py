@@ -1,4 +1,4 @@
-"""Asking smartbills.com with patience: limits, refusals and failures, and who is left alone when."""
+"""Extraction with smartbills.com: rate limits, refusals, failures, suspension, and caps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from invoices.documents.store import DocumentStore
 from invoices.extraction.resilience.rate_limit import RateWindow
 from invoices.extraction.smartbills_com import RATE_WINDOWS_BY_PLAN
-from invoices.ledger import Ledger
-from invoices.settings import Settings
 from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
@@ -25,37 +22,33 @@ from tests.integration.extraction.extraction_fixtures import (
     VendorProxy,
 )
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
-from tests.servers.scripted_http_server import Response, ScriptedServer
+from tests.servers.scripted_http_server import Response
 
 pytestmark = pytest.mark.unmeasured
 
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    minute_seconds = (
-        VENDOR_MINUTE_SECONDS / 2
-    )  # shorter than ours, so that a busy machine's delays are not taken for calls too many
+    """A sandbox with a shorter minute."""
+    # Shorter than our minute, so that the delays of a busy machine do not count as too many calls.
+    minute_seconds = VENDOR_MINUTE_SECONDS / 2
     with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=minute_seconds) as running_sandbox:
         yield running_sandbox
 
 
 @pytest.fixture
-def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
-    """Someone with an account of their own and no document yet."""
-    with ScriptedServer() as server:
-        yield SmartBillsRunner(
-            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
-            VendorProxy(server, sandbox),
-        )
+def runner(harness: ExtractionHarness, proxy: VendorProxy) -> SmartBillsRunner:
+    """A new account without documents."""
+    return SmartBillsRunner(harness, proxy)
 
 
-def test_a_refusal_with_a_wait_is_heeded_and_then_tried_again(runner: SmartBillsRunner) -> None:
-    slept: list[float] = []
-    runner.options = {"sleep": slept.append}
+def test_a_429_with_a_wait_is_respected_and_retried(runner: SmartBillsRunner) -> None:
+    sleeps: list[float] = []
+    runner.options = {"sleep": sleeps.append}
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", Response(429, headers=build_reset_headers(seconds=0.5)))
     runner.run_extraction()
-    assert 0.1 < max(slept) <= 0.5
+    assert 0.1 < max(sleeps) <= 0.5
     assert (runner.list_charged_documents(), runner.harness.get_extraction(sha)["possible_double_charge"]) == (
         [sha],
         False,
@@ -63,7 +56,7 @@ def test_a_refusal_with_a_wait_is_heeded_and_then_tried_again(runner: SmartBills
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "1800"}, {"X-RateLimit-Reset": "4000000000"}])
-def test_a_wait_beyond_patience_leaves_the_documents_for_a_later_run_without_a_problem(
+def test_a_wait_above_the_maximum_defers_the_documents_without_a_problem(
     runner: SmartBillsRunner, headers: dict[str, str]
 ) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
@@ -75,16 +68,16 @@ def test_a_wait_beyond_patience_leaves_the_documents_for_a_later_run_without_a_p
 
 def test_a_poll_that_has_to_wait_leaves_the_submitted_document_waiting(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
-    runner.proxy.plan_events("look", Response(429, headers={"Retry-After": "3000"}))
+    runner.proxy.plan_events("poll", Response(429, headers={"Retry-After": "3000"}))
     runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ("extract_remote", "waiting", "rate_limited")
     runner.run_extraction()
     assert (runner.harness.get_document_state(sha), runner.list_charged_documents()) == (ANSWERED, [sha])
 
 
-@pytest.mark.parametrize("told", ["absent", "seconds"])
-def test_the_plan_of_the_vendor_is_never_exceeded(runner: SmartBillsRunner, told: str) -> None:
-    runner.update_sandbox_settings(plan="free", rate_limits=True, retry_after_on_429=told)
+@pytest.mark.parametrize("retry_after", ["absent", "seconds"])
+def test_the_plans_rate_limit_is_never_exceeded(runner: SmartBillsRunner, retry_after: str) -> None:
+    runner.update_sandbox_settings(plan="free", rate_limits=True, retry_after_on_429=retry_after)
     runner.shared_rate_limit = SharedRateLimit(RATE_WINDOWS_BY_PLAN["free"])
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
     runner.run_until_nothing_waits()
@@ -94,16 +87,18 @@ def test_the_plan_of_the_vendor_is_never_exceeded(runner: SmartBillsRunner, told
 
 
 @pytest.mark.parametrize("encoding", ["epoch_seconds", "epoch_ms", "iso8601", "http_date"])
-def test_what_the_vendor_says_is_left_is_believed_before_our_own_count(runner: SmartBillsRunner, encoding: str) -> None:
+def test_the_reported_remaining_calls_take_precedence_over_our_own_count(
+    runner: SmartBillsRunner, encoding: str
+) -> None:
     runner.update_sandbox_settings(plan="free", rate_limits=True, reset_encoding=encoding)
-    runner.options = {"sleep": lambda _: None}  # the budget is far wider than the plan: only the vendor's word holds
+    runner.options = {"sleep": lambda _: None}  # our limit is far above the plan: only the vendor's response stops us
     runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
     runner.run_extraction()
     assert count_statuses(runner).get("429", 0) == 0
     assert sum(count_statuses(runner).values()) >= 10
 
 
-def test_the_vendors_clock_may_be_wrong_when_it_says_that_nothing_is_left(runner: SmartBillsRunner) -> None:
+def test_a_wrong_clock_of_the_vendor_does_not_matter_when_no_call_is_left(runner: SmartBillsRunner) -> None:
     behind = dt.datetime.now(dt.UTC) - dt.timedelta(hours=5)
     rate_limit_headers = {
         "X-RateLimit-Remaining": "0",
@@ -112,16 +107,16 @@ def test_the_vendors_clock_may_be_wrong_when_it_says_that_nothing_is_left(runner
     }
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
     runner.proxy.set_event_rule(
-        "look", lambda request: Response.from_json(build_processing_body(request.path), 200, **rate_limit_headers)
+        "poll", lambda request: Response.from_json(build_processing_body(request.path), 200, **rate_limit_headers)
     )
     runner.run_extraction()
-    assert runner.stop_error is not None
-    assert runner.stop_error.reason_code == "rate_limited"
-    assert runner.proxy.count_calls("look") == 1
+    assert runner.suspension is not None
+    assert runner.suspension.reason_code == "rate_limited"
+    assert runner.proxy.count_calls("poll") == 1
     assert runner.harness.list_document_states(hashes) == {("extract_remote", "waiting", "rate_limited")}
 
 
-def test_a_used_up_plan_ends_the_vendors_part_of_the_run(runner: SmartBillsRunner) -> None:
+def test_a_used_up_plan_suspends_the_vendor(runner: SmartBillsRunner) -> None:
     runner.shared_rate_limit = SharedRateLimit([RateWindow(4, 3600)])
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:6])
     runner.run_extraction()
@@ -131,9 +126,7 @@ def test_a_used_up_plan_ends_the_vendors_part_of_the_run(runner: SmartBillsRunne
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
-def test_an_account_that_is_refused_stops_at_once_with_everything_waiting(
-    runner: SmartBillsRunner, status: int
-) -> None:
+def test_a_refused_account_suspends_the_vendor_and_documents_wait(runner: SmartBillsRunner, status: int) -> None:
     runner.update_sandbox_settings(processing_seconds=60)
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     runner.proxy.plan_events("submit", None, Response(status))
@@ -147,7 +140,7 @@ def test_an_account_that_is_refused_stops_at_once_with_everything_waiting(
     assert runner.list_charged_documents() == hashes
 
 
-def test_a_vendor_that_is_down_is_left_alone_after_a_few_tries(runner: SmartBillsRunner) -> None:
+def test_a_vendor_that_is_down_is_suspended_after_a_few_attempts(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     runner.proxy.plan_events("submit", Response(429), repeat=50)
     report = runner.run_extraction()
@@ -156,14 +149,14 @@ def test_a_vendor_that_is_down_is_left_alone_after_a_few_tries(runner: SmartBill
     assert (runner.list_charged_documents(), bool(report.problems)) == ([], True)
 
 
-def test_success_in_between_forgives_earlier_failures(runner: SmartBillsRunner) -> None:
+def test_successes_in_between_reset_earlier_failures(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     runner.proxy.plan_events("submit", Response(429), Response(429), None, repeat=3)
     runner.run_extraction()
     assert runner.list_charged_documents() == hashes
 
 
-def test_a_vendor_that_fails_every_fifth_call_is_asked_all_the_same(runner: SmartBillsRunner) -> None:
+def test_a_vendor_that_fails_every_fifth_call_is_still_used(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(http_500_every=5)
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
     runner.run_until_nothing_waits()
@@ -172,7 +165,7 @@ def test_a_vendor_that_fails_every_fifth_call_is_asked_all_the_same(runner: Smar
     assert len(runner.list_charged_documents()) == 8  # a 500 without work is looked up, found missing, and repeated
 
 
-def test_a_vendor_that_takes_no_submission_as_agreed_is_left_alone_and_asked_again_later(
+def test_a_vendor_that_refuses_submissions_unexpectedly_is_suspended_until_the_next_run(
     runner: SmartBillsRunner,
 ) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
@@ -202,7 +195,7 @@ def test_a_cap_is_never_exceeded_and_the_rest_waits(runner: SmartBillsRunner, pe
     assert len(runner.list_charged_documents()) == (4 if period == "run" else 2)
 
 
-def test_a_document_too_long_for_the_cap_does_not_hold_up_shorter_ones(runner: SmartBillsRunner) -> None:
+def test_a_document_too_long_for_the_cap_does_not_block_shorter_ones(runner: SmartBillsRunner) -> None:
     runner.harness.set_caps(run=1)
     (long,) = runner.harness.add_documents(TWO_PAGE_PDF, page_count=2)
     (short,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -211,7 +204,7 @@ def test_a_document_too_long_for_the_cap_does_not_hold_up_shorter_ones(runner: S
     assert (runner.harness.get_document_state(short), runner.sum_charged_pages()) == (ANSWERED, 1)
 
 
-def test_a_repeat_counts_as_a_second_page_and_needs_room_for_it(runner: SmartBillsRunner) -> None:
+def test_a_repeat_counts_as_another_page_under_the_cap(runner: SmartBillsRunner) -> None:
     runner.harness.set_caps(day=1)
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", ReplaceResponse(Response(500)))
@@ -221,12 +214,12 @@ def test_a_repeat_counts_as_a_second_page_and_needs_room_for_it(runner: SmartBil
     assert (runner.list_charged_documents(), runner.harness.get_extraction(sha)["status"]) == ([sha], "unknown")
 
 
-def test_what_is_submitted_is_still_looked_at_when_the_cap_is_reached(runner: SmartBillsRunner) -> None:
+def test_submitted_documents_are_still_polled_when_the_cap_is_reached(runner: SmartBillsRunner) -> None:
     runner.harness.set_caps(month=1)
     (first,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
-    runner.proxy.plan_events("look", Response(401))
+    runner.proxy.plan_events("poll", Response(401))
     runner.run_extraction()
-    with runner.harness.ledger.begin_transaction() as tx:  # a document of before that is seen to first
+    with runner.harness.ledger.begin_transaction() as tx:  # the submitted document comes second
         tx.connection.exec_driver_sql("update documents set sequence = 100 where document_sha256 = ?", (first,))
     (second,) = runner.harness.add_documents(ONE_PAGE_PDFS[1])
     runner.run_extraction()
@@ -235,18 +228,18 @@ def test_what_is_submitted_is_still_looked_at_when_the_cap_is_reached(runner: Sm
 
 
 def build_reset_headers(seconds: float) -> dict[str, str]:
-    """Return how a vendor says it to a part of a second: by the instant of its reset."""
+    """Return headers with the exact time of the reset, to fractions of a second."""
     now = dt.datetime.now(dt.UTC)
     return {"Date": now.isoformat(), "X-RateLimit-Reset": (now + dt.timedelta(seconds=seconds)).isoformat()}
 
 
 def build_processing_body(path: str) -> dict[str, str]:
-    """Return that a job is not done."""
+    """Return the state of an unfinished job."""
     return {"id": path.rpartition("/")[2], "status": "processing"}
 
 
 def count_statuses(runner: SmartBillsRunner) -> dict[str, int]:
-    """Return how often the vendor answered what."""
+    """Return the number of the vendor's responses by status."""
     counts: dict[str, int] = {}
     for by_status in runner.harness.sandbox.read_journal(runner.api_key)["answers"].values():
         for status, count in by_status.items():

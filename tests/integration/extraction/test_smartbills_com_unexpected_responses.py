@@ -1,21 +1,16 @@
-"""Answers of smartbills.com that are none: each harms its own job at most, none is looped for, none paid for twice."""
+"""Unreadable responses of smartbills.com: each affects its own job at most, without endless polls or double charges."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from invoices.documents.store import DocumentStore
-from invoices.ledger import Ledger
-from invoices.settings import Settings
-from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     ONE_PAGE_PDFS,
-    VENDOR_MINUTE_SECONDS,
     CallEvent,
     ExtractionHarness,
     ReplaceResponse,
@@ -23,7 +18,7 @@ from tests.integration.extraction.extraction_fixtures import (
     get_totals,
 )
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
-from tests.servers.scripted_http_server import ReceivedRequest, Response, ScriptedServer
+from tests.servers.scripted_http_server import ReceivedRequest, Response
 
 pytestmark = pytest.mark.unmeasured
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -61,31 +56,21 @@ UNEXPECTED_RESPONSES: dict[str, Callable[[bytes], Response]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
-        yield running_sandbox
-
-
 @pytest.fixture
-def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
-    """Someone with an account of their own and no document yet."""
-    with ScriptedServer() as server:
-        yield SmartBillsRunner(
-            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
-            VendorProxy(server, sandbox),
-        )
+def runner(harness: ExtractionHarness, proxy: VendorProxy) -> SmartBillsRunner:
+    """A new account without documents."""
+    return SmartBillsRunner(harness, proxy)
 
 
 class PollSpoiler:
-    """Spoils every look at the job of one document, or the first ones alone."""
+    """Replaces the responses of all polls of one document's job, or of the first ones only."""
 
     def __init__(
         self, runner: SmartBillsRunner, sha256: str, build_response: Callable[[bytes], Response], times: int = 1_000
     ) -> None:
         self._runner, self._sha256, self._build_response, self.remaining = runner, sha256, build_response, times
         self.poll_count = 0
-        runner.proxy.set_event_rule("look", self)
+        runner.proxy.set_event_rule("poll", self)
 
     def __call__(self, request: ReceivedRequest) -> CallEvent:
         remote_id = self._runner.harness.get_extraction(self._sha256)["remote_id"]
@@ -97,7 +82,7 @@ class PollSpoiler:
 
 
 def _submit_documents(runner: SmartBillsRunner, *contents: bytes) -> list[str]:
-    """Let a run submit papers and be turned away once it looks at the last of them; return their hashes."""
+    """Let a run submit documents and end with 401 at the poll of the last one; return their hashes."""
     hashes, polled_paths = runner.harness.add_documents(*contents), set[str]()
 
     def refuse_last_poll(request: ReceivedRequest) -> CallEvent:
@@ -105,21 +90,21 @@ def _submit_documents(runner: SmartBillsRunner, *contents: bytes) -> list[str]:
         return Response(401) if len(polled_paths) == len(contents) else None
 
     runner.update_sandbox_settings(processing_seconds=3_600)
-    runner.proxy.set_event_rule("look", refuse_last_poll)
+    runner.proxy.set_event_rule("poll", refuse_last_poll)
     runner.run_extraction()
     runner.update_sandbox_settings(processing_seconds=0)
     return hashes
 
 
-@pytest.mark.parametrize("answer", UNEXPECTED_RESPONSES.values(), ids=UNEXPECTED_RESPONSES.keys())
-def test_an_odd_answer_is_asked_for_again_and_nothing_is_paid_twice(
-    runner: SmartBillsRunner, answer: Callable[[bytes], Response]
+@pytest.mark.parametrize("build_response", UNEXPECTED_RESPONSES.values(), ids=UNEXPECTED_RESPONSES.keys())
+def test_an_unreadable_poll_is_repeated_and_nothing_is_charged_twice(
+    runner: SmartBillsRunner, build_response: Callable[[bytes], Response]
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
-    poison = PollSpoiler(runner, sha, answer, times=2)
+    spoiler = PollSpoiler(runner, sha, build_response, times=2)
     report = runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ANSWERED
-    assert (poison.poll_count, runner.list_charged_documents(), get_totals(report), report.problems) == (
+    assert (spoiler.poll_count, runner.list_charged_documents(), get_totals(report), report.problems) == (
         2,
         [sha],
         (1, 1, 1),
@@ -127,19 +112,19 @@ def test_an_odd_answer_is_asked_for_again_and_nothing_is_paid_twice(
     )
 
 
-def test_one_answer_that_stays_odd_goes_to_a_person_with_its_question_left_open(runner: SmartBillsRunner) -> None:
+def test_a_job_that_stays_unreadable_is_quarantined_and_stays_open(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     odd, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
-    poison = PollSpoiler(runner, odd, UNEXPECTED_RESPONSES["a number that is none"])
+    spoiler = PollSpoiler(runner, odd, UNEXPECTED_RESPONSES["a number that is none"])
     report = runner.run_extraction()
     assert runner.harness.get_document_state(odd) == LOST_STATE
-    assert (poison.poll_count, runner.harness.get_extraction(odd)["status"]) == (5, "submitted")
+    assert (spoiler.poll_count, runner.harness.get_extraction(odd)["status"]) == (5, "submitted")
     assert runner.harness.list_document_states(others) == {ANSWERED}
     assert (get_totals(report), report.quarantined, len(report.problems)) == ((8, 8, 7), 1, 1)
     assert odd[:12] in report.problems[0]
 
 
-def test_one_job_that_the_vendor_forgot_fails_and_is_not_asked_about_again(runner: SmartBillsRunner) -> None:
+def test_a_job_that_the_vendor_no_longer_has_fails_and_is_not_submitted_again(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     forgotten, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     PollSpoiler(runner, forgotten, UNEXPECTED_RESPONSES["a job nobody knows"])
@@ -153,36 +138,36 @@ def test_one_job_that_the_vendor_forgot_fails_and_is_not_asked_about_again(runne
     assert (get_totals(report), len(runner.list_charged_documents())) == ((4, 4, 3), 4)
 
 
-def test_a_vendor_that_is_not_understood_at_all_is_left_alone_and_nothing_is_thrown_away(
+def test_a_vendor_with_only_unreadable_responses_is_suspended_and_nothing_is_lost(
     runner: SmartBillsRunner,
 ) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
-    runner.proxy.set_event_rule("look", lambda _: UNEXPECTED_RESPONSES["a login page"](b""))
+    runner.proxy.set_event_rule("poll", lambda _: UNEXPECTED_RESPONSES["a login page"](b""))
     report = runner.run_extraction()
     assert runner.harness.list_document_states(hashes) == {WAITING_STATE}
-    assert (runner.proxy.count_calls("look"), len(report.problems)) == (5, 1)
+    assert (runner.proxy.count_calls("poll"), len(report.problems)) == (5, 1)
     runner.proxy.event_rules.clear()
     runner.run_extraction()
     assert (runner.harness.list_document_states(hashes), runner.list_charged_documents()) == ({ANSWERED}, hashes)
 
 
-def test_old_jobs_that_stay_odd_stop_no_vendor_and_no_new_document(runner: SmartBillsRunner) -> None:
+def test_unreadable_overdue_jobs_do_not_suspend_the_vendor(runner: SmartBillsRunner) -> None:
     old = _submit_documents(runner, *ONE_PAGE_PDFS[:6])
-    looks = runner.proxy.count_calls("look")
+    polls_before = runner.proxy.count_calls("poll")
     ids = [runner.harness.get_extraction(sha)["remote_id"] for sha in old]
     runner.proxy.set_event_rule(
-        "look", lambda request: UNEXPECTED_RESPONSES["nothing"](b"") if request.path.endswith(tuple(ids)) else None
+        "poll", lambda request: UNEXPECTED_RESPONSES["nothing"](b"") if request.path.endswith(tuple(ids)) else None
     )
     (new,) = runner.harness.add_documents(ONE_PAGE_PDFS[6])
     runner.options = OVERDUE_OPTIONS
     runner.run_extraction()
-    assert runner.stop_error is None
+    assert runner.suspension is None
     assert runner.harness.list_document_states(old) == {LOST_STATE}
-    assert runner.proxy.count_calls("look") == looks + 6 * 5 + 1
+    assert runner.proxy.count_calls("poll") == polls_before + 6 * 5 + 1
     assert (runner.harness.get_document_state(new), len(runner.list_charged_documents())) == (ANSWERED, 7)
 
 
-def test_an_old_job_is_not_given_up_for_a_single_odd_answer(runner: SmartBillsRunner) -> None:
+def test_an_overdue_job_is_not_abandoned_after_a_few_unreadable_responses(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.options = OVERDUE_OPTIONS
     PollSpoiler(runner, sha, UNEXPECTED_RESPONSES["a login page"], times=4)
@@ -190,26 +175,26 @@ def test_an_old_job_is_not_given_up_for_a_single_odd_answer(runner: SmartBillsRu
     assert runner.harness.get_document_state(sha) == ANSWERED
 
 
-@pytest.mark.parametrize("word", ["processing", "paused"])
-def test_a_job_that_never_ends_is_given_up_at_the_deadline(runner: SmartBillsRunner, word: str) -> None:
-    runner.update_sandbox_settings(processing_seconds=3_600, unknown_status=word)
+@pytest.mark.parametrize("status", ["processing", "paused"])
+def test_a_stuck_job_is_quarantined_at_the_deadline(runner: SmartBillsRunner, status: str) -> None:
+    runner.update_sandbox_settings(processing_seconds=3_600, unknown_status=status)
     runner.options = {"deadline_minutes": 1}
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ("done", "quarantined", "extraction_stuck")
-    assert repr(word) in runner.harness.get_document_row(sha)["reason"]
+    assert repr(status) in runner.harness.get_document_row(sha)["reason"]
     assert (runner.list_charged_documents(), runner.harness.get_extraction(sha)["pages_charged"]) == ([sha], 1)
 
 
-# Jobs that cannot be looked at
+# Jobs that cannot be polled
 
 
-@pytest.mark.parametrize("silence", [Response(500), Response(200, b'{"id"', JSON_HEADERS, framing="close")])
-def test_a_job_that_makes_the_vendor_fail_waits_and_harms_no_other(runner: SmartBillsRunner, silence: Response) -> None:
+@pytest.mark.parametrize("response", [Response(500), Response(200, b'{"id"', JSON_HEADERS, framing="close")])
+def test_a_job_whose_polls_fail_waits_and_does_not_affect_others(runner: SmartBillsRunner, response: Response) -> None:
     failing, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
-    PollSpoiler(runner, failing, lambda _: silence)
+    PollSpoiler(runner, failing, lambda _: response)
     report = runner.run_extraction()
-    assert runner.stop_error is None
+    assert runner.suspension is None
     assert runner.harness.get_document_state(failing) == ("extract_remote", "waiting", "vendor_unavailable")
     assert (runner.harness.list_document_states(others), len(report.problems)) == ({ANSWERED}, 1)
     runner.proxy.event_rules.clear()
@@ -217,7 +202,7 @@ def test_a_job_that_makes_the_vendor_fail_waits_and_harms_no_other(runner: Smart
     assert (runner.harness.get_document_state(failing), len(runner.list_charged_documents())) == (ANSWERED, 4)
 
 
-def test_a_job_that_makes_the_vendor_fail_goes_to_a_person_when_its_time_is_over(runner: SmartBillsRunner) -> None:
+def test_an_overdue_job_whose_polls_fail_is_quarantined(runner: SmartBillsRunner) -> None:
     failing, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:4])
     PollSpoiler(runner, failing, lambda _: Response(500))
     runner.options = OVERDUE_OPTIONS
@@ -230,15 +215,15 @@ def test_a_job_that_makes_the_vendor_fail_goes_to_a_person_when_its_time_is_over
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_vendor_that_is_down_puts_no_old_job_before_a_person(runner: SmartBillsRunner, count: int) -> None:
+def test_overdue_jobs_of_a_vendor_that_is_down_wait(runner: SmartBillsRunner, count: int) -> None:
     hashes = _submit_documents(runner, *ONE_PAGE_PDFS[:count])
-    runner.proxy.set_event_rule("look", lambda _: Response(500))
+    runner.proxy.set_event_rule("poll", lambda _: Response(500))
     runner.options = OVERDUE_OPTIONS
     runner.run_extraction()
     assert runner.harness.list_document_states(hashes) == {("extract_remote", "waiting", "vendor_unavailable")}
 
 
-def test_an_answer_that_drips_is_cut_and_asked_for_again(runner: SmartBillsRunner) -> None:
+def test_a_slow_poll_response_is_cut_off_and_requested_again(runner: SmartBillsRunner) -> None:
     runner.call_deadline_seconds = 0.5
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     PollSpoiler(runner, sha, lambda body: Response(200, body, JSON_HEADERS, seconds_per_byte=0.1), times=1)
@@ -246,7 +231,7 @@ def test_an_answer_that_drips_is_cut_and_asked_for_again(runner: SmartBillsRunne
     assert (runner.harness.get_document_state(sha), runner.list_charged_documents()) == (ANSWERED, [sha])
 
 
-def test_a_submission_whose_answer_drips_is_looked_up(runner: SmartBillsRunner) -> None:
+def test_a_submission_with_a_slow_response_is_looked_up(runner: SmartBillsRunner) -> None:
     runner.call_deadline_seconds = 0.5
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events(
@@ -257,7 +242,7 @@ def test_a_submission_whose_answer_drips_is_looked_up(runner: SmartBillsRunner) 
 
 
 @pytest.mark.parametrize("body", [b"{}", b"null", b'{"id":""}', b'{"id":5}', b'{"id":"a/b"}', b"<html>"])
-def test_a_submission_whose_answer_is_odd_is_looked_up(runner: SmartBillsRunner, body: bytes) -> None:
+def test_a_submission_with_an_unreadable_response_is_looked_up(runner: SmartBillsRunner, body: bytes) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", ReplaceResponse(Response(200, body, JSON_HEADERS)))
     runner.run_extraction()

@@ -1,24 +1,18 @@
-"""Asking smartbills.com after a lost answer or a kill: what arrived is found by its bytes, what may have is flagged."""
+"""Unknown outcomes at smartbills.com: submissions that arrived are found by their bytes, repeats are flagged."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from invoices.clients.http_client import make_session
 from invoices.clients.smartbills_com import SmartBillsComClient, SubmittedJob
-from invoices.documents.store import DocumentStore
 from invoices.extraction.resilience.rate_limit import RateWindow
-from invoices.ledger import Ledger
-from invoices.settings import Settings
-from sandbox.process import Sandbox, start_sandbox
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     LOST_RESPONSE,
     ONE_PAGE_PDFS,
-    VENDOR_MINUTE_SECONDS,
     AlterBody,
     ExtractionHarness,
     SharedRateLimit,
@@ -28,7 +22,7 @@ from tests.integration.extraction.extraction_fixtures import (
     hash_content,
 )
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
-from tests.servers.scripted_http_server import Disconnect, Response, ScriptedServer
+from tests.servers.scripted_http_server import Disconnect, Response
 
 pytestmark = pytest.mark.unmeasured
 UNUSABLE_LIST_RESPONSE = Response(200, b"<html>", {"Content-Type": "text/html"})
@@ -36,7 +30,7 @@ NO_CREDIT_RESPONSE = Response.from_json({"error": {"code": "NO_CREDIT", "message
 
 
 class DyingClient(SmartBillsComClient):
-    """A client whose process dies, as often as ``deaths`` says, right before or right after a submission."""
+    """A client that raises SimulatedKill right before or right after a submission, ``remaining_deaths`` times."""
 
     remaining_deaths: int = 0
     dies_before_submission: bool = False
@@ -53,28 +47,18 @@ class DyingClient(SmartBillsComClient):
 
 
 def build_client_dying_once(*, before: bool) -> type[SmartBillsComClient]:
-    """Return a client that dies once."""
-    return type("DyingOnce", (DyingClient,), {"deaths": 1, "before": before})
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path_factory.mktemp("sandbox"), minute_seconds=VENDOR_MINUTE_SECONDS) as running_sandbox:
-        yield running_sandbox
+    """Return a client class that raises SimulatedKill once."""
+    return type("DyingOnce", (DyingClient,), {"remaining_deaths": 1, "dies_before_submission": before})
 
 
 @pytest.fixture
-def runner(sandbox: Sandbox, ledger: Ledger, app_settings: Settings) -> Iterator[SmartBillsRunner]:
-    """Someone with an account of their own and no document yet."""
-    with ScriptedServer() as server:
-        yield SmartBillsRunner(
-            ExtractionHarness(ledger, DocumentStore(app_settings.documents_directory), sandbox),
-            VendorProxy(server, sandbox),
-        )
+def runner(harness: ExtractionHarness, proxy: VendorProxy) -> SmartBillsRunner:
+    """A new account without documents."""
+    return SmartBillsRunner(harness, proxy)
 
 
 def build_other_client(runner: SmartBillsRunner) -> SmartBillsComClient:
-    """Return a client of another program with the same account."""
+    """Return a client of the same account, used by another program."""
     return SmartBillsComClient(runner.harness.sandbox.smartbills_com["base_url"], runner.api_key, make_session())
 
 
@@ -83,16 +67,16 @@ def _sort_oldest_first(body: bytes) -> bytes:
 
 
 def list_double_charge_flags(runner: SmartBillsRunner, *hashes: str) -> list[bool]:
-    """Return which of the documents may have been charged twice."""
+    """Return for each document whether it may have been charged twice."""
     return [bool(runner.harness.get_extraction(sha256)["possible_double_charge"]) for sha256 in hashes]
 
 
-@pytest.mark.parametrize("knob", ["post_lost_response", "http_500_after_work"])
+@pytest.mark.parametrize("setting", ["post_lost_response", "http_500_after_work"])
 @pytest.mark.parametrize("envelope", ["bare", "wrapped"])
 def test_a_submission_that_arrived_is_found_by_its_bytes_and_not_charged_again(
-    runner: SmartBillsRunner, knob: str, envelope: str
+    runner: SmartBillsRunner, setting: str, envelope: str
 ) -> None:
-    runner.update_sandbox_settings(envelope=envelope, **{knob: 2})
+    runner.update_sandbox_settings(envelope=envelope, **{setting: 2})
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
     report = runner.run_extraction()
     assert runner.list_charged_documents() == hashes
@@ -103,11 +87,11 @@ def test_a_submission_that_arrived_is_found_by_its_bytes_and_not_charged_again(
     assert (get_totals(report), report.problems) == ((3, 3, 3), [])
 
 
-def test_a_job_of_other_bytes_or_of_long_ago_is_not_taken_for_ours(runner: SmartBillsRunner) -> None:
+def test_a_job_with_other_bytes_or_of_an_earlier_date_is_not_adopted(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
-    stranger = build_other_client(runner)
-    stranger.submit_document(ONE_PAGE_PDFS[1], "other.pdf", "application/pdf")
-    old = stranger.submit_document(ONE_PAGE_PDFS[0], "old.pdf", "application/pdf")
+    other_client = build_other_client(runner)
+    other_client.submit_document(ONE_PAGE_PDFS[1], "other.pdf", "application/pdf")
+    old = other_client.submit_document(ONE_PAGE_PDFS[0], "old.pdf", "application/pdf")
     creation_date = str(old.created_at)[:10].encode()
     runner.proxy.plan_events("list", AlterBody(lambda body: body.replace(creation_date, b"2020-01-01")))
     runner.proxy.plan_events("submit", Disconnect())
@@ -117,7 +101,7 @@ def test_a_job_of_other_bytes_or_of_long_ago_is_not_taken_for_ours(runner: Smart
     assert list_double_charge_flags(runner, sha) == [True]
 
 
-def test_a_job_that_another_document_holds_already_is_not_looked_into(runner: SmartBillsRunner) -> None:
+def test_the_file_of_a_known_job_is_not_fetched(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
     runner.proxy.plan_events("submit", None, LOST_RESPONSE)
@@ -126,13 +110,13 @@ def test_a_job_that_another_document_holds_already_is_not_looked_into(runner: Sm
     assert (runner.proxy.count_calls("file"), len(runner.list_charged_documents())) == (1, 2)
 
 
-def test_a_job_that_cannot_be_looked_into_does_not_hide_the_one_that_arrived(runner: SmartBillsRunner) -> None:
-    stranger = build_other_client(runner)
+def test_a_job_with_an_unreadable_file_does_not_hide_the_right_one(runner: SmartBillsRunner) -> None:
+    other_client = build_other_client(runner)
     for content in ONE_PAGE_PDFS[1:3]:
-        stranger.submit_document(content, "other.pdf", "application/pdf")
+        other_client.submit_document(content, "other.pdf", "application/pdf")
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE)
-    runner.proxy.plan_events("file", None, Response(404))  # of those before it, the newest is listed first
+    runner.proxy.plan_events("file", None, Response(404))  # the oldest job is listed first
     runner.proxy.plan_events("list", AlterBody(_sort_oldest_first))
     runner.run_extraction()
     assert (runner.list_charged_documents().count(sha), list_double_charge_flags(runner, sha)) == (1, [False])
@@ -148,7 +132,7 @@ def test_with_an_unusable_list_the_submission_is_repeated_once_and_flagged(
     report = runner.run_extraction()
     assert runner.list_charged_documents() == [sha, sha]
     assert (list_double_charge_flags(runner, sha), runner.harness.get_document_state(sha)) == ([True], ANSWERED)
-    assert get_totals(report) == (1, 1, 1)  # the other one is the possible double charge
+    assert get_totals(report) == (1, 1, 1)  # the other submission is the possible double charge
 
 
 def test_after_a_second_unknown_outcome_a_person_decides(runner: SmartBillsRunner) -> None:
@@ -162,7 +146,7 @@ def test_after_a_second_unknown_outcome_a_person_decides(runner: SmartBillsRunne
     assert runner.proxy.count_calls("submit") == 3
 
 
-def test_no_submission_is_repeated_where_the_settings_say_so(runner: SmartBillsRunner) -> None:
+def test_no_submission_is_repeated_if_the_settings_forbid_it(runner: SmartBillsRunner) -> None:
     runner.options = {"repeat_after_unknown": False}
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", Disconnect())
@@ -171,7 +155,7 @@ def test_no_submission_is_repeated_where_the_settings_say_so(runner: SmartBillsR
     assert runner.proxy.count_calls("submit") == 1
 
 
-def test_a_list_that_is_overloaded_is_asked_again_before_anything_is_repeated(runner: SmartBillsRunner) -> None:
+def test_an_overloaded_list_is_requested_again_before_a_submission_is_repeated(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE)
     runner.proxy.plan_events("list", Response(503), repeat=2)
@@ -181,7 +165,7 @@ def test_a_list_that_is_overloaded_is_asked_again_before_anything_is_repeated(ru
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, "vendor_unavailable"), (401, "account_stopped")])
-def test_a_list_that_stays_away_leaves_the_document_waiting(runner: SmartBillsRunner, status: int, code: str) -> None:
+def test_a_document_waits_while_the_list_is_unavailable(runner: SmartBillsRunner, status: int, code: str) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE)
     runner.proxy.plan_events("list", Response(status), repeat=50)
@@ -193,7 +177,7 @@ def test_a_list_that_stays_away_leaves_the_document_waiting(runner: SmartBillsRu
     assert (runner.list_charged_documents(), runner.harness.get_document_state(sha)) == ([sha], ANSWERED)
 
 
-def test_after_a_repeat_that_was_refused_it_is_as_unknown_as_before(runner: SmartBillsRunner) -> None:
+def test_a_refused_repeat_leaves_the_first_submission_unknown(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE)
     runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
@@ -208,7 +192,7 @@ def test_after_a_repeat_that_was_refused_it_is_as_unknown_as_before(runner: Smar
     ) == ([sha], ANSWERED, [False])
 
 
-def test_no_more_than_one_repeat_ever_arrives(runner: SmartBillsRunner) -> None:
+def test_at_most_one_repeat_arrives(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE, LOST_RESPONSE)
     runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=9)
@@ -218,7 +202,7 @@ def test_no_more_than_one_repeat_ever_arrives(runner: SmartBillsRunner) -> None:
     assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha)) == ([sha, sha], [True])
 
 
-def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(runner: SmartBillsRunner) -> None:
+def test_a_finally_refused_repeat_counts_the_possible_charge(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, Response(422))
     runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
@@ -228,7 +212,7 @@ def test_a_repeat_that_is_refused_for_good_counts_what_may_have_been_charged(run
     assert runner.list_charged_documents() == [sha]
 
 
-def test_a_document_that_the_store_lost_before_its_repeat_counts_what_may_have_been_charged(
+def test_a_document_lost_from_the_store_before_its_repeat_counts_the_possible_charge(
     runner: SmartBillsRunner,
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -243,7 +227,7 @@ def test_a_document_that_the_store_lost_before_its_repeat_counts_what_may_have_b
     assert (job["status"], job["pages_charged"], runner.list_charged_documents()) == ("failed", 1, [sha])
 
 
-# Killed and started again
+# Killed runs
 
 
 def test_a_run_killed_before_the_vendor_was_reached_asks_once_more_and_flags_it(runner: SmartBillsRunner) -> None:
@@ -270,9 +254,9 @@ def test_a_run_killed_after_the_vendor_was_reached_finds_its_job(runner: SmartBi
     )
 
 
-def test_a_submitted_job_is_looked_at_again_and_not_submitted_again(runner: SmartBillsRunner) -> None:
+def test_a_submitted_job_is_polled_again_and_not_submitted_again(runner: SmartBillsRunner) -> None:
     hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:2])
-    runner.proxy.plan_events("look", Response(401))
+    runner.proxy.plan_events("poll", Response(401))
     runner.run_extraction()
     assert {runner.harness.get_extraction(sha)["status"] for sha in hashes} == {"submitted"}
     report = runner.run_extraction()
@@ -280,7 +264,7 @@ def test_a_submitted_job_is_looked_at_again_and_not_submitted_again(runner: Smar
     assert runner.harness.list_document_states(hashes) == {ANSWERED}
 
 
-def test_a_run_killed_while_the_vendor_wanted_a_pause_has_nothing_to_recover(runner: SmartBillsRunner) -> None:
+def test_a_run_killed_during_a_requested_pause_has_nothing_to_recover(runner: SmartBillsRunner) -> None:
     def raise_simulated_kill(_seconds: float) -> None:
         raise SimulatedKill
 
@@ -295,7 +279,7 @@ def test_a_run_killed_while_the_vendor_wanted_a_pause_has_nothing_to_recover(run
     assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha)) == ([sha], [False])
 
 
-def test_a_run_killed_while_it_waits_for_its_turn_has_written_no_intent(runner: SmartBillsRunner) -> None:
+def test_a_run_killed_while_waiting_for_the_rate_limit_has_recorded_no_intent(runner: SmartBillsRunner) -> None:
     def raise_simulated_kill(_seconds: float) -> None:
         raise SimulatedKill
 

@@ -1,4 +1,4 @@
-"""Mail servers with fewer capabilities, and a mailbox without mails, for the tests of the mailbox source."""
+"""Mail servers with fewer capabilities, and mailboxes with and without mails, for the tests of the mailbox source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger
-from tests.integration.sources.mailbox.mailbox_fixtures import MailboxHarness
+from tests.integration.sources.mailbox.mailbox_fixtures import MailboxHarness, build_invoice_mail
 from tests.servers import dovecot_server
 from tests.servers.dovecot_server import DovecotServer
 
@@ -36,3 +36,14 @@ def harness_without_mails(
 ) -> MailboxHarness:
     """A mailbox without mails; each test replaces the port of its server."""
     return MailboxHarness(dovecot.create_account(), ledger, DocumentStore(tmp_path / "store"), opener_pool, tmp_path)
+
+
+@pytest.fixture
+def mailbox_harness(
+    dovecot: DovecotServer, ledger: Ledger, opener_pool: ContainerOpenerPool, tmp_path: Path
+) -> MailboxHarness:
+    """A mailbox with three mails."""
+    account = dovecot.create_account()
+    for number in (1, 2, 3):
+        account.deliver_message(build_invoice_mail(number))
+    return MailboxHarness(account, ledger, DocumentStore(tmp_path / "store"), opener_pool, tmp_path)

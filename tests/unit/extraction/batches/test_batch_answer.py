@@ -1,4 +1,4 @@
-"""Taking a batch's answer apart: each row, page and remark ends with exactly one document, or among the strangers."""
+"""Splitting a batch's answer: each row and page belongs to exactly one document, or to an unknown file."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def build_extraction(**values: Any) -> Extraction:
 
 
 def build_document_payload(answer: BatchAnswer, name: str, extraction: Extraction) -> dict[str, Any]:
-    """Return what is kept about a file."""
+    """Return the stored payload of a file."""
     others = set(answer.documents) - {name}
     return build_payload(extraction, answer.documents[name], name, others, prompt_version="1", page_count=1)
 
 
 @given(rows, st.sets(known_names, min_size=1))
-def test_each_row_ends_with_exactly_one_document_or_is_a_strangers(given_rows: list[Any], names: set[str]) -> None:
+def test_each_row_belongs_to_exactly_one_document_or_to_an_unknown_file(given_rows: list[Any], names: set[str]) -> None:
     answer = split_answer_by_document(build_extraction(), given_rows, names)
     assert set(answer.documents) == names
     numbers = [number for document_answer in answer.documents.values() for number in document_answer.row_numbers]
@@ -59,8 +59,8 @@ def test_each_row_ends_with_exactly_one_document_or_is_a_strangers(given_rows: l
             parse_file_name(str(row.get("Source File"))) == name or (len(names) == 1 and _has_no_source_file(row))
             for row in document_answer.rows
         )
-    lost = [row for number, row in enumerate(given_rows, start=1) if number not in numbers]
-    assert bool(answer.unknown_files) == bool(lost)
+    unassigned_rows = [row for number, row in enumerate(given_rows, start=1) if number not in numbers]
+    assert bool(answer.unknown_files) == bool(unassigned_rows)
 
 
 def _has_no_source_file(row: dict[str, Any]) -> bool:
@@ -69,7 +69,7 @@ def _has_no_source_file(row: dict[str, Any]) -> bool:
 
 
 @given(rows, st.sets(known_names, min_size=1))
-def test_no_row_is_given_to_a_file_that_it_does_not_name(given_rows: list[Any], names: set[str]) -> None:
+def test_no_row_is_assigned_to_a_file_that_it_does_not_name(given_rows: list[Any], names: set[str]) -> None:
     answer = split_answer_by_document(build_extraction(), given_rows, names)
     for row in (
         row
@@ -81,7 +81,7 @@ def test_no_row_is_given_to_a_file_that_it_does_not_name(given_rows: list[Any], 
 
 
 @given(st.lists(st.tuples(any_names, st.integers(1, 9)), max_size=20))
-def test_each_page_ends_with_its_document_or_its_name_is_a_strangers(pages: list[tuple[str, int]]) -> None:
+def test_each_page_belongs_to_its_document_or_to_an_unknown_file(pages: list[tuple[str, int]]) -> None:
     read = tuple(SuccessfulPage(name, page) for name, page in pages)
     answer = split_answer_by_document(build_extraction(pages=PageOutcomes(read, (), len(read), 0)), (), FILE_NAMES)
     assert sum(len(document_answer.pages_read) for document_answer in answer.documents.values()) == sum(
@@ -91,7 +91,7 @@ def test_each_page_ends_with_its_document_or_its_name_is_a_strangers(pages: list
 
 
 @given(st.text(max_size=80))
-def test_any_text_is_some_file_name(source: str) -> None:
+def test_any_text_gives_a_file_name(source: str) -> None:
     assert parse_file_name(source) in source
 
 
@@ -103,25 +103,27 @@ def test_any_text_is_some_file_name(source: str) -> None:
         ("(Page 1)", ""), ("a.pdf (Page 1", "a.pdf (Page 1"),
     ],
 )  # fmt: skip
-def test_the_page_is_no_part_of_the_file_name(source: str, name: str) -> None:
+def test_the_page_is_removed_from_the_file_name(source: str, name: str) -> None:
     assert parse_file_name(source) == name
 
 
-def test_a_megabyte_of_blanks_is_taken_apart_at_once() -> None:
+def test_a_megabyte_of_blanks_is_parsed_at_once() -> None:
     assert parse_file_name("a" + " " * 1_000_000 + "b") != ""
 
 
-def test_a_note_that_names_no_file_is_kept_with_all_and_one_that_names_a_file_with_that() -> None:
+def test_a_note_without_file_is_stored_with_all_documents_and_one_with_file_only_there() -> None:
     batch_extraction = build_extraction(
         notes=(UncertaintyNote("date", "unclear"), UncertaintyNote("tax", f"see {FILE_NAMES[1]}"))
     )
     answer = split_answer_by_document(batch_extraction, (), FILE_NAMES[:3])
-    assert [[note["topic"] for note in build_document_payload(answer, name, batch_extraction)["uncertainty_notes"]] for name in FILE_NAMES[:3]] == [
-        ["date"], ["date", "tax"], ["date"],
-    ]  # fmt: skip
+    topics = [
+        [note["topic"] for note in build_document_payload(answer, name, batch_extraction)["uncertainty_notes"]]
+        for name in FILE_NAMES[:3]
+    ]
+    assert topics == [["date"], ["date", "tax"], ["date"]]
 
 
-def test_an_item_for_review_names_rows_as_its_own_document_counts_them() -> None:
+def test_a_review_item_has_row_numbers_within_its_document() -> None:
     batch_extraction = build_extraction(review_items=(ReviewItem("check", ("Total",), (2, 4)), ReviewItem("all")))
     given_rows = [{"Source File": f"{FILE_NAMES[number % 2]} (Page 1)"} for number in range(4)]
     answer = split_answer_by_document(batch_extraction, given_rows, FILE_NAMES[:2])
@@ -133,7 +135,7 @@ def test_an_item_for_review_names_rows_as_its_own_document_counts_them() -> None
     ] == ["all"]
 
 
-def test_an_item_that_names_another_file_is_not_kept_with_this_one() -> None:
+def test_a_review_item_of_another_file_is_not_stored_with_this_one() -> None:
     batch_extraction = build_extraction(review_items=(ReviewItem("check", (), (), (f"{FILE_NAMES[0]} (Page 1)",)),))
     answer = split_answer_by_document(batch_extraction, (), FILE_NAMES[:2])
     assert len(build_document_payload(answer, FILE_NAMES[0], batch_extraction)["review_needed"]) == 1
@@ -141,18 +143,18 @@ def test_an_item_that_names_another_file_is_not_kept_with_this_one() -> None:
 
 
 @given(rows, st.lists(st.lists(st.integers(1, 40), max_size=4), max_size=5), st.sets(known_names, min_size=1))
-def test_no_item_for_review_gets_lost(given_rows: list[Any], items: list[list[int]], names: set[str]) -> None:
+def test_no_review_item_is_lost(given_rows: list[Any], items: list[list[int]], names: set[str]) -> None:
     batch_extraction = build_extraction(
-        review_items=[ReviewItem(str(place), (), tuple(item)) for place, item in enumerate(items)]
+        review_items=[ReviewItem(str(index), (), tuple(row_numbers)) for index, row_numbers in enumerate(items)]
     )
     answer = split_answer_by_document(batch_extraction, given_rows, names)
     kept_items = {
         item["message"] for document_answer in answer.documents.values() for item in document_answer.review_needed
     }
-    assert kept_items == {str(place) for place in range(len(items))}
+    assert kept_items == {str(index) for index in range(len(items))}
 
 
-def test_a_page_that_failed_is_kept_with_its_reason() -> None:
+def test_a_failed_page_is_stored_with_its_reason() -> None:
     failed = (FailedPage(FILE_NAMES[0], 2, "BLANK", "nothing on it"), FailedPage(FILE_NAMES[1], None, None, None))
     batch_extraction = build_extraction(pages=PageOutcomes((SuccessfulPage(FILE_NAMES[0], 1),), failed, 1, 2))
     answer = split_answer_by_document(batch_extraction, (), FILE_NAMES[:2])

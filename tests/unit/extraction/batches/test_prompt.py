@@ -1,4 +1,4 @@
-"""What invoicedataextraction.com is asked for stays within what it takes (contract sheet 02 §2.5)."""
+"""The prompt for invoicedataextraction.com stays within the vendor's limits (contract sheet 02 §2.5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESERVED_NAMES = {"sourcefile", "reviewneeded"}
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_the_prompt_is_within_the_limits_of_the_vendor(structure: OutputStructure) -> None:
+def test_the_prompt_is_within_the_vendors_limits(structure: OutputStructure) -> None:
     prompt_fields = build_prompt(structure)
     names = [field["name"] for field in prompt_fields["fields"]]
     assert 1 <= len(names) <= 20
@@ -22,11 +22,11 @@ def test_the_prompt_is_within_the_limits_of_the_vendor(structure: OutputStructur
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_the_names_are_unique_and_none_is_the_vendors_own(structure: OutputStructure) -> None:
+def test_field_names_are_unique_and_none_is_reserved_by_the_vendor(structure: OutputStructure) -> None:
     plain = [field["name"].lower().replace(" ", "").replace("_", "") for field in build_prompt(structure)["fields"]]
     assert len(set(plain)) == len(plain)
     assert RESERVED_NAMES.isdisjoint(plain)
 
 
-def test_each_way_of_asking_is_another_configuration() -> None:
+def test_each_output_structure_has_its_own_configuration() -> None:
     assert len({build_configuration(structure) for structure in STRUCTURES}) == len(STRUCTURES)

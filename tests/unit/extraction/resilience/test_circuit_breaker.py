@@ -1,4 +1,4 @@
-"""The circuit breaker: when failures are too many, who may try, and when to give up."""
+"""The circuit breaker: when it opens, which call is the probe, and when it breaks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invoices.extraction.resilience.circuit_breaker import (
 
 
 def record_outcomes(breaker: CircuitBreaker, *outcomes: bool) -> list[BreakerState]:
-    """Tell of calls one after the other; return where the failures left the breaker."""
+    """Record calls one after the other; return the state after each failure."""
     states: list[BreakerState] = []
     for is_success in outcomes:
         if is_success:
@@ -32,19 +32,19 @@ def build_open_breaker() -> CircuitBreaker:
     return breaker
 
 
-def test_five_failures_in_a_row_open_it_and_four_do_not() -> None:
+def test_five_failures_in_a_row_open_the_breaker_and_four_do_not() -> None:
     breaker = CircuitBreaker()
     assert record_outcomes(breaker, *[False] * 4, True, *[False] * 4) == ["closed"] * 8
     assert record_outcomes(CircuitBreaker(), *[False] * 5) == [*["closed"] * 4, "open"]
 
 
-def test_half_of_the_last_ten_calls_open_it_although_no_five_failed_in_a_row() -> None:
+def test_failures_of_half_of_the_last_ten_calls_open_the_breaker() -> None:
     states = record_outcomes(CircuitBreaker(), *[True, False] * 5)
     assert states == [*["closed"] * 4, "open"]
     assert set(record_outcomes(CircuitBreaker(), *[True, True, False] * 30)) == {"closed"}
 
 
-def test_a_probe_that_goes_well_closes_it_and_what_was_before_is_forgotten() -> None:
+def test_a_successful_probe_closes_the_breaker_and_resets_the_counts() -> None:
     breaker = build_open_breaker()
     assert breaker.is_half_open
     record_outcomes(breaker, True)
@@ -52,42 +52,42 @@ def test_a_probe_that_goes_well_closes_it_and_what_was_before_is_forgotten() -> 
     assert record_outcomes(breaker, *[False] * 4) == ["closed"] * 4
 
 
-def test_a_probe_that_fails_is_the_end() -> None:
+def test_a_failed_probe_breaks_the_breaker() -> None:
     assert record_outcomes(build_open_breaker(), False) == ["broken"]
 
 
-def test_a_second_opening_is_the_end_unless_much_went_well_in_between() -> None:
+def test_a_second_opening_breaks_the_breaker_unless_many_calls_succeeded_in_between() -> None:
     soon, late = build_open_breaker(), build_open_breaker()
     assert record_outcomes(soon, *[True] * (SUCCESSES_TO_RECOVER - 1), *[False] * 5)[-1] == "broken"
     assert record_outcomes(late, *[True] * SUCCESSES_TO_RECOVER, *[False] * 5)[-1] == "open"
 
 
-def test_what_was_under_way_when_it_opened_neither_breaks_nor_closes_it() -> None:
+def test_calls_that_started_before_the_opening_neither_break_nor_close_the_breaker() -> None:
     breaker = CircuitBreaker()
-    began = breaker.openings
+    openings_before = breaker.openings
     record_outcomes(breaker, *[False] * CONSECUTIVE_FAILURES_TO_OPEN)
-    assert [breaker.record_failure(began) for _ in range(10)] == ["closed"] * 10
-    breaker.record_success(began)
+    assert [breaker.record_failure(openings_before) for _ in range(10)] == ["closed"] * 10
+    breaker.record_success(openings_before)
     assert breaker.is_half_open
 
 
 @given(st.lists(st.booleans(), max_size=80))
-def test_it_opens_exactly_when_too_many_failed(outcomes: list[bool]) -> None:
-    breaker, so_far = CircuitBreaker(), []
-    for went_well in outcomes:
-        so_far.append(went_well)
-        states = record_outcomes(breaker, went_well)
-        recent = so_far[-REMEMBERED_CALLS:]
+def test_the_breaker_opens_exactly_when_too_many_calls_failed(outcomes: list[bool]) -> None:
+    breaker, past_outcomes = CircuitBreaker(), []
+    for is_success in outcomes:
+        past_outcomes.append(is_success)
+        states = record_outcomes(breaker, is_success)
+        recent = past_outcomes[-REMEMBERED_CALLS:]
         is_flapping = len(recent) == REMEMBERED_CALLS and recent.count(False) >= REMEMBERED_CALLS / 2
-        is_too_much = is_flapping or so_far[-CONSECUTIVE_FAILURES_TO_OPEN:] == [False] * CONSECUTIVE_FAILURES_TO_OPEN
+        has_failed_in_a_row = past_outcomes[-CONSECUTIVE_FAILURES_TO_OPEN:] == [False] * CONSECUTIVE_FAILURES_TO_OPEN
         if states:
-            assert (states == ["open"]) == is_too_much
+            assert (states == ["open"]) == (is_flapping or has_failed_in_a_row)
         if breaker.is_half_open:
             return
 
 
-@pytest.mark.parametrize("share", [2, 3, 10])
-def test_a_vendor_that_fails_every_so_often_is_left_alone_or_not(share: int) -> None:
+@pytest.mark.parametrize("failure_interval", [2, 3, 10])
+def test_the_breaker_opens_if_every_second_call_fails_but_not_if_fewer_do(failure_interval: int) -> None:
     breaker = CircuitBreaker()
-    states = [state for call in range(1000) for state in record_outcomes(breaker, call % share != 0)]
-    assert ("open" in states) == (share == 2)
+    states = [state for call in range(1000) for state in record_outcomes(breaker, call % failure_interval != 0)]
+    assert ("open" in states) == (failure_interval == 2)

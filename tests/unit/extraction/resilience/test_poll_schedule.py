@@ -1,4 +1,4 @@
-"""When jobs are looked at: the time that the vendor takes is learned from the looks, and few calls are lost on it."""
+"""The poll schedule learns how long the vendor needs for a job, and wastes few calls on early polls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRO_WINDOW = RateWindow(100, 60)
 
 
 class ManualClock:
-    """A clock that only moves when told to."""
+    """A clock that only moves when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -44,7 +44,7 @@ def build_job(name: str) -> ExtractionJob:
 def list_poll_waits(
     schedule: PollSchedule, clock: ManualClock, processing_seconds: float, name: str = "a"
 ) -> list[float]:
-    """Return how long each look at a new job waits, from the one before, until it is done."""
+    """Return the wait before each poll of a new job, until the job is done."""
     schedule.add_job(build_job(name))
     waits: list[float] = []
     while True:
@@ -60,60 +60,60 @@ def test_a_job_is_first_polled_after_five_seconds() -> None:
     assert list_poll_waits(build_schedule(ManualClock()), ManualClock(), processing_seconds=1) == [FIRST_POLL_SECONDS]
 
 
-def test_where_a_call_is_worth_more_the_first_poll_waits_as_long() -> None:
+def test_the_first_poll_waits_at_least_the_seconds_per_call() -> None:
     clock = ManualClock()
     assert list_poll_waits(build_schedule(clock, RateWindow(100, 3600)), clock, processing_seconds=1) == [36]
 
 
-def test_a_rehearsal_shortens_every_rest() -> None:
+def test_a_rehearsal_shortens_the_first_wait() -> None:
     clock = ManualClock()
     assert list_poll_waits(build_schedule(clock, scale=0.5), clock, processing_seconds=1) == [FIRST_POLL_SECONDS / 2]
 
 
-def test_a_job_whose_time_is_not_known_is_polled_at_once() -> None:
-    plan = build_schedule(ManualClock())
-    plan.add_job(build_job("a"))
-    plan.add_job(build_job("b"), is_due_now=True)
-    assert plan.get_seconds_until_next_poll() == 0
-    assert plan.pop_next_job()[0].extraction_id == "b"
+def test_a_job_with_unknown_submission_time_is_polled_at_once() -> None:
+    schedule = build_schedule(ManualClock())
+    schedule.add_job(build_job("a"))
+    schedule.add_job(build_job("b"), is_due_now=True)
+    assert schedule.get_seconds_until_next_poll() == 0
+    assert schedule.pop_next_job()[0].extraction_id == "b"
 
 
-def test_polls_of_a_job_that_does_not_end_become_rare() -> None:
+def test_polls_of_a_stuck_job_become_rare() -> None:
     clock = ManualClock()
     poll_waits = list_poll_waits(build_schedule(clock), clock, processing_seconds=1_800)
     assert len(poll_waits) < 20
     assert max(poll_waits) == MAX_POLL_INTERVAL_SECONDS
 
 
-@pytest.mark.parametrize("takes", [2.0, 20.0, 120.0])
-def test_of_a_thousand_jobs_that_take_alike_few_are_polled_twice(takes: float) -> None:
+@pytest.mark.parametrize("processing_seconds", [2.0, 20.0, 120.0])
+def test_few_of_a_thousand_jobs_with_equal_durations_are_polled_twice(processing_seconds: float) -> None:
     clock = ManualClock()
-    plan = build_schedule(clock)
-    counts = [len(list_poll_waits(plan, clock, takes, f"{number}")) for number in range(1_000)]
+    schedule = build_schedule(clock)
+    counts = [len(list_poll_waits(schedule, clock, processing_seconds, f"{number}")) for number in range(1_000)]
     assert sum(counts) < 1.05 * len(counts)
 
 
-def test_what_one_poll_teaches_holds_for_jobs_that_were_planned_before_it() -> None:
+def test_an_early_poll_delays_jobs_that_were_scheduled_before() -> None:
     clock = ManualClock()
-    plan = build_schedule(clock)
+    schedule = build_schedule(clock)
     for name in "ab":
-        plan.add_job(build_job(name))
-    clock.now += plan.get_seconds_until_next_poll()
-    plan.add_job(*_pop_and_increment(plan))
-    assert plan.get_seconds_until_next_poll() == pytest.approx(
+        schedule.add_job(build_job(name))
+    clock.now += schedule.get_seconds_until_next_poll()
+    schedule.add_job(*_pop_and_increment(schedule))
+    assert schedule.get_seconds_until_next_poll() == pytest.approx(
         FIRST_POLL_SECONDS * SLOW_DOWN_FACTOR - FIRST_POLL_SECONDS
     )
 
 
-def test_polls_that_were_under_way_together_teach_once() -> None:
+def test_concurrent_early_polls_count_once() -> None:
     clock = ManualClock()
-    plan = build_schedule(clock)
+    schedule = build_schedule(clock)
     for name in "abc":
-        plan.add_job(build_job(name))
-    clock.now += plan.get_seconds_until_next_poll()
-    for due_job in [_pop_and_increment(plan) for _ in range(2)]:
-        plan.add_job(*due_job)
-    assert plan.get_seconds_until_next_poll() == pytest.approx(
+        schedule.add_job(build_job(name))
+    clock.now += schedule.get_seconds_until_next_poll()
+    for due_job in [_pop_and_increment(schedule) for _ in range(2)]:
+        schedule.add_job(*due_job)
+    assert schedule.get_seconds_until_next_poll() == pytest.approx(
         FIRST_POLL_SECONDS * SLOW_DOWN_FACTOR - FIRST_POLL_SECONDS
     )
 

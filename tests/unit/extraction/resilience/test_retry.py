@@ -1,4 +1,4 @@
-"""Pacing: the one place that waits and tries again, as the vendor asks, within bounds, and not for ever."""
+"""The retrying caller waits and retries as the vendor requests, within bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count, cycle, repeat
 
 import pytest
-from pyrate_limiter import InMemoryBucket, Rate
+from pyrate_limiter import InMemoryBucket
 
 from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError, UnknownOutcome
 from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
@@ -21,38 +21,13 @@ from invoices.extraction.resilience.retry import (
     RetryingCaller,
     VendorSuspended,
 )
+from tests.unit.extraction.resilience.clock import ClockedBucket, ManualClock
 
 BUSY_ERROR = TransientError("busy")
 
 
-class ManualClock:
-    """A clock that sleeping moves; several threads may sleep."""
-
-    def __init__(self) -> None:
-        self.now, self.sleeps, self._lock = 1000.0, [0.0], threading.Lock()
-
-    def seconds(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.now += seconds
-            self.sleeps.append(seconds)
-
-
-class ClockedBucket(InMemoryBucket):
-    """A bucket that goes by such a clock."""
-
-    def __init__(self, rates: list[Rate], clock: ManualClock) -> None:
-        super().__init__(rates)
-        self._clock = clock
-
-    def now(self) -> int:
-        return int(self._clock.now * 1000)
-
-
 class FakeVendor:
-    """Answers in the order it was told; counts how often it was called, and how many called at the same time."""
+    """Gives scripted answers, then default answers, and counts its calls."""
 
     def __init__(
         self, *scripted_answers: InvoicesError | str, default_answers: Iterator[InvoicesError | str] | None = None
@@ -73,27 +48,27 @@ class FakeVendor:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """The time that waiting takes."""
+    """A clock that only moves when the caller sleeps."""
     return ManualClock()
 
 
 @pytest.fixture
 def retrying_caller(clock: ManualClock) -> RetryingCaller:
-    """Pacing within a budget that hardly ever runs out."""
+    """A caller with a rate limit that is hardly ever reached."""
     return build_retrying_caller(clock, RateWindow(10_000, 60))
 
 
 def build_retrying_caller(clock: ManualClock, window: RateWindow, scale: float = 1.0) -> RetryingCaller:
     bucket = ClockedBucket([window.to_rate(scale)], clock)
     return RetryingCaller(
-        "vendor.example", {ALL_ROUTES: RateLimiter((window,), bucket, scale, clock.seconds)}, clock.sleep
+        "vendor.example", {ALL_ROUTES: RateLimiter((window,), bucket, scale, clock.get_seconds)}, clock.sleep
     )
 
 
 def submit_documents(
     retrying_caller: RetryingCaller, vendor: Callable[[], str], documents: int
 ) -> tuple[int, str | None]:
-    """Ask about documents one after the other; return how many were answered, and why it was stopped."""
+    """Submit documents one after the other; return the number of answers, and the reason code of a suspension."""
     answered = 0
     for _ in range(documents):
         try:
@@ -105,20 +80,20 @@ def submit_documents(
     return answered, None
 
 
-def test_what_was_asked_for_comes_back_without_a_wait(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
+def test_a_successful_call_returns_without_a_wait(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
     assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
     assert sum(clock.sleeps) == 0
 
 
-@pytest.mark.parametrize("asked", [0.0, 7.0, 40.0])
-def test_a_wait_that_the_vendor_asks_for_is_kept(
-    retrying_caller: RetryingCaller, clock: ManualClock, asked: float
+@pytest.mark.parametrize("wait_seconds", [0.0, 7.0, 40.0])
+def test_a_wait_that_the_vendor_requests_is_respected(
+    retrying_caller: RetryingCaller, clock: ManualClock, wait_seconds: float
 ) -> None:
-    assert retrying_caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=asked))) == "fine"
-    assert sum(clock.sleeps) == pytest.approx(asked)
+    assert retrying_caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=wait_seconds))) == "fine"
+    assert sum(clock.sleeps) == pytest.approx(wait_seconds)
 
 
-def test_a_wait_longer_than_patience_ends_the_run_and_is_no_problem(
+def test_a_wait_above_the_maximum_suspends_the_vendor_without_a_problem(
     retrying_caller: RetryingCaller, clock: ManualClock
 ) -> None:
     vendor = FakeVendor(TransientError("wait", retry_after=36_000))
@@ -128,7 +103,7 @@ def test_a_wait_longer_than_patience_ends_the_run_and_is_no_problem(
     assert (vendor.calls, sum(clock.sleeps)) == (1, 0)
 
 
-def test_a_full_budget_is_waited_for_and_one_that_is_full_for_long_is_left(clock: ManualClock) -> None:
+def test_a_full_minute_is_waited_for_and_a_full_hour_suspends_the_vendor(clock: ManualClock) -> None:
     minute = build_retrying_caller(clock, RateWindow(1, 60))
     assert submit_documents(minute, FakeVendor(), 3) == (3, None)
     assert 120 < sum(clock.sleeps) < 125
@@ -136,34 +111,34 @@ def test_a_full_budget_is_waited_for_and_one_that_is_full_for_long_is_left(clock
     assert submit_documents(hour, FakeVendor(), 3) == (2, "rate_limited")
 
 
-def test_backoff_is_full_jitter_that_doubles(clock: ManualClock) -> None:
-    slept: list[list[float]] = [[] for _ in range(MAX_ATTEMPTS)]
+def test_backoff_uses_full_jitter_and_doubles(clock: ManualClock) -> None:
+    sleeps_by_attempt: list[list[float]] = [[] for _ in range(MAX_ATTEMPTS)]
     for _ in range(200):
         before = len(clock.sleeps)
         build_retrying_caller(clock, RateWindow(10_000, 60)).send_with_retries(
             FakeVendor(BUSY_ERROR, BUSY_ERROR, BUSY_ERROR, BUSY_ERROR)
         )
         for number, seconds in enumerate(clock.sleeps[before:]):
-            slept[number].append(seconds)
-    for number, waits in enumerate(slept[: MAX_ATTEMPTS - 1], start=1):
+            sleeps_by_attempt[number].append(seconds)
+    for number, waits in enumerate(sleeps_by_attempt[: MAX_ATTEMPTS - 1], start=1):
         assert 0 <= min(waits) < 0.2 * 2**number
         assert 0.8 * 2**number < max(waits) <= 2**number
 
 
-def test_a_call_is_tried_five_times_and_then_given_up_alone(clock: ManualClock) -> None:
-    pacing = build_retrying_caller(clock, RateWindow(10_000, 60), scale=0.5)
+def test_a_call_fails_after_five_attempts_without_suspending_the_vendor(clock: ManualClock) -> None:
+    caller = build_retrying_caller(clock, RateWindow(10_000, 60), scale=0.5)
     vendor = FakeVendor(default_answers=repeat(BUSY_ERROR))
     with pytest.raises(TransientError, match="busy"):
-        pacing.send_with_retries(vendor)
+        caller.send_with_retries(vendor)
     assert vendor.calls == MAX_ATTEMPTS
     assert sum(clock.sleeps) <= 0.5 * (2 + 4 + 8 + 16)
-    assert pacing.send_with_retries(FakeVendor()) == "fine"
+    assert caller.send_with_retries(FakeVendor()) == "fine"
 
 
 @pytest.mark.parametrize(
     "error", [DocumentError("torn", reason_code="x"), ContractError("odd"), UnknownOutcome("lost")]
 )
-def test_other_errors_pass_through_at_once(retrying_caller: RetryingCaller, error: InvoicesError) -> None:
+def test_other_errors_are_raised_at_once(retrying_caller: RetryingCaller, error: InvoicesError) -> None:
     vendor = FakeVendor(error)
     with pytest.raises(type(error)):
         retrying_caller.send_with_retries(vendor)
@@ -171,7 +146,7 @@ def test_other_errors_pass_through_at_once(retrying_caller: RetryingCaller, erro
     assert retrying_caller.send_with_retries(vendor) == "fine"
 
 
-def test_a_refused_account_stops_everything_and_everybody_hears_the_first_reason(
+def test_a_refused_account_suspends_the_vendor_with_the_first_reason(
     retrying_caller: RetryingCaller,
 ) -> None:
     vendor = FakeVendor(AccountError("402"))
@@ -185,7 +160,7 @@ def test_a_refused_account_stops_everything_and_everybody_hears_the_first_reason
 
 
 @pytest.mark.parametrize("error", [BUSY_ERROR, UnknownOutcome("lost")])
-def test_a_storm_over_a_thousand_documents_costs_a_handful_of_calls(
+def test_an_outage_over_a_thousand_documents_costs_a_few_calls(
     retrying_caller: RetryingCaller, error: InvoicesError
 ) -> None:
     vendor = FakeVendor(default_answers=repeat(error))
@@ -200,7 +175,7 @@ def open_breaker(retrying_caller: RetryingCaller) -> None:
             retrying_caller.send_with_retries(FakeVendor(UnknownOutcome("lost")))
 
 
-def test_documents_at_which_a_vendor_always_fails_do_not_keep_the_others_from_it(
+def test_documents_that_always_fail_do_not_suspend_the_vendor(
     retrying_caller: RetryingCaller,
 ) -> None:
     for _ in range(10):
@@ -209,26 +184,26 @@ def test_documents_at_which_a_vendor_always_fails_do_not_keep_the_others_from_it
         assert submit_documents(retrying_caller, FakeVendor(), 3) == (3, None)
 
 
-def test_a_vendor_that_fails_every_second_call_is_not_asked_much_more_often_than_there_are_documents(
+def test_a_vendor_that_fails_every_second_call_is_suspended_before_many_retries(
     retrying_caller: RetryingCaller,
 ) -> None:
     vendor = FakeVendor(default_answers=cycle([BUSY_ERROR, "fine"]))
-    answered, stopped = submit_documents(retrying_caller, vendor, 100)
-    assert stopped == "vendor_unavailable"
+    answered, reason_code = submit_documents(retrying_caller, vendor, 100)
+    assert reason_code == "vendor_unavailable"
     assert answered <= vendor.calls <= 1.2 * 100
 
 
-def test_an_open_breaker_lets_nobody_pass_for_a_while_and_a_good_probe_goes_on(
+def test_an_open_breaker_blocks_calls_until_a_probe_succeeds(
     retrying_caller: RetryingCaller, clock: ManualClock
 ) -> None:
     open_breaker(retrying_caller)
-    before = clock.now
+    before = clock.get_seconds()
     assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
-    assert clock.now - before > COOL_DOWN_SECONDS - 0.01
+    assert clock.get_seconds() - before > COOL_DOWN_SECONDS - 0.01
     assert submit_documents(retrying_caller, FakeVendor(), 100) == (100, None)
 
 
-def test_a_vendor_that_answers_about_a_document_is_there(retrying_caller: RetryingCaller) -> None:
+def test_a_document_error_shows_that_the_vendor_is_available(retrying_caller: RetryingCaller) -> None:
     vendor = FakeVendor(
         *[BUSY_ERROR] * CONSECUTIVE_FAILURES_TO_OPEN, DocumentError("torn", reason_code="x"), BUSY_ERROR
     )
@@ -239,13 +214,13 @@ def test_a_vendor_that_answers_about_a_document_is_there(retrying_caller: Retryi
     assert retrying_caller.send_with_retries(vendor) == "fine"
 
 
-def test_while_the_breaker_is_half_open_one_thread_tries_for_all(retrying_caller: RetryingCaller) -> None:
+def test_only_one_thread_probes_while_the_breaker_is_half_open(retrying_caller: RetryingCaller) -> None:
     open_breaker(retrying_caller)
     calls, concurrent_calls = count(1), list[int]()
 
     def call_vendor() -> str:
         if next(calls) == 1:
-            threading.Event().wait(0.1)  # time for the others to come in, if they could
+            threading.Event().wait(0.1)  # time for the other threads to call, if they could
             concurrent_calls.append(next(calls))
         return "fine"
 
@@ -254,7 +229,7 @@ def test_while_the_breaker_is_half_open_one_thread_tries_for_all(retrying_caller
     assert concurrent_calls == [2]
 
 
-def test_the_failures_of_calls_that_were_under_way_do_not_make_an_opening_final(
+def test_failures_of_calls_that_started_before_the_opening_do_not_break_the_breaker(
     retrying_caller: RetryingCaller,
 ) -> None:
     together, numbers = threading.Barrier(8, timeout=30), count()
@@ -271,37 +246,35 @@ def test_the_failures_of_calls_that_were_under_way_do_not_make_an_opening_final(
     assert retrying_caller.send_with_retries(call_vendor) == "fine"
 
 
-def test_a_storm_that_hits_many_threads_costs_a_handful_of_calls_too(clock: ManualClock) -> None:
-    pacing, vendor = (
-        build_retrying_caller(clock, RateWindow(10_000, 60)),
-        FakeVendor(default_answers=repeat(BUSY_ERROR)),
-    )
+def test_an_outage_with_many_threads_costs_a_few_calls(clock: ManualClock) -> None:
+    caller = build_retrying_caller(clock, RateWindow(10_000, 60))
+    vendor = FakeVendor(default_answers=repeat(BUSY_ERROR))
     with ThreadPoolExecutor(8) as threads:
-        results = list(threads.map(lambda _: submit_documents(pacing, vendor, 125), range(8)))
+        results = list(threads.map(lambda _: submit_documents(caller, vendor, 125), range(8)))
     assert {reason for _, reason in results} == {"vendor_unavailable"}
     assert vendor.calls <= 8 + CONSECUTIVE_FAILURES_TO_OPEN + 1
 
 
-def test_halting_wakes_whoever_sleeps() -> None:
+def test_stopping_wakes_sleeping_threads() -> None:
     window = RateWindow(1, 60)
-    pacing = RetryingCaller(
+    caller = RetryingCaller(
         "vendor.example", {ALL_ROUTES: RateLimiter((window,), InMemoryBucket([window.to_rate(1.0)]))}
     )
-    pacing.send_with_retries(FakeVendor())
+    caller.send_with_retries(FakeVendor())
     with ThreadPoolExecutor(3) as threads:
-        asleep = [threads.submit(pacing.send_with_retries, FakeVendor()) for _ in range(3)]
-        pacing.stop_all_calls()
+        asleep = [threads.submit(caller.send_with_retries, FakeVendor()) for _ in range(3)]
+        caller.stop_all_calls()
         reasons = [error.reason_code for future in asleep if isinstance(error := future.exception(30), VendorSuspended)]
     assert reasons == ["interrupted"] * 3
 
 
-def test_a_group_of_routes_without_a_budget_rests_within_patience(clock: ManualClock) -> None:
-    pacing = build_retrying_caller(clock, RateWindow(10_000, 60))
-    assert pacing.send_with_retries(FakeVendor(TransientError("wait", retry_after=36_000)), "storage") == "fine"
+def test_a_route_group_without_rate_limit_waits_at_most_the_maximum(clock: ManualClock) -> None:
+    caller = build_retrying_caller(clock, RateWindow(10_000, 60))
+    assert caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=36_000)), "storage") == "fine"
     assert sum(clock.sleeps) == MAX_WAIT_SECONDS
 
 
-def test_the_vendor_may_ask_for_quiet_at_any_time(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
+def test_a_blocked_route_group_waits(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
     retrying_caller.block_route_group(12)
     retrying_caller.send_with_retries(FakeVendor())
     assert sum(clock.sleeps) == pytest.approx(12)

@@ -1,4 +1,4 @@
-"""A crew works off whatever plan: each action once, side by side, and nobody is left behind when something happens."""
+"""The worker pool runs each action once, concurrently, and leaves no thread behind after a failure."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from invoices.extraction.resilience.worker_pool import Action, WorkerPool
 
 
 class ActionFailed(Exception):
-    """What an action raises here."""
+    """Raised by the actions of these tests."""
 
 
 @dataclass
 class Task:
-    """Something to do: at first, or when others are done; it may fail."""
+    """A task that becomes due after a delay; it may fail, and its followers come after it."""
 
     followers: list[Task] = field(default_factory=list)
-    delay_seconds: float = 0.0  # seconds
+    delay_seconds: float = 0.0
     fails: bool = False
 
 
 class TaskTree:
-    """A plan of tasks; a task's followers are known only when it is done."""
+    """A work source of tasks; the followers of a task are only available when it is done."""
 
     def __init__(self, tasks: list[Task]) -> None:
         self.waiting_tasks = [(time.monotonic() + task.delay_seconds, task) for task in tasks]
         self.done_tasks: list[Task] = []
-        self.abandon_count = 0
+        self.stop_count = 0
         self.running_count = self.max_running_count = 0
         self._lock = threading.Lock()
 
@@ -42,15 +42,15 @@ class TaskTree:
         with self._lock:
             if not self.waiting_tasks:
                 return None
-            self.waiting_tasks.sort(key=lambda due: due[0])
-            due, task = self.waiting_tasks[0]
-            if due > time.monotonic():
-                return due - time.monotonic() + 0.0001
+            self.waiting_tasks.sort(key=lambda due_task: due_task[0])
+            due_at, task = self.waiting_tasks[0]
+            if due_at > time.monotonic():
+                return due_at - time.monotonic() + 0.0001
             self.waiting_tasks.pop(0)
             return lambda: self._run_task(task)
 
     def stop_running_actions(self) -> None:
-        self.abandon_count += 1
+        self.stop_count += 1
 
     def _run_task(self, task: Task) -> None:
         with self._lock:
@@ -70,7 +70,7 @@ def list_all_tasks(tasks: list[Task]) -> list[Task]:
 
 
 delays = st.sampled_from([0.0, 0.0, 0.001, 0.003])
-leaves = st.builds(Task, after=delays)
+leaves = st.builds(Task, delay_seconds=delays)
 trees = st.lists(
     st.recursive(leaves, lambda inner: st.builds(Task, st.lists(inner, max_size=3), delays), max_leaves=12), max_size=6
 )
@@ -78,33 +78,33 @@ trees = st.lists(
 
 @given(trees, st.integers(1, 5))
 @settings(max_examples=40)
-def test_every_plan_is_worked_off_each_task_once_and_nobody_is_left_behind(tasks: list[Task], size: int) -> None:
+def test_each_task_runs_once_and_no_thread_is_left(tasks: list[Task], size: int) -> None:
     threads = threading.active_count()
-    plan = TaskTree(tasks)
-    WorkerPool(size).run_until_done(plan)
-    assert sorted(map(id, plan.done_tasks)) == sorted(map(id, list_all_tasks(tasks)))
-    assert plan.max_running_count <= size
+    tree = TaskTree(tasks)
+    WorkerPool(size).run_until_done(tree)
+    assert sorted(map(id, tree.done_tasks)) == sorted(map(id, list_all_tasks(tasks)))
+    assert tree.max_running_count <= size
     assert threading.active_count() == threads
-    assert plan.abandon_count == 0
+    assert tree.stop_count == 0
 
 
 @given(trees, st.integers(1, 4), st.integers(0, 20))
 @settings(max_examples=40)
-def test_a_failure_ends_any_plan_is_raised_and_leaves_no_thread(tasks: list[Task], size: int, which: int) -> None:
+def test_a_failed_task_is_raised_and_leaves_no_thread(tasks: list[Task], size: int, which: int) -> None:
     threads = threading.active_count()
     doomed = Task(fails=True)
     all_tasks = list_all_tasks(tasks)
     (all_tasks[which % len(all_tasks)].followers if all_tasks else tasks).append(doomed)
-    plan = TaskTree(tasks)
+    tree = TaskTree(tasks)
     with pytest.raises(ActionFailed):
-        WorkerPool(size).run_until_done(plan)
-    assert plan.done_tasks.count(doomed) == 1
-    assert plan.abandon_count >= 1
+        WorkerPool(size).run_until_done(tree)
+    assert tree.done_tasks.count(doomed) == 1
+    assert tree.stop_count >= 1
     assert threading.active_count() == threads
 
 
 class FixedActions:
-    """A plan that hands out the same actions, each once."""
+    """A work source that returns the given actions, each once."""
 
     def __init__(self, *actions: Action, stop_actions: Callable[[], None] = lambda: None) -> None:
         self._actions, self._stop_actions = list(actions), stop_actions
@@ -116,18 +116,18 @@ class FixedActions:
         self._stop_actions()
 
 
-def test_a_worker_pool_of_one_works_in_the_callers_thread() -> None:
-    who: list[threading.Thread] = []
-    WorkerPool(1).run_until_done(FixedActions(*[lambda: who.append(threading.current_thread())] * 3))
-    assert who == [threading.current_thread()] * 3
+def test_a_pool_of_one_worker_runs_in_the_callers_thread() -> None:
+    used_threads: list[threading.Thread] = []
+    WorkerPool(1).run_until_done(FixedActions(*[lambda: used_threads.append(threading.current_thread())] * 3))
+    assert used_threads == [threading.current_thread()] * 3
 
 
-def test_a_worker_pool_of_three_works_side_by_side() -> None:
+def test_a_pool_of_three_workers_runs_actions_concurrently() -> None:
     together = threading.Barrier(3, timeout=30)
     WorkerPool(3).run_until_done(FixedActions(*[lambda: together.wait() and None] * 3))
 
 
-def test_a_plan_that_fails_itself_is_raised() -> None:
+def test_an_error_of_the_work_source_is_raised() -> None:
     class Broken(FixedActions):
         def find_next_action_or_wait(self) -> Action | float | None:
             raise ActionFailed("plan")
@@ -136,20 +136,20 @@ def test_a_plan_that_fails_itself_is_raised() -> None:
         WorkerPool(3).run_until_done(Broken())
 
 
-def test_a_worker_pool_works_again_after_a_failure() -> None:
+def test_a_pool_can_be_used_again_after_a_failure() -> None:
     def raise_action_failed() -> None:
         raise ActionFailed
 
-    crew = WorkerPool(2)
+    worker_pool = WorkerPool(2)
     with pytest.raises(ActionFailed):
-        crew.run_until_done(FixedActions(raise_action_failed))
+        worker_pool.run_until_done(FixedActions(raise_action_failed))
     done: list[int] = []
-    crew.run_until_done(FixedActions(lambda: done.append(1)))
+    worker_pool.run_until_done(FixedActions(lambda: done.append(1)))
     assert done == [1]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_wakes_those_who_sleep_and_is_raised(interruption: type[BaseException]) -> None:
+def test_an_interruption_stops_running_actions_and_is_raised(interruption: type[BaseException]) -> None:
     asleep, halted = threading.Semaphore(0), threading.Event()
 
     def wait_until_halted() -> None:
@@ -169,14 +169,14 @@ def test_an_interruption_wakes_those_who_sleep_and_is_raised(interruption: type[
 
 @pytest.fixture
 def _restore_keyboard_interrupt() -> Iterator[None]:
-    """Hear Ctrl-C also where whoever started the tests has it ignored, as a shell does in the background."""
+    """Handle Ctrl-C even if the tests were started with it ignored, as a shell does for background jobs."""
     previous_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, previous_handler)
 
 
-@pytest.mark.usefixtures("_keys_are_heard")
-def test_a_key_pressed_while_the_callers_thread_waits_ends_the_worker_pool() -> None:
+@pytest.mark.usefixtures("_restore_keyboard_interrupt")
+def test_ctrl_c_while_the_callers_thread_waits_ends_the_pool() -> None:
     class Waiting(FixedActions):
         def find_next_action_or_wait(self) -> Action | float | None:
             action = super().find_next_action_or_wait()
@@ -191,7 +191,7 @@ def test_a_key_pressed_while_the_callers_thread_waits_ends_the_worker_pool() -> 
         WorkerPool(3).run_until_done(Waiting(send_keyboard_interrupt))
 
 
-def test_an_interruption_goes_before_an_error_that_came_first() -> None:
+def test_an_interruption_replaces_an_earlier_error() -> None:
     failed = threading.Event()
 
     def raise_action_failed() -> None:
