@@ -57,7 +57,7 @@ def extend_leases(tx: Transaction, holder: str) -> int:
     return tx.connection.execute(
         update(claims)
         .where(claims.c.holder == holder, claims.c.expires_at > tx.timestamp)
-        .values(until=tx.timestamp + LEASE_DURATION)
+        .values(expires_at=tx.timestamp + LEASE_DURATION)
     ).rowcount
 
 

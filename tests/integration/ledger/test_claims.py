@@ -29,20 +29,20 @@ from invoices.model import compute_sighting_id
 SHARE_DOCUMENTS_SCRIPT = """
 import sys
 from invoices.ledger import Ledger
-from invoices.ledger.claims import claim
+from invoices.ledger.claims import claim_pending_documents
 
-ledger, me = Ledger(sys.argv[1]), sys.argv[2]
+ledger, worker_name = Ledger(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
-mine, after = [], 0
+sequences, after_sequence = [], 0
 while True:
-    with ledger.transaction() as tx:
-        found = claim(tx, me, "extract_local", 3, after=after)
-    if not found:
+    with ledger.begin_transaction() as tx:
+        documents = claim_pending_documents(tx, worker_name, "extract_local", 3, after_sequence=after_sequence)
+    if not documents:
         break
-    mine += [document.sequence for document in found]
-    after = found[-1].sequence
-print(*mine)
+    sequences += [document.sequence for document in documents]
+    after_sequence = documents[-1].sequence
+print(*sequences)
 ledger.close()
 """
 

@@ -25,20 +25,20 @@ from invoices.ledger.tables import documents, exported_invoices, sightings
 WRITE_SIGHTINGS_SCRIPT = """
 import hashlib, sys
 from invoices.ledger import Ledger
-from invoices.ledger.sightings import (Sighting, record_sighting)
-from invoices.model import sighting_id
+from invoices.ledger.sightings import Sighting, record_sighting
+from invoices.model import compute_sighting_id
 
-url, me, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+url, worker_name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 ledger = Ledger(url)
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(count):
-    for owner in (me, "shared"):
-        sha = hashlib.sha256(f"{owner}-{number}".encode()).hexdigest()
-        place = f"/{me}/{number}"
-        with ledger.transaction() as tx:
+    for owner in (worker_name, "shared"):
+        sha256 = hashlib.sha256(f"{owner}-{number}".encode()).hexdigest()
+        path = f"/{worker_name}/{number}"
+        with ledger.begin_transaction() as tx:
             record_sighting(tx, Sighting(
-                sighting_id("inbox", place, sha), sha, "application/pdf", 1, "inbox", "folder", place,
+                compute_sighting_id("inbox", path, sha256), sha256, "application/pdf", 1, "inbox", "folder", path,
             ))
     print(number, flush=True)
 ledger.close()
@@ -47,15 +47,15 @@ ledger.close()
 ASSIGN_BATCH_SCRIPT = """
 import sys
 from invoices.ledger import Ledger
-from invoices.ledger.export_batches import assign, waiting_invoices
+from invoices.ledger.export_batches import create_export_batch, list_unexported_invoice_ids
 
 ledger = Ledger(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-with ledger.reading() as connection:
-    waiting = waiting_invoices(connection, 1000)
-with ledger.transaction() as tx:
-    print(assign(tx, waiting).batch_id, flush=True)
+with ledger.open_snapshot() as connection:
+    invoice_ids = list_unexported_invoice_ids(connection, 1000)
+with ledger.begin_transaction() as tx:
+    print(create_export_batch(tx, invoice_ids).batch_id, flush=True)
 ledger.close()
 """
 
@@ -74,7 +74,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 from invoices.ledger import Ledger
 ledger = Ledger(sys.argv[1])
-print(ledger.remember("first", sys.argv[2]))
+print(ledger.get_or_record_note("first", sys.argv[2]))
 ledger.close()
 """
 

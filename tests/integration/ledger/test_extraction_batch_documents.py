@@ -60,7 +60,7 @@ def read_tables(ledger: Ledger) -> list[list[dict[str, Any]]]:
 
 def record_intents_one_by_one(tx: Transaction, wanted: list[PlannedExtraction], generation: int = 1) -> None:
     for extraction in wanted:
-        values = {"pages": extraction.pages, "run": "run", "batch": "b", "generation": generation}
+        values = {"pages": extraction.pages, "run_id": "run", "batch_id": "b", "generation": generation}
         record_intent(tx, TERMS, extraction.extraction_id, extraction.document_sha256, **values)  # type: ignore[arg-type]  # words of a dict
 
 

@@ -27,4 +27,4 @@ def test_what_is_owed_is_found_by_the_index_of_what_is_owed(ledger: Ledger, aske
         asked(connection)
         ((sql, given),) = said
         plan = connection.exec_driver_sql(f"explain query plan {sql}", given).all()
-    assert "messages_owed" in str(plan)
+    assert "messages_pending" in str(plan)

@@ -32,11 +32,11 @@ sys.stdin.read()
 CLAIM_SCRIPT = """
 import sys
 from pathlib import Path
-from invoices.app import House
+from invoices.app import App
 from invoices.settings import Settings
 
-with House(Settings(home=Path(sys.argv[1])), vendors=lambda closing: None) as house:
-    print(len(house.claim_documents("extract_local", 10, 0)), flush=True)
+with App(Settings(home=Path(sys.argv[1])), prepare_vendor_settings=lambda exit_stack: None) as app:
+    print(len(app.claim_documents("extract_local", 10, 0)), flush=True)
     sys.stdin.read()
 """
 
