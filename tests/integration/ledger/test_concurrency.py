@@ -1,4 +1,4 @@
-"""The ledger under several real processes: nothing is lost, no number is given twice, a killed writer harms nobody."""
+"""The ledger and several processes: no row is lost, no number is assigned twice, a killed writer blocks nobody."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ ledger.close()
 
 
 def start_process(program: str, *arguments: object) -> subprocess.Popen[str]:
-    """Return a process that has the ledger open and waits for a line on its input."""
+    """Return a process that is ready and waits for a line on its input."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -91,7 +91,7 @@ def start_process(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def run_all_at_once(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """Let them all go at once; return what each printed."""
+    """Start the work of all processes at the same time; return the output of each."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -102,7 +102,7 @@ def run_all_at_once(processes: list[subprocess.Popen[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("writers", [2, 4])
-def test_writers_at_the_same_time_lose_nothing_and_get_distinct_numbers(
+def test_concurrent_writers_lose_nothing_and_get_distinct_numbers(
     ledger_url: str, ledger: Ledger, writers: int
 ) -> None:
     count = 25
@@ -118,7 +118,7 @@ def test_writers_at_the_same_time_lose_nothing_and_get_distinct_numbers(
     assert len(set(revisions)) == sighting_count
 
 
-def test_a_killed_writer_leaves_what_it_committed_and_no_lock(ledger_url: str, ledger: Ledger) -> None:
+def test_a_killed_writer_leaves_its_commits_and_no_lock(ledger_url: str, ledger: Ledger) -> None:
     process = start_process(WRITE_SIGHTINGS_SCRIPT, ledger_url, "w", 100_000)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -127,15 +127,15 @@ def test_a_killed_writer_leaves_what_it_committed_and_no_lock(ledger_url: str, l
     acknowledged = [process.stdout.readline() for _ in range(10)]
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
-    shas = {hashlib.sha256(f"w-{int(line)}".encode()).hexdigest() for line in acknowledged}
+    acknowledged_hashes = {hashlib.sha256(f"w-{int(line)}".encode()).hexdigest() for line in acknowledged}
     with ledger.begin_transaction() as tx:  # no lock is left
         stored = set(tx.connection.scalars(select(documents.c.document_sha256)))
         sequences = sorted(tx.connection.scalars(select(documents.c.sequence)))
-    assert shas <= stored
+    assert acknowledged_hashes <= stored
     assert sequences == list(range(1, len(stored) + 1))
 
 
-def test_an_invoice_is_in_one_batch_however_many_processes_assign_it(ledger_url: str, ledger: Ledger) -> None:
+def test_an_invoice_is_in_one_batch_even_if_several_processes_assign_it(ledger_url: str, ledger: Ledger) -> None:
     invoices = [f"invoice-{number:03}" for number in range(200)]
     with ledger.begin_transaction() as tx:
         for invoice in invoices:
@@ -164,14 +164,14 @@ def test_a_reader_sees_one_state_while_others_write(ledger: Ledger, ledger_url: 
     other.close()
 
 
-def test_the_ledger_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_its_owner_can_open_the_ledgers_directory(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/new/ledger.sqlite")
     ledger.close()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("tries", range(2))
-def test_processes_that_open_at_the_same_time_make_one_ledger(ledger_url: str, tries: int) -> None:
+def test_processes_that_open_at_the_same_time_create_one_ledger(ledger_url: str, tries: int) -> None:
     outputs = run_all_at_once(
         [start_process(OPEN_LEDGER_SCRIPT, ledger_url, f"process-{tries}-{number}") for number in range(4)]
     )
@@ -181,7 +181,7 @@ def test_processes_that_open_at_the_same_time_make_one_ledger(ledger_url: str, t
     ledger.close()
 
 
-def test_whoever_reads_up_to_a_revision_misses_no_row_that_is_committed_later(ledger_url: str, ledger: Ledger) -> None:
+def test_no_row_up_to_a_read_revision_is_committed_later(ledger_url: str, ledger: Ledger) -> None:
     writers = [start_process(WRITE_SIGHTINGS_SCRIPT, ledger_url, f"w{number}", 15) for number in range(3)]
     for process in writers:
         assert process.stdin is not None
@@ -202,7 +202,7 @@ def test_whoever_reads_up_to_a_revision_misses_no_row_that_is_committed_later(le
             assert set(connection.scalars(query)) == row_ids
 
 
-def test_many_threads_that_write_and_read_meanwhile_wait_for_nobody_who_waits_for_them(ledger: Ledger) -> None:
+def test_many_threads_that_read_while_they_write_do_not_deadlock(ledger: Ledger) -> None:
     def write_and_read(_number: int) -> int:
         with ledger.begin_transaction() as tx, ledger.open_snapshot() as connection:
             list_export_batches(connection)
