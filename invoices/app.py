@@ -64,7 +64,9 @@ class App:
             settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.store = DocumentStore(settings.documents_directory)
         except OSError as error:
-            raise ConfigurationError(f"the home directory {str(settings.home)!r} cannot be written: {error.strerror}") from error
+            raise ConfigurationError(
+                f"the home directory {str(settings.home)!r} cannot be written: {error.strerror}"
+            ) from error
         self.ledger = Ledger(settings.effective_ledger_url)
         self._exit_stack.callback(self.ledger.close)
 
@@ -261,4 +263,7 @@ def format_mode_mismatch(settings: Settings, recorded_mode: str) -> str:
             f"{quoted_home} holds real books, and no vendor key is set: set the keys (INVOICES_…__API_KEY); "
             "for a rehearsal, set INVOICES_HOME to another directory"
         )
-    return f"{quoted_home} holds a rehearsal, and vendor keys are set: set INVOICES_HOME to another directory for real books"
+    return (
+        f"{quoted_home} holds a rehearsal, and vendor keys are set: "
+        "for real books, set INVOICES_HOME to another directory"
+    )

@@ -125,23 +125,27 @@ def record_intents(
     """Record the same as ``record_intent`` does for each document.
 
     Raises:
-        CapReached: a cap leaves too little; roll the transaction back.
+        CapReached: a cap leaves too few pages; roll the transaction back.
     """
     known_jobs = _list_jobs_by_extraction_id(tx.connection, [extraction.extraction_id for extraction in planned])
-    for extraction in (extraction for extraction in planned if extraction.extraction_id in known_jobs):
-        record_intent(
-            tx, terms, extraction.extraction_id, extraction.document_sha256, pages=extraction.pages, run_id=run_id, batch_id=batch_id,
-            generation=generation,
-        )  # fmt: skip
-    new_extractions = [extraction for extraction in planned if extraction.extraction_id not in known_jobs]
+    new_extractions = []
+    for extraction in planned:
+        if extraction.extraction_id in known_jobs:
+            record_intent(
+                tx, terms, extraction.extraction_id, extraction.document_sha256, pages=extraction.pages,
+                run_id=run_id, batch_id=batch_id, generation=generation,
+            )  # fmt: skip
+        else:
+            new_extractions.append(extraction)
     if not new_extractions:
         return
     reserve_pages(tx, terms.extracted_by, sum(extraction.pages for extraction in new_extractions), terms.caps, run_id)
     page_price = None if terms.page_price is None else format(terms.page_price, "f")
     shared_values = {
         "extracted_by": terms.extracted_by, "status": "intended", "generation": generation, "batch_id": batch_id,
-        "run_id": run_id, "counted_on": format_utc_day(tx.timestamp), "pages_charged": 0, "possible_double_charge": False,
-        "page_price_amount": page_price, "page_price_currency": terms.page_price_currency if page_price else None,
+        "run_id": run_id, "counted_on": format_utc_day(tx.timestamp), "pages_charged": 0,
+        "possible_double_charge": False, "page_price_amount": page_price,
+        "page_price_currency": terms.page_price_currency if page_price else None,
         "revision": tx.revision, "requested_at": tx.timestamp,
     }  # fmt: skip
     rows = [
@@ -162,13 +166,22 @@ def record_answers(tx: Transaction, completed: Sequence[CompletedExtraction], re
         return
     previous_jobs = _list_jobs_by_extraction_id(tx.connection, [extraction.extraction_id for extraction in completed])
     statement = update(extractions).where(extractions.c.extraction_id == bindparam("row_extraction_id"))
-    tx.connection.execute(
-        statement.values(
-            status="answered", payload=bindparam("row_payload"), pages_charged=bindparam("row_pages"), answered_at=tx.timestamp,
-            revision=tx.revision,
-        ),
-        [{"row_extraction_id": extraction.extraction_id, "row_payload": extraction.payload, "row_pages": extraction.pages_charged} for extraction in completed],
-    )  # fmt: skip
+    answer_values = {
+        "status": "answered",
+        "payload": bindparam("row_payload"),
+        "pages_charged": bindparam("row_pages"),
+        "answered_at": tx.timestamp,
+        "revision": tx.revision,
+    }
+    rows = [
+        {
+            "row_extraction_id": extraction.extraction_id,
+            "row_payload": extraction.payload,
+            "row_pages": extraction.pages_charged,
+        }
+        for extraction in completed
+    ]
+    tx.connection.execute(statement.values(answer_values), rows)
     _replace_reserved_with_charged_pages(
         tx, [(previous_jobs[extraction.extraction_id], extraction.pages_charged) for extraction in completed]
     )

@@ -60,7 +60,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class MailFolderPosition:
-    """The position in a folder: every mail below ``uid_next`` is recorded; ``rules`` is the digest of the mail rules."""
+    """The position in a folder: every mail below ``uid_next`` is recorded; ``rules`` is a digest of the mail rules."""
 
     uidvalidity: int
     uid_next: int

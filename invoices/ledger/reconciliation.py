@@ -53,7 +53,8 @@ def list_incomplete_mails(connection: Connection, source_name: str) -> list[str]
         .having(sighting_count < messages.c.document_count)
     )
     return [
-        f"{folder}{f' UID {uid} of {uidvalidity}' if uid else ''} ({known_count} of its {document_count} documents are known)"
+        f"{f'{folder} UID {uid} of {uidvalidity}' if uid else folder}"
+        f" (the ledger has {known_count} of its {document_count} documents)"
         for folder, uidvalidity, uid, document_count, known_count in mail_rows
     ]
 

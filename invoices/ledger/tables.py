@@ -93,7 +93,7 @@ messages = Table(
     Column("folder", SanitisedText(), nullable=False),  # of the account; for a mail in a file, the path of the file
     Column("uidvalidity", BigInteger),  # this and uid are null for a mail in a file
     Column("uid", BigInteger),
-    Column("content_sha256", SanitisedText(64), index=True),  # of the complete mail; null if it was not fetched
+    Column("content_sha256", SanitisedText(64), index=True),  # of the whole mail; null if not fetched
     Column("message_id", SanitisedText()),  # from here to received_at: as stated in the mail
     Column("sender", SanitisedText()),
     Column("reply_to", SanitisedText()),
@@ -116,7 +116,8 @@ Index("messages_by_place", messages.c.source_name, messages.c.folder, messages.c
 PENDING_MAIL_CONDITION = "action = 'pending' or outcome in ('waiting', 'too_large')"
 Index(  # has every column of the queries, or SQLite would read every mail of the folder
     "messages_pending", messages.c.source_name, messages.c.folder, messages.c.uidvalidity, messages.c.uid,
-    messages.c.action, messages.c.outcome, messages.c.byte_count, **_build_partial_index_options(PENDING_MAIL_CONDITION),
+    messages.c.action, messages.c.outcome, messages.c.byte_count,
+    **_build_partial_index_options(PENDING_MAIL_CONDITION),
 )  # fmt: skip
 
 mail_folders = Table(

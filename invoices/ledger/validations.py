@@ -98,15 +98,21 @@ def _insert_rows(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> N
 
 def _build_receipt_row(tx: Transaction, invoice_id: str, publisher: str) -> dict[str, Any]:
     return {
-        "invoice_id": invoice_id, "publisher": publisher, "receipt_id": format_receipt_id(invoice_id), "status": "pending",
+        "invoice_id": invoice_id,
+        "publisher": publisher,
+        "receipt_id": format_receipt_id(invoice_id),
+        "status": "pending",
         "changed_at": tx.timestamp,
-    }  # fmt: skip
+    }
 
 
 def list_possible_duplicates(
     connection: Connection, number_keys: Iterable[str], content_keys: Iterable[str]
 ) -> list[Mapping[str, Any]]:
-    """Return ``number_key``, ``content_key``, ``invoice_id`` and ``invoice_number`` of candidates with one of the keys."""
+    """Return the accepted candidates, and those in review, that have one of these keys.
+
+    Each row has ``number_key``, ``content_key``, ``invoice_id`` and ``invoice_number``.
+    """
     rows_by_invoice: dict[str, Mapping[str, Any]] = {}
     columns = [candidates.c[name] for name in ("number_key", "content_key", "invoice_id", "invoice_number")]
     for column, keys in ((candidates.c.number_key, number_keys), (candidates.c.content_key, content_keys)):

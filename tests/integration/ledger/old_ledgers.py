@@ -19,8 +19,8 @@ Row = dict[str, Any]
 SAMPLE_LEDGER_DUMP = Path(__file__).parent / "schema_3_sample_ledger.sql.gz"
 ROWS_OF_VERSION_1 = (
     "INSERT INTO counters (name, value) VALUES ('revision', 7), ('documents', 2), ('loaded_revision', 6)",
-    """INSERT INTO documents (document_sha256, sequence, media_type, byte_count, page_count, first_seen_at, stage, state,
-        reason_code, reason, changed_at, revision) VALUES
+    """INSERT INTO documents (document_sha256, sequence, media_type, byte_count, page_count, first_seen_at, stage,
+        state, reason_code, reason, changed_at, revision) VALUES
         ('a', 1, 'application/pdf', 10, 2, {at}, 'ask', 'waiting', 'submitted', 'S', {at}, 3),
         ('b', 2, 'application/pdf', 10, 1, {at}, 'done', 'accepted', 'accepted', 'A', {at}, 7)""",
     """INSERT INTO extractions (extraction_id, document_sha256, extracted_by, generation, status, remote_id, payload,

@@ -6,7 +6,6 @@ import hashlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,14 +57,6 @@ with ledger.begin_transaction() as tx:
     print(create_export_batch(tx, invoice_ids).batch_id, flush=True)
 ledger.close()
 """
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
 
 
 OPEN_LEDGER_SCRIPT = """
@@ -135,7 +126,7 @@ def test_a_killed_writer_leaves_its_commits_and_no_lock(ledger_url: str, ledger:
     assert sequences == list(range(1, len(stored) + 1))
 
 
-def test_an_invoice_is_in_one_batch_even_if_several_processes_assign_it(ledger_url: str, ledger: Ledger) -> None:
+def test_an_invoice_is_in_one_batch_however_many_processes_assign_it(ledger_url: str, ledger: Ledger) -> None:
     invoices = [f"invoice-{number:03}" for number in range(200)]
     with ledger.begin_transaction() as tx:
         for invoice in invoices:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,20 +32,12 @@ from invoices.ledger.tables import notes, sightings
 from invoices.model import compute_sighting_id
 
 
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
-
-
 def build_sighting(content: str, location: str | None = None, **values: object) -> Sighting:
     document = hashlib.sha256(content.encode()).hexdigest()
     path = location or f"/in/{content}.pdf"
     default_sighting = Sighting(
-        sighting_id=compute_sighting_id("inbox", path, document), document_sha256=document, media_type="application/pdf",
-        byte_count=len(content), source_name="inbox", source_kind="folder", location=path,
+        sighting_id=compute_sighting_id("inbox", path, document), document_sha256=document,
+        media_type="application/pdf", byte_count=len(content), source_name="inbox", source_kind="folder", location=path,
         file_name=path.rpartition("/")[2], fingerprint=f"f-{content}",
     )  # fmt: skip
     return replace(default_sighting, **values)  # type: ignore[arg-type]
@@ -151,7 +142,10 @@ def test_a_document_is_in_the_queue_of_one_stage_only(ledger: Ledger) -> None:
             for stage in ("extract_local", "extract_remote", "validate")
         }
         assert queued == {"extract_local": 0, "extract_remote": 1, "validate": 0}
-        assert count_documents_by_state(connection) == {("waiting", "some_reason"): 1, ("quarantined", "some_reason"): 1}
+        assert count_documents_by_state(connection) == {
+            ("waiting", "some_reason"): 1,
+            ("quarantined", "some_reason"): 1,
+        }
 
 
 def test_setting_the_state_that_a_document_already_has_writes_nothing(ledger: Ledger) -> None:

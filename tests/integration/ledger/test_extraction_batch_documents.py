@@ -85,7 +85,9 @@ def test_intents_that_exceed_a_cap_are_refused_together(ledger_pair: tuple[Ledge
 
 
 @pytest.mark.parametrize("charged", [0, 1, 7])
-def test_many_answers_are_recorded_as_if_each_had_been_recorded_alone(ledger_pair: tuple[Ledger, Ledger], charged: int) -> None:
+def test_many_answers_are_recorded_as_if_each_had_been_recorded_alone(
+    ledger_pair: tuple[Ledger, Ledger], charged: int
+) -> None:
     many, single = ledger_pair
     for ledger in ledger_pair:
         with ledger.begin_transaction() as tx:
@@ -125,9 +127,7 @@ def test_many_submissions_are_recorded_as_if_each_had_been_recorded_alone(ledger
         assert list_open_document_hashes(tx.connection, "b") == {"d1", "d2", "d3", "d4"}
     with single.begin_transaction() as tx:
         for extraction in EXTRACTIONS[:4]:
-            update_extraction(
-                tx, extraction.extraction_id, "submitted", remote_id="r", submitted_at=tx.timestamp
-            )
+            update_extraction(tx, extraction.extraction_id, "submitted", remote_id="r", submitted_at=tx.timestamp)
             set_document_state(
                 tx, extraction.document_sha256, stage="extract_remote", state="waiting", reason_code="submitted",
                 reason="Submitted.",
@@ -154,6 +154,7 @@ def test_only_documents_with_a_valid_claim_are_returned_as_claimed(ledger_pair: 
 
 def test_documents_are_listed_by_hash_at_any_stage(ledger_pair: tuple[Ledger, Ledger]) -> None:
     with ledger_pair[0].open_snapshot() as connection:
-        assert [
-            document.document_sha256 for document in list_documents_by_hash(connection, ["d4", "d2", "d9"])
-        ] == ["d2", "d4"]
+        assert [document.document_sha256 for document in list_documents_by_hash(connection, ["d4", "d2", "d9"])] == [
+            "d2",
+            "d4",
+        ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from invoices.ledger import Ledger
@@ -16,14 +14,6 @@ from invoices.ledger.extraction_batches import (
 from invoices.ledger.extractions import ExtractionTerms, list_batch_jobs, record_intent, update_extraction
 
 VENDOR = "invoicedataextraction_com"
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
 
 
 def create_batch(ledger: Ledger, batch: str, vendor: str = VENDOR, count: int = 2) -> ExtractionBatch:

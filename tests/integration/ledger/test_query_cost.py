@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from invoices.ledger import Ledger
 from invoices.ledger.changes import get_latest_revision
 from invoices.ledger.documents import count_pending_documents, list_pending_documents
 from invoices.ledger.export_batches import list_unexported_invoice_ids
+from invoices.ledger.mails import count_uncollected_mails, list_uids_to_fetch, list_uids_with_pending_action
 from invoices.ledger.outbox import count_unpublished_receipts, list_unpublished_receipts
 from invoices.ledger.sightings import list_fingerprints_by_location
+from invoices.settings import Settings
 
 HISTORY_SIZE = 20_000
 NUMBERS_CTE = f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {HISTORY_SIZE}) "
@@ -31,6 +34,14 @@ LEDGER_QUERIES: dict[str, Callable[[Connection], object]] = {
     "waiting_invoices": lambda connection: list_unexported_invoice_ids(connection, 100),
     "latest_revision": get_latest_revision,
 }
+
+
+@pytest.fixture
+def ledger(app_settings: Settings) -> Iterator[Ledger]:
+    """An empty ledger on SQLite, whose query plans these tests measure."""
+    new_ledger = Ledger(app_settings.effective_ledger_url)
+    yield new_ledger
+    new_ledger.close()
 
 
 @pytest.mark.parametrize("query", LEDGER_QUERIES.values(), ids=LEDGER_QUERIES)
@@ -72,3 +83,23 @@ def test_other_sightings_do_not_slow_down_the_scan_of_a_folder(ledger: Ledger) -
         assert list_fingerprints_by_location(connection, "inbox", locations) == {
             f"/in/{number}": {f"f{number}"} for number in range(1, 10)
         }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda connection: list_uids_to_fetch(connection, "ap", "INBOX", 7, 10),
+        lambda connection: list_uids_with_pending_action(connection, "ap", "INBOX", 7),
+        count_uncollected_mails,
+    ],
+)
+def test_pending_mails_are_found_by_their_index(ledger: Ledger, query: Callable[[Connection], object]) -> None:
+    statements: list[tuple[str, Any]] = []
+    with ledger.open_snapshot() as connection:
+        event.listen(
+            connection, "before_cursor_execute", lambda _c, _u, sql, values, *_more: statements.append((sql, values))
+        )
+        query(connection)
+        ((sql, values),) = statements
+        plan = connection.exec_driver_sql(f"explain query plan {sql}", values).all()
+    assert "messages_pending" in str(plan)

@@ -149,14 +149,18 @@ def test_a_failure_that_is_not_charged_costs_nothing(ledger: Ledger) -> None:
     assert list_spent_pages(ledger) == {}
 
 
-def test_a_second_intent_for_an_open_job_counts_once_in_the_periods_of_the_second(ledger: Ledger, clock: ManualClock) -> None:
+def test_a_second_intent_for_an_open_job_counts_once_in_the_periods_of_the_second(
+    ledger: Ledger, clock: ManualClock
+) -> None:
     record_intent_for(ledger, "a", 2)
     clock.move_to_next_day()
     record_intent_for(ledger, "a", 2, run="B")
     assert list_spent_pages(ledger) == {NEXT_DAY: 2, NEXT_MONTH: 2, "run:B": 2}
 
 
-def test_a_repeat_counts_in_addition_to_the_first_try_and_alone_for_its_own_day(ledger: Ledger, clock: ManualClock) -> None:
+def test_a_repeat_counts_in_addition_to_the_first_try_and_alone_for_its_own_day(
+    ledger: Ledger, clock: ManualClock
+) -> None:
     record_intent_for(ledger, "a", 2)
     update_status(ledger, "a", "unknown")
     clock.move_to_next_day()

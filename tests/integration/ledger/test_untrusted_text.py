@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -44,14 +43,6 @@ ODD_TEXTS = [
     "'; drop table notes; --",
     "\r\n\x1b[31m",
 ]
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
 
 
 def replace_unstorable_characters(text: str) -> str:
