@@ -142,7 +142,7 @@ def read_all_rows(url: str) -> dict[str, list[Row]]:
 
 def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
     """Return rows of version 3 with the column names and values of version 4; the warehouse has to be loaded anew."""
-    translated = {
+    translated: dict[str, list[Row]] = {
         table: [
             {
                 RENAMED_COLUMNS.get(table, {}).get(name, name): REPLACED_VALUES.get((table, name), {}).get(value, value)
@@ -159,7 +159,7 @@ def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
     return translated
 
 
-def list_schema_differences(url: str) -> list[object]:
+def list_schema_differences(url: str) -> list[Any]:
     """Return how a ledger's schema differs from a new one's, by Alembic's comparison."""
     engine = create_database_engine(url)
     is_sqlite = engine.dialect.name == "sqlite"
@@ -175,6 +175,6 @@ def list_schema_differences(url: str) -> list[object]:
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": is_other_type})
-        differences = compare_metadata(context, metadata)
+        differences: list[Any] = compare_metadata(context, metadata)
     engine.dispose()
     return differences

@@ -122,7 +122,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path, monkeypatch: pytest.Monk
         f"ledger_url = ['postgresql://me:{SECRET}@db/x']",
     ],
 )
-def test_no_error_message_repeats_a_secret(tmp_path: Path, text: str) -> None:
+def test_no_complaint_repeats_a_secret(tmp_path: Path, text: str) -> None:
     assert SECRET not in get_error_message(write_config(tmp_path, text))
 
 
