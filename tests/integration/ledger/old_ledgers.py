@@ -1,4 +1,4 @@
-"""Ledgers as programs of earlier schema versions left them, and what stands in a ledger of any version."""
+"""Ledgers as programs of earlier schema versions left them, and the contents of a ledger of any version."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def restore_sample_ledger(path: Path) -> None:
 
 
 def read_version_and_tables(url: str) -> tuple[str, set[str]]:
-    """Return the version that stands in a ledger's notes, and its tables without Alembic's own."""
+    """Return the version in a ledger's notes, and its tables without Alembic's own."""
     engine = create_database_engine(url)
     with engine.connect() as connection:
         noted_version = connection.scalar(text("SELECT value FROM notes WHERE name = 'schema_version'"))
@@ -141,7 +141,7 @@ def read_all_rows(url: str) -> dict[str, list[Row]]:
 
 
 def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
-    """Return rows of version 3 with the column names and values of version 4; the warehouse has to be loaded anew."""
+    """Return rows of version 3 with the column names and values of version 4; the next load rebuilds the warehouse."""
     translated: dict[str, list[Row]] = {
         table: [
             {

@@ -14,18 +14,10 @@ from invoices.ledger.changes import (
     get_loaded_revision,
     iter_changed_rows,
 )
-from invoices.ledger.export_batches import (
-    create_export_batch,
-)
-from invoices.ledger.extractions import (
-    ExtractionTerms,
-    record_free_answer,
-    record_intent,
-)
+from invoices.ledger.export_batches import create_export_batch
+from invoices.ledger.extractions import ExtractionTerms, record_free_answer, record_intent
 from invoices.ledger.ledger import set_counter_value
-from invoices.ledger.validations import (
-    record_validation,
-)
+from invoices.ledger.validations import record_validation
 from tests.integration.ledger.validation_fixtures import (
     DOCUMENT,
     PUBLISHERS,

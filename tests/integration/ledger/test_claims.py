@@ -1,4 +1,4 @@
-"""Claims: several workers share the pending documents, nobody gets what another has claimed, and leases expire."""
+"""Claims: several workers share the pending documents, no worker gets the claims of another, and leases expire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger and several processes: no row is lost, no number is assigned twice, a killed writer blocks nobody."""
+"""The ledger and several processes: no row is lost, no number is assigned twice, a killed writer leaves no lock."""
 
 from __future__ import annotations
 

@@ -271,7 +271,7 @@ def test_a_ledger_of_a_later_version_is_refused(ledger_url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://me:sesame@db/x",  # its driver is not installed, or nobody answers
+        "postgresql://me:sesame@db/x",  # its driver is not installed, or no server answers
         "postgresql://me:sesame@db:port/x",
         "postgresql://me:ses/ame@db/x",
         "postgresql://me:0/sesame@db/x",

@@ -14,10 +14,7 @@ from invoices.ledger.export_batches import (
     list_unexported_invoice_ids,
     mark_export_batch_issued,
 )
-from tests.integration.ledger.validation_fixtures import (
-    build_candidate,
-    validate_candidates,
-)
+from tests.integration.ledger.validation_fixtures import build_candidate, validate_candidates
 
 
 def test_an_invoice_is_never_in_two_batches(ledger: Ledger) -> None:

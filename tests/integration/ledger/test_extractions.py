@@ -15,10 +15,7 @@ from invoices.ledger.extractions import (
     record_intent,
     update_extraction,
 )
-from tests.integration.ledger.validation_fixtures import (
-    DOCUMENT,
-    record_sightings,
-)
+from tests.integration.ledger.validation_fixtures import DOCUMENT, record_sightings
 
 
 def record_intent_for(tx: Transaction, extraction: str, document: str, **values: Any) -> None:

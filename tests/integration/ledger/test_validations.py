@@ -6,14 +6,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from invoices.ledger import Ledger
-from invoices.ledger.changes import (
-    count_loadable_rows,
-    get_latest_revision,
-)
-from invoices.ledger.export_batches import (
-    create_export_batch,
-    list_unexported_invoice_ids,
-)
+from invoices.ledger.changes import count_loadable_rows, get_latest_revision
+from invoices.ledger.export_batches import create_export_batch, list_unexported_invoice_ids
 from invoices.ledger.outbox import (
     count_receipts_by_status,
     count_unpublished_receipts,
