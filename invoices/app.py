@@ -1,4 +1,4 @@
-"""The house, opened: one place where the settings become a ledger, a store, readers and clients."""
+"""The application: the one place that builds the ledger, the store, readers and clients from the settings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from invoices.clients.http_client import make_session
 from invoices.clients.smartbills_io import SmartBillsIoClient
-from invoices.documents.containers.container_opener_pool import CONTAINER_LIMITS as UNWRAPPING
-from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
+from invoices.documents.containers.container_opener_pool import CONTAINER_LIMITS, ContainerOpenerPool
 from invoices.documents.document_reader_pool import DocumentReaderPool, ProcessLimits
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
@@ -43,20 +42,20 @@ REHEARSAL_MODE, PRODUCTION_MODE = "rehearsal", "real"
 
 
 class AlreadyRunning(ConfigurationError):
-    """Another run holds this house; it is not an error to find that out."""
+    """Another run is active in this home; to discover that is no failure."""
 
 
 class App:
-    """Everything a stage needs, made when first asked for and closed together.
+    """Everything that a stage needs, created on first use and closed together.
 
-    ``vendors`` returns the settings with which vendors are called; in a rehearsal that is where the sandbox is started.
+    ``prepare_vendor_settings`` returns the settings for calls to vendors; in a rehearsal it also starts the sandbox.
     """
 
     def __init__(self, settings: Settings, prepare_vendor_settings: Callable[[ExitStack], Settings]) -> None:
         """Open the ledger and the store.
 
         Raises:
-            ConfigurationError: the home or the ledger cannot be used.
+            ConfigurationError: the home directory or the ledger cannot be used.
         """
         self.settings = settings
         self._prepare_vendor_settings = prepare_vendor_settings
@@ -65,40 +64,42 @@ class App:
             settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.store = DocumentStore(settings.documents_directory)
         except OSError as error:
-            raise ConfigurationError(f"the home {str(settings.home)!r} cannot be written: {error.strerror}") from error
+            raise ConfigurationError(
+                f"the home directory {str(settings.home)!r} cannot be written: {error.strerror}"
+            ) from error
         self.ledger = Ledger(settings.effective_ledger_url)
         self._exit_stack.callback(self.ledger.close)
 
     @property
     def is_rehearsal(self) -> bool:
-        """Whether this is a house of rehearsals: by what was done in it, else by the settings."""
+        """Whether this home is for rehearsals: by its recorded mode, or by the settings if none is recorded."""
         recorded_mode = self.ledger.find_note("mode")
         return self.settings.is_rehearsal if recorded_mode is None else recorded_mode == REHEARSAL_MODE
 
     def record_rehearsal_mode(self) -> None:
-        """Fix what the house is for, once, so that rehearsed answers never get into real books.
+        """Record once whether the home is for rehearsals, so that rehearsed answers never get into real books.
 
         Raises:
-            ConfigurationError: it belongs to the other of rehearsal and real life.
+            ConfigurationError: the recorded mode is not the mode of the settings.
         """
         recorded_mode = self.ledger.get_or_record_note("mode", get_rehearsal_mode(self.settings))
         if recorded_mode != get_rehearsal_mode(self.settings):
             raise ConfigurationError(format_mode_mismatch(self.settings, recorded_mode))
 
     def check_rehearsal_mode(self) -> None:
-        """Raise ConfigurationError where the house belongs to the other of rehearsal and real life; fix nothing."""
+        """Raise ConfigurationError if the recorded mode is not the mode of the settings; record nothing."""
         recorded_mode = self.ledger.find_note("mode")
         if recorded_mode is not None and recorded_mode != get_rehearsal_mode(self.settings):
             raise ConfigurationError(format_mode_mismatch(self.settings, recorded_mode))
 
     @cached_property
     def vendor_settings(self) -> Settings:
-        """The settings with which vendors are called."""
+        """The settings for calls to vendors."""
         return self._prepare_vendor_settings(self._exit_stack)
 
     @cached_property
     def document_reader_pool(self) -> DocumentReaderPool:
-        """The processes in which documents are opened."""
+        """The processes that read documents."""
         reading_settings = self.settings.reading
         limits = ProcessLimits(max_bytes=reading_settings.megabytes * 1024 * 1024, seconds=reading_settings.seconds)
         reader_pool = DocumentReaderPool(worker_count=reading_settings.workers, limits=limits)
@@ -107,24 +108,24 @@ class App:
 
     @cached_property
     def container_opener_pool(self) -> ContainerOpenerPool:
-        """The processes in which mails and archives are opened."""
+        """The processes that open mails and archives."""
         reading_settings = self.settings.reading
         max_megabytes = max([reading_settings.megabytes, *(mailbox.megabytes for mailbox in self.settings.mailboxes)])
-        limits = replace(UNWRAPPING, max_bytes=max_megabytes * 1024 * 1024)
+        limits = replace(CONTAINER_LIMITS, max_bytes=max_megabytes * 1024 * 1024)
         opener_pool = ContainerOpenerPool(reading_settings.workers, limits, self.settings.intake.unpack_archives)
         self._exit_stack.callback(opener_pool.close)
         return opener_pool
 
     @cached_property
     def worker(self) -> Worker:
-        """This process, as those see it that work on the same ledger."""
+        """This process as a worker; other workers on the ledger see its name and its lock file."""
         worker = Worker(self.settings.home / "workers")
         self._exit_stack.callback(worker.close)
         self._exit_stack.callback(self.release_claims)
         return worker
 
     def claim_documents(self, stage: Stage, limit: int, after_sequence: int) -> list[PendingDocument]:
-        """Take up to ``limit`` documents in hand that wait for ``stage`` and that no living worker has."""
+        """Claim up to ``limit`` documents that wait for ``stage`` and that no living worker has claimed."""
         self._release_claims_of_dead_workers()
         with self.ledger.open_snapshot() as connection:
             if not list_pending_documents(connection, stage, 1, after_sequence):
@@ -133,22 +134,20 @@ class App:
             return claim_pending_documents(tx, self.worker.name, stage, limit, after_sequence=after_sequence)
 
     def claim_all_or_none(self, document_hashes: Sequence[str]) -> bool:
-        """Take all of these documents in hand, or none where a living worker has one; return whether they are."""
+        """Claim all of these documents, or none if a living worker has one; return whether they are claimed."""
         self._release_claims_of_dead_workers()
         with self.ledger.begin_transaction() as tx:
             return claim_all_or_none(tx, self.worker.name, document_hashes)
 
     @contextmanager
     def renew_leases(self, interval_seconds: float = LEASE_RENEWAL_SECONDS) -> Iterator[None]:
-        """Renew the leases of what is in hand ``every`` so many seconds in the block, and give it back at its end."""
+        """Renew the leases every ``interval_seconds`` during the block; release the claims at its end."""
         stopped = threading.Event()
 
         def renew_until_stopped() -> None:
             while not stopped.wait(interval_seconds):
-                with (
-                    suppress(SQLAlchemyError),
-                    self.ledger.begin_transaction() as tx,
-                ):  # else they end, which is noticed
+                # a lease that is not renewed expires, which ``holds_claim`` detects
+                with suppress(SQLAlchemyError), self.ledger.begin_transaction() as tx:
                     extend_leases(tx, self.worker.name)
 
         renewal_thread = threading.Thread(target=renew_until_stopped, name="leases", daemon=True)
@@ -161,8 +160,8 @@ class App:
             self.release_claims()
 
     def release_claims(self) -> None:
-        """Give back whatever is in hand."""
-        if "worker" not in vars(self):  # nobody took anything
+        """Release all claims of this process."""
+        if "worker" not in vars(self):  # this process has claimed nothing
             return
         with self.ledger.open_snapshot() as connection:
             if self.worker.name not in list_claim_holders(connection):
@@ -171,7 +170,7 @@ class App:
             release_claims(tx, self.worker.name)
 
     def _release_claims_of_dead_workers(self) -> None:
-        """End the claims of workers that have died, and remove their files."""
+        """Release the claims of workers that have died, and delete their lock files."""
         with self.ledger.open_snapshot() as connection:
             holder_names = list_claim_holders(connection)
         dead_names = self.worker.filter_dead_workers(holder_names) if holder_names else []
@@ -183,19 +182,15 @@ class App:
 
     @cached_property
     def extractor_chain(self) -> ExtractorChain:
-        """The extraction APIs that are set up."""
+        """The configured extraction APIs, in order of preference."""
         return ExtractorChain(
-            self.vendor_settings,
-            self.ledger,
-            self.store,
-            self.rate_limit_store,
-            self.worker.name,
+            self.vendor_settings, self.ledger, self.store, self.rate_limit_store, self.worker.name,
             self.claim_all_or_none,
-        )
+        )  # fmt: skip
 
     @cached_property
     def rate_limit_store(self) -> RateLimitStore:
-        """The rate budgets, shared with every other process on this ledger."""
+        """The rate limits, shared with all other processes on this ledger."""
         vendor_minute_seconds = self.vendor_settings.vendor_minute_seconds or SECONDS_PER_MINUTE
         store = RateLimitStore(self.ledger.url, self.settings.home, vendor_minute_seconds / SECONDS_PER_MINUTE)
         self._exit_stack.callback(store.close)
@@ -203,7 +198,7 @@ class App:
 
     @cached_property
     def smartbills_io_client(self) -> SmartBillsIoClient | None:
-        """The receipts API, or None without a key."""
+        """The client of the receipts API, or None without a key."""
         api_settings = self.vendor_settings.smartbills_io
         if api_settings.api_key is None:
             return None
@@ -217,16 +212,16 @@ class App:
 
     @cached_property
     def smartbills_io_rate_limiter(self) -> RateLimiter:
-        """The calls that we allow ourselves."""
+        """The rate limit for calls of the receipts API."""
         window = RateWindow(self.vendor_settings.smartbills_io.requests_per_minute, SECONDS_PER_MINUTE)
         return self.rate_limit_store.create_rate_limiter("smartbills_io", (window,))
 
     @contextmanager
     def acquire_run_lock(self) -> Iterator[None]:
-        """Keep other runs out while in the block; the lock ends with the process, however that ends.
+        """Allow no other run during the block; the lock ends with the process, however that ends.
 
         Raises:
-            AlreadyRunning: another process is in such a block; names it and since when.
+            AlreadyRunning: another run is active; the message has its process id and start time.
         """
         lock_path = self.settings.home / "run.lock"
         with lock_path.open("a+", encoding="utf-8") as lock_file:
@@ -241,31 +236,34 @@ class App:
             yield
 
     def close(self) -> None:
-        """Close everything that was opened, in the opposite order."""
+        """Close everything that was opened, in reverse order."""
         self._exit_stack.close()
 
     def __enter__(self) -> App:
-        """Return the house itself."""
+        """Return the application itself."""
         return self
 
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close the house."""
+        """Close the application."""
         self.close()
 
 
 def get_rehearsal_mode(settings: Settings) -> str:
-    """Return whether settings are for a rehearsal or for real books."""
+    """Return the mode of the settings: ``rehearsal`` or ``real``."""
     return REHEARSAL_MODE if settings.is_rehearsal else PRODUCTION_MODE
 
 
 def format_mode_mismatch(settings: Settings, recorded_mode: str) -> str:
-    """Return the sentence for a home that holds the other ``kept`` kind of books."""
+    """Return the message for a home whose recorded mode is not the mode of the settings."""
     quoted_home = repr(str(settings.home))
     if recorded_mode == PRODUCTION_MODE:
         return (
-            f"{quoted_home} holds real books, and no vendor key is set: set the keys (INVOICES_…__API_KEY) here as well; "
+            f"{quoted_home} holds real books, and no vendor key is set: set the keys (INVOICES_…__API_KEY); "
             "for a rehearsal, set INVOICES_HOME to another directory"
         )
-    return f"{quoted_home} holds a rehearsal, and vendor keys are set: set INVOICES_HOME to another directory for real books"
+    return (
+        f"{quoted_home} holds a rehearsal, and vendor keys are set: "
+        "for real books, set INVOICES_HOME to another directory"
+    )

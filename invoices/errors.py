@@ -1,19 +1,19 @@
-"""The errors of the house, named for what the caller does next.
+"""The errors of this project, named for what the caller does next.
 
 InvoicesError
 ├── ConfigurationError     fix the settings; nothing was touched
-│   └── AccountError       fix the key, the rights or the credit: no call of this account will do better
-├── TransientError         ask again later (carries ``retry_after``)
-├── UnknownOutcome         it may have happened: look it up before asking again
-├── DocumentError          set this one document aside, go on with the rest (carries ``reason_code``)
-└── ContractError          the other side changed its shape: stop this source, tell someone
+│   └── AccountError       fix the key, the rights or the credit; until then, every call of the account fails
+├── TransientError         try again later (carries ``retry_after``)
+├── UnknownOutcome         it may have happened: look it up before trying again
+├── DocumentError          take this document out and continue with the rest (carries ``reason_code``)
+└── ContractError          the other side broke its contract: stop this source and notify someone
 """
 
 from __future__ import annotations
 
 
 class InvoicesError(Exception):
-    """Any error that this project raises on purpose; its text is written for the person who reads it."""
+    """The base class of all errors that this project raises; the message is written for people."""
 
     def __init__(self, message: str, *, request_id: str | None = None) -> None:
         super().__init__(f"{message} (request {request_id!r})" if request_id else message)
@@ -25,11 +25,11 @@ class ConfigurationError(InvoicesError):
 
 
 class AccountError(ConfigurationError):
-    """Fix the key, the rights or the credit (401, 402, 403): no call of this account will do better until then."""
+    """Fix the key, the rights or the credit (401, 402, 403); until then, every call of the account fails."""
 
 
 class TransientError(InvoicesError):
-    """Ask again later; ``retry_after`` is the other side's own wish in seconds, where it told one."""
+    """Try again later; ``retry_after`` is the wait in seconds that the other side requested, or None."""
 
     def __init__(self, message: str, *, retry_after: float | None = None, request_id: str | None = None) -> None:
         super().__init__(message, request_id=request_id)
@@ -37,11 +37,11 @@ class TransientError(InvoicesError):
 
 
 class UnknownOutcome(InvoicesError):
-    """It may have happened: look it up before asking again."""
+    """It may have happened: look it up before trying again."""
 
 
 class DocumentError(InvoicesError):
-    """Set this one document aside and go on with the rest; ``reason_code`` says why in one word."""
+    """Take this document out and continue with the rest; ``reason_code`` is the reason in one word."""
 
     def __init__(self, message: str, *, reason_code: str, request_id: str | None = None) -> None:
         super().__init__(message, request_id=request_id)
@@ -49,4 +49,4 @@ class DocumentError(InvoicesError):
 
 
 class ContractError(InvoicesError):
-    """The other side changed its shape: stop this source and tell someone."""
+    """The other side broke its contract: stop this source and notify someone."""

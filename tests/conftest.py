@@ -1,4 +1,4 @@
-"""What tests of several rooms share: the settings of an empty house, its ledger, the house itself, the corpus."""
+"""Fixtures for all tests: the settings of an empty home, its ledger, its application, the corpus, and servers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.sweep_size import IS_SOAK
 
 CORPUS_VARIABLE = "INVOICES_CORPUS"
 
-hypothesis_settings.register_profile("house", deadline=None)  # a busy machine is no failure
-hypothesis_settings.load_profile("house")
+hypothesis_settings.register_profile("app", deadline=None)  # a slow machine is no failure
+hypothesis_settings.load_profile("app")
 
 
 def pytest_configure() -> None:
-    """Let the tests write to memory where there is room."""
+    """Put temporary directories into memory if there is space."""
     if run_environment.has_space_in_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(run_environment.MEMORY_DIRECTORY))
 
@@ -42,7 +42,7 @@ def _suspend_coverage_where_unmeasured(request: pytest.FixtureRequest) -> Iterat
 
 @pytest.fixture(autouse=True)
 def _remove_invoices_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of whoever runs the tests out of them."""
+    """Remove the settings of the user who runs the tests."""
     for name in list(os.environ):
         if name.startswith("INVOICES_") and name != CORPUS_VARIABLE:
             monkeypatch.delenv(name)
@@ -50,7 +50,7 @@ def _remove_invoices_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def app_settings(tmp_path: Path) -> Settings:
-    """The settings of a house that rehearses, with nothing in it yet; its inbox takes files at once."""
+    """The settings of an empty home for rehearsals; its inbox collects files at once."""
     return Settings(home=tmp_path / "home", inbox=InboxSettings(settle_seconds=0))
 
 
@@ -64,23 +64,22 @@ def ledger(app_settings: Settings) -> Iterator[Ledger]:
 
 @pytest.fixture
 def app(app_settings: Settings) -> Iterator[App]:
-    """An open house in which no vendor can be reached: there is neither a key nor a sandbox."""
-    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as new_app:
+    """An open application that can reach no vendor: it has neither a key nor a sandbox."""
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as new_app:
         yield new_app
 
 
 @pytest.fixture(scope="session")
 def corpus() -> Path:
-    """The folder of real documents; a test that needs it is skipped where it is missing."""
-    directory = CORPUS_DIRECTORY
-    if not directory.is_dir():
-        pytest.skip(f"there is no corpus of real documents; name it in {CORPUS_VARIABLE}")
-    return directory
+    """The folder of real documents; a test that needs it is skipped if it is missing."""
+    if not CORPUS_DIRECTORY.is_dir():
+        pytest.skip(f"there is no corpus of real documents; set {CORPUS_VARIABLE} to its directory")
+    return CORPUS_DIRECTORY
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """A running PostgreSQL server; where it is not installed the test is skipped, but on the build server it fails."""
+    """A running PostgreSQL server; if it is not installed, the test is skipped, or fails on the build server."""
     program_directory = postgres_server.find_program_directory()
     if program_directory is None:
         missing = "PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)"
@@ -93,7 +92,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def dovecot_program() -> Path:
-    """Dovecot's program; where it is not installed the test is skipped, but on the build server it fails."""
+    """Dovecot's program; if it is not installed, the test is skipped, or fails on the build server."""
     program = dovecot_server.find_program()
     if program is None:
         missing = "Dovecot is not installed (Debian: apt-get install dovecot-imapd)"
@@ -105,7 +104,7 @@ def dovecot_program() -> Path:
 
 @pytest.fixture(scope="session")
 def dovecot(dovecot_program: Path) -> Iterator[DovecotServer]:
-    """A running IMAP server; for one with another configuration, ``dovecot_server.running(dovecot_program, extra)``."""
+    """A running IMAP server; for another configuration, use ``dovecot_server.run_server(dovecot_program, ...)``."""
     with dovecot_server.run_server(dovecot_program) as server:
         yield server
 

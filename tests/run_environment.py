@@ -1,4 +1,4 @@
-"""Where the tests find the checkout and what lies beside it, where they write, and which of their processes are measured."""
+"""The environment of the tests: paths of the checkout and its data, memory for files, processes without coverage."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SAMPLES = CHECKOUT / "data" / "samples"
 CORPUS_DIRECTORY = Path(os.environ.get("INVOICES_CORPUS", CHECKOUT.parent / "shared" / "corpus"))
 CONTRACT_DIRECTORY = Path(os.environ.get("INVOICES_API_CONTRACTS", CHECKOUT.parent / "shared" / "apis" / "openapi"))
 MEMORY_DIRECTORY = Path("/dev/shm")
-REQUIRED_BYTES = 4 << 30  # bytes; a run of everything leaves a third of that
+REQUIRED_BYTES = 4 << 30  # a run of all tests leaves a third of it
 COVERAGE_VARIABLE_PREFIX = "COVERAGE_PROCESS_"
 
 
 def has_space_in_memory() -> bool:
-    """Tell whether temporary directories can be in memory, where no test waits for a disk to say that it has written.
+    """Return whether there is space for temporary directories in memory, where no test waits for a disk.
 
-    What is killed here are processes, never the power: what they had written is there afterwards, on a disk or not.
+    The tests kill processes and never cut the power, so what a process wrote stays, on a disk or not.
     """
     if not (MEMORY_DIRECTORY.is_dir() and os.access(MEMORY_DIRECTORY, os.W_OK)):
         return False
@@ -35,7 +35,7 @@ def has_space_in_memory() -> bool:
 
 @contextmanager
 def suspend_coverage() -> Iterator[None]:
-    """Start processes without coverage, which takes a third of their time and is lost when they are killed."""
+    """Start processes without coverage, which takes a third of their time and is lost if they are killed."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list_coverage_variables(os.environ):
             patch.delenv(name)
@@ -43,5 +43,5 @@ def suspend_coverage() -> Iterator[None]:
 
 
 def list_coverage_variables(environment: Mapping[str, str]) -> list[str]:
-    """Return the names of the variables by which a process knows that it is measured."""
+    """Return the names of the variables that turn on coverage in a process."""
     return [name for name in environment if name.startswith(COVERAGE_VARIABLE_PREFIX)]

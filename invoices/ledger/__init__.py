@@ -1,4 +1,4 @@
-"""What we saw, asked and were told: one database, commit-or-nothing, the truth from which the warehouse is derived."""
+"""The ledger: one transactional database of all that was seen, sent and received; the warehouse is derived from it."""
 
 from invoices.ledger.ledger import Ledger, Transaction
 

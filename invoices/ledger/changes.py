@@ -1,4 +1,4 @@
-"""Changes: what the ledger has that the warehouse has not got yet, table by table."""
+"""Changes: the ledger rows that the warehouse does not have yet, table by table."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def get_latest_revision(connection: Connection) -> int:
 
 
 def get_loaded_revision(connection: Connection) -> int:
-    """Return up to which revision the warehouse has everything."""
+    """Return the revision up to which the warehouse has every row; 0 if nothing was loaded."""
     return get_counter_value(connection, WATERMARK_COUNTER)
 
 
 def iter_changed_rows(
     connection: Connection, table_name: str, after_revision: int, up_to_revision: int, chunk_size: int
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Yield the rows of a table written in (after, up_to], in pieces of ``size``."""
+    """Yield the rows written in (``after_revision``, ``up_to_revision``], in chunks of ``chunk_size`` rows."""
     table = LOADABLE_TABLES[table_name]
     query = select(table).where(table.c.revision > after_revision, table.c.revision <= up_to_revision)
     result = connection.execution_options(yield_per=chunk_size).execute(
@@ -47,9 +47,9 @@ def iter_changed_rows(
 
 
 def count_loadable_rows(connection: Connection, up_to_revision: int) -> dict[str, int]:
-    """Return how many rows of each table the warehouse must have if it has everything up to a revision.
+    """Return how many rows of each table a warehouse has that is complete up to a revision.
 
-    A question that is not answered yet has no row there.
+    Extractions that are still open have no row there.
     """
     queries = {
         name: select(func.count()).where(table.c.revision <= up_to_revision) for name, table in LOADABLE_TABLES.items()

@@ -1,8 +1,8 @@
-"""Claims: which worker has which document in hand, so that several share the work and none is done twice.
+"""Claims: which worker processes which document, so that several share the work and nothing is done twice.
 
-A claim is a lease. It ends when its holder lets go, when its time is over, or when somebody lets go for a holder whose
-process is seen to be dead. Whoever is about to do what cannot be undone asks ``holds`` in the transaction that writes
-the intent.
+A claim is a lease. It ends when its holder releases it, when it expires, or when another worker releases it because the
+holder's process is dead. Before a step that cannot be undone, call ``holds_claim`` in the transaction that records the
+intent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, text, update
 
 from invoices.ledger.documents import PendingDocument, Stage, iter_chunks
 from invoices.ledger.ledger import Transaction
@@ -22,9 +22,9 @@ LEASE_DURATION = dt.timedelta(minutes=15)
 def claim_pending_documents(
     tx: Transaction, holder: str, stage: Stage, limit: int, *, after_sequence: int = 0
 ) -> list[PendingDocument]:
-    """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival, now held by ``holder``.
+    """Claim up to ``limit`` documents whose next stage is ``stage`` for ``holder``; return them in order of arrival.
 
-    What others hold is left out, unless their lease is over.
+    Documents that another worker has claimed are left out, unless the lease has expired.
     """
     claimed_documents = _list_unclaimed_documents(tx.connection, holder, stage, limit, after_sequence, tx.timestamp)
     _replace_claims(tx, holder, [document.document_sha256 for document in claimed_documents])
@@ -32,20 +32,20 @@ def claim_pending_documents(
 
 
 def claim_all_or_none(tx: Transaction, holder: str, document_hashes: Iterable[str]) -> bool:
-    """Claim all of these documents, or none where another worker holds one; return whether they are held."""
+    """Claim all of these documents, or none if another worker holds one; return whether they are claimed."""
     unique_hashes = list(dict.fromkeys(document_hashes))
     for chunk in iter_chunks(unique_hashes):
-        others_claims = select(func.count()).where(
+        claims_of_others = select(func.count()).where(
             claims.c.document_sha256.in_(chunk), claims.c.expires_at > tx.timestamp, claims.c.holder != holder
         )
-        if tx.connection.scalar(others_claims):
+        if tx.connection.scalar(claims_of_others):
             return False
     _replace_claims(tx, holder, unique_hashes)
     return True
 
 
 def holds_claim(tx: Transaction, holder: str, document_sha256: str) -> bool:
-    """Return whether ``holder`` still has the document in hand."""
+    """Return whether ``holder`` still has a valid claim on the document."""
     row = tx.connection.execute(
         select(claims.c.holder, claims.c.expires_at).where(claims.c.document_sha256 == document_sha256)
     ).first()
@@ -53,21 +53,21 @@ def holds_claim(tx: Transaction, holder: str, document_sha256: str) -> bool:
 
 
 def extend_leases(tx: Transaction, holder: str) -> int:
-    """Lengthen every lease of ``holder``; return how many it has."""
+    """Extend every lease of ``holder`` that has not expired; return how many there are."""
     return tx.connection.execute(
         update(claims)
         .where(claims.c.holder == holder, claims.c.expires_at > tx.timestamp)
-        .values(until=tx.timestamp + LEASE_DURATION)
+        .values(expires_at=tx.timestamp + LEASE_DURATION)
     ).rowcount
 
 
 def release_claims(tx: Transaction, holder: str) -> None:
-    """End every claim of ``holder``."""
+    """Release every claim of ``holder``."""
     tx.connection.execute(delete(claims).where(claims.c.holder == holder))
 
 
 def list_claim_holders(connection: Connection) -> list[str]:
-    """Return who holds anything."""
+    """Return the workers that have claims, expired ones included."""
     return sorted(connection.scalars(select(claims.c.holder).distinct()))
 
 
@@ -77,25 +77,17 @@ def _list_unclaimed_documents(
     columns = (documents.c[name] for name in PendingDocument.__slots__)
     rows = connection.execute(
         select(*columns)
-        .select_from(documents.outerjoin(claims, _build_same_document_condition()))
+        .select_from(documents.outerjoin(claims, claims.c.document_sha256 == documents.c.document_sha256))
         .where(
             text(PENDING_DOCUMENT_CONDITION),
             documents.c.stage == stage,
             documents.c.sequence > after_sequence,
-            _build_claimable_condition(holder, now),
+            or_(claims.c.holder.is_(None), claims.c.expires_at <= now, claims.c.holder == holder),
         )
         .order_by(documents.c.sequence)
         .limit(limit)
     )
     return [PendingDocument(*row) for row in rows]
-
-
-def _build_same_document_condition() -> ColumnElement[bool]:
-    return claims.c.document_sha256 == documents.c.document_sha256
-
-
-def _build_claimable_condition(holder: str, now: dt.datetime) -> ColumnElement[bool]:
-    return or_(claims.c.holder.is_(None), claims.c.expires_at <= now, claims.c.holder == holder)
 
 
 def _replace_claims(tx: Transaction, holder: str, document_hashes: Sequence[str]) -> None:

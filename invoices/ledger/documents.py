@@ -1,4 +1,4 @@
-"""Documents: in which state each is, and what comes next."""
+"""Documents: the state of each and its next stage."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from invoices.ledger.tables import PENDING_DOCUMENT_CONDITION, documents, sighti
 Stage = Literal["extract_local", "extract_remote", "validate", "done"]
 DocumentState = Literal["waiting", "accepted", "review", "quarantined", "duplicate", "not_invoice"]
 Item = TypeVar("Item")
-MAX_BOUND_PARAMETERS = 500  # bound parameters per statement
+MAX_BOUND_PARAMETERS = 500  # per statement
 
 
 @dataclass(frozen=True, slots=True)
 class InitialState:
-    """Where a document stands at once, by what its source knows of it."""
+    """The state that a source gives a document at once; no stage reads it then."""
 
     state: DocumentState
     reason_code: str
@@ -42,7 +42,7 @@ class PendingDocument:
 def list_pending_documents(
     connection: Connection, stage: Stage, limit: int, after_sequence: int = 0
 ) -> list[PendingDocument]:
-    """Return up to ``limit`` documents whose next stage is ``stage``, in the order of arrival."""
+    """Return up to ``limit`` documents whose next stage is ``stage``, in order of arrival."""
     rows = connection.execute(
         select(*(documents.c[name] for name in PendingDocument.__slots__))
         .where(text(PENDING_DOCUMENT_CONDITION), documents.c.stage == stage, documents.c.sequence > after_sequence)
@@ -55,7 +55,7 @@ def list_pending_documents(
 def filter_pending_documents(
     connection: Connection, stage: Stage, document_hashes: Iterable[str]
 ) -> list[PendingDocument]:
-    """Return which of the documents wait for ``stage``, in the order of arrival."""
+    """Return those of the documents that wait for ``stage``, in order of arrival."""
     pending_documents = []
     for chunk in iter_chunks(document_hashes):
         rows = connection.execute(
@@ -68,7 +68,7 @@ def filter_pending_documents(
 
 
 def filter_known_hashes(connection: Connection, hashes: Iterable[str]) -> set[str]:
-    """Return which of the hashes are of documents that the ledger has."""
+    """Return those of the hashes that belong to documents in the ledger."""
     known_hashes: set[str] = set()
     for chunk in iter_chunks(hashes):
         known_hashes.update(
@@ -78,7 +78,7 @@ def filter_known_hashes(connection: Connection, hashes: Iterable[str]) -> set[st
 
 
 def is_at_stage(connection: Connection, document_sha256: str, stage: Stage) -> bool:
-    """Return whether that is the document's next stage."""
+    """Return whether ``stage`` is the document's next stage."""
     return connection.scalar(select(documents.c.stage).where(documents.c.document_sha256 == document_sha256)) == stage
 
 
@@ -100,7 +100,7 @@ def set_document_state(
     media_type: str | None = None,
     page_count: int | None = None,
 ) -> bool:
-    """Write where a document stands; return False, and write nothing, if that is where it stood already."""
+    """Set the stage and state of a document; return False, and write nothing, if nothing would change."""
     values: dict[str, Any] = {"stage": stage, "state": state, "reason_code": reason_code, "reason": reason}
     if media_type is not None:
         values["media_type"] = media_type
@@ -129,7 +129,7 @@ def count_documents_by_state(connection: Connection) -> dict[tuple[str, str], in
 
 
 def list_document_hashes_by_prefix(connection: Connection, hash_prefix: str) -> list[str]:
-    """Return the hashes of up to ten documents that begin with ``prefix``."""
+    """Return up to ten document hashes that begin with ``hash_prefix``, in either case."""
     rows = connection.scalars(
         select(documents.c.document_sha256)
         .where(documents.c.document_sha256.startswith(hash_prefix.lower(), autoescape=True))
@@ -140,7 +140,7 @@ def list_document_hashes_by_prefix(connection: Connection, hash_prefix: str) -> 
 
 
 def list_document_hashes_by_name(connection: Connection, name: str) -> list[str]:
-    """Return up to ten documents that were seen under a file name, at a location, or in a mail with a Message-ID."""
+    """Return the hashes of up to ten documents with this file name, location, or Message-ID of their mail."""
     rows = connection.scalars(
         select(sightings.c.document_sha256)
         .where(
@@ -174,7 +174,7 @@ def list_sighting_rows(connection: Connection, document_sha256: str) -> list[Map
 
 
 def iter_chunks(values: Iterable[Item]) -> Iterable[Sequence[Item]]:
-    """Yield ``values`` in pieces that fit into one statement's bound parameters."""
+    """Yield ``values`` in chunks that fit into the bound parameters of one statement."""
     items = list(values)
     for start in range(0, len(items), MAX_BOUND_PARAMETERS):
         yield items[start : start + MAX_BOUND_PARAMETERS]

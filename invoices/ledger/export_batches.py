@@ -1,4 +1,4 @@
-"""Export batches: which accepted invoice went out in which batch; none goes out in two."""
+"""Export batches: which accepted invoice was exported in which batch; none is in two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invoices.ledger.tables import export_batches, exported_invoices
 
 @dataclass(frozen=True, slots=True)
 class ExportBatch:
-    """A batch whose invoices are fixed; ``assigned`` until its files are in place, then ``issued``."""
+    """A batch with a fixed set of invoices; ``assigned`` until its files are written, then ``issued``."""
 
     batch_id: str
     status: str
@@ -23,7 +23,7 @@ class ExportBatch:
 
 
 def list_unexported_invoice_ids(connection: Connection, limit: int, after_invoice_id: str = "") -> list[str]:
-    """Return up to ``limit`` accepted invoices that are in no batch yet, by id."""
+    """Return the ids of up to ``limit`` accepted invoices that are in no batch yet, in order."""
     rows = connection.scalars(
         select(exported_invoices.c.invoice_id)
         .where(exported_invoices.c.batch_id.is_(None), exported_invoices.c.invoice_id > after_invoice_id)
@@ -36,9 +36,9 @@ def list_unexported_invoice_ids(connection: Connection, limit: int, after_invoic
 def create_export_batch(
     tx: Transaction, invoice_ids: list[str], is_batch_id_taken: Callable[[str], bool] = lambda _: False
 ) -> ExportBatch:
-    """Fix a new batch of these invoices; its files are written afterwards, and again if that is interrupted.
+    """Create a batch of those of the invoices that are in no batch; the caller writes its files afterwards.
 
-    A number whose files exist already, issued before the ledger was restored from a backup, is passed over.
+    A batch id is skipped if ``is_batch_id_taken``: it was issued before the ledger was restored from a backup.
     """
     while is_batch_id_taken(batch_id := f"batch-{reserve_sequence_numbers(tx, 'export_batches', 1):06d}"):
         continue
@@ -58,7 +58,7 @@ def create_export_batch(
 
 
 def mark_export_batch_issued(tx: Transaction, batch: ExportBatch, manifest_sha256: str) -> None:
-    """Write that a batch's files are in place."""
+    """Record that the files of a batch are written."""
     tx.connection.execute(
         update(export_batches)
         .where(export_batches.c.batch_id == batch.batch_id)
@@ -67,7 +67,7 @@ def mark_export_batch_issued(tx: Transaction, batch: ExportBatch, manifest_sha25
 
 
 def list_export_batches(connection: Connection, status: str | None = None) -> list[ExportBatch]:
-    """Return the batches, the earliest first; all, or those of one status."""
+    """Return all batches, or those of one status, the earliest first."""
     query = select(export_batches.c.batch_id, export_batches.c.status, export_batches.c.created_at)
     if status is not None:
         query = query.where(export_batches.c.status == status)
@@ -75,7 +75,7 @@ def list_export_batches(connection: Connection, status: str | None = None) -> li
 
 
 def list_batch_invoice_ids(connection: Connection, batch_id: str) -> list[str]:
-    """Return the invoices of a batch, by id."""
+    """Return the ids of the invoices of a batch, in order."""
     rows = connection.scalars(
         select(exported_invoices.c.invoice_id)
         .where(exported_invoices.c.batch_id == batch_id)
@@ -85,7 +85,7 @@ def list_batch_invoice_ids(connection: Connection, batch_id: str) -> list[str]:
 
 
 def count_exports(connection: Connection) -> dict[str, int]:
-    """Return how many batches are issued, and how many invoices are in one or wait for one."""
+    """Return the number of issued ``batches``, of ``invoices`` in a batch, and of those ``waiting`` for one."""
     issued_batches = connection.scalar(select(func.count()).where(export_batches.c.status == "issued"))
     exported_count = connection.scalar(select(func.count()).where(exported_invoices.c.batch_id.is_not(None)))
     waiting_count = connection.scalar(select(func.count()).where(exported_invoices.c.batch_id.is_(None)))
@@ -93,5 +93,5 @@ def count_exports(connection: Connection) -> dict[str, int]:
 
 
 def find_manifest_sha256(connection: Connection, batch_id: str) -> str | None:
-    """Return the hash of the manifest with which a batch was issued; None if it was not."""
+    """Return the SHA-256 of the manifest of an issued batch; None if it is not issued."""
     return connection.scalar(select(export_batches.c.manifest_sha256).where(export_batches.c.batch_id == batch_id))

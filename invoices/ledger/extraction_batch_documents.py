@@ -1,4 +1,4 @@
-"""Pieces of a batch, many documents in one statement: who is in it, who was answered, what all of them wait for."""
+"""The documents of an extraction batch: intents, submissions and answers of many documents in one statement."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from invoices.ledger.ledger import Transaction
 from invoices.ledger.spending import adjust_spending, format_utc_day, reserve_pages
 from invoices.ledger.tables import claims, documents, extractions
 
-OPEN_EXTRACTION_CONDITION = (
-    "status in ('intended', 'unknown', 'submitted')"  # as text, so that SQLite uses the index of this condition
-)
+# as text, so that SQLite uses the partial index with this condition
+OPEN_EXTRACTION_CONDITION = "status in ('intended', 'unknown', 'submitted')"
 
 
 def list_open_document_hashes(connection: Connection, batch_id: str) -> set[str]:
-    """Return the documents of a batch whose answer has not been written."""
+    """Return the hashes of the documents of a batch that have no recorded answer."""
     query = select(extractions.c.document_sha256).where(
         extractions.c.batch_id == batch_id, text(OPEN_EXTRACTION_CONDITION)
     )
@@ -35,21 +34,21 @@ def list_open_document_hashes(connection: Connection, batch_id: str) -> set[str]
 
 
 def list_documents_by_hash(connection: Connection, document_hashes: Iterable[str]) -> list[PendingDocument]:
-    """Return the documents, whatever they wait for, in the order of arrival."""
-    found_documents: list[PendingDocument] = []
+    """Return the documents with these hashes, at any stage, in order of arrival."""
+    matching_documents: list[PendingDocument] = []
     for chunk in iter_chunks(document_hashes):
         columns = (documents.c[name] for name in PendingDocument.__slots__)
         rows = connection.execute(select(*columns).where(documents.c.document_sha256.in_(chunk)))
-        found_documents += [PendingDocument(*row) for row in rows]
-    return sorted(found_documents, key=lambda document: document.sequence)
+        matching_documents += [PendingDocument(*row) for row in rows]
+    return sorted(matching_documents, key=lambda document: document.sequence)
 
 
 def mark_documents_submitted(
     tx: Transaction, batch_id: str, document_hashes: Sequence[str], remote_id: str, reason: str
 ) -> None:
-    """Write that these documents of a batch were submitted; what they may cost was counted when that was intended.
+    """Record that these documents of a batch were submitted; their pages count since the intent.
 
-    Another worker may have written the answer about some of them meanwhile: those stay as they are.
+    Documents whose answer another worker has recorded in the meantime stay as they are.
     """
     extraction_values = {
         "status": "submitted",
@@ -69,14 +68,14 @@ def mark_documents_submitted(
 
 
 def mark_batch_sent(tx: Transaction, batch_id: str, *, is_sent: bool) -> None:
-    """Write whether a batch may have arrived from now on, or surely has not."""
+    """Record that a batch may have reached the vendor (``is_sent``), or that it certainly has not."""
     old_status, new_status = ("intended", "unknown") if is_sent else ("unknown", "intended")
     condition = (extractions.c.batch_id == batch_id) & (extractions.c.status == old_status)
     tx.connection.execute(update(extractions).where(condition).values(status=new_status, revision=tx.revision))
 
 
 def release_unsent_extractions(tx: Transaction, batch_id: str, message: str) -> None:
-    """Let the documents of a batch that has surely not arrived be asked about elsewhere; nothing was charged."""
+    """Release the documents of a batch that certainly did not arrive to other extractors; nothing was charged."""
     for job in list_batch_jobs(tx.connection, batch_id):
         if job.is_open and not job.may_have_arrived:
             update_extraction(tx, job.extraction_id, "refused", message=message, batch_id=None)
@@ -86,7 +85,7 @@ def release_unsent_extractions(tx: Transaction, batch_id: str, message: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class PlannedExtraction:
-    """A document that is about to be asked about, and how many pages it may cost."""
+    """A document that is about to be submitted, and the pages that may be charged for it."""
 
     extraction_id: str
     document_sha256: str
@@ -95,7 +94,7 @@ class PlannedExtraction:
 
 @dataclass(frozen=True, slots=True)
 class CompletedExtraction:
-    """An answer as it is kept, and what it cost."""
+    """An answer as it is stored, and the pages charged for it."""
 
     extraction_id: str
     document_sha256: str
@@ -104,7 +103,7 @@ class CompletedExtraction:
 
 
 def filter_claimed_hashes(tx: Transaction, holder: str, document_hashes: Iterable[str]) -> set[str]:
-    """Return which of the documents ``holder`` still has in hand."""
+    """Return those of the documents on which ``holder`` still has a valid claim."""
     claimed_hashes: set[str] = set()
     for chunk in iter_chunks(document_hashes):
         condition = (
@@ -123,22 +122,30 @@ def record_intents(
     batch_id: str,
     generation: int,
 ) -> None:
-    """Write what ``intend`` writes for each of them; raises CapReached, and then the transaction has to be undone."""
+    """Record the same as ``record_intent`` does for each document.
+
+    Raises:
+        CapReached: a cap leaves too few pages; roll the transaction back.
+    """
     known_jobs = _list_jobs_by_extraction_id(tx.connection, [extraction.extraction_id for extraction in planned])
-    for extraction in (extraction for extraction in planned if extraction.extraction_id in known_jobs):
-        record_intent(
-            tx, terms, extraction.extraction_id, extraction.document_sha256, pages=extraction.pages, run_id=run_id, batch_id=batch_id,
-            generation=generation,
-        )  # fmt: skip
-    new_extractions = [extraction for extraction in planned if extraction.extraction_id not in known_jobs]
+    new_extractions = []
+    for extraction in planned:
+        if extraction.extraction_id in known_jobs:
+            record_intent(
+                tx, terms, extraction.extraction_id, extraction.document_sha256, pages=extraction.pages,
+                run_id=run_id, batch_id=batch_id, generation=generation,
+            )  # fmt: skip
+        else:
+            new_extractions.append(extraction)
     if not new_extractions:
         return
     reserve_pages(tx, terms.extracted_by, sum(extraction.pages for extraction in new_extractions), terms.caps, run_id)
     page_price = None if terms.page_price is None else format(terms.page_price, "f")
     shared_values = {
         "extracted_by": terms.extracted_by, "status": "intended", "generation": generation, "batch_id": batch_id,
-        "run_id": run_id, "counted_on": format_utc_day(tx.timestamp), "pages_charged": 0, "possible_double_charge": False,
-        "page_price_amount": page_price, "page_price_currency": terms.page_price_currency if page_price else None,
+        "run_id": run_id, "counted_on": format_utc_day(tx.timestamp), "pages_charged": 0,
+        "possible_double_charge": False, "page_price_amount": page_price,
+        "page_price_currency": terms.page_price_currency if page_price else None,
         "revision": tx.revision, "requested_at": tx.timestamp,
     }  # fmt: skip
     rows = [
@@ -154,18 +161,27 @@ def record_intents(
 
 
 def record_answers(tx: Transaction, completed: Sequence[CompletedExtraction], reason: str) -> None:
-    """Write answers and what they cost; their documents wait to be judged, for this ``reason``."""
+    """Record answers and charged pages; the documents wait for validation, with this ``reason``."""
     if not completed:
         return
     previous_jobs = _list_jobs_by_extraction_id(tx.connection, [extraction.extraction_id for extraction in completed])
     statement = update(extractions).where(extractions.c.extraction_id == bindparam("row_extraction_id"))
-    tx.connection.execute(
-        statement.values(
-            status="answered", payload=bindparam("row_payload"), pages_charged=bindparam("row_pages"), answered_at=tx.timestamp,
-            revision=tx.revision,
-        ),
-        [{"row_extraction_id": extraction.extraction_id, "row_payload": extraction.payload, "row_pages": extraction.pages_charged} for extraction in completed],
-    )  # fmt: skip
+    answer_values = {
+        "status": "answered",
+        "payload": bindparam("row_payload"),
+        "pages_charged": bindparam("row_pages"),
+        "answered_at": tx.timestamp,
+        "revision": tx.revision,
+    }
+    rows = [
+        {
+            "row_extraction_id": extraction.extraction_id,
+            "row_payload": extraction.payload,
+            "row_pages": extraction.pages_charged,
+        }
+        for extraction in completed
+    ]
+    tx.connection.execute(statement.values(answer_values), rows)
     _replace_reserved_with_charged_pages(
         tx, [(previous_jobs[extraction.extraction_id], extraction.pages_charged) for extraction in completed]
     )
@@ -176,7 +192,7 @@ def record_answers(tx: Transaction, completed: Sequence[CompletedExtraction], re
 
 
 def _replace_reserved_with_charged_pages(tx: Transaction, charged_jobs: Iterable[tuple[ExtractionJob, int]]) -> None:
-    """Let the pages that were charged count in place of those that were reserved."""
+    """Count the charged pages in place of the reserved ones."""
     differences: Counter[tuple[str, str, str | None]] = Counter()
     for job, pages in charged_jobs:
         charged_job = replace(job, status="answered", pages_charged=pages)

@@ -1,4 +1,4 @@
-"""Batches of documents that a vendor is asked about together: one upload session, one submission."""
+"""Extraction batches: documents sent to a vendor together, in one upload session and one submission."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ExtractionBatchStatus = Literal["uploading", "submitting", "submitted", "conclud
 
 @dataclass(frozen=True, slots=True)
 class ExtractionBatch:
-    """One batch; ``submitting`` means that its submission may have arrived."""
+    """One batch; the status ``submitting`` means that the submission may have arrived."""
 
     batch_id: str
     extracted_by: str
@@ -36,7 +36,7 @@ _COLUMNS = [extraction_batches.c[name] for name in ExtractionBatch.__slots__]
 def start_extraction_batch(
     tx: Transaction, batch_id: str, extracted_by: str, configuration: str, document_count: int
 ) -> ExtractionBatch:
-    """Write a batch whose documents are about to be uploaded; an earlier one of the same id goes one generation on."""
+    """Record a batch whose upload begins; an existing batch with this id starts its next generation."""
     previous = find_extraction_batch(tx.connection, batch_id)
     if previous is not None:
         next_generations = {
@@ -60,7 +60,11 @@ def start_extraction_batch(
 def update_extraction_batch(
     tx: Transaction, batch_id: str, status: ExtractionBatchStatus, **values: Any
 ) -> ExtractionBatch:
-    """Move a batch to ``status``, write what was learned, and return it as it is then."""
+    """Set the status and these columns of a batch; return the updated batch.
+
+    Raises:
+        LookupError: there is no such batch.
+    """
     tx.connection.execute(
         update(extraction_batches)
         .where(extraction_batches.c.batch_id == batch_id)
@@ -78,5 +82,5 @@ def find_extraction_batch(connection: Connection, batch_id: str) -> ExtractionBa
 def _get_extraction_batch(connection: Connection, batch_id: str) -> ExtractionBatch:
     extraction_batch = find_extraction_batch(connection, batch_id)
     if extraction_batch is None:
-        raise LookupError(batch_id)
+        raise LookupError(f"the ledger has no extraction batch {batch_id!r}")
     return extraction_batch

@@ -1,4 +1,4 @@
-"""Extractions: what was asked about a document, under which id, and what was answered."""
+"""Extractions: each request to an extractor about a document, its id, its state, and the answer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from invoices.ledger.spending import NO_PAGE_CAPS, PageCaps, adjust_spending, fo
 from invoices.ledger.tables import documents, extractions
 
 ExtractionStatus = Literal["intended", "refused", "unknown", "submitted", "answered", "failed"]
-OPEN_STATUSES = ("intended", "unknown", "submitted")  # what these reserve may still be charged
+OPEN_STATUSES = ("intended", "unknown", "submitted")  # their reserved pages may still be charged
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractionJob:
-    """One question to a vendor about one document, answered or not; a batch's jobs share its ``remote_id``."""
+    """One request to a vendor about one document; the jobs of a batch share its ``remote_id``."""
 
     extraction_id: str
     document_sha256: str
@@ -46,19 +46,19 @@ class ExtractionJob:
 
     @property
     def may_have_arrived(self) -> bool:
-        """Whether the vendor may have the question; a batch that is only intended has surely not been submitted."""
+        """Whether the vendor may have the request; a batch that is only intended has certainly not been submitted."""
         return self.is_open and not (self.status == "intended" and self.batch_id is not None)
 
     @property
     def pages_counted(self) -> int:
-        """The pages that count against the caps: the worst case, for what is open and for what may be charged twice."""
+        """The pages that count against the caps: the worst case for open jobs and for possible double charges."""
         pages = self.pages_reserved if self.is_open else self.pages_charged
         return pages * (2 if self.possible_double_charge else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractionTerms:
-    """On what terms a vendor is asked: its caps, and what a page costs by its price list, where that is set."""
+    """The terms for requests to a vendor: the caps, and the price of a page if that is set."""
 
     extracted_by: str
     caps: PageCaps = NO_PAGE_CAPS
@@ -68,7 +68,7 @@ class ExtractionTerms:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer that is to be judged."""
+    """An answer that waits for validation."""
 
     extraction_id: str
     document_sha256: str
@@ -84,7 +84,7 @@ _JOB_COLUMNS = [extractions.c[name] for name in ExtractionJob.__slots__]
 def record_free_answer(
     tx: Transaction, extraction_id: str, document_sha256: str, extracted_by: str, payload: str
 ) -> None:
-    """Write an answer that cost nothing and was never pending; the same one again changes nothing."""
+    """Record an answer that cost nothing and was never open; an extraction that is recorded already stays as it is."""
     if tx.connection.scalar(select(extractions.c.status).where(extractions.c.extraction_id == extraction_id)):
         return
     tx.connection.execute(
@@ -108,27 +108,24 @@ def record_intent(
     batch_id: str | None = None,
     generation: int = 1,
 ) -> None:
-    """Write that a document is about to be submitted, and count its pages; committed before the request leaves.
+    """Record that a document is about to be submitted, and count its pages; commit this before the request is sent.
 
-    The same extraction intended again (after a refusal, for another batch, or as a repeat) is the same row. Its pages
-    count from then on where it was intended last; a repeat's count beside those of the first, wherever that was.
+    If the extraction was intended before (refused since then, moved to another batch, or repeated), its row is updated.
+    Its pages then count for the day and run of the latest intent. Those of a repeat count in addition to the first.
 
     Raises:
-        CapReached: a cap leaves no room for it; nothing is written.
+        CapReached: a cap leaves too few pages; nothing is written.
     """
     previous = find_job(tx.connection, extraction_id)
     possible_double_charge = is_repeat or (previous is not None and previous.possible_double_charge)
     with tx.connection.begin_nested():
-        already_counted_pages = (
-            0 if previous is None else previous.pages_counted if is_repeat else _release_latest_pages(tx, previous)
-        )
-        reserve_pages(
-            tx,
-            terms.extracted_by,
-            pages * (2 if possible_double_charge else 1) - already_counted_pages,
-            terms.caps,
-            run_id,
-        )
+        pages_counted = 0 if previous is None else previous.pages_counted
+        if previous is not None and not is_repeat:  # the pages of an earlier try that may be charged stay counted
+            latest_pages = pages_counted // (2 if previous.possible_double_charge else 1)
+            _adjust_job_spending(tx, previous, -latest_pages)
+            pages_counted -= latest_pages
+        pages_to_count = pages * (2 if possible_double_charge else 1)
+        reserve_pages(tx, terms.extracted_by, pages_to_count - pages_counted, terms.caps, run_id)
     page_price = None if terms.page_price is None else format(terms.page_price, "f")
     values = {
         "status": "intended", "generation": generation, "batch_id": batch_id, "run_id": run_id, "pages_reserved": pages,
@@ -149,7 +146,7 @@ def record_intent(
 
 
 def update_extraction(tx: Transaction, extraction_id: str, status: ExtractionStatus, **values: Any) -> None:
-    """Move a job to ``status`` and write what was learned; the pages it counts for follow."""
+    """Set the status and these columns of a job, and adjust the pages that count against the caps."""
     condition = extractions.c.extraction_id == extraction_id
     previous = find_job(tx.connection, extraction_id)
     tx.connection.execute(update(extractions).where(condition).values(status=status, revision=tx.revision, **values))
@@ -158,17 +155,9 @@ def update_extraction(tx: Transaction, extraction_id: str, status: ExtractionSta
         _adjust_job_spending(tx, previous, updated.pages_counted - previous.pages_counted)
 
 
-def _release_latest_pages(tx: Transaction, job: ExtractionJob) -> int:
-    """Give back what the latest try of a job counts for; return what an earlier one may have cost besides."""
-    latest_pages = job.pages_counted // (2 if job.possible_double_charge else 1)
-    _adjust_job_spending(tx, job, -latest_pages)
-    return job.pages_counted - latest_pages
-
-
 def _adjust_job_spending(tx: Transaction, job: ExtractionJob, page_difference: int) -> None:
-    adjust_spending(
-        tx, job.extracted_by, page_difference, job.counted_on or format_utc_day(job.requested_at), job.run_id
-    )
+    counted_on = job.counted_on or format_utc_day(job.requested_at)
+    adjust_spending(tx, job.extracted_by, page_difference, counted_on, job.run_id)
 
 
 def find_job(connection: Connection, extraction_id: str) -> ExtractionJob | None:
@@ -178,7 +167,7 @@ def find_job(connection: Connection, extraction_id: str) -> ExtractionJob | None
 
 
 def list_batch_jobs(connection: Connection, batch_id: str) -> list[ExtractionJob]:
-    """Return the jobs that are asked together, by document."""
+    """Return the jobs of a batch, ordered by document."""
     rows = connection.execute(
         select(*_JOB_COLUMNS).where(extractions.c.batch_id == batch_id).order_by(extractions.c.document_sha256)
     )
@@ -186,7 +175,7 @@ def list_batch_jobs(connection: Connection, batch_id: str) -> list[ExtractionJob
 
 
 def list_jobs_by_document(connection: Connection, document_hashes: Iterable[str]) -> dict[str, list[ExtractionJob]]:
-    """Return the jobs about each of the documents, with any vendor; documents without one are left out."""
+    """Return the jobs of each document with any vendor, the earliest first; a document without jobs has no entry."""
     jobs_by_document: dict[str, list[ExtractionJob]] = {}
     for chunk in iter_chunks(document_hashes):
         rows = connection.execute(
@@ -200,7 +189,7 @@ def list_jobs_by_document(connection: Connection, document_hashes: Iterable[str]
 def list_document_jobs_of_vendor(
     connection: Connection, document_sha256: str, extracted_by: str
 ) -> list[ExtractionJob]:
-    """Return the jobs about a document with one vendor, the latest generation last."""
+    """Return the jobs of a document with one vendor, the latest last."""
     rows = connection.execute(
         select(*_JOB_COLUMNS)
         .where(extractions.c.document_sha256 == document_sha256, extractions.c.extracted_by == extracted_by)
@@ -209,10 +198,10 @@ def list_document_jobs_of_vendor(
     return [ExtractionJob(*row) for row in rows]
 
 
-def filter_known_remote_ids(connection: Connection, extracted_by: str, vendor_ids: Iterable[str]) -> set[str]:
-    """Return which of the vendor's ids the ledger knows."""
+def filter_known_remote_ids(connection: Connection, extracted_by: str, remote_ids: Iterable[str]) -> set[str]:
+    """Return those of the vendor's ids that are in the ledger."""
     known_ids: set[str] = set()
-    for chunk in iter_chunks(vendor_ids):
+    for chunk in iter_chunks(remote_ids):
         known_ids.update(
             connection.scalars(
                 select(extractions.c.remote_id).where(
@@ -224,7 +213,7 @@ def filter_known_remote_ids(connection: Connection, extracted_by: str, vendor_id
 
 
 def list_latest_answers(connection: Connection, document_hashes: Iterable[str]) -> list[StoredAnswer]:
-    """Return the latest answer about each of the documents, in the order of their arrival."""
+    """Return the latest answer for each of the documents, in order of the documents' arrival."""
     latest_answers: dict[str, StoredAnswer] = {}
     for chunk in iter_chunks(document_hashes):
         rows = connection.execute(
@@ -241,7 +230,7 @@ def list_latest_answers(connection: Connection, document_hashes: Iterable[str]) 
 
 
 def list_extraction_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:
-    """Return everything asked and answered about a document, the earliest first."""
+    """Return the extractions of a document, the earliest first."""
     rows = connection.execute(
         select(extractions).where(extractions.c.document_sha256 == document_sha256).order_by(extractions.c.requested_at)
     ).mappings()

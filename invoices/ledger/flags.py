@@ -1,4 +1,4 @@
-"""Flags: odd things about a document, kept beside the rules' findings, deciding nothing."""
+"""Flags: unusual facts about a document, stored with the findings; they decide nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invoices.ledger.tables import findings
 
 
 class Flag(Protocol):
-    """Something odd: the rule's id as in docs/rules.md, and a message that may quote the document."""
+    """An unusual fact: the rule's id as in docs/rules.md, and a message that may quote the document."""
 
     @property
     def rule_id(self) -> str: ...
@@ -24,9 +24,9 @@ class Flag(Protocol):
 
 
 def record_flags(tx: Transaction, document_sha256: str, flags: Iterable[Flag]) -> None:
-    """Write flags of a document as findings of severity info and of no candidate; what is there stays as it is.
+    """Record flags as findings of severity ``info`` without a candidate; recorded ones stay as they are.
 
-    Judging the document, also again, leaves them alone.
+    Validating the document, even again, does not change them.
     """
     rows = {row["finding_id"]: row for row in (_build_finding_row(tx, document_sha256, flag) for flag in flags)}
     for chunk in iter_chunks(rows):

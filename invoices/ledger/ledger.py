@@ -1,4 +1,4 @@
-"""The ledger's door: opening it, and the transactions in which everything is written or nothing."""
+"""The ledger: opening it, its snapshots, and its transactions, which write everything or nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,13 @@ from invoices.ledger.migrations import SCHEMA_VERSION, create_schema, find_schem
 from invoices.ledger.tables import counters, notes
 
 LOCK_TIMEOUT_SECONDS = 30
-IDLE_TRANSACTION_TIMEOUT_SECONDS = (
-    900  # after which PostgreSQL ends the transaction of a machine that has gone, and its locks
-)
-SCHEMA_LOCK_ID = 7_263_001  # the advisory lock under which PostgreSQL's tables are made, one process at a time
+IDLE_TRANSACTION_TIMEOUT_SECONDS = 900  # then PostgreSQL ends the transaction of an unreachable machine, with its locks
+SCHEMA_LOCK_ID = 7_263_001  # PostgreSQL's advisory lock for creating and upgrading tables, one process at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One open transaction: what is written through it carries its ``revision`` and ``at``."""
+    """One open transaction; the rows it writes carry its ``revision`` and ``timestamp``."""
 
     connection: Connection
     revision: int
@@ -36,14 +35,14 @@ class Ledger:
     """The ledger at a SQLAlchemy URL (SQLite in WAL mode, or PostgreSQL). Close it after use."""
 
     def __init__(self, url: str, *, now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
-        """Open, and create what is missing.
+        """Open the ledger; create it if it is missing, and upgrade it if it is older.
 
         Raises:
-            ConfigurationError: the database cannot be opened, or a later version of this project wrote it.
+            ConfigurationError: the database cannot be opened, or a newer version of this program wrote it.
         """
         self.now = now
         self._engine = _create_ledger_engine(url)
-        is_sqlite = self._engine.dialect.name == "sqlite"  # whose transactions are snapshots as they are
+        is_sqlite = self._engine.dialect.name == "sqlite"  # all transactions of SQLite in WAL mode are snapshots
         self._snapshot_engine = (
             self._engine if is_sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
         )
@@ -56,73 +55,76 @@ class Ledger:
         if version != SCHEMA_VERSION:
             self.close()
             raise ConfigurationError(
-                f"the ledger has schema version {version!r} and this program knows {SCHEMA_VERSION!r}: "
-                "use the newer program"
+                f"the ledger has schema version {version!r}, and this program supports {SCHEMA_VERSION!r}: "
+                "use the newer program that wrote it"
             )
 
     @contextmanager
     def begin_transaction(self) -> Iterator[Transaction]:
-        """Write everything in the block or nothing; concurrent writers wait for each other."""
+        """Write everything in the block or nothing, under a new revision; concurrent writers wait for each other."""
         with self._engine.connect() as connection, connection.begin():
             _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
             yield Transaction(connection, _increment_counter(connection, "revision"), self.now())
 
     @contextmanager
     def begin_log_transaction(self) -> Iterator[Transaction]:
-        """Write to the log of visits, which is no part of the books: no row carries a revision, and none is counted."""
+        """Write log rows such as source visits; they carry no revision and are never loaded into the warehouse."""
         with self._engine.connect() as connection, connection.begin():
             _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
             yield Transaction(connection, 0, self.now())
 
     @contextmanager
     def open_snapshot(self) -> Iterator[Connection]:
-        """Read one consistent state in the block, in nobody's way."""
+        """Read one consistent state in the block, without blocking anybody."""
         with self._snapshot_engine.connect() as connection, connection.begin():
             _begin_if_sqlite(connection, "BEGIN")
             yield connection
 
     def find_note(self, name: str) -> str | None:
-        """Return what is remembered under ``name``, or None."""
+        """Return the note of this name, or None."""
         with self.open_snapshot() as connection:
             return _find_note(connection, name)
 
     def get_or_record_note(self, name: str, value: str) -> str:
-        """Return what is remembered under ``name``: ``value`` if nothing was yet."""
+        """Return the note of this name; record ``value`` if there is none yet."""
         recorded = self.find_note(name)
         if recorded is not None:
             return recorded
         with self.begin_transaction() as tx:
-            return _get_or_record_note(tx.connection, name, value)
+            recorded = _find_note(tx.connection, name)  # another process may have been first
+            if recorded is None:
+                tx.connection.execute(insert(notes).values(name=name, value=value))
+            return value if recorded is None else recorded
 
     @property
     def url(self) -> URL:
-        """Where the ledger is; it may hold a password, so it is never printed."""
+        """The URL of the ledger; it may contain a password, so never print it."""
         return self._engine.url
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close all connections to the database."""
         self._engine.dispose()
 
 
 def reserve_sequence_numbers(tx: Transaction, counter_name: str, count: int) -> int:
-    """Return the first of the next ``count`` numbers of the counter ``name``, from 1, without gaps between commits."""
+    """Return the first of the next ``count`` numbers of a counter; numbers start at 1, without gaps between commits."""
     return _increment_counter(tx.connection, counter_name, count) - count + 1
 
 
 def get_counter_value(connection: Connection, counter_name: str) -> int:
-    """Return where the counter ``name`` stands; 0 if it never moved."""
+    """Return the value of a counter; 0 if it was never set."""
     value = connection.scalar(select(counters.c.value).where(counters.c.name == counter_name))
     return int(value) if value is not None else 0
 
 
 def set_counter_value(tx: Transaction, counter_name: str, value: int) -> None:
-    """Set the counter ``name``."""
+    """Set the value of a counter."""
     if tx.connection.execute(update(counters).where(counters.c.name == counter_name).values(value=value)).rowcount == 0:
         tx.connection.execute(insert(counters).values(name=counter_name, value=value))
 
 
 def _increment_counter(connection: Connection, counter_name: str, increment: int = 1) -> int:
-    """Raise a counter; on PostgreSQL its row lock also makes writers commit in the order of their revisions."""
+    """Increment a counter; on PostgreSQL its row lock makes writers commit in the order of their revisions."""
     statement = update(counters).where(counters.c.name == counter_name).values(value=counters.c.value + increment)
     if connection.execute(statement).rowcount == 0:
         connection.execute(insert(counters).values(name=counter_name, value=increment))
@@ -130,7 +132,7 @@ def _increment_counter(connection: Connection, counter_name: str, increment: int
 
 
 def _prepare_schema(connection: Connection) -> str:
-    """Create or upgrade the tables, one process at a time, and return the version that they have."""
+    """Create or upgrade the tables, one process at a time; return the schema version that they have then."""
     _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK_ID)))
@@ -146,14 +148,6 @@ def _begin_if_sqlite(connection: Connection, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _get_or_record_note(connection: Connection, name: str, value: str) -> str:
-    recorded = _find_note(connection, name)
-    if recorded is None:
-        connection.execute(insert(notes).values(name=name, value=value))
-        return value
-    return recorded
-
-
 def _find_note(connection: Connection, name: str) -> str | None:
     return connection.scalar(select(notes.c.value).where(notes.c.name == name))
 
@@ -167,29 +161,25 @@ def _create_ledger_engine(url: str) -> Engine:
             Path(database_url.database).parent.mkdir(exist_ok=True, mode=0o700)
         engine = create_engine(
             database_url,
-            hide_parameters=True,  # errors are logged and kept; rows hold personal data
-            max_overflow=-1,  # a writer that also reads must not wait for those who wait for it
+            hide_parameters=True,  # errors are logged and stored; rows contain personal data
+            max_overflow=-1,  # a writer that also reads must not wait for threads that wait for it
             pool_pre_ping=database_url.get_backend_name() != "sqlite",
         )
     except (ArgumentError, ModuleNotFoundError, OSError) as error:
-        raise ConfigurationError(f"the ledger's URL does not work: {error}") from error
-    except ValueError:  # its text quotes a part of the URL, which may be one of the password
-        raise ConfigurationError("the ledger's URL does not work: its port is not a number") from None
-    event.listen(
-        engine,
-        "connect",
-        _configure_sqlite_connection if engine.dialect.name == "sqlite" else _configure_postgresql_connection,
-    )
+        raise ConfigurationError(f"cannot use the ledger's URL: {error}") from error
+    except ValueError:  # its text quotes part of the URL, which may be part of the password
+        raise ConfigurationError("cannot use the ledger's URL: its port is not a number") from None
+    event.listen(engine, "connect", partial(_configure_connection, engine.dialect.name))
     return engine
 
 
-def _configure_sqlite_connection(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, so that writers queue up instead of failing half-way
-    for pragma in (f"busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _configure_postgresql_connection(connection: Any, _record: object) -> None:
-    connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_TIMEOUT_SECONDS}s'")
-    connection.commit()
+def _configure_connection(dialect_name: str, connection: Any, _record: object) -> None:
+    """Set up a new connection of the database driver."""
+    if dialect_name == "sqlite":
+        connection.isolation_level = None  # we send BEGIN ourselves, so that writers queue instead of failing half-way
+        for pragma in (f"busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}").close()
+    else:
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_TIMEOUT_SECONDS}s'")
+        connection.commit()

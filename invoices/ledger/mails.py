@@ -1,4 +1,4 @@
-"""Mails: which were seen, what was taken from each, what is owed to each, and how far each folder is."""
+"""Mails: the outcome of each, the pending action for each, and the position in each folder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _HEADER_COLUMNS = ("message_id", "sender", "reply_to", "subject", "received_at")
 class MailMessage:
     """One mail in one place: an account's folder with its UIDVALIDITY and UID (RFC 9051 §2.3.1.1), or a file.
 
-    ``outcome``: ``taken``, ``nothing`` that could be an invoice, ``left`` by a rule, ``set_aside`` as a whole,
-    ``too_large`` to be fetched, or ``waiting`` for a later run.
+    ``outcome``: ``collected``; ``no_documents`` if no part could be an invoice; ``skipped`` by a rule; ``quarantined``
+    as a whole; ``too_large`` to fetch; or ``waiting`` for a later run.
     """
 
     message_key: str
@@ -45,14 +45,14 @@ class MailMessage:
     authentication: str | None = None
     reason: str | None = None
     document_count: int = 0
-    skipped_parts: str | None = None  # JSON: how many parts by reason code
+    skipped_parts: str | None = None  # JSON: number of parts by reason code
     fingerprint: str | None = None
     action: MailAction = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What a source shows in one piece: a mail with what was in it, or a file, or what was in a file."""
+    """One item from a source: a mail with its documents, a file, or a file with the documents in it."""
 
     sightings: Sequence[Sighting]
     mail: MailMessage | None = None
@@ -60,7 +60,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class MailFolderPosition:
-    """How far a folder is: every mail below ``uid_next`` is known, taken or left by the rules of that digest."""
+    """The position in a folder: every mail below ``uid_next`` is recorded; ``rules`` is a digest of the mail rules."""
 
     uidvalidity: int
     uid_next: int
@@ -68,13 +68,13 @@ class MailFolderPosition:
 
 
 def record_arrivals(tx: Transaction, arrivals: Sequence[Arrival]) -> int:
-    """Write mails and sightings, all or nothing; return how many documents are new."""
+    """Record mails and sightings; return how many documents are new."""
     _record_mails(tx, {arrival.mail.message_key: arrival.mail for arrival in arrivals if arrival.mail is not None})
     return record_sightings(tx, [sighting for arrival in arrivals for sighting in arrival.sightings])
 
 
 def _record_mails(tx: Transaction, mails_by_key: Mapping[str, MailMessage]) -> None:
-    """Write mails; of those that are known, what has been found out since. What was done to them stays done."""
+    """Insert new mails and update known ones; an action that is done or has failed stays so."""
     known_rows = {row["message_key"]: row for row in list_mail_rows(tx.connection, mails_by_key)}
     new_rows = [
         _build_mail_row(mail) | {"seen_at": tx.timestamp, "revision": tx.revision}
@@ -87,7 +87,7 @@ def _record_mails(tx: Transaction, mails_by_key: Mapping[str, MailMessage]) -> N
         row = _build_mail_row(mails_by_key[key])
         if previous["action"] in ("done", "failed"):
             row["action"] = previous["action"]
-        if row["content_sha256"] is None:  # not fetched: what it said of itself before still holds
+        if row["content_sha256"] is None:  # not fetched: the recorded header fields still hold
             row |= {name: previous[name] for name in _HEADER_COLUMNS if row[name] is None}
         if any(previous[name] != value for name, value in row.items()):
             condition = messages.c.message_key == key
@@ -99,7 +99,7 @@ def _build_mail_row(mail: MailMessage) -> dict[str, Any]:
 
 
 def find_folder_position(connection: Connection, source_name: str, folder: str) -> MailFolderPosition | None:
-    """Return how far a folder is, or None if it was never looked through."""
+    """Return the position in a folder, or None if it was never scanned."""
     row = connection.execute(
         select(mail_folders.c.uidvalidity, mail_folders.c.uid_next, mail_folders.c.rules).where(
             mail_folders.c.source_name == source_name, mail_folders.c.folder == folder
@@ -109,9 +109,9 @@ def find_folder_position(connection: Connection, source_name: str, folder: str) 
 
 
 def set_folder_position(tx: Transaction, source_name: str, folder: str, new_position: MailFolderPosition) -> None:
-    """Write how far a folder is; writes nothing if that is what stands there.
+    """Record the position in a folder, if it has changed.
 
-    Where its UIDs are others now, nothing is owed any more to the mails under the old ones: they have new ones.
+    A new UIDVALIDITY gives every mail a new UID, so pending actions under the old UIDs are cancelled.
     """
     previous = find_folder_position(tx.connection, source_name, folder)
     if previous == new_position:
@@ -128,7 +128,7 @@ def set_folder_position(tx: Transaction, source_name: str, folder: str, new_posi
 def list_mail_outcomes_by_uid(
     connection: Connection, source_name: str, folder: str, uidvalidity: int, first_uid: int = 1
 ) -> dict[int, MailOutcome]:
-    """Return the outcome of every mail of a folder, from the UID ``first`` on, that the ledger knows, by UID."""
+    """Return, by UID, the outcome of every recorded mail of a folder from ``first_uid`` on."""
     rows = connection.execute(
         select(messages.c.uid, messages.c.outcome).where(
             messages.c.source_name == source_name, messages.c.folder == folder, messages.c.uidvalidity == uidvalidity,
@@ -141,7 +141,7 @@ def list_mail_outcomes_by_uid(
 def list_uids_to_fetch(
     connection: Connection, source_name: str, folder: str, uidvalidity: int, max_bytes: int
 ) -> list[int]:
-    """Return the UIDs of mails that are still to be fetched: waiting ones, and too large ones of up to ``largest``."""
+    """Return the UIDs of mails still to fetch: waiting or too large so far, and of at most ``max_bytes``."""
     rows = connection.scalars(
         select(messages.c.uid)
         .where(
@@ -157,9 +157,9 @@ def list_uids_to_fetch(
 def list_uids_with_pending_action(
     connection: Connection, source_name: str, folder: str, uidvalidity: int, *, stored_only: bool = False
 ) -> list[int]:
-    """Return the UIDs of mails whose documents are safe and that are still to be marked, moved or deleted.
+    """Return the UIDs of mails whose documents are stored and that are still to be marked, moved or deleted.
 
-    With ``kept_whole`` only those that are documents themselves, so that they may go from the server.
+    With ``stored_only``, only mails that are stored as a whole, so that they may be deleted from the server.
     """
     is_stored = messages.c.content_sha256.in_(select(documents.c.document_sha256)) if stored_only else true()
     rows = connection.scalars(
@@ -176,7 +176,7 @@ def list_uids_with_pending_action(
 def record_mail_action(
     tx: Transaction, source_name: str, folder: str, uidvalidity: int, uids: Iterable[int], action: MailAction
 ) -> None:
-    """Write that mails were marked, moved or deleted on the server, or that this failed for good."""
+    """Record whether mails were marked, moved or deleted on the server, or whether this failed for good."""
     for chunk in iter_chunks(uids):
         tx.connection.execute(
             update(messages)
@@ -189,7 +189,7 @@ def record_mail_action(
 
 
 def list_mail_rows(connection: Connection, message_keys: Iterable[str]) -> list[Mapping[str, Any]]:
-    """Return the mails with these keys."""
+    """Return the ledger's rows of the mails with these keys."""
     mail_rows: list[Mapping[str, Any]] = []
     for chunk in iter_chunks(message_keys):
         rows = connection.execute(select(messages).where(messages.c.message_key.in_(chunk))).mappings()
@@ -198,10 +198,10 @@ def list_mail_rows(connection: Connection, message_keys: Iterable[str]) -> list[
 
 
 def list_mails_by_name(connection: Connection, name: str) -> list[Mapping[str, Any]]:
-    """Return up to ten mails of that name.
+    """Return up to ten mails with this name, the earliest first.
 
-    A name is a Message-ID, with or without angle brackets; the path or the name of the file that a mail was in; or
-    ``<folder> UID <n> of <UIDVALIDITY>``, as ``invoices reconcile`` calls a mail of an account.
+    ``name`` is a Message-ID, with or without angle brackets; the path or name of the file that contained the mail; or
+    ``<folder> UID <n> of <UIDVALIDITY>``, as ``invoices reconcile`` shows a mail of an account.
     """
     bare_id = name.strip("<>")
     has_message_id = messages.c.message_id.in_((bare_id, f"<{bare_id}>"))
@@ -213,7 +213,7 @@ def list_mails_by_name(connection: Connection, name: str) -> list[Mapping[str, A
 
 
 def _build_mail_file_condition(name: str) -> ColumnElement[bool]:
-    """Return whether a mail was in a file of that path or name; a mail in a Maildir has its flags after its name."""
+    """Return the SQL condition for mails in a file of this path or name; a Maildir file has flags after its name."""
     folder, unique_name = messages.c.folder, name.rpartition("/")[2].partition(":2,")[0]
     maildir = name.rpartition("/")[0].rpartition("/")[0]
     is_in_maildir = (
@@ -235,7 +235,7 @@ def _build_mail_uid_condition(name: str) -> ColumnElement[bool]:
 
 
 def list_document_hashes_of_mails(connection: Connection, message_keys: Iterable[str]) -> list[str]:
-    """Return the documents of these mails, those too that fit no rule, and the archives that they were in."""
+    """Return the hashes of the documents of these mails, with unmatched ones and the archives that contained them."""
     document_hashes: dict[str, None] = {}
     for chunk in iter_chunks(message_keys):
         skip_reason = sightings.c.skip_reason_code
@@ -246,7 +246,7 @@ def list_document_hashes_of_mails(connection: Connection, message_keys: Iterable
 
 
 def count_uncollected_mails(connection: Connection) -> dict[str, int]:
-    """Return how many mails were told and not taken yet: too large, or waiting; without those whose UIDs are gone."""
+    """Return how many mails are ``too_large`` or ``waiting``, without those whose UIDVALIDITY has changed."""
     same_folder = (mail_folders.c.source_name == messages.c.source_name) & (mail_folders.c.folder == messages.c.folder)
     rows = connection.execute(
         select(messages.c.outcome, func.count())

@@ -1,4 +1,4 @@
-"""The outbox: receipts that we intend to publish, and what became of them."""
+"""The outbox: receipts to publish, and the state of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ReceiptStatus = Literal["pending", "waiting", "sending", "held", "published", "f
 
 @dataclass(frozen=True, slots=True)
 class UnpublishedReceipt:
-    """A receipt that is not published yet; ``sending`` means that an earlier try may have reached the other side."""
+    """A receipt that is not published yet; ``sending`` means that an earlier try may have reached the publisher."""
 
     invoice_id: str
     publisher: str
@@ -33,7 +33,7 @@ _RECEIPT_COLUMNS = [receipts.c[name] for name in UnpublishedReceipt.__slots__]
 def list_unpublished_receipts(
     connection: Connection, publisher: str, limit: int, after_invoice_id: str = ""
 ) -> list[UnpublishedReceipt]:
-    """Return up to ``limit`` receipts that are not published yet, by invoice id."""
+    """Return up to ``limit`` receipts that are still to publish, ordered by invoice id."""
     rows = connection.execute(
         select(*_RECEIPT_COLUMNS)
         .where(
@@ -48,12 +48,12 @@ def list_unpublished_receipts(
 
 
 def count_unpublished_receipts(connection: Connection) -> int:
-    """Return how many receipts are not published yet."""
+    """Return how many receipts are still to publish."""
     return connection.scalar(select(func.count()).select_from(receipts).where(text(UNPUBLISHED_RECEIPT_CONDITION))) or 0
 
 
 def update_receipt(tx: Transaction, receipt: UnpublishedReceipt, status: ReceiptStatus, **values: Any) -> bool:
-    """Move a receipt to ``status``; return False, and write nothing, if nothing would change."""
+    """Set the status and these columns of a receipt; return False, and write nothing, if nothing would change."""
     condition = (receipts.c.invoice_id == receipt.invoice_id) & (receipts.c.publisher == receipt.publisher)
     values = {"status": status, "reason_code": None, "reason": None} | values
     current_row = (
@@ -68,7 +68,7 @@ def update_receipt(tx: Transaction, receipt: UnpublishedReceipt, status: Receipt
 
 
 def count_receipts_by_status(connection: Connection) -> dict[tuple[str, str | None, str | None], int]:
-    """Return how many receipts there are by (status, reason code, an example of the reason)."""
+    """Return the number of receipts by (status, reason code, an example of the reason)."""
     rows = connection.execute(
         select(receipts.c.status, receipts.c.reason_code, func.min(receipts.c.reason), func.count()).group_by(
             receipts.c.status, receipts.c.reason_code

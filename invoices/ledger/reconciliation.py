@@ -1,4 +1,4 @@
-"""What the ledger says of a source, to be held against the source's own listing."""
+"""Queries about one source, to compare the ledger with the source's own listing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from invoices.ledger.tables import documents, messages, sightings
 
 
 def list_locations_collected_twice(connection: Connection, source_name: str) -> list[str]:
-    """Return the places of a source that were taken more than once.
+    """Return the locations of a source that were collected more than once.
 
-    Those are mails with more than one row for the same folder, UIDVALIDITY and UID, and parts of one mail that show
-    two different documents: a mail never changes (RFC 9051 §2.3.1.1).
+    These are mails with more than one row for the same folder, UIDVALIDITY and UID, and mail parts with two different
+    documents: a mail never changes (RFC 9051 §2.3.1.1).
     """
     uid_columns = (messages.c.folder, messages.c.uidvalidity, messages.c.uid)
     mail_rows = connection.execute(
@@ -33,7 +33,7 @@ def list_locations_collected_twice(connection: Connection, source_name: str) -> 
 
 
 def iter_sighted_documents(connection: Connection, source_name: str) -> Iterator[tuple[str, str, int]]:
-    """Yield location, SHA-256 and size in bytes of the document of every sighting of a source."""
+    """Yield location, document SHA-256 and size in bytes for every sighting of a source."""
     rows = connection.execute(
         select(sightings.c.location, sightings.c.document_sha256, documents.c.byte_count)
         .join(documents, documents.c.document_sha256 == sightings.c.document_sha256)
@@ -43,7 +43,7 @@ def iter_sighted_documents(connection: Connection, source_name: str) -> Iterator
 
 
 def list_incomplete_mails(connection: Connection, source_name: str) -> list[str]:
-    """Return the mails of which fewer documents are known than were found in them."""
+    """Return a description of each mail of which the ledger has fewer documents than were found in it."""
     sighting_count = func.count(sightings.c.sighting_id).filter(sightings.c.skip_reason_code.is_(None))
     mail_rows = connection.execute(
         select(messages.c.folder, messages.c.uidvalidity, messages.c.uid, messages.c.document_count, sighting_count)
@@ -53,13 +53,14 @@ def list_incomplete_mails(connection: Connection, source_name: str) -> list[str]
         .having(sighting_count < messages.c.document_count)
     )
     return [
-        f"{folder}{f' UID {uid} of {uidvalidity}' if uid else ''} ({known_count} of its {document_count} documents are known)"
+        f"{f'{folder} UID {uid} of {uidvalidity}' if uid else folder}"
+        f" (the ledger has {known_count} of its {document_count} documents)"
         for folder, uidvalidity, uid, document_count, known_count in mail_rows
     ]
 
 
 def iter_locations_with_completed_action(connection: Connection, source_name: str) -> Iterator[str]:
-    """Yield the location of every document out of mails that were marked, moved or deleted on the server."""
+    """Yield the location of every document from a mail that was marked, moved or deleted on the server."""
     yield from connection.scalars(
         select(sightings.c.location)
         .join(messages, messages.c.message_key == sightings.c.message_key)

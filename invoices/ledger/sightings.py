@@ -1,4 +1,4 @@
-"""Sightings: what sources showed, written page by page, and the documents that were new."""
+"""Sightings: each time a source shows a document, recorded page by page together with the new documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ _COLLECTED_STATE = InitialState("waiting", "collected", "Collected; not read yet
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One time a source showed a document; ``fingerprint`` tells cheaply whether the place still shows the same."""
+    """One document at one location of a source.
+
+    ``fingerprint`` shows without reading whether the location still has the same content. ``settled`` is the state that
+    the document gets instead of being read, as long as no source shows the same bytes without one.
+    """
 
     sighting_id: str
     document_sha256: str
@@ -42,21 +46,24 @@ class Sighting:
     original_sender: str | None = None
     entity: str | None = None
     cost_centre: str | None = None
-    settled: InitialState | None = (
-        None  # instead of being read, as long as no source shows the same bytes as a document
-    )
+    settled: InitialState | None = None
     flags: Sequence[Flag] = ()
+
+    @property
+    def skip_reason_code(self) -> str | None:
+        """The reason for which the source skips the document, or None."""
+        return self.settled.reason_code if self.settled and self.settled.state == "not_invoice" else None
 
 
 def record_sighting(tx: Transaction, sighting: Sighting) -> bool:
-    """Write one sighting; return whether its document is new."""
+    """Record one sighting; return whether its document is new."""
     return record_sightings(tx, [sighting]) == 1
 
 
 def record_sightings(tx: Transaction, incoming: Sequence[Sighting]) -> int:
-    """Write sightings and the documents whose bytes are new; return how many are.
+    """Record sightings and the documents whose bytes are new; return the number of new documents.
 
-    A document that only came as something to be left out is read after all once it comes as a document.
+    A document that every source has skipped so far is read once a source shows it without skipping it.
     """
     known_fingerprints = _list_known_fingerprints(tx.connection, incoming)
     new_sightings = {
@@ -68,17 +75,16 @@ def record_sightings(tx: Transaction, incoming: Sequence[Sighting]) -> int:
     )
     if new_sightings:
         rows = [
-            _build_sighting_row(sighting) | {"seen_at": tx.timestamp, "revision": tx.revision}
+            {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in _DOCUMENT_FIELDS}
+            | {"skip_reason_code": sighting.skip_reason_code, "seen_at": tx.timestamp, "revision": tx.revision}
             for sighting in new_sightings.values()
         ]
         tx.connection.execute(insert(sightings), rows)
     for sighting in incoming:
         if sighting.flags:
             record_flags(tx, sighting.document_sha256, sighting.flags)
-        if (
-            known_fingerprints.get(sighting.sighting_id, sighting.fingerprint) != sighting.fingerprint
-        ):  # touched: for readers nothing is different
-            condition = sightings.c.sighting_id == sighting.sighting_id
+        if known_fingerprints.get(sighting.sighting_id, sighting.fingerprint) != sighting.fingerprint:
+            condition = sightings.c.sighting_id == sighting.sighting_id  # no new revision: readers see no difference
             tx.connection.execute(update(sightings).where(condition).values(fingerprint=sighting.fingerprint))
     return len(added_hashes)
 
@@ -93,16 +99,10 @@ def _list_known_fingerprints(connection: Connection, incoming: Iterable[Sighting
     return known_fingerprints
 
 
-def _build_sighting_row(sighting: Sighting) -> dict[str, Any]:
-    row = {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in _DOCUMENT_FIELDS}
-    is_skipped = sighting.settled is not None and sighting.settled.state == "not_invoice"
-    return row | {"skip_reason_code": sighting.settled.reason_code if sighting.settled and is_skipped else None}
-
-
 def _record_new_documents(tx: Transaction, incoming: Iterable[Sighting]) -> set[str]:
-    """Write the documents that are not there yet, in the order of the sightings; return their hashes."""
+    """Insert the documents that are new, in the order of the sightings; return their hashes."""
     sightings_by_hash: dict[str, Sighting] = {}
-    for sighting in incoming:  # one that is a document wins over one that was left out
+    for sighting in incoming:  # a sighting without an initial state wins over one that has it
         if sighting.document_sha256 not in sightings_by_hash or (
             sightings_by_hash[sighting.document_sha256].settled and sighting.settled is None
         ):
@@ -123,35 +123,36 @@ def _build_document_row(tx: Transaction, sighting: Sighting, sequence: int) -> d
     initial_state = sighting.settled or _COLLECTED_STATE
     return {
         "document_sha256": sighting.document_sha256, "sequence": sequence, "media_type": sighting.media_type,
-        "byte_count": sighting.byte_count, "first_seen_at": tx.timestamp, "stage": "done" if sighting.settled else "extract_local",
-        "state": initial_state.state, "reason_code": initial_state.reason_code, "reason": initial_state.reason, "changed_at": tx.timestamp,
+        "byte_count": sighting.byte_count, "first_seen_at": tx.timestamp,
+        "stage": "done" if sighting.settled else "extract_local", "state": initial_state.state,
+        "reason_code": initial_state.reason_code, "reason": initial_state.reason, "changed_at": tx.timestamp,
         "revision": tx.revision,
     }  # fmt: skip
 
 
 def _reopen_skipped_documents(tx: Transaction, document_hashes: Iterable[str]) -> None:
-    """Have documents read that every source has left out so far."""
+    """Send those of the documents to be read that every source has skipped so far."""
     skipped_everywhere: dict[str, bool] = {}
     for chunk in iter_chunks(document_hashes):
-        for sha256, skip_reason in tx.connection.execute(
-            select(sightings.c.document_sha256, sightings.c.skip_reason_code).where(
-                sightings.c.document_sha256.in_(chunk)
-            )
-        ):
+        columns = (sightings.c.document_sha256, sightings.c.skip_reason_code)
+        for sha256, skip_reason in tx.connection.execute(select(*columns).where(columns[0].in_(chunk))):
             skipped_everywhere[sha256] = skipped_everywhere.get(sha256, True) and skip_reason is not None
-    for sha256 in (sha256 for sha256, is_skipped in skipped_everywhere.items() if is_skipped):
-        set_document_state(
-            tx, sha256, stage="extract_local", state=_COLLECTED_STATE.state, reason_code=_COLLECTED_STATE.reason_code, reason=_COLLECTED_STATE.reason
-        )  # fmt: skip
+    for sha256, is_skipped in skipped_everywhere.items():
+        if is_skipped:
+            set_document_state(
+                tx, sha256, stage="extract_local", state=_COLLECTED_STATE.state,
+                reason_code=_COLLECTED_STATE.reason_code, reason=_COLLECTED_STATE.reason,
+            )  # fmt: skip
 
 
 def filter_mail_body_documents(connection: Connection, document_hashes: Iterable[str]) -> set[str]:
-    """Return which of these documents came as the text of a mail, without a name."""
+    """Return those of the documents that are the text of a mail, without a file name."""
     body_hashes: set[str] = set()
     for chunk in iter_chunks(document_hashes):
         query = select(sightings.c.document_sha256).where(
-            sightings.c.document_sha256.in_(chunk), sightings.c.message_key.is_not(None), sightings.c.skip_reason_code.is_(None),
-            sightings.c.file_name.is_(None), sightings.c.declared_type.in_(("text/plain", "text/html")),
+            sightings.c.document_sha256.in_(chunk), sightings.c.message_key.is_not(None),
+            sightings.c.skip_reason_code.is_(None), sightings.c.file_name.is_(None),
+            sightings.c.declared_type.in_(("text/plain", "text/html")),
         )  # fmt: skip
         body_hashes.update(connection.scalars(query))
     return body_hashes
@@ -160,7 +161,7 @@ def filter_mail_body_documents(connection: Connection, document_hashes: Iterable
 def list_fingerprints_by_location(
     connection: Connection, source_name: str, locations: Iterable[str]
 ) -> dict[str, set[str]]:
-    """Return, for each of a source's files, the fingerprints that were taken there; nothing for unknown ones."""
+    """Return the recorded fingerprints by location; an unknown location has no entry."""
     fingerprints_by_location: dict[str, set[str]] = {}
     for chunk in iter_chunks(locations):
         for table, location_column in ((sightings, sightings.c.location), (messages, messages.c.folder)):

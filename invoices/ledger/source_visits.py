@@ -1,4 +1,4 @@
-"""Visits: when each source was last looked at, and whether that went well."""
+"""Source visits: when each source was last scanned, and whether that succeeded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invoices.ledger.tables import source_visits
 
 @dataclass(frozen=True, slots=True)
 class SourceVisit:
-    """The last look at a source; ``problem`` is why it did not go well."""
+    """The last visit to a source; ``problem`` is the reason for a failure."""
 
     source_name: str
     visited_at: dt.datetime
@@ -23,7 +23,7 @@ class SourceVisit:
 
 
 def record_source_visit(tx: Transaction, source_name: str, problem: str | None = None) -> None:
-    """Write that a source was looked at just now, and why it did not go well; two processes may do so at once."""
+    """Record a visit to a source now, with the reason if it failed; two processes may do so at the same time."""
     values = {"visited_at": tx.timestamp, "problem": problem} | ({} if problem else {"succeeded_at": tx.timestamp})
     insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
     statement = insert(source_visits).values(source_name=source_name, **values)
@@ -31,6 +31,6 @@ def record_source_visit(tx: Transaction, source_name: str, problem: str | None =
 
 
 def list_source_visits(connection: Connection) -> dict[str, SourceVisit]:
-    """Return the last look at each source."""
+    """Return the last visit to each source, by source name."""
     rows = connection.execute(select(*(source_visits.c[name] for name in SourceVisit.__slots__)))
     return {row.source_name: SourceVisit(*row) for row in rows}

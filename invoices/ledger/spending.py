@@ -1,4 +1,4 @@
-"""Spending: pages charged by each vendor, or reserved for it, by day, month and run; caps are checked at the intent."""
+"""Spending: the pages charged or reserved for each vendor by day, month and run; an intent checks the caps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from invoices.ledger.tables import spending
 
 
 class CapReached(InvoicesError):
-    """A cap leaves no room for what was about to be asked; nothing was asked."""
+    """A cap leaves too few pages for a request; nothing was submitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageCaps:
-    """The most pages that a vendor may be asked for; None is no cap."""
+    """The most pages that may be submitted to a vendor; None means no cap."""
 
     run: int | None = None
     day: int | None = None
@@ -29,9 +29,10 @@ NO_PAGE_CAPS = PageCaps()
 
 
 def reserve_pages(tx: Transaction, vendor: str, pages: int, caps: PageCaps, run_id: str) -> None:
-    """Count pages that may be charged from now on, in the transaction that writes the intent.
+    """Count pages that may be charged from now on, in the transaction that records the intent.
 
-    Raises CapReached, and then counts nothing, where a cap would be passed.
+    Raises:
+        CapReached: a cap would be exceeded; nothing is counted.
     """
     for period, period_key, cap in _list_spending_periods(format_utc_day(tx.timestamp), run_id, caps):
         spent_pages = _get_spent_pages(tx.connection, vendor, period_key)
@@ -39,15 +40,14 @@ def reserve_pages(tx: Transaction, vendor: str, pages: int, caps: PageCaps, run_
             remaining_pages = max(cap - spent_pages, 0)
             setting_name = f"INVOICES_{vendor.upper()}__PAGES_PER_{period.upper()}"
             alternative = "run again" if period == "run" else f"wait until the {period} ends (UTC)"
-            problem = (
-                f"the cap of {cap:,} pages per {period} leaves {remaining_pages:,}, and a document of {pages:,} waits"
-            )
-            raise CapReached(f"{vendor}: {problem}: raise {setting_name}, or {alternative}")
+            unit = "page" if cap == 1 else "pages"
+            problem = f"the cap of {cap:,} {unit} per {period} leaves {remaining_pages:,}, but {pages:,} are needed"
+            raise CapReached(f"{vendor}: {problem}; raise {setting_name}, or {alternative}")
     adjust_spending(tx, vendor, pages, format_utc_day(tx.timestamp), run_id)
 
 
 def adjust_spending(tx: Transaction, vendor: str, page_difference: int, counted_on: str, run_id: str | None) -> None:
-    """Add to (or take from) the periods in which something was reserved: a day, its month, and a run."""
+    """Add pages (or subtract them) for a day, its month, and a run."""
     if page_difference == 0:
         return
     for _, period_key, _ in _list_spending_periods(counted_on, run_id, NO_PAGE_CAPS):
@@ -60,7 +60,7 @@ def adjust_spending(tx: Transaction, vendor: str, page_difference: int, counted_
 def compute_remaining_pages(
     connection: Connection, vendor: str, caps: PageCaps, now: dt.datetime, run_id: str | None
 ) -> int | None:
-    """Return how many pages the caps still allow, or None without any cap."""
+    """Return how many pages the caps still allow; None without a cap."""
     remaining_pages = [
         cap - _get_spent_pages(connection, vendor, period_key)
         for _, period_key, cap in _list_spending_periods(format_utc_day(now), run_id, caps)
@@ -70,7 +70,7 @@ def compute_remaining_pages(
 
 
 def format_utc_day(instant: dt.datetime) -> str:
-    """Return the day, UTC, on which something counts that is reserved at this instant."""
+    """Return the UTC day of an instant, as in ``2026-11-21``; pages reserved then count for this day."""
     return instant.astimezone(dt.UTC).date().isoformat()
 
 

@@ -1,19 +1,10 @@
-"""The ledger's tables. Every row carries the ``revision`` of the transaction that wrote it last."""
+"""The ledger's tables. ``revision`` is the number of the transaction that last wrote a row."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, text
 
 from invoices.ledger.column_types import SanitisedText, UtcDateTime
 
@@ -25,7 +16,7 @@ def _build_revision_column() -> Column[int]:
 
 
 def _build_partial_index_options(condition: str) -> dict[str, Any]:
-    """Return a partial index's condition; SQLite uses it only for a query that has the same condition as text."""
+    """Return the options of a partial index; SQLite uses it only for queries with the same condition as text."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
@@ -52,7 +43,7 @@ documents = Table(
     Column("byte_count", BigInteger, nullable=False),
     Column("page_count", Integer),
     Column("first_seen_at", UtcDateTime, nullable=False),
-    Column("stage", SanitisedText(20), nullable=False),  # what is next: extract_local, extract_remote, validate, done
+    Column("stage", SanitisedText(20), nullable=False),  # the next one: extract_local, extract_remote, validate, done
     Column("state", SanitisedText(20), nullable=False),
     Column("reason_code", SanitisedText(60), nullable=False),
     Column("reason", SanitisedText(), nullable=False),
@@ -82,14 +73,12 @@ sightings = Table(
     Column("message_id", SanitisedText()),
     Column("received_at", UtcDateTime),
     Column("seen_at", UtcDateTime, nullable=False),
-    Column(
-        "fingerprint", SanitisedText(80)
-    ),  # what tells without reading that the same place still shows the same bytes
-    Column("message_key", SanitisedText(32), index=True),  # of the mail that it was in
-    Column("section", SanitisedText(80)),  # where in the mail or archive
+    Column("fingerprint", SanitisedText(80)),  # shows without reading whether the location has the same bytes
+    Column("message_key", SanitisedText(32), index=True),  # of the mail that contained it
+    Column("section", SanitisedText(80)),  # position in the mail or archive
     Column("declared_type", SanitisedText(120)),
-    Column("original_sender", SanitisedText()),  # of the forwarded mail that it was in
-    Column("skip_reason_code", SanitisedText(60)),  # the reason code with which the source set it aside at once
+    Column("original_sender", SanitisedText()),  # of the forwarded mail that contained it
+    Column("skip_reason_code", SanitisedText(60)),  # why the source skipped it; none for a document
     Column("entity", SanitisedText()),
     Column("cost_centre", SanitisedText()),
     _build_revision_column(),
@@ -99,25 +88,24 @@ Index("sightings_by_place", sightings.c.source_name, sightings.c.location)
 messages = Table(
     "messages",
     metadata,
-    Column("message_key", SanitisedText(32), primary_key=True),  # of source and place
+    Column("message_key", SanitisedText(32), primary_key=True),  # of the source and the location
     Column("source_name", SanitisedText(40), nullable=False),
-    Column("folder", SanitisedText(), nullable=False),  # of the account; of a mail in a file, the file
-    Column("uidvalidity", BigInteger),  # none of these two for a mail in a file
+    Column("folder", SanitisedText(), nullable=False),  # of the account; for a mail in a file, the path of the file
+    Column("uidvalidity", BigInteger),  # this and uid are null for a mail in a file
     Column("uid", BigInteger),
-    Column("content_sha256", SanitisedText(64), index=True),  # of the whole mail as it came; none if it was not fetched
-    Column("message_id", SanitisedText()),  # what follows is what the mail says of itself
+    Column("content_sha256", SanitisedText(64), index=True),  # of the whole mail; null if not fetched
+    Column("message_id", SanitisedText()),  # from here to received_at: as stated in the mail
     Column("sender", SanitisedText()),
     Column("reply_to", SanitisedText()),
     Column("subject", SanitisedText()),
     Column("received_at", UtcDateTime),
     Column("byte_count", BigInteger),
-    Column("authentication", SanitisedText(200)),  # what our own servers found, or unknown
-    Column(
-        "outcome", SanitisedText(12), nullable=False
-    ),  # collected, no_documents, skipped, quarantined, too_large, waiting
+    Column("authentication", SanitisedText(200)),  # the result of our own servers, or unknown
+    # outcome: collected, no_documents, skipped, quarantined, too_large, waiting
+    Column("outcome", SanitisedText(12), nullable=False),
     Column("reason", SanitisedText()),
     Column("document_count", Integer, nullable=False),
-    Column("skipped_parts", SanitisedText()),  # JSON: how many parts by reason code
+    Column("skipped_parts", SanitisedText()),  # JSON: number of parts by reason code
     Column("fingerprint", SanitisedText(80)),  # of a mail in a file
     Column("action", SanitisedText(10), nullable=False),  # on the server: none, pending, done, failed
     Column("acted_at", UtcDateTime),
@@ -126,9 +114,10 @@ messages = Table(
 )
 Index("messages_by_place", messages.c.source_name, messages.c.folder, messages.c.uidvalidity, messages.c.uid)
 PENDING_MAIL_CONDITION = "action = 'pending' or outcome in ('waiting', 'too_large')"
-Index(  # with all that is asked about them, or SQLite goes through every mail of the folder
+Index(  # has every column of the queries, or SQLite would read every mail of the folder
     "messages_pending", messages.c.source_name, messages.c.folder, messages.c.uidvalidity, messages.c.uid,
-    messages.c.action, messages.c.outcome, messages.c.byte_count, **_build_partial_index_options(PENDING_MAIL_CONDITION),
+    messages.c.action, messages.c.outcome, messages.c.byte_count,
+    **_build_partial_index_options(PENDING_MAIL_CONDITION),
 )  # fmt: skip
 
 mail_folders = Table(
@@ -137,8 +126,8 @@ mail_folders = Table(
     Column("source_name", SanitisedText(40), primary_key=True),
     Column("folder", SanitisedText(200), primary_key=True),
     Column("uidvalidity", BigInteger, nullable=False),
-    Column("uid_next", BigInteger, nullable=False),  # every mail below it is in ``messages``
-    Column("rules", SanitisedText(64), nullable=False),  # by which the mails below it were taken or left
+    Column("uid_next", BigInteger, nullable=False),  # every mail below it is in messages
+    Column("rules", SanitisedText(64), nullable=False),  # digest of the mail rules that decided about them
 )
 
 source_visits = Table(
@@ -161,12 +150,12 @@ extractions = Table(
     Column("remote_id", SanitisedText(200)),
     Column("payload", SanitisedText()),
     Column("message", SanitisedText()),
-    Column("batch_id", SanitisedText(32), index=True),  # asked together with others: extraction_batches
-    Column("run_id", SanitisedText(80)),  # the run whose cap it counts against
-    Column("pages_reserved", Integer, nullable=False, server_default="0"),  # what it may cost while that is open
+    Column("batch_id", SanitisedText(32), index=True),  # of extraction_batches, if it is in a batch
+    Column("run_id", SanitisedText(80)),  # the run under whose cap it counts
+    Column("pages_reserved", Integer, nullable=False, server_default="0"),  # what may be charged while the job is open
     Column("pages_charged", Integer, nullable=False),
-    Column("counted_on", SanitisedText(10)),  # the day, UTC, against whose caps the pages count
-    Column("page_price_amount", SanitisedText(40)),  # a decimal, as it was set when it was asked
+    Column("counted_on", SanitisedText(10)),  # the UTC day under whose caps the pages count
+    Column("page_price_amount", SanitisedText(40)),  # a decimal, as set at the time of the request
     Column("page_price_currency", SanitisedText(3)),
     Column("possible_double_charge", Boolean, nullable=False),
     Column("requested_at", UtcDateTime, nullable=False),
@@ -183,16 +172,16 @@ Index(
 extraction_batches = Table(
     "extraction_batches",
     metadata,
-    Column("batch_id", SanitisedText(32), primary_key=True),  # of its documents and the configuration
+    Column("batch_id", SanitisedText(32), primary_key=True),  # derived from its documents and the configuration
     Column("extracted_by", SanitisedText(40), nullable=False),
-    Column("configuration", SanitisedText(80), nullable=False),  # what is asked; an open batch keeps it
+    Column("configuration", SanitisedText(80), nullable=False),  # of the request; an open batch keeps it
     Column("session_generation", Integer, nullable=False),
-    Column("generation", Integer, nullable=False),  # of the submission; raised only after one that has ended
+    Column("generation", Integer, nullable=False),  # of the submission; incremented only after one that has ended
     Column("status", SanitisedText(12), nullable=False),  # uploading, submitting, submitted, concluded
     Column("remote_id", SanitisedText(200)),
     Column("message", SanitisedText()),
     Column("document_count", Integer, nullable=False),
-    Column("opened_at", UtcDateTime, nullable=False),  # the session of this generation
+    Column("opened_at", UtcDateTime, nullable=False),  # the upload session of this generation
     Column("submitted_at", UtcDateTime),
     _build_revision_column(),
 )
@@ -210,7 +199,7 @@ spending = Table(
     metadata,
     Column("vendor", SanitisedText(40), primary_key=True),
     Column("period", SanitisedText(100), primary_key=True),  # day:2026-11-21, month:2026-11, run:…
-    Column("pages", BigInteger, nullable=False),  # charged, or reserved for what is open
+    Column("pages", BigInteger, nullable=False),  # charged, or reserved for open jobs
 )
 
 candidates = Table(
@@ -223,9 +212,7 @@ candidates = Table(
     Column("number_key", SanitisedText(64), index=True),
     Column("content_key", SanitisedText(64), index=True),
     Column("invoice_number", SanitisedText()),
-    Column(
-        "body", SanitisedText(), nullable=False
-    ),  # JSON: the candidate with its lines and taxes, decimals as strings
+    Column("body", SanitisedText(), nullable=False),  # JSON: candidate, lines and taxes, decimals as strings
     Column("validated_at", UtcDateTime, nullable=False),
     Column("decided_by", SanitisedText(80), nullable=False),
     _build_revision_column(),

@@ -1,4 +1,4 @@
-"""Judgements: the candidates found in a document, their verdicts, and the rules that did not hold."""
+"""Validations: the candidates found in a document, their verdicts, and the findings."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import candidates, export_batches, exported_invoices, findings, receipts
 from invoices.model import format_receipt_id
 
-DUPLICATE_CHECK_VERDICTS = (
-    "accepted",
-    "review",
-)  # a quarantined candidate does not make a later, sound one its duplicate
+# not quarantined: a faulty candidate does not make a later, correct one its duplicate
+DUPLICATE_CHECK_VERDICTS = ("accepted", "review")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A judged candidate; ``body`` is JSON with the candidate's columns, ``lines`` and ``taxes``."""
+    """A validated candidate; ``body`` is JSON with the candidate's columns, ``lines`` and ``taxes``."""
 
     invoice_id: str
     document_sha256: str
@@ -36,7 +34,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that did not hold."""
+    """A broken rule; ``invoice_id`` is None if it concerns the document as a whole."""
 
     invoice_id: str | None
     document_sha256: str
@@ -52,9 +50,10 @@ def record_validation(
     decided_by: str,
     publishers: Sequence[str],
 ) -> None:
-    """Write the candidates of some documents and their findings, in place of earlier ones.
+    """Record candidates and their findings, in place of earlier ones with the same invoice ids.
 
-    Accepted ones join the outbox of each publisher and the queue of the exports in the same transaction.
+    In the same transaction, accepted candidates join the outbox of each publisher and the queue of the exports, unless
+    they are there already.
     """
     for chunk in iter_chunks(candidate.invoice_id for candidate in validated):
         tx.connection.execute(delete(candidates).where(candidates.c.invoice_id.in_(chunk)))
@@ -99,15 +98,21 @@ def _insert_rows(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> N
 
 def _build_receipt_row(tx: Transaction, invoice_id: str, publisher: str) -> dict[str, Any]:
     return {
-        "invoice_id": invoice_id, "publisher": publisher, "receipt_id": format_receipt_id(invoice_id), "status": "pending",
+        "invoice_id": invoice_id,
+        "publisher": publisher,
+        "receipt_id": format_receipt_id(invoice_id),
+        "status": "pending",
         "changed_at": tx.timestamp,
-    }  # fmt: skip
+    }
 
 
 def list_possible_duplicates(
     connection: Connection, number_keys: Iterable[str], content_keys: Iterable[str]
 ) -> list[Mapping[str, Any]]:
-    """Return keys, ``invoice_id`` and ``invoice_number`` of the earlier candidates that have one of these keys."""
+    """Return the accepted candidates, and those in review, that have one of these keys.
+
+    Each row has ``number_key``, ``content_key``, ``invoice_id`` and ``invoice_number``.
+    """
     rows_by_invoice: dict[str, Mapping[str, Any]] = {}
     columns = [candidates.c[name] for name in ("number_key", "content_key", "invoice_id", "invoice_number")]
     for column, keys in ((candidates.c.number_key, number_keys), (candidates.c.content_key, content_keys)):
@@ -120,7 +125,7 @@ def list_possible_duplicates(
 
 
 def list_candidate_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:
-    """Return the candidates of a document, in its order."""
+    """Return the candidates of a document, in the order of their ordinals."""
     rows = connection.execute(
         select(candidates).where(candidates.c.document_sha256 == document_sha256).order_by(candidates.c.ordinal)
     ).mappings()
@@ -128,7 +133,7 @@ def list_candidate_rows(connection: Connection, document_sha256: str) -> list[Ma
 
 
 def list_finding_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:
-    """Return the rules that did not hold for a document."""
+    """Return the findings about a document, ordered by rule."""
     rows = connection.execute(
         select(findings).where(findings.c.document_sha256 == document_sha256).order_by(findings.c.rule_id)
     ).mappings()
@@ -142,7 +147,7 @@ def list_receipt_rows(connection: Connection, invoice_id: str) -> list[Mapping[s
 
 
 def list_export_batch_rows(connection: Connection, invoice_id: str) -> list[Mapping[str, Any]]:
-    """Return the export batch of an invoice, if it is in one."""
+    """Return the export batch of an invoice; an empty list if it is in none."""
     rows = connection.execute(
         select(export_batches)
         .join(exported_invoices, exported_invoices.c.batch_id == export_batches.c.batch_id)
@@ -152,7 +157,7 @@ def list_export_batch_rows(connection: Connection, invoice_id: str) -> list[Mapp
 
 
 def list_document_hashes_by_invoice(connection: Connection, id_or_number: str) -> list[str]:
-    """Return the documents of the candidates whose id or invoice number is ``identity``; up to ten."""
+    """Return the hashes of up to ten documents with a candidate of this invoice id or invoice number."""
     rows = connection.scalars(
         select(candidates.c.document_sha256)
         .where(or_(candidates.c.invoice_id == id_or_number, candidates.c.invoice_number == id_or_number))

@@ -1,7 +1,7 @@
-"""Workers: who works on a ledger, and how others on this machine see that one has died.
+"""Workers: the processes that work on a ledger, and how others on the same machine detect that one has died.
 
-Each worker holds the lock of a file of its own for as long as it lives, however it ends. Where the file cannot be seen,
-on another machine, only the lease of a claim tells.
+Each worker holds the lock on its own file until its process ends, however it ends. A worker on another machine has no
+file here; its claims end only when their leases expire.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Worker:
     """This process as a worker in ``directory``; close it after use."""
 
     def __init__(self, directory: Path) -> None:
-        """Lock a file of its own; raises OSError where the folder cannot be written."""
+        """Create and lock the file of this worker; raises OSError if ``directory`` cannot be written."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._directory = directory
         self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(8)}"
@@ -26,7 +26,7 @@ class Worker:
         fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def filter_dead_workers(self, worker_names: Iterable[str]) -> list[str]:
-        """Return which of these workers have left a file here that nobody holds any more."""
+        """Return those of the workers whose file is here and no longer locked."""
         return [
             worker_name
             for worker_name in worker_names
@@ -34,12 +34,12 @@ class Worker:
         ]
 
     def delete_lock_files(self, worker_names: Iterable[str]) -> None:
-        """Remove the files of dead workers."""
+        """Delete the lock files of dead workers."""
         for worker_name in worker_names:
             _build_lock_path(self._directory, worker_name).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the lock and remove its file."""
+        """Delete the lock file and release the lock."""
         _build_lock_path(self._directory, self.name).unlink(missing_ok=True)
         self._lock_file.close()
 
@@ -52,6 +52,6 @@ def _is_lock_abandoned(lock_path: Path) -> bool:
     try:
         with lock_path.open("r+", encoding="utf-8") as lock_file:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # no such file here, or its holder lives
+    except OSError:  # there is no such file here, or its worker is alive
         return False
     return True

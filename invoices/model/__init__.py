@@ -1,4 +1,4 @@
-"""Invoice, lines, taxes, parties and identities: pure and frozen."""
+"""The domain model: invoices with lines, taxes and parties, identities and flags; frozen and free of I/O."""
 
 from invoices.model.flag import Flag
 from invoices.model.identities import (

@@ -1,4 +1,4 @@
-"""Something odd about a document, which decides nothing."""
+"""Flags: unusual facts about a document, which decide nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Something odd that a person may want to know; ``rule_id`` as in docs/rules.md, the text may quote a document."""
+    """An unusual fact for a person; ``rule_id`` as in docs/rules.md, and ``message`` may quote the document."""
 
     rule_id: str
     message: str

@@ -1,4 +1,4 @@
-"""Identities, all derived from content: the same bytes give the same id on any machine, in any run."""
+"""Identities, all derived from content: the same bytes get the same id on every machine and in every run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ def compute_document_sha256(content: bytes) -> str:
 
 
 def compute_sighting_id(source_name: str, location: str, document_sha256: str) -> str:
-    """Return the identity of one (source, location, content); seeing the same again gives the same id."""
+    """Return the identity of one (source, location, content); the same combination has the same id."""
     return _hash_parts("sighting", source_name, location, document_sha256)
 
 
 def compute_message_key(source_name: str, location: str) -> str:
-    """Return the identity of a mail in one place: the same bytes in another place are another mail."""
+    """Return the identity of a mail at one location; the same bytes at another location are another mail."""
     return _hash_parts("message", source_name, location)
 
 
 def compute_extraction_id(document_sha256: str, extracted_by: str, configuration: str, generation: int = 1) -> str:
-    """Return the identity of one answer about a document; a new generation only follows a terminal failure."""
+    """Return the identity of one extraction of a document; a new generation only follows a final failure."""
     return _hash_parts("extraction", document_sha256, extracted_by, configuration, str(generation))
 
 
@@ -31,7 +31,7 @@ def compute_invoice_id(document_sha256: str, ordinal: int) -> str:
 
 
 def format_receipt_id(invoice_id: str, version: int = 1) -> str:
-    """Return the key under which an invoice's receipt is published; a correction raises ``version``."""
+    """Return the key under which an invoice's receipt is published; a correction increments ``version``."""
     return f"{invoice_id}-v{version}"
 
 

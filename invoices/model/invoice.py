@@ -1,8 +1,8 @@
-"""The accepted invoice as the house speaks of it: pure, frozen, exact.
+"""The accepted invoice: frozen, with exact amounts.
 
 Field names are the column names of ``core.candidates``, ``core.candidate_lines`` and ``core.candidate_taxes``; the
-comment behind each amount is its business term in EN 16931-1. Amounts are in ``currency``, as the document states them:
-a credit note's are positive where the document's are.
+comment behind each field is its business term in EN 16931-1. Amounts are in ``currency``, as the document states them:
+the amounts of a credit note are positive if the document states them so.
 """
 
 from __future__ import annotations
@@ -79,5 +79,5 @@ class Invoice:
 
     @property
     def booking_sign(self) -> int:
-        """-1 for a credit note, else 1: multiply a stated amount by it to get what is to be booked."""
+        """-1 for a credit note, else 1; multiply a stated amount by it to get the amount to book."""
         return -1 if self.kind == "credit_note" else 1

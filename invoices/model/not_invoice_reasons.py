@@ -1,17 +1,17 @@
-"""What comes with invoices and is none, by rule: it is kept, counted, and never sent to a paid API."""
+"""Why a document is no invoice by rule: it is stored and counted, and never sent to a paid API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# reason code of a document in the state not_invoice: what a person should understand
+# reason code of a document in the state not_invoice: explanation for people
 NOT_INVOICE_REASONS: Mapping[str, str] = {
-    "container": "unwrapped: what was inside is a document of its own",
+    "container": "opened: each file in it is a document of its own",
     "calendar": "a calendar entry",
     "contact_card": "a contact card",
     "signature": "the signature of a mail",
-    "decoration": "a picture that belongs to the text of a mail",
+    "decoration": "a picture in the text of a mail",
     "delivery_report": "a report about the delivery of a mail",
-    "unmatched": "its name fits no rule of the mailbox",
-    "system_file": "what an operating system notes about other files",
+    "unmatched": "its file name matches no rule of the mailbox",
+    "system_file": "a file in which an operating system keeps data about other files",
 }

@@ -1,4 +1,4 @@
-"""Everything that can be set; nothing else reads a settings file or the environment."""
+"""All settings; no other package reads a settings file or the environment."""
 
 from invoices.settings.loading import ENVIRONMENT_PREFIX, TEST_ENVIRONMENT_NAMES
 from invoices.settings.settings import Settings, SourceSettings

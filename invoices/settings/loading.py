@@ -1,4 +1,4 @@
-"""Where settings come from: a TOML file, the environment, and files that hold one secret each."""
+"""The sources of settings: a TOML file, the environment, and files with one secret each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from invoices.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "INVOICES_"
 FILE_SUFFIX = "_FILE"
-TEST_ENVIRONMENT_NAMES = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # told to the tests, not to us
+TEST_ENVIRONMENT_NAMES = ("INVOICES_CORPUS", "INVOICES_API_CONTRACTS")  # settings of the tests, not of the application
 
 
 def read_settings_file(file: Path | None) -> dict[str, Any]:
-    """Return what the file says; nothing where no file is named and none is here."""
+    """Return the values of ``file``, or of ``invoices.toml`` in the current directory if that exists.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is not valid TOML.
+    """
     path = file or Path("invoices.toml")
     if file is None and not path.exists():
         return {}
@@ -28,21 +32,28 @@ def read_settings_file(file: Path | None) -> dict[str, Any]:
 
 
 def reject_unknown_environment_names(environment: Mapping[str, str], known_fields: Container[str]) -> None:
-    """Notice a misspelt first part of a name; the parts below it are checked with their values."""
-    prefixed_names = (
-        name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in TEST_ENVIRONMENT_NAMES
-    )
-    unknown = [name for name in prefixed_names if _extract_field_name(name) not in known_fields]
-    if unknown:
-        raise ConfigurationError(f"the environment sets what is no setting: {', '.join(sorted(unknown))}")
+    """Check the first part of each variable's name; Pydantic checks the other parts with their values.
 
-
-def _extract_field_name(name: str) -> str:
-    return name[len(ENVIRONMENT_PREFIX) :].removesuffix(FILE_SUFFIX).lower().split("__")[0]
+    Raises:
+        ConfigurationError: a variable names no setting; the message names all of them.
+    """
+    unknown_names = []
+    for name in environment:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in TEST_ENVIRONMENT_NAMES:
+            field = name.removeprefix(ENVIRONMENT_PREFIX).removesuffix(FILE_SUFFIX).lower().split("__")[0]
+            if field not in known_fields:
+                unknown_names.append(name)
+    if unknown_names:
+        names = ", ".join(sorted(unknown_names))
+        raise ConfigurationError(f"the environment has unknown settings: {names}; docs/settings.md lists all settings")
 
 
 def read_secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return nested values for each ``INVOICES_…_FILE`` variable, read from the file that it names."""
+    """Return nested values for each ``INVOICES_…_FILE`` variable, read from the file that it names.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+    """
     values: dict[str, Any] = {}
     for name, path in environment.items():
         if name.startswith(ENVIRONMENT_PREFIX) and name.endswith(FILE_SUFFIX):
@@ -50,7 +61,7 @@ def read_secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
             try:
                 text = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise ConfigurationError(f"cannot read the secret that {name} names: {error}") from error
+                raise ConfigurationError(f"cannot read the secret file of {name}: {error}") from error
             nested: Any = text
             for part in reversed((*parents, leaf)):
                 nested = {part: nested}
@@ -59,7 +70,7 @@ def read_secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def merge_overrides(values: dict[str, Any], overrides: dict[str, Any]) -> None:
-    """Put what is ``above`` over the values, table by table."""
+    """Update ``values`` with ``overrides``, table by table."""
     for name, value in overrides.items():
         if isinstance(value, dict) and isinstance(values.get(name), dict):
             merge_overrides(values[name], value)
@@ -68,15 +79,15 @@ def merge_overrides(values: dict[str, Any], overrides: dict[str, Any]) -> None:
 
 
 def format_settings_errors(error: ValidationError, values: Mapping[str, Any]) -> str:
-    """Return every mistake on a line of its own, with the name of the source that it is in."""
+    """Return a message with one line per mistake; a mistake in a source includes the source's name."""
     lines = [
         f"  {_format_location(detail['loc'], values)}{_describe_settings_error(detail)}" for detail in error.errors()
     ]
-    return "the settings do not hold; nothing was touched:\n" + "\n".join(lines)
+    return "the settings are invalid; nothing was touched:\n" + "\n".join(lines)
 
 
 def _format_location(location: Sequence[int | str], values: Any) -> str:
-    """Return where a mistake is; a source in a list is called by its name, where it has one."""
+    """Return the location of a mistake; an entry of a list is shown by its name if it has one."""
     parts: list[str] = []
     for part in location:
         try:
@@ -89,12 +100,12 @@ def _format_location(location: Sequence[int | str], values: Any) -> str:
 
 
 def _describe_settings_error(detail: Any) -> str:
-    """Return what is wrong, in the words of the settings."""
+    """Return the mistake in terms of the settings."""
     error_type = detail["type"]
     if error_type == "extra_forbidden":
-        return "there is no such setting; docs/settings.md has them all"
+        return "there is no such setting; docs/settings.md lists all settings"
     if error_type in ("tuple_type", "list_type"):
-        return "has to be a list"
+        return "must be a list"
     if error_type == "string_pattern_mismatch":
-        return f"has to fit {detail['ctx']['pattern']}"
+        return f"must match {detail['ctx']['pattern']}"
     return str(detail["msg"]).removeprefix("Value error, ")

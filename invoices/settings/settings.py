@@ -1,8 +1,8 @@
-"""Everything that can be set, from ``invoices.toml`` and the environment; nothing else reads either.
+"""The settings, from ``invoices.toml`` and the environment; nothing else reads either of them.
 
-Environment names are ``INVOICES_`` + the field, nested with ``__``: ``INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL``. A
-secret may also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment wins
-over the file.
+A variable is called ``INVOICES_`` + the field, nested with ``__``: ``INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL``. A secret
+may also come from a file: ``INVOICES_SMARTBILLS_COM__API_KEY_FILE=/run/secrets/key``. The environment overrides
+``invoices.toml``.
 """
 
 from __future__ import annotations
@@ -44,18 +44,17 @@ from invoices.settings.vendors import (
     SmartBillsIoSettings,
 )
 
-FORBIDDEN_HOME_CHARACTERS = (
-    "?%'="  # SQLAlchemy cuts its URL at ?, dlt formats % and quotes paths by ', DuckDB takes a=b as data
-)
+# SQLAlchemy ends the path in a URL at ?, dlt formats % and quotes paths with ', DuckDB parses a=b in a path
+FORBIDDEN_HOME_CHARACTERS = "?%'="
 
 SourceSettings = MailboxSettings | FolderSettings
 
 
 class CompanySettings(SettingsSection):
-    """Who we are."""
+    """The company that receives and issues the invoices."""
 
     tax_ids: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="our tax ids, by comma in the environment: what we issued ourselves is revenue"
+        (), description="our tax ids, comma-separated in the environment: invoices that we issued are revenue"
     )
 
     @field_validator("tax_ids", mode="before")
@@ -68,37 +67,37 @@ class ReadingSettings(SettingsSection):
     """Limits for opening untrusted documents."""
 
     workers: int = Field(2, ge=1, le=64, description="processes that open documents")
-    seconds: float = Field(8, gt=0, description="a document that takes longer is set aside")
-    megabytes: int = Field(50, gt=0, description="a larger document is set aside unread")
+    seconds: float = Field(8, gt=0, description="a document that takes longer is not read")
+    megabytes: int = Field(50, gt=0, description="a larger document is not read")
     scanner_command: tuple[str, ...] = Field(
-        (), description="a malware scanner that is asked first: program and arguments, to which the path is added"
+        (), description="a malware scanner that runs first: program and arguments; the path is appended"
     )
 
 
 class Settings(BaseSettings):
-    """The settings of one house. ``Settings.load`` is the way in; it turns every mistake into a ConfigurationError."""
+    """The settings of one application; ``Settings.load`` reports every mistake as a ConfigurationError."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    home: Path = Field(Path("data"), description="where all state lives")
+    home: Path = Field(Path("data"), description="the directory of all state")
     ledger_url: SecretStr | None = Field(
         None, description="SQLAlchemy URL of the ledger; default: SQLite below the home"
     )
     extractors: Annotated[tuple[str, ...], NoDecode] = Field(EXTRACTORS, description="order of preference")
     vendor_minute_seconds: float | None = Field(
-        None, gt=0, le=60, description="length of a vendor's minute; 60, and shorter only in a rehearsal"
+        None, gt=0, le=60, description="length of a vendor's minute in seconds; 60, or less in a rehearsal"
     )
     batch_size: int = Field(1000, ge=1, le=10_000, description="documents per batch, the unit of work between commits")
     company: CompanySettings = CompanySettings()
     inbox: InboxSettings = InboxSettings()
     mailboxes: tuple[MailboxSettings, ...] = Field((), description="accounts whose mails are collected")
-    folders: tuple[FolderSettings, ...] = Field((), description="folders that are looked through")
+    folders: tuple[FolderSettings, ...] = Field((), description="folders that are scanned")
     intake: IntakeSettings = IntakeSettings()
     reading: ReadingSettings = ReadingSettings()
     fall_back: Literal["failed", "unavailable"] = Field(
-        "failed", description="when the next extractor is asked: a document failed, or also a vendor is unavailable"
+        "failed", description="when the next extractor is used: a document failed, or also if a vendor is unavailable"
     )
     invoicedataextraction_com: InvoiceDataExtractionComSettings = InvoiceDataExtractionComSettings()
     smartbills_com: SmartBillsComSettings = SmartBillsComSettings()
@@ -113,9 +112,10 @@ class Settings(BaseSettings):
     @field_validator("extractors")
     @classmethod
     def _check_extractor_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in value if name not in EXTRACTORS]
+        unknown = ", ".join(repr(name) for name in value if name not in EXTRACTORS)
         if unknown or not value:
-            raise ValueError(f"unknown extractor {unknown!r}; choose from {', '.join(EXTRACTORS)}")
+            problem = f"there is no extractor {unknown}" if unknown else "no extractor is named"
+            raise ValueError(f"{problem}; choose from {', '.join(EXTRACTORS)}")
         return value
 
     @model_validator(mode="after")
@@ -125,7 +125,9 @@ class Settings(BaseSettings):
         )
         duplicates = [name for name, count in names.items() if count > 1]
         if duplicates:
-            raise ValueError(f"two sources are called {', '.join(map(repr, duplicates))}")
+            raise ValueError(
+                f"several sources have the name {', '.join(map(repr, duplicates))}; give each its own name"
+            )
         return self
 
     @field_validator("home")
@@ -140,9 +142,8 @@ class Settings(BaseSettings):
             }
         )
         if forbidden:
-            raise ValueError(
-                f"{str(home)!r} has {forbidden!r} in it, which a database would not take as part of a name"
-            )
+            characters = ", ".join(map(repr, forbidden))
+            raise ValueError(f"{str(home)!r} contains {characters}, which a database does not accept in a path")
         return home
 
     @classmethod
@@ -154,18 +155,20 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what ``load`` read from the file as the weakest source, the environment above it."""
-        if isinstance(env_settings, EnvSettingsSource):  # what names a secret's file is read by ``load``
+        """Rank the environment above the values that ``load`` has read from the files."""
+        if isinstance(env_settings, EnvSettingsSource):  # ``load`` has read the variables that name secret files
             variables = env_settings.env_vars.items()
             env_settings.env_vars = {name: value for name, value in variables if not name.upper().endswith(FILE_SUFFIX)}
         return env_settings, init_settings
 
     @classmethod
     def load(cls, file: Path | None = None, **overrides: Any) -> Settings:
-        """Return the settings of ``file`` (default ``invoices.toml`` here, if there is one) under the environment.
+        """Return the settings of ``file``, overridden by the environment, and that by ``overrides``.
+
+        Without ``file``, ``invoices.toml`` in the current directory is read if it exists.
 
         Raises:
-            ConfigurationError: a file that cannot be read, an unknown name or a value out of range; names each of them.
+            ConfigurationError: a file cannot be read, a name is unknown or a value is invalid; names every mistake.
         """
         reject_unknown_environment_names(os.environ, cls.model_fields)
         values = read_settings_file(file)
@@ -175,18 +178,18 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise ConfigurationError(format_settings_errors(error, values)) from None
         except SettingsError as error:  # its cause quotes the value
-            raise ConfigurationError(f"the settings do not hold; nothing was touched:\n  {error}") from None
+            raise ConfigurationError(f"the settings are invalid; nothing was touched:\n  {error}") from None
         return settings.model_copy(update=overrides) if overrides else settings
 
     @property
     def is_rehearsal(self) -> bool:
-        """Whether no vendor key is set: then a run rehearses against the sandbox."""
+        """Whether no vendor key is set; a run is then a rehearsal against the sandbox."""
         vendors = (self.smartbills_io, *(getattr(self, name) for name in PAID_EXTRACTORS))
         return all(vendor.api_key is None for vendor in vendors)
 
     @property
     def paid_extractors(self) -> dict[str, PaidExtractorSettings]:
-        """The extraction APIs that have a key and are wanted, in the order of preference."""
+        """The settings of the extraction APIs that have a key and are in ``extractors``, in order of preference."""
         extractors: dict[str, PaidExtractorSettings] = {
             name: getattr(self, name) for name in self.extractors if name in PAID_EXTRACTORS
         }
@@ -194,27 +197,27 @@ class Settings(BaseSettings):
 
     @property
     def documents_directory(self) -> Path:
-        """The document store."""
+        """The directory of the document store."""
         return self.home / "documents"
 
     @property
     def warehouse_directory(self) -> Path:
-        """The working and the published warehouse."""
+        """The directory of the working and the published warehouse."""
         return self.home / "warehouse"
 
     @property
     def exports_directory(self) -> Path:
-        """The export batches."""
+        """The directory of the export batches."""
         return self.home / "exports"
 
     @property
     def inbox_directory(self) -> Path:
-        """The folder that is looked through."""
+        """The folder that is scanned for documents."""
         return (self.inbox.path or self.home / "inbox").expanduser().resolve()
 
     @property
     def sources(self) -> tuple[SourceSettings, ...]:
-        """Where documents come from, in that order: the inbox where it is set, or all there is."""
+        """All sources in order; the inbox is one if its path is set or if there is no other source."""
         if (self.mailboxes or self.folders) and self.inbox.path is None:
             return (*self.mailboxes, *self.folders)
         inbox = FolderSettings(
@@ -223,14 +226,14 @@ class Settings(BaseSettings):
         return (*self.mailboxes, *self.folders, inbox)
 
     def with_only_source(self, source_name: str) -> Self:
-        """Return the settings with this source alone.
+        """Return the settings with only this source.
 
         Raises:
-            ConfigurationError: there is none of that name.
+            ConfigurationError: there is no source of this name.
         """
         if source_name not in [source.name for source in self.sources]:
             names = ", ".join(repr(source.name) for source in self.sources)
-            raise ConfigurationError(f"there is no source {source_name!r}; there are {names}")
+            raise ConfigurationError(f"there is no source {source_name!r}; choose from {names}")
         inbox = self.inbox if source_name == self.inbox.name else self.inbox.model_copy(update={"path": None})
         return self.model_copy(
             update={
@@ -242,10 +245,10 @@ class Settings(BaseSettings):
 
     @property
     def secrets_directory(self) -> Path:
-        """Where tokens are kept that a sign-in service has renewed."""
+        """The directory of the tokens that a sign-in service has renewed."""
         return self.home / "secrets"
 
     @property
     def effective_ledger_url(self) -> str:
-        """The ledger's SQLAlchemy URL; it may hold a password, so it is never printed."""
+        """The ledger's SQLAlchemy URL; it may contain a password, so never print it."""
         return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.home / 'ledger.sqlite'}"

@@ -1,4 +1,4 @@
-"""What can be set about the sources: mailboxes, folders, and what is done with what they show."""
+"""Settings of the sources: mailboxes, folders, and the intake of their documents."""
 
 from __future__ import annotations
 
@@ -26,63 +26,65 @@ OAUTH_PROVIDERS: Mapping[str, tuple[str, str, str]] = {  # host, token endpoint,
     ),
 }
 MOVE_PREFIX = "move:"
-MAX_FOLDER_NAME_CHARS = 200  # characters, as the ledger keeps it
+MAX_FOLDER_NAME_CHARS = 200  # as many as the ledger stores
 
 
 class InboxSettings(SettingsSection):
-    """The one folder of a simple house."""
+    """The default folder, for an application without other sources."""
 
     name: str = Field("inbox", pattern=SOURCE_NAME_PATTERN, description="name of the source, part of every sighting")
-    path: Path | None = Field(None, description="the folder; default: inbox below the home")
+    path: Path | None = Field(None, description="the folder; default: inbox in the home directory")
     settle_seconds: float = Field(
-        2.0, ge=0, description="a file younger than this is looked at twice, this far apart, before it is taken"
+        2.0, ge=0, description="a file younger than this is checked twice, this far apart, before it is collected"
     )
 
 
 class MailRule(SettingsSection):
-    """Which mails are taken, or left; all that is set must fit, and of several rules the first that fits decides.
+    """Which mails are collected or skipped: a mail matches if it meets every condition; the first match decides.
 
     Patterns are those of file names (``*``, ``?``, ``[…]``), without regard to case.
     """
 
-    take: bool = Field(True, description="whether mails that fit are taken; false leaves them alone")
+    take: bool = Field(True, description="whether matching mails are collected; false skips them")
     sender: str | None = Field(None, description="pattern of the sender's address, e.g. *@supplier.example")
     recipient: str | None = Field(None, description="pattern of an address in To or Cc")
     subject: str | None = Field(None, description="pattern of the subject")
-    younger_than_days: float | None = Field(None, gt=0, description="arrived within so many days")
-    older_than_days: float | None = Field(None, gt=0, description="arrived longer ago than that")
-    attachment: str | None = Field(None, description="pattern of file names; of a mail that fits only these are taken")
+    younger_than_days: float | None = Field(None, gt=0, description="arrived less than this many days ago")
+    older_than_days: float | None = Field(None, gt=0, description="arrived more than this many days ago")
+    attachment: str | None = Field(
+        None, description="pattern of file names; only these are collected from a matching mail"
+    )
 
 
 class OAuthSettings(SettingsSection):
-    """How an access token is got for a mailbox: by a refresh token (RFC 6749 §6), sent as XOAUTH2."""
+    """Sign-in to a mailbox: an access token from a refresh token (RFC 6749 §6), sent as XOAUTH2."""
 
-    provider: Literal["google", "microsoft"] | None = Field(None, description="whose endpoint and scope are meant")
+    provider: Literal["google", "microsoft"] | None = Field(None, description="whose token endpoint and scope are used")
     tenant: str = Field("common", pattern=r"^[A-Za-z0-9.-]{1,80}$", description="Microsoft's tenant")
-    client_id: str = Field(min_length=1, description="of the application that you registered")
-    client_secret: SecretStr | None = Field(None, description="of the application, where it has one")
+    client_id: str = Field(min_length=1, description="of your registered application")
+    client_secret: SecretStr | None = Field(None, description="of your application, if it has one")
     client_secret_file: Path | None = Field(None, description="a file with the secret")
-    refresh_token: SecretStr | None = Field(None, description="what signing in once has given")
+    refresh_token: SecretStr | None = Field(None, description="from a first sign-in")
     refresh_token_file: Path | None = Field(None, description="a file with the refresh token")
     token_url: str | None = Field(None, description="the token endpoint; default: the provider's")
-    scope: str | None = Field(None, description="what is asked for; default: the provider's")
+    scope: str | None = Field(None, description="the requested scope; default: the provider's")
 
     @model_validator(mode="after")
     def _check_provider_and_refresh_token(self) -> Self:
         if self.provider is None and self.token_url is None:
-            raise ValueError("name a provider or a token_url")
+            raise ValueError("set provider or token_url")
         if (self.refresh_token is None) == (self.refresh_token_file is None):
-            raise ValueError("set one of refresh_token and refresh_token_file")
+            raise ValueError("set either refresh_token or refresh_token_file")
         return self
 
     @property
     def token_endpoint(self) -> str:
-        """The token endpoint."""
+        """The URL of the token endpoint."""
         return self.token_url or OAUTH_PROVIDERS[self.provider or ""][1].format(tenant=self.tenant)
 
     @property
     def effective_scope(self) -> str | None:
-        """What is asked for; None asks for what was granted at first."""
+        """The requested scope; None requests the scope of the first sign-in."""
         return self.scope or (OAUTH_PROVIDERS[self.provider][2] if self.provider else None)
 
 
@@ -93,22 +95,22 @@ class MailboxSettings(SettingsSection):
     host: str = Field(min_length=1, max_length=253, description="the IMAP server")
     port: int | None = Field(None, ge=1, le=65535, description="default: 993 with tls, else 143")
     security: Literal["tls", "starttls", "none"] = Field(
-        "tls", description="starttls goes on encrypted or not at all; none is for this machine itself only"
+        "tls", description="starttls continues encrypted or not at all; none is only for this machine"
     )
-    ca_file: Path | None = Field(None, description="the certificate of your own authority")
-    username: str = Field(min_length=1, max_length=320, description="who logs in")
-    password: SecretStr | None = Field(None, description="better kept in a file of its own")
+    ca_file: Path | None = Field(None, description="the certificate of your own certificate authority")
+    username: str = Field(min_length=1, max_length=320, description="the user name of the login")
+    password: SecretStr | None = Field(None, description="better in a file: password_file")
     password_file: Path | None = Field(None, description="a file with the password")
     oauth: OAuthSettings | None = Field(None, description="instead of a password")
-    folders: tuple[str, ...] = Field(("INBOX",), min_length=1, description="folders that are looked through")
-    rules: tuple[MailRule, ...] = Field((), description="which mails are taken; the first that fits decides")
-    otherwise: Literal["take", "leave"] = Field("take", description="what happens to mails that no rule fits")
-    after: str = Field("keep", description="what becomes of a mail once its documents are safe")
-    megabytes: int = Field(50, gt=0, le=150, description="a larger mail is left where it is, and told")
+    folders: tuple[str, ...] = Field(("INBOX",), min_length=1, description="folders that are scanned")
+    rules: tuple[MailRule, ...] = Field((), description="which mails are collected; the first match decides")
+    otherwise: Literal["take", "leave"] = Field("take", description="what happens to mails that match no rule")
+    after: str = Field("keep", description="what happens to a mail once its documents are stored")
+    megabytes: int = Field(50, gt=0, le=150, description="a larger mail is not fetched, and reported")
     mails_per_run: int | None = Field(None, ge=1, description="the most mails that one run fetches")
-    timeout_seconds: float = Field(60.0, gt=0, le=1740, description="the longest wait for the server's next word")
+    timeout_seconds: float = Field(60.0, gt=0, le=1740, description="the longest wait for the server's next response")
     authserv_ids: tuple[str, ...] = Field(
-        (), description="your own servers' names in Authentication-Results; others are not believed (RFC 8601 §2.2)"
+        (), description="your own servers' names in Authentication-Results; others are not trusted (RFC 8601 §2.2)"
     )
 
     @field_validator("host", "username", "folders")
@@ -116,14 +118,14 @@ class MailboxSettings(SettingsSection):
     def _check_printable(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for text in (value,) if isinstance(value, str) else value:
             if not text.strip() or any(not character.isprintable() for character in text):
-                raise ValueError("has a sign that cannot be printed, or is empty")
+                raise ValueError("must not be empty or contain unprintable characters")
         return value
 
     @field_validator("folders")
     @classmethod
     def _check_folder_name_lengths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(len(name) > MAX_FOLDER_NAME_CHARS for name in value):
-            raise ValueError(f"has a name of more than {MAX_FOLDER_NAME_CHARS} characters")
+            raise ValueError(f"must not contain a name of more than {MAX_FOLDER_NAME_CHARS} characters")
         return value
 
     @field_validator("after")
@@ -137,16 +139,18 @@ class MailboxSettings(SettingsSection):
     @model_validator(mode="after")
     def _check_login_security_and_target_folder(self) -> Self:
         if [self.password, self.password_file, self.oauth].count(None) != 2:
-            raise ValueError("set one of password, password_file and oauth")
+            raise ValueError("set exactly one of password, password_file and oauth")
         if self.security == "none" and not is_loopback_host(self.host):
-            raise ValueError(f"security none is for this machine itself only, and {self.host!r} is another")
+            raise ValueError(
+                f"security 'none' is only for this machine, and {self.host!r} is another: set 'tls' or 'starttls'"
+            )
         if self.after.removeprefix(MOVE_PREFIX) in self.folders and self.after.startswith(MOVE_PREFIX):
-            raise ValueError("mails would be moved into a folder that is looked through")
+            raise ValueError("after would move mails into a folder that is scanned: choose another folder")
         return self
 
     @property
     def effective_port(self) -> int:
-        """The port."""
+        """The port of the IMAP server."""
         return self.port or DEFAULT_IMAP_PORTS[self.security]
 
 
@@ -157,19 +161,19 @@ class FolderSettings(SettingsSection):
     url: str = Field(
         min_length=1, description="a path, or a URL that fsspec knows: s3://bucket/invoices, sftp://host/in"
     )
-    pattern: tuple[str, ...] = Field(("*",), min_length=1, description="patterns of the file names that are taken")
-    exclude: tuple[str, ...] = Field((), description="patterns of the file names that are left")
+    pattern: tuple[str, ...] = Field(("*",), min_length=1, description="patterns of the file names that are collected")
+    exclude: tuple[str, ...] = Field((), description="patterns of the file names that are skipped")
     settle_seconds: float = Field(
-        2.0, ge=0, description="a file younger than this is looked at twice, this far apart, before it is taken"
+        2.0, ge=0, description="a file younger than this is checked twice, this far apart, before it is collected"
     )
-    after: str = Field("keep", description="what becomes of a file once it is safe: keep, or move:<folder beside it>")
+    after: str = Field("keep", description="what happens to a file once it is stored: keep, or move:<folder beside it>")
     order: Literal["name", "oldest", "newest"] = Field("name", description="which files come first")
-    files_per_run: int | None = Field(None, ge=1, description="the most new files that one run takes")
+    files_per_run: int | None = Field(None, ge=1, description="the most new files that one run collects")
     sub_folders: tuple[Literal["entity", "cost_centre", ""], ...] = Field(
-        (), description="what the names of the sub-folders mean, the outermost first"
+        (), description="the meaning of the sub-folders' names, the outermost first"
     )
     options: dict[str, str | int | bool] = Field(
-        default_factory=dict, description="options of the remote filesystem, as fsspec calls them"
+        default_factory=dict, description="options of the remote filesystem, named as in fsspec"
     )
     secrets: dict[str, SecretStr] = Field(default_factory=dict, description="secret options, e.g. password, secret")
     secret_files: dict[str, Path] = Field(default_factory=dict, description="secret options, each from a file")
@@ -178,7 +182,7 @@ class FolderSettings(SettingsSection):
     @classmethod
     def _reject_password_in_url(cls, value: str) -> str:
         if "://" in value and urlsplit(value).password is not None:
-            raise ValueError("has a password in it: use secret_files")
+            raise ValueError("must not contain a password: use secret_files")
         return value
 
     @field_validator("after")
@@ -193,24 +197,24 @@ class FolderSettings(SettingsSection):
 
     @property
     def is_remote(self) -> bool:
-        """Whether the folder is reached through fsspec."""
+        """Whether the folder is accessed through fsspec."""
         return "://" in self.url and not self.url.startswith("file://")
 
 
 class IntakeSettings(SettingsSection):
-    """What holds for all sources."""
+    """Settings for all sources."""
 
     unpack_archives: bool = Field(True, description="whether ZIP files are opened, within limits")
     quiet_factor: float = Field(
-        2.0, ge=1, description="a source or supplier is told to be quiet after so many times its usual pause"
+        2.0, ge=1, description="a source or supplier is reported as quiet after this many times its usual pause"
     )
 
 
 def read_secret(value: SecretStr | None, path: Path | None, setting_name: str) -> str:
-    """Return a secret, from the settings or from its file, without the line end.
+    """Return a secret from the settings or from its file, without surrounding white space.
 
     Raises:
-        ConfigurationError: there is none, the file cannot be read or is empty, or everybody may read it.
+        ConfigurationError: neither is set, the file cannot be read or is empty, or all users may read it.
     """
     if value is not None:
         return value.get_secret_value()
@@ -224,10 +228,10 @@ def read_secret(value: SecretStr | None, path: Path | None, setting_name: str) -
             problem = f"everybody may read {str(path)!r}; try: chmod 600 {shlex.quote(str(path))}"
             raise ConfigurationError(f"{setting_name}: {problem}")
         content = path.read_text(encoding="utf-8").strip()
-    except OSError as error:  # its own words would name the file a second time
+    except OSError as error:  # its text would name the file a second time
         raise ConfigurationError(f"{setting_name}: cannot read {str(path)!r}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{setting_name}: the file {str(path)!r} is no text in UTF-8") from error
+        raise ConfigurationError(f"{setting_name}: the file {str(path)!r} is not UTF-8 text") from error
     if not content:
         raise ConfigurationError(f"{setting_name}: the file {str(path)!r} is empty")
     return content

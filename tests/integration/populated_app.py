@@ -1,4 +1,4 @@
-"""A small house in which every kind of document stands where it stands after a run; nothing is read or asked for it."""
+"""A small home with a document of each kind in the state that it has after a run; nothing is extracted for it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Row = dict[str, Any]
 
 
 def hash_name(name: str) -> str:
-    """Return the hash of the document that is named so here."""
+    """Return the hash of the document of this name."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
 def record_document_sighting(tx: Transaction, name: str, path: str | None = None) -> str:
-    """Record that a document was seen; return its hash."""
+    """Record a sighting of a document; return its hash."""
     sha256, location = hash_name(name), path or f"/in/{name}.pdf"
     record_sighting(
         tx,
@@ -42,7 +42,7 @@ def record_document_sighting(tx: Transaction, name: str, path: str | None = None
 
 
 def build_candidate(name: str, verdict: str, **values: Any) -> Candidate:
-    """Return a judged candidate with one line and one tax."""
+    """Return a validated candidate with one line and one tax."""
     sha256 = hash_name(name)
     candidate_id = compute_invoice_id(sha256, 1)
     body: Row = {
@@ -62,26 +62,20 @@ def build_candidate(name: str, verdict: str, **values: Any) -> Candidate:
         "taxable_amount": Decimal("100.10"), "tax_amount": Decimal("19.02"),
     }  # fmt: skip
     return Candidate(
-        candidate_id,
-        sha256,
-        1,
-        verdict,
-        f"n-{name}",
-        f"c-{name}",
-        body["invoice_number"],
+        candidate_id, sha256, 1, verdict, f"n-{name}", f"c-{name}", body["invoice_number"],
         serialise_candidate(body, [line], [tax]),
-    )
+    )  # fmt: skip
 
 
 def record_document_validation(tx: Transaction, name: str, verdict: DocumentState, *rules: str, **values: Any) -> None:
-    """Record the answer about a document, the verdict on its candidate and where the document stands."""
+    """Record the answer for a document, the verdict on its candidate, and the state of the document."""
     sha256 = hash_name(name)
     record_free_answer(
         tx, compute_extraction_id(sha256, "einvoice", "1"), sha256, "einvoice", json.dumps({"for": name})
     )
-    validated = build_candidate(name, verdict, **values)
-    findings = [Finding(validated.invoice_id, sha256, rule, "critical", f"{rule} does not hold.") for rule in rules]
-    record_validation(tx, [validated], findings, "rules", (PUBLISHER,))
+    candidate = build_candidate(name, verdict, **values)
+    findings = [Finding(candidate.invoice_id, sha256, rule, "critical", f"{rule} does not hold.") for rule in rules]
+    record_validation(tx, [candidate], findings, "rules", (PUBLISHER,))
     set_document_state(
         tx, sha256, stage="done", state=verdict, reason_code=rules[0] if rules else verdict,
         reason=f"{rules[0]} does not hold." if rules else "Every rule that decides held.",
@@ -89,7 +83,7 @@ def record_document_validation(tx: Transaction, name: str, verdict: DocumentStat
 
 
 def add_documents_of_each_kind(app: App) -> None:
-    """Put one document of each kind into the ledger."""
+    """Add one document of each kind to the ledger."""
     with app.ledger.begin_transaction() as tx:
         for name in ("bill", "credit", "wrong", "twice", "order", "scan"):
             record_document_sighting(tx, name)
@@ -115,7 +109,7 @@ def add_documents_of_each_kind(app: App) -> None:
 
 
 def load_warehouse(app: App) -> RunReport:
-    """Load what changed, as a run would."""
+    """Load the changes into the warehouse, as a run does."""
     report = RunReport()
     for batch in load.iter_batches(app, report):
         load.process_batch(app, batch, report)

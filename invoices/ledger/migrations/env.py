@@ -1,4 +1,4 @@
-"""What Alembic runs for each command: migrate on the connection that the caller has open, in its transaction."""
+"""The script that Alembic runs for each command; it uses the connection and the transaction of the caller."""
 
 from alembic import context
 

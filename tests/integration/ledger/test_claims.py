@@ -1,4 +1,4 @@
-"""Claims: several workers share what waits, nobody takes what another has in hand, and a lease ends."""
+"""Claims: several workers share the pending documents, no worker gets the claims of another, and leases expire."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from invoices.model import compute_sighting_id
 SHARE_DOCUMENTS_SCRIPT = """
 import sys
 from invoices.ledger import Ledger
-from invoices.ledger.claims import claim
+from invoices.ledger.claims import claim_pending_documents
 
-ledger, me = Ledger(sys.argv[1]), sys.argv[2]
+ledger, worker_name = Ledger(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
-mine, after = [], 0
+sequences, after_sequence = [], 0
 while True:
-    with ledger.transaction() as tx:
-        found = claim(tx, me, "extract_local", 3, after=after)
-    if not found:
+    with ledger.begin_transaction() as tx:
+        documents = claim_pending_documents(tx, worker_name, "extract_local", 3, after_sequence=after_sequence)
+    if not documents:
         break
-    mine += [document.sequence for document in found]
-    after = found[-1].sequence
-print(*mine)
+    sequences += [document.sequence for document in documents]
+    after_sequence = documents[-1].sequence
+print(*sequences)
 ledger.close()
 """
 
 
 class ManualClock:
-    """A clock that is moved by hand."""
+    """A clock that tests move."""
 
     def __init__(self) -> None:
         self.now = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -59,7 +59,7 @@ class ManualClock:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """The time by which leases end."""
+    """The clock of the ledger, by which leases expire."""
     return ManualClock()
 
 
@@ -79,22 +79,12 @@ def add_documents(ledger: Ledger, names: str) -> None:
     with ledger.begin_transaction() as tx:
         for name in names:
             path = f"/in/{name}"
-            record_sighting(
-                tx,
-                Sighting(
-                    compute_sighting_id("inbox", path, hash_name(name)),
-                    hash_name(name),
-                    "t",
-                    1,
-                    "inbox",
-                    "folder",
-                    path,
-                ),
-            )
+            sighting_id = compute_sighting_id("inbox", path, hash_name(name))
+            record_sighting(tx, Sighting(sighting_id, hash_name(name), "t", 1, "inbox", "folder", path))
 
 
 def claim_documents(ledger: Ledger, holder: str, limit: int = 10, after: int = 0) -> str:
-    """Return the names of the documents that are now the holder's."""
+    """Claim documents; return their names."""
     names = {hash_name(name): name for name in "abcdefghij"}
     with ledger.begin_transaction() as tx:
         documents = claim_pending_documents(tx, holder, "extract_local", limit, after_sequence=after)
@@ -106,58 +96,58 @@ def try_claim_all(ledger: Ledger, holder: str, names: str) -> bool:
         return claim_all_or_none(tx, holder, [hash_name(name) for name in names])
 
 
-def list_held(ledger: Ledger, holder: str, names: str) -> str:
-    """Return which of these the holder has in hand."""
+def list_claimed(ledger: Ledger, holder: str, names: str) -> str:
+    """Return those of the names that the holder has claimed."""
     with ledger.begin_transaction() as tx:
         return "".join(name for name in names if holds_claim(tx, holder, hash_name(name)))
 
 
-def test_two_workers_share_what_waits_in_the_order_of_arrival(ledger: Ledger) -> None:
+def test_two_workers_share_the_pending_documents_in_order_of_arrival(ledger: Ledger) -> None:
     add_documents(ledger, "abcde")
     assert claim_documents(ledger, "one", 2) == "ab"
     assert claim_documents(ledger, "two", 2) == "cd"
     assert claim_documents(ledger, "one", 2, after=2) == "e"
     assert claim_documents(ledger, "two", 2, after=4) == ""
-    assert (list_held(ledger, "one", "abcde"), list_held(ledger, "two", "abcde")) == ("abe", "cd")
+    assert (list_claimed(ledger, "one", "abcde"), list_claimed(ledger, "two", "abcde")) == ("abe", "cd")
 
 
-def test_a_worker_gets_what_it_has_in_hand_again(ledger: Ledger) -> None:
+def test_a_worker_gets_its_own_claims_again(ledger: Ledger) -> None:
     add_documents(ledger, "ab")
     assert claim_documents(ledger, "one") == claim_documents(ledger, "one") == "ab"
 
 
-def test_what_is_done_is_not_taken(ledger: Ledger) -> None:
+def test_a_document_that_is_done_is_not_claimed(ledger: Ledger) -> None:
     add_documents(ledger, "ab")
     with ledger.begin_transaction() as tx:
         set_document_state(tx, hash_name("a"), stage="done", state="review", reason_code="r", reason="R")
     assert claim_documents(ledger, "one") == "b"
 
 
-def test_a_lease_ends_and_its_holder_sees_that(ledger: Ledger, clock: ManualClock) -> None:
+def test_a_lease_expires_and_its_holder_detects_that(ledger: Ledger, clock: ManualClock) -> None:
     add_documents(ledger, "ab")
     claim_documents(ledger, "one")
     clock.now += LEASE_DURATION
-    assert list_held(ledger, "one", "ab") == ""
+    assert list_claimed(ledger, "one", "ab") == ""
     assert claim_documents(ledger, "two", 1) == "a"
-    assert list_held(ledger, "one", "a") == ""
-    assert list_held(ledger, "two", "a") == "a"
+    assert list_claimed(ledger, "one", "a") == ""
+    assert list_claimed(ledger, "two", "a") == "a"
 
 
-def test_a_renewed_lease_lasts_and_one_that_is_over_is_not_renewed(ledger: Ledger, clock: ManualClock) -> None:
+def test_a_renewed_lease_lasts_and_an_expired_one_is_not_renewed(ledger: Ledger, clock: ManualClock) -> None:
     add_documents(ledger, "ab")
     claim_documents(ledger, "one", 1)
     clock.now += LEASE_DURATION / 2
     with ledger.begin_transaction() as tx:
         assert extend_leases(tx, "one") == 1
     clock.now += LEASE_DURATION / 2
-    assert list_held(ledger, "one", "a") == "a"
+    assert list_claimed(ledger, "one", "a") == "a"
     clock.now += LEASE_DURATION
     with ledger.begin_transaction() as tx:
         assert extend_leases(tx, "one") == 0
     assert claim_documents(ledger, "two", 1) == "a"
 
 
-def test_letting_go_gives_back_ones_own_only(ledger: Ledger) -> None:
+def test_releasing_claims_releases_only_ones_own(ledger: Ledger) -> None:
     add_documents(ledger, "abc")
     claim_documents(ledger, "one", 2)
     claim_documents(ledger, "two")
@@ -167,19 +157,19 @@ def test_letting_go_gives_back_ones_own_only(ledger: Ledger) -> None:
     assert claim_documents(ledger, "two") == "abc"
 
 
-def test_all_or_none_are_claimed(ledger: Ledger, clock: ManualClock) -> None:
+def test_either_all_documents_are_claimed_or_none(ledger: Ledger, clock: ManualClock) -> None:
     add_documents(ledger, "abc")
     claim_documents(ledger, "one", 1)
     assert not try_claim_all(ledger, "two", "cba")
-    assert list_held(ledger, "two", "abc") == ""
+    assert list_claimed(ledger, "two", "abc") == ""
     assert try_claim_all(ledger, "one", "aab")
-    assert list_held(ledger, "one", "abc") == "ab"
+    assert list_claimed(ledger, "one", "abc") == "ab"
     clock.now += LEASE_DURATION
     assert try_claim_all(ledger, "two", "cba")
     assert try_claim_all(ledger, "two", "")
 
 
-def test_more_documents_are_claimed_than_one_statement_holds(ledger: Ledger) -> None:
+def test_more_documents_can_be_claimed_than_fit_into_one_statement(ledger: Ledger) -> None:
     names = [f"n{number}" for number in range(1201)]
     with ledger.begin_transaction() as tx:
         assert claim_all_or_none(tx, "one", [hash_name(name) for name in names])
@@ -189,7 +179,7 @@ def test_more_documents_are_claimed_than_one_statement_holds(ledger: Ledger) -> 
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["take", "these", "renew", "let go", "wait"]), st.sampled_from("xyz"),
+        st.sampled_from(["claim", "claim all", "renew", "release", "wait"]), st.sampled_from("xyz"),
         st.text(alphabet="abcde", max_size=3), st.integers(1, 5),
     ),
     max_size=10,
@@ -198,18 +188,18 @@ steps = st.lists(
 
 @given(steps)
 @settings(max_examples=15)
-def test_nothing_is_ever_in_two_hands(
+def test_no_document_is_ever_claimed_by_two_workers(
     tmp_path_factory: pytest.TempPathFactory, plan: list[tuple[str, str, str, int]]
 ) -> None:
     clock, minute = ManualClock(), dt.timedelta(minutes=1)
     ledger = Ledger(f"sqlite:///{tmp_path_factory.mktemp('claims')}/ledger.sqlite", now=clock)
     add_documents(ledger, "abcde")
     for action, holder, names, number in plan:
-        before = {name: who for who in "xyz" for name in list_held(ledger, who, "abcde")}
-        if action == "take":
-            taken_documents = claim_documents(ledger, holder, number)
-            assert all(before.get(name, holder) == holder for name in taken_documents)
-        elif action == "these":
+        before = {name: who for who in "xyz" for name in list_claimed(ledger, who, "abcde")}
+        if action == "claim":
+            claimed_names = claim_documents(ledger, holder, number)
+            assert all(before.get(name, holder) == holder for name in claimed_names)
+        elif action == "claim all":
             free = all(before.get(name, holder) == holder for name in names)
             assert try_claim_all(ledger, holder, names) == free
         elif action == "wait":
@@ -217,28 +207,18 @@ def test_nothing_is_ever_in_two_hands(
         else:
             with ledger.begin_transaction() as tx:
                 extend_leases(tx, holder) if action == "renew" else release_claims(tx, holder)
-        held = [list_held(ledger, who, "abcde") for who in "xyz"]
+        held = [list_claimed(ledger, who, "abcde") for who in "xyz"]
         assert len("".join(held)) == len(set("".join(held)))
     ledger.close()
 
 
-def test_processes_that_take_at_the_same_time_take_each_document_once(ledger_url: str) -> None:
+def test_processes_that_claim_at_the_same_time_claim_each_document_once(ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     with ledger.begin_transaction() as tx:
         for number in range(60):
-            place = f"/in/{number}"
-            record_sighting(
-                tx,
-                Sighting(
-                    compute_sighting_id("inbox", place, hash_name(place)),
-                    hash_name(place),
-                    "t",
-                    1,
-                    "inbox",
-                    "folder",
-                    place,
-                ),
-            )
+            path = f"/in/{number}"
+            sighting_id = compute_sighting_id("inbox", path, hash_name(path))
+            record_sighting(tx, Sighting(sighting_id, hash_name(path), "t", 1, "inbox", "folder", path))
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", SHARE_DOCUMENTS_SCRIPT, ledger_url, f"worker-{number}"],
@@ -253,6 +233,6 @@ def test_processes_that_take_at_the_same_time_take_each_document_once(ledger_url
         assert worker.stdin is not None
         worker.stdin.write("\n")
         worker.stdin.flush()
-    taken = [[int(number) for number in worker.communicate(timeout=120)[0].split()] for worker in workers]
-    assert sorted(number for documents in taken for number in documents) == list(range(1, 61))
+    sequences = [[int(number) for number in worker.communicate(timeout=120)[0].split()] for worker in workers]
+    assert sorted(number for documents in sequences for number in documents) == list(range(1, 61))
     ledger.close()

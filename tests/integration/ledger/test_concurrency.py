@@ -1,4 +1,4 @@
-"""The ledger under several real processes: nothing is lost, no number is given twice, a killed writer harms nobody."""
+"""The ledger and several processes: no row is lost, no number is assigned twice, a killed writer leaves no lock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,20 +24,20 @@ from invoices.ledger.tables import documents, exported_invoices, sightings
 WRITE_SIGHTINGS_SCRIPT = """
 import hashlib, sys
 from invoices.ledger import Ledger
-from invoices.ledger.sightings import (Sighting, record_sighting)
-from invoices.model import sighting_id
+from invoices.ledger.sightings import Sighting, record_sighting
+from invoices.model import compute_sighting_id
 
-url, me, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+url, worker_name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 ledger = Ledger(url)
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(count):
-    for owner in (me, "shared"):
-        sha = hashlib.sha256(f"{owner}-{number}".encode()).hexdigest()
-        place = f"/{me}/{number}"
-        with ledger.transaction() as tx:
+    for owner in (worker_name, "shared"):
+        sha256 = hashlib.sha256(f"{owner}-{number}".encode()).hexdigest()
+        path = f"/{worker_name}/{number}"
+        with ledger.begin_transaction() as tx:
             record_sighting(tx, Sighting(
-                sighting_id("inbox", place, sha), sha, "application/pdf", 1, "inbox", "folder", place,
+                compute_sighting_id("inbox", path, sha256), sha256, "application/pdf", 1, "inbox", "folder", path,
             ))
     print(number, flush=True)
 ledger.close()
@@ -47,25 +46,17 @@ ledger.close()
 ASSIGN_BATCH_SCRIPT = """
 import sys
 from invoices.ledger import Ledger
-from invoices.ledger.export_batches import assign, waiting_invoices
+from invoices.ledger.export_batches import create_export_batch, list_unexported_invoice_ids
 
 ledger = Ledger(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-with ledger.reading() as connection:
-    waiting = waiting_invoices(connection, 1000)
-with ledger.transaction() as tx:
-    print(assign(tx, waiting).batch_id, flush=True)
+with ledger.open_snapshot() as connection:
+    invoice_ids = list_unexported_invoice_ids(connection, 1000)
+with ledger.begin_transaction() as tx:
+    print(create_export_batch(tx, invoice_ids).batch_id, flush=True)
 ledger.close()
 """
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
 
 
 OPEN_LEDGER_SCRIPT = """
@@ -74,13 +65,13 @@ print("ready", flush=True)
 sys.stdin.readline()
 from invoices.ledger import Ledger
 ledger = Ledger(sys.argv[1])
-print(ledger.remember("first", sys.argv[2]))
+print(ledger.get_or_record_note("first", sys.argv[2]))
 ledger.close()
 """
 
 
 def start_process(program: str, *arguments: object) -> subprocess.Popen[str]:
-    """Return a process that has the ledger open and waits for a line on its input."""
+    """Return a process that is ready and waits for a line on its input."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -91,7 +82,7 @@ def start_process(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def run_all_at_once(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """Let them all go at once; return what each printed."""
+    """Start the work of all processes at the same time; return the output of each."""
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -102,7 +93,7 @@ def run_all_at_once(processes: list[subprocess.Popen[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("writers", [2, 4])
-def test_writers_at_the_same_time_lose_nothing_and_get_distinct_numbers(
+def test_concurrent_writers_lose_nothing_and_get_distinct_numbers(
     ledger_url: str, ledger: Ledger, writers: int
 ) -> None:
     count = 25
@@ -118,7 +109,7 @@ def test_writers_at_the_same_time_lose_nothing_and_get_distinct_numbers(
     assert len(set(revisions)) == sighting_count
 
 
-def test_a_killed_writer_leaves_what_it_committed_and_no_lock(ledger_url: str, ledger: Ledger) -> None:
+def test_a_killed_writer_leaves_its_commits_and_no_lock(ledger_url: str, ledger: Ledger) -> None:
     process = start_process(WRITE_SIGHTINGS_SCRIPT, ledger_url, "w", 100_000)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -127,11 +118,11 @@ def test_a_killed_writer_leaves_what_it_committed_and_no_lock(ledger_url: str, l
     acknowledged = [process.stdout.readline() for _ in range(10)]
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
-    shas = {hashlib.sha256(f"w-{int(line)}".encode()).hexdigest() for line in acknowledged}
+    acknowledged_hashes = {hashlib.sha256(f"w-{int(line)}".encode()).hexdigest() for line in acknowledged}
     with ledger.begin_transaction() as tx:  # no lock is left
         stored = set(tx.connection.scalars(select(documents.c.document_sha256)))
         sequences = sorted(tx.connection.scalars(select(documents.c.sequence)))
-    assert shas <= stored
+    assert acknowledged_hashes <= stored
     assert sequences == list(range(1, len(stored) + 1))
 
 
@@ -164,14 +155,14 @@ def test_a_reader_sees_one_state_while_others_write(ledger: Ledger, ledger_url: 
     other.close()
 
 
-def test_the_ledger_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_its_owner_can_open_the_ledgers_directory(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/new/ledger.sqlite")
     ledger.close()
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("tries", range(2))
-def test_processes_that_open_at_the_same_time_make_one_ledger(ledger_url: str, tries: int) -> None:
+def test_processes_that_open_at_the_same_time_create_one_ledger(ledger_url: str, tries: int) -> None:
     outputs = run_all_at_once(
         [start_process(OPEN_LEDGER_SCRIPT, ledger_url, f"process-{tries}-{number}") for number in range(4)]
     )
@@ -181,7 +172,7 @@ def test_processes_that_open_at_the_same_time_make_one_ledger(ledger_url: str, t
     ledger.close()
 
 
-def test_whoever_reads_up_to_a_revision_misses_no_row_that_is_committed_later(ledger_url: str, ledger: Ledger) -> None:
+def test_no_row_up_to_a_read_revision_is_committed_later(ledger_url: str, ledger: Ledger) -> None:
     writers = [start_process(WRITE_SIGHTINGS_SCRIPT, ledger_url, f"w{number}", 15) for number in range(3)]
     for process in writers:
         assert process.stdin is not None
@@ -202,7 +193,7 @@ def test_whoever_reads_up_to_a_revision_misses_no_row_that_is_committed_later(le
             assert set(connection.scalars(query)) == row_ids
 
 
-def test_many_threads_that_write_and_read_meanwhile_wait_for_nobody_who_waits_for_them(ledger: Ledger) -> None:
+def test_many_threads_that_read_while_they_write_do_not_deadlock(ledger: Ledger) -> None:
     def write_and_read(_number: int) -> int:
         with ledger.begin_transaction() as tx, ledger.open_snapshot() as connection:
             list_export_batches(connection)

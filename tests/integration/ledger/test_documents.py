@@ -1,15 +1,14 @@
-"""The ledger of documents: sightings, order of arrival, the queue of each stage, and writing only what changes."""
+"""Documents in the ledger: sightings, order of arrival, the queue of each stage, and writing only what changes."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import NoResultFound, StatementError
 
 from invoices.errors import ConfigurationError
@@ -33,20 +32,12 @@ from invoices.ledger.tables import notes, sightings
 from invoices.model import compute_sighting_id
 
 
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
-
-
 def build_sighting(content: str, location: str | None = None, **values: object) -> Sighting:
     document = hashlib.sha256(content.encode()).hexdigest()
     path = location or f"/in/{content}.pdf"
     default_sighting = Sighting(
-        sighting_id=compute_sighting_id("inbox", path, document), document_sha256=document, media_type="application/pdf",
-        byte_count=len(content), source_name="inbox", source_kind="folder", location=path,
+        sighting_id=compute_sighting_id("inbox", path, document), document_sha256=document,
+        media_type="application/pdf", byte_count=len(content), source_name="inbox", source_kind="folder", location=path,
         file_name=path.rpartition("/")[2], fingerprint=f"f-{content}",
     )  # fmt: skip
     return replace(default_sighting, **values)  # type: ignore[arg-type]
@@ -65,7 +56,7 @@ def set_state(
     reason: str = "Because.",
 ) -> bool:
     return set_document_state(
-        tx, document_sighting.document_sha256, stage=stage, state=state, reason_code="told", reason=reason
+        tx, document_sighting.document_sha256, stage=stage, state=state, reason_code="some_reason", reason=reason
     )
 
 
@@ -74,7 +65,7 @@ def read_revision(ledger: Ledger) -> int:
         return get_latest_revision(connection)
 
 
-def test_a_new_document_waits_to_be_read(ledger: Ledger) -> None:
+def test_a_new_document_waits_for_local_extraction(ledger: Ledger) -> None:
     new_sighting = build_sighting("a")
     assert record_sightings(ledger, new_sighting) == [True]
     with ledger.open_snapshot() as connection:
@@ -85,7 +76,7 @@ def test_a_new_document_waits_to_be_read(ledger: Ledger) -> None:
         assert find_document_row(connection, "0" * 64) is None
 
 
-def test_the_same_sighting_again_writes_no_row(ledger: Ledger) -> None:
+def test_recording_the_same_sighting_again_writes_no_row(ledger: Ledger) -> None:
     new_sighting = build_sighting("a")
     record_sightings(ledger, new_sighting)
     before = read_revision(ledger)
@@ -95,7 +86,7 @@ def test_the_same_sighting_again_writes_no_row(ledger: Ledger) -> None:
         assert len(list_sighting_rows(connection, new_sighting.document_sha256)) == 1
 
 
-def test_a_touched_file_gets_its_new_fingerprint_and_changes_nothing_that_readers_see(ledger: Ledger) -> None:
+def test_a_touched_file_gets_its_new_fingerprint_without_a_new_revision(ledger: Ledger) -> None:
     new_sighting = build_sighting("a")
     record_sightings(ledger, new_sighting)
     before = read_revision(ledger)
@@ -108,7 +99,7 @@ def test_a_touched_file_gets_its_new_fingerprint_and_changes_nothing_that_reader
         assert list_fingerprints_by_location(connection, "mail", [new_sighting.location]) == {}
 
 
-def test_the_same_bytes_elsewhere_are_one_document_with_two_sightings(ledger: Ledger) -> None:
+def test_the_same_bytes_at_two_locations_are_one_document_with_two_sightings(ledger: Ledger) -> None:
     first, second = build_sighting("a"), build_sighting("a", "/in/copy of a.pdf")
     assert record_sightings(ledger, first, second) == [True, False]
     with ledger.open_snapshot() as connection:
@@ -119,14 +110,14 @@ def test_the_same_bytes_elsewhere_are_one_document_with_two_sightings(ledger: Le
         assert list_document_hashes_by_name(connection, "b.pdf") == []
 
 
-def test_other_bytes_in_the_same_place_are_another_document(ledger: Ledger) -> None:
+def test_other_bytes_at_the_same_location_are_another_document(ledger: Ledger) -> None:
     assert record_sightings(ledger, build_sighting("a", "/in/x"), build_sighting("b", "/in/x")) == [True, True]
     with ledger.open_snapshot() as connection:
         assert list_fingerprints_by_location(connection, "inbox", ["/in/x"]) == {"/in/x": {"f-a", "f-b"}}
         assert len(list_document_hashes_by_name(connection, "/in/x")) == 2
 
 
-def test_documents_come_in_the_order_of_arrival_and_from_where_one_left_off(ledger: Ledger) -> None:
+def test_documents_are_listed_in_order_of_arrival_from_a_given_sequence_on(ledger: Ledger) -> None:
     names = ["m", "c", "z", "a"]
     record_sightings(ledger, *map(build_sighting, names))
     with ledger.open_snapshot() as connection:
@@ -151,7 +142,10 @@ def test_a_document_is_in_the_queue_of_one_stage_only(ledger: Ledger) -> None:
             for stage in ("extract_local", "extract_remote", "validate")
         }
         assert queued == {"extract_local": 0, "extract_remote": 1, "validate": 0}
-        assert count_documents_by_state(connection) == {("waiting", "told"): 1, ("quarantined", "told"): 1}
+        assert count_documents_by_state(connection) == {
+            ("waiting", "some_reason"): 1,
+            ("quarantined", "some_reason"): 1,
+        }
 
 
 def test_setting_the_state_that_a_document_already_has_writes_nothing(ledger: Ledger) -> None:
@@ -163,8 +157,8 @@ def test_setting_the_state_that_a_document_already_has_writes_nothing(ledger: Le
     with ledger.begin_transaction() as tx:
         assert not set_state(tx, new_sighting, "extract_remote")
         assert not set_document_state(
-            tx, new_sighting.document_sha256, stage="extract_remote", state="waiting", reason_code="told", reason="Because.",
-            media_type="application/pdf",
+            tx, new_sighting.document_sha256, stage="extract_remote", state="waiting", reason_code="some_reason",
+            reason="Because.", media_type="application/pdf",
         )  # fmt: skip
     assert read_revision(ledger) == before
     with ledger.begin_transaction() as tx:
@@ -177,8 +171,8 @@ def test_setting_the_state_keeps_the_page_count_unless_another_is_given(ledger: 
     record_sightings(ledger, new_sighting)
     with ledger.begin_transaction() as tx:
         set_document_state(
-            tx, new_sighting.document_sha256, stage="extract_remote", state="waiting", reason_code="r", reason="R", media_type="image/png",
-            page_count=3,
+            tx, new_sighting.document_sha256, stage="extract_remote", state="waiting", reason_code="r", reason="R",
+            media_type="image/png", page_count=3,
         )  # fmt: skip
         set_state(tx, new_sighting, "validate")
     with ledger.open_snapshot() as connection:
@@ -192,7 +186,7 @@ def test_the_state_of_a_document_without_sighting_cannot_be_set(ledger: Ledger) 
         set_state(tx, build_sighting("a"), "extract_remote")
 
 
-def test_a_document_is_found_by_the_beginning_of_its_hash_taken_literally(ledger: Ledger) -> None:
+def test_a_document_is_found_by_a_literal_prefix_of_its_hash(ledger: Ledger) -> None:
     record_sightings(ledger, *(build_sighting(str(number)) for number in range(30)))
     expected = build_sighting("7").document_sha256
     with ledger.open_snapshot() as connection:
@@ -201,7 +195,7 @@ def test_a_document_is_found_by_the_beginning_of_its_hash_taken_literally(ledger
         assert len(list_document_hashes_by_prefix(connection, "")) == 10
 
 
-def test_what_is_raised_inside_a_transaction_undoes_all_of_it(ledger: Ledger) -> None:
+def test_an_error_inside_a_transaction_rolls_all_of_it_back(ledger: Ledger) -> None:
     def record_and_fail() -> None:
         with ledger.begin_transaction() as tx:
             record_sighting(tx, build_sighting("a"))
@@ -220,7 +214,7 @@ def test_a_naive_instant_is_refused(ledger: Ledger) -> None:
         record_sightings(ledger, build_sighting("a", received_at=naive))
 
 
-def test_an_instant_comes_back_as_the_same_moment_in_utc(ledger: Ledger) -> None:
+def test_an_instant_is_read_back_as_the_same_moment_in_utc(ledger: Ledger) -> None:
     there = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=45)))
     record_sightings(ledger, build_sighting("a", received_at=there))
     with ledger.open_snapshot() as connection:
@@ -236,7 +230,7 @@ def test_a_ledger_with_a_naive_clock_writes_nothing(ledger_url: str) -> None:
     ledger.close()
 
 
-def test_counters_go_on_where_they_stopped(ledger: Ledger) -> None:
+def test_counters_continue_from_their_last_value(ledger: Ledger) -> None:
     with ledger.begin_transaction() as tx:
         assert [reserve_sequence_numbers(tx, "batches", 1) for _ in range(3)] == [1, 2, 3]
         set_counter_value(tx, "mark", 7)
@@ -249,12 +243,12 @@ def test_counters_go_on_where_they_stopped(ledger: Ledger) -> None:
         ) == (3, 5, 0)
 
 
-def test_what_was_remembered_first_stays(ledger: Ledger) -> None:
+def test_the_first_value_of_a_note_stays(ledger: Ledger) -> None:
     assert ledger.get_or_record_note("mode", "real") == "real"
     assert ledger.get_or_record_note("mode", "rehearsal") == "real"
 
 
-def test_everything_is_there_after_opening_it_again(ledger_url: str) -> None:
+def test_a_reopened_ledger_has_everything(ledger_url: str) -> None:
     first = Ledger(ledger_url)
     record_sightings(first, build_sighting("a"))
     first.close()
@@ -263,10 +257,11 @@ def test_everything_is_there_after_opening_it_again(ledger_url: str) -> None:
     again.close()
 
 
-def test_a_ledger_of_a_later_version_is_left_alone(ledger_url: str) -> None:
+def test_a_ledger_of_a_later_version_is_refused(ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     with ledger.begin_transaction() as tx:
         tx.connection.execute(update(notes).where(notes.c.name == "schema_version").values(value="99"))
+        tx.connection.execute(text("UPDATE alembic_version SET version_num = '99'"))
         tx.connection.execute(insert(notes).values(name="mark", value="still here"))
     ledger.close()
     with pytest.raises(ConfigurationError, match=r"schema version '99'.*newer program"):
@@ -276,7 +271,7 @@ def test_a_ledger_of_a_later_version_is_left_alone(ledger_url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://me:sesame@db/x",  # its driver is not installed, or nobody answers
+        "postgresql://me:sesame@db/x",  # its driver is not installed, or no server answers
         "postgresql://me:sesame@db:port/x",
         "postgresql://me:ses/ame@db/x",
         "postgresql://me:0/sesame@db/x",
@@ -284,7 +279,7 @@ def test_a_ledger_of_a_later_version_is_left_alone(ledger_url: str) -> None:
         "sesame",
     ],
 )
-def test_a_url_that_does_not_work_is_a_configuration_error_that_tells_no_password(url: str) -> None:
+def test_an_unusable_url_is_a_configuration_error_without_the_password(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Ledger(url)
     message = f"{caught.value} {caught.value.__cause__}"
@@ -300,14 +295,14 @@ def test_a_file_that_is_no_ledger_is_a_configuration_error(tmp_path: Path, conte
     assert (tmp_path / "ledger.sqlite").read_bytes() == content
 
 
-def test_a_place_that_cannot_be_is_a_configuration_error(tmp_path: Path) -> None:
+def test_an_impossible_path_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "ledger.sqlite"):
         with pytest.raises(ConfigurationError, match="ledger"):
             Ledger(f"sqlite:///{path}")
 
 
-def test_an_error_of_the_database_quotes_no_value_that_was_written(ledger: Ledger) -> None:
+def test_a_database_error_quotes_no_written_value(ledger: Ledger) -> None:
     with pytest.raises(StatementError) as caught, ledger.begin_transaction() as tx:
         tx.connection.execute(insert(notes), [{"name": "x", "value": "DE89 3704"}, {"name": "x", "value": "DE89 3704"}])
     assert "DE89" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Many documents in one statement: the ledger stands as if each had been written by itself."""
+"""Many documents in one statement: the ledger is the same as if each had been written alone."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from invoices.ledger.tables import documents, extractions, spending
 
 NOW = dt.datetime(2026, 3, 31, 23, 0, tzinfo=dt.UTC)
 TERMS = ExtractionTerms("v", PageCaps(run=100, day=100, month=100), Decimal("0.10"), "EUR")
-WANTED_EXTRACTIONS = [PlannedExtraction(f"x{number}", f"d{number}", number) for number in range(1, 6)]
+EXTRACTIONS = [PlannedExtraction(f"x{number}", f"d{number}", number) for number in range(1, 6)]
 
 
 @pytest.fixture
 def ledger_pair(tmp_path: Path) -> Iterator[tuple[Ledger, Ledger]]:
-    """Two ledgers with the same documents: one for statements about many, one for single ones."""
+    """Two ledgers with the same documents: one for statements about many, one for statements about one."""
     ledgers = [Ledger(f"sqlite:///{tmp_path}/{name}.sqlite", now=lambda: NOW) for name in ("many", "single")]
     for ledger in ledgers:
         with ledger.begin_transaction() as tx:
-            for extraction in WANTED_EXTRACTIONS:
+            for extraction in EXTRACTIONS:
                 sighting = Sighting(
                     extraction.extraction_id, extraction.document_sha256, "application/pdf", 1, "inbox", "folder", "/x"
                 )
@@ -50,7 +50,7 @@ def ledger_pair(tmp_path: Path) -> Iterator[tuple[Ledger, Ledger]]:
 
 
 def read_tables(ledger: Ledger) -> list[list[dict[str, Any]]]:
-    """Return what stands in the tables that are written."""
+    """Return the rows of the tables that are written."""
     with ledger.open_snapshot() as connection:
         return [
             [dict(row) for row in connection.execute(table.select().order_by(table.c[key])).mappings()]
@@ -60,15 +60,15 @@ def read_tables(ledger: Ledger) -> list[list[dict[str, Any]]]:
 
 def record_intents_one_by_one(tx: Transaction, wanted: list[PlannedExtraction], generation: int = 1) -> None:
     for extraction in wanted:
-        values = {"pages": extraction.pages, "run": "run", "batch": "b", "generation": generation}
-        record_intent(tx, TERMS, extraction.extraction_id, extraction.document_sha256, **values)  # type: ignore[arg-type]  # words of a dict
+        values = {"pages": extraction.pages, "run_id": "run", "batch_id": "b", "generation": generation}
+        record_intent(tx, TERMS, extraction.extraction_id, extraction.document_sha256, **values)  # type: ignore[arg-type]  # keywords from a dict
 
 
-def test_intents_stand_as_if_each_had_been_written_by_itself(ledger_pair: tuple[Ledger, Ledger]) -> None:
+def test_many_intents_are_recorded_as_if_each_had_been_recorded_alone(ledger_pair: tuple[Ledger, Ledger]) -> None:
     many, single = ledger_pair
     for extractions_to_record, generation in (
-        (WANTED_EXTRACTIONS[:3], 1),
-        (WANTED_EXTRACTIONS, 2),
+        (EXTRACTIONS[:3], 1),
+        (EXTRACTIONS, 2),
     ):  # the second time, three are there already
         with many.begin_transaction() as tx:
             record_intents(tx, TERMS, extractions_to_record, run_id="run", batch_id="b", generation=generation)
@@ -77,70 +77,72 @@ def test_intents_stand_as_if_each_had_been_written_by_itself(ledger_pair: tuple[
         assert read_tables(many) == read_tables(single)
 
 
-def test_intents_that_no_cap_has_room_for_are_refused_together(ledger_pair: tuple[Ledger, Ledger]) -> None:
+def test_intents_that_exceed_a_cap_are_refused_together(ledger_pair: tuple[Ledger, Ledger]) -> None:
     terms = ExtractionTerms("v", PageCaps(run=14))
-    with pytest.raises(CapReached, match="a document of 15 waits"), ledger_pair[0].begin_transaction() as tx:
-        record_intents(tx, terms, WANTED_EXTRACTIONS, run_id="run", batch_id="b", generation=1)
+    with pytest.raises(CapReached, match="leaves 14, but 15 are needed"), ledger_pair[0].begin_transaction() as tx:
+        record_intents(tx, terms, EXTRACTIONS, run_id="run", batch_id="b", generation=1)
     assert read_tables(ledger_pair[0])[0] == read_tables(ledger_pair[0])[2] == []
 
 
 @pytest.mark.parametrize("charged", [0, 1, 7])
-def test_answers_stand_as_if_each_had_been_written_by_itself(ledger_pair: tuple[Ledger, Ledger], charged: int) -> None:
+def test_many_answers_are_recorded_as_if_each_had_been_recorded_alone(
+    ledger_pair: tuple[Ledger, Ledger], charged: int
+) -> None:
     many, single = ledger_pair
     for ledger in ledger_pair:
         with ledger.begin_transaction() as tx:
-            record_intents_one_by_one(tx, WANTED_EXTRACTIONS)
+            record_intents_one_by_one(tx, EXTRACTIONS)
             update_extraction(tx, "x2", "unknown", possible_double_charge=True)
     with many.begin_transaction() as tx:
         answers = [
-            CompletedExtraction(wanted_extraction.extraction_id, wanted_extraction.document_sha256, "{}", charged)
-            for wanted_extraction in WANTED_EXTRACTIONS[1:]
+            CompletedExtraction(extraction.extraction_id, extraction.document_sha256, "{}", charged)
+            for extraction in EXTRACTIONS[1:]
         ]
         record_answers(tx, answers, "Answered.")
     with single.begin_transaction() as tx:
-        for wanted_extraction in WANTED_EXTRACTIONS[1:]:
+        for extraction in EXTRACTIONS[1:]:
             update_extraction(
                 tx,
-                wanted_extraction.extraction_id,
+                extraction.extraction_id,
                 "answered",
                 payload="{}",
                 answered_at=tx.timestamp,
                 pages_charged=charged,
             )
             set_document_state(
-                tx, wanted_extraction.document_sha256, stage="validate", state="waiting", reason_code="answered", reason="Answered."
+                tx, extraction.document_sha256, stage="validate", state="waiting", reason_code="answered",
+                reason="Answered.",
             )  # fmt: skip
     assert read_tables(many) == read_tables(single)
 
 
-def test_submissions_stand_as_if_each_had_been_written_by_itself(ledger_pair: tuple[Ledger, Ledger]) -> None:
+def test_many_submissions_are_recorded_as_if_each_had_been_recorded_alone(ledger_pair: tuple[Ledger, Ledger]) -> None:
     many, single = ledger_pair
     for ledger in ledger_pair:
         with ledger.begin_transaction() as tx:
-            record_intents_one_by_one(tx, WANTED_EXTRACTIONS)
+            record_intents_one_by_one(tx, EXTRACTIONS)
             update_extraction(tx, "x5", "answered", payload="{}")  # it is not open any more
     with many.begin_transaction() as tx:
         mark_documents_submitted(tx, "b", ["d1", "d2", "d3", "d4"], "r", "Submitted.")
         assert list_open_document_hashes(tx.connection, "b") == {"d1", "d2", "d3", "d4"}
     with single.begin_transaction() as tx:
-        for wanted_extraction in WANTED_EXTRACTIONS[:4]:
-            update_extraction(
-                tx, wanted_extraction.extraction_id, "submitted", remote_id="r", submitted_at=tx.timestamp
-            )
+        for extraction in EXTRACTIONS[:4]:
+            update_extraction(tx, extraction.extraction_id, "submitted", remote_id="r", submitted_at=tx.timestamp)
             set_document_state(
-                tx, wanted_extraction.document_sha256, stage="extract_remote", state="waiting", reason_code="submitted", reason="Submitted."
+                tx, extraction.document_sha256, stage="extract_remote", state="waiting", reason_code="submitted",
+                reason="Submitted.",
             )  # fmt: skip
     assert read_tables(many) == read_tables(single)
 
 
-def test_no_answer_at_all_writes_nothing(ledger_pair: tuple[Ledger, Ledger]) -> None:
+def test_recording_no_answers_writes_nothing(ledger_pair: tuple[Ledger, Ledger]) -> None:
     before = read_tables(ledger_pair[0])
     with ledger_pair[0].begin_transaction() as tx:
         record_answers(tx, [], "Answered.")
     assert read_tables(ledger_pair[0]) == before
 
 
-def test_only_what_is_in_hand_is_held(ledger_pair: tuple[Ledger, Ledger]) -> None:
+def test_only_documents_with_a_valid_claim_are_returned_as_claimed(ledger_pair: tuple[Ledger, Ledger]) -> None:
     ledger = ledger_pair[0]
     with ledger.begin_transaction() as tx:
         claim_all_or_none(tx, "me", ["d1", "d2"])
@@ -150,8 +152,9 @@ def test_only_what_is_in_hand_is_held(ledger_pair: tuple[Ledger, Ledger]) -> Non
         assert filter_claimed_hashes(later, "me", ["d1", "d2"]) == set()
 
 
-def test_documents_are_known_whatever_they_wait_for(ledger_pair: tuple[Ledger, Ledger]) -> None:
+def test_documents_are_listed_by_hash_at_any_stage(ledger_pair: tuple[Ledger, Ledger]) -> None:
     with ledger_pair[0].open_snapshot() as connection:
-        assert [
-            known_document.document_sha256 for known_document in list_documents_by_hash(connection, ["d4", "d2", "d9"])
-        ] == ["d2", "d4"]
+        assert [document.document_sha256 for document in list_documents_by_hash(connection, ["d4", "d2", "d9"])] == [
+            "d2",
+            "d4",
+        ]

@@ -1,8 +1,6 @@
-"""Batches of documents asked about together: one row each, generations that only go on, and their jobs."""
+"""Extraction batches: one row each, generations that only increase, and their jobs."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,14 +14,6 @@ from invoices.ledger.extraction_batches import (
 from invoices.ledger.extractions import ExtractionTerms, list_batch_jobs, record_intent, update_extraction
 
 VENDOR = "invoicedataextraction_com"
-
-
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
 
 
 def create_batch(ledger: Ledger, batch: str, vendor: str = VENDOR, count: int = 2) -> ExtractionBatch:
@@ -40,7 +30,7 @@ def test_a_new_batch_is_of_the_first_generation(ledger: Ledger) -> None:
         assert find_extraction_batch(connection, "b2") is None
 
 
-def test_the_same_batch_once_more_goes_one_generation_on_and_begins_anew(ledger: Ledger) -> None:
+def test_starting_a_batch_again_starts_its_next_generation(ledger: Ledger) -> None:
     first = create_batch(ledger, "b1")
     with ledger.begin_transaction() as tx:
         update_extraction_batch(tx, "b1", "submitted", remote_id="r-1", submitted_at=tx.timestamp)
@@ -51,19 +41,19 @@ def test_the_same_batch_once_more_goes_one_generation_on_and_begins_anew(ledger:
     assert again.opened_at >= first.opened_at
 
 
-def test_what_is_learned_about_a_batch_is_kept(ledger: Ledger) -> None:
+def test_updated_columns_of_a_batch_are_stored(ledger: Ledger) -> None:
     create_batch(ledger, "b1")
     with ledger.begin_transaction() as tx:
         batch = update_extraction_batch(tx, "b1", "submitted", remote_id="r-1", submitted_at=tx.timestamp)
     assert (batch.status, batch.remote_id, batch.submitted_at) == ("submitted", "r-1", tx.timestamp)
 
 
-def test_a_batch_that_nobody_opened_cannot_be_advanced(ledger: Ledger) -> None:
+def test_a_batch_that_was_not_started_cannot_be_updated(ledger: Ledger) -> None:
     with pytest.raises(LookupError), ledger.begin_transaction() as tx:
         update_extraction_batch(tx, "b1", "submitted")
 
 
-def test_the_jobs_of_a_batch_are_those_intended_for_it_and_not_taken_out_again(ledger: Ledger) -> None:
+def test_the_jobs_of_a_batch_are_those_intended_for_it_and_not_removed(ledger: Ledger) -> None:
     terms = ExtractionTerms(VENDOR)
     with ledger.begin_transaction() as tx:
         for name in "cab":

@@ -1,4 +1,4 @@
-"""Mails in the ledger: what was done stays done, what waits is owed, and nothing is owed under UIDs that are gone."""
+"""Mails in the ledger: actions stay done, waiting mails stay pending, old UIDs have no pending actions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def record_mails(ledger: Ledger, *mails: MailMessage) -> None:
         record_arrivals(tx, [Arrival([], message) for message in mails])
 
 
-def test_what_was_done_on_the_server_stays_done_when_the_mail_is_seen_again(ledger: Ledger) -> None:
+def test_an_action_stays_done_when_the_mail_is_recorded_again(ledger: Ledger) -> None:
     record_mails(ledger, build_message(1), build_message(2))
     with ledger.begin_transaction() as tx:
         record_mail_action(tx, "ap", "INBOX", 7, [1], "done")
@@ -41,7 +41,7 @@ def test_what_was_done_on_the_server_stays_done_when_the_mail_is_seen_again(ledg
         assert list_uids_with_pending_action(connection, "ap", "INBOX", 7) == [2]
 
 
-def test_a_mail_that_waited_is_owed_until_it_is_taken(ledger: Ledger) -> None:
+def test_a_waiting_mail_is_to_fetch_until_it_is_collected(ledger: Ledger) -> None:
     record_mails(
         ledger,
         build_message(1, outcome="waiting", action="none"),
@@ -56,7 +56,7 @@ def test_a_mail_that_waited_is_owed_until_it_is_taken(ledger: Ledger) -> None:
         assert list_mail_outcomes_by_uid(connection, "ap", "INBOX", 7) == {1: "collected", 2: "too_large"}
 
 
-def test_what_a_mail_said_of_itself_stays_where_later_nothing_more_is_heard_of_it(ledger: Ledger) -> None:
+def test_recorded_header_fields_stay_when_a_later_record_has_none(ledger: Ledger) -> None:
     before = replace(build_message(1, outcome="waiting", action="none"), subject="Invoice 1", sender="a@b.example")
     record_mails(ledger, before)
     record_mails(ledger, replace(before, outcome="skipped", subject=None, sender=None))
@@ -65,7 +65,7 @@ def test_what_a_mail_said_of_itself_stays_where_later_nothing_more_is_heard_of_i
     assert (row["outcome"], row["subject"], row["sender"]) == ("skipped", "Invoice 1", "a@b.example")
 
 
-def test_nothing_is_owed_to_mails_under_uids_that_are_gone(ledger: Ledger) -> None:
+def test_mails_with_an_old_uidvalidity_have_no_pending_action(ledger: Ledger) -> None:
     record_mails(ledger, build_message(1))
     with ledger.begin_transaction() as tx:
         set_folder_position(tx, "ap", "INBOX", MailFolderPosition(7, 2, "rules"))

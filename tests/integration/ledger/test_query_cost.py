@@ -1,18 +1,21 @@
-"""What is done and over costs nothing: what the stages ask the ledger for does not read through its history."""
+"""Query cost: the queries of the stages do not read through the ledger's history."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from invoices.ledger import Ledger
 from invoices.ledger.changes import get_latest_revision
 from invoices.ledger.documents import count_pending_documents, list_pending_documents
 from invoices.ledger.export_batches import list_unexported_invoice_ids
+from invoices.ledger.mails import count_uncollected_mails, list_uids_to_fetch, list_uids_with_pending_action
 from invoices.ledger.outbox import count_unpublished_receipts, list_unpublished_receipts
 from invoices.ledger.sightings import list_fingerprints_by_location
+from invoices.settings import Settings
 
 HISTORY_SIZE = 20_000
 NUMBERS_CTE = f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {HISTORY_SIZE}) "
@@ -33,20 +36,28 @@ LEDGER_QUERIES: dict[str, Callable[[Connection], object]] = {
 }
 
 
-@pytest.mark.parametrize("question", LEDGER_QUERIES.values(), ids=LEDGER_QUERIES)
-def test_the_question_what_is_new_does_not_read_through_the_past(
-    ledger: Ledger, question: Callable[[Connection], object]
+@pytest.fixture
+def ledger(app_settings: Settings) -> Iterator[Ledger]:
+    """An empty ledger on SQLite, whose query plans these tests measure."""
+    new_ledger = Ledger(app_settings.effective_ledger_url)
+    yield new_ledger
+    new_ledger.close()
+
+
+@pytest.mark.parametrize("query", LEDGER_QUERIES.values(), ids=LEDGER_QUERIES)
+def test_a_query_for_pending_work_does_not_read_the_history(
+    ledger: Ledger, query: Callable[[Connection], object]
 ) -> None:
     with ledger.begin_transaction() as tx:
         for statement in HISTORY_STATEMENTS:
-            kind, _, rest = statement.partition(" select ")
-            tx.connection.execute(text(f"{kind} {NUMBERS_CTE} select {rest}"))
+            insertion, _, columns = statement.partition(" select ")
+            tx.connection.execute(text(f"{insertion} {NUMBERS_CTE} select {columns}"))
     with ledger.open_snapshot() as connection:
-        assert count_sqlite_steps(connection, question) < HISTORY_SIZE // 10
+        assert count_sqlite_steps(connection, query) < HISTORY_SIZE // 10
 
 
 def count_sqlite_steps(connection: Connection, query: Callable[[Connection], object]) -> int:
-    """Return how many instructions SQLite needs for the answer."""
+    """Return how many instructions SQLite executes for a query."""
     ticks = []
     sqlite = connection.connection.dbapi_connection
     assert sqlite is not None
@@ -56,7 +67,7 @@ def count_sqlite_steps(connection: Connection, query: Callable[[Connection], obj
     return len(ticks)
 
 
-def test_what_was_seen_elsewhere_does_not_slow_down_a_look_at_a_folder(ledger: Ledger) -> None:
+def test_other_sightings_do_not_slow_down_the_scan_of_a_folder(ledger: Ledger) -> None:
     with ledger.begin_transaction() as tx:
         tx.connection.execute(
             text(
@@ -67,10 +78,28 @@ def test_what_was_seen_elsewhere_does_not_slow_down_a_look_at_a_folder(ledger: L
         )
     with ledger.open_snapshot() as connection:
         locations = [f"/in/{number}" for number in range(10)]
-        assert (
-            count_sqlite_steps(connection, lambda asked: list_fingerprints_by_location(asked, "inbox", locations))
-            < HISTORY_SIZE // 10
-        )
+        steps = count_sqlite_steps(connection, lambda tx: list_fingerprints_by_location(tx, "inbox", locations))
+        assert steps < HISTORY_SIZE // 10
         assert list_fingerprints_by_location(connection, "inbox", locations) == {
             f"/in/{number}": {f"f{number}"} for number in range(1, 10)
         }
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda connection: list_uids_to_fetch(connection, "ap", "INBOX", 7, 10),
+        lambda connection: list_uids_with_pending_action(connection, "ap", "INBOX", 7),
+        count_uncollected_mails,
+    ],
+)
+def test_pending_mails_are_found_by_their_index(ledger: Ledger, query: Callable[[Connection], object]) -> None:
+    statements: list[tuple[str, Any]] = []
+    with ledger.open_snapshot() as connection:
+        event.listen(
+            connection, "before_cursor_execute", lambda _c, _u, sql, values, *_more: statements.append((sql, values))
+        )
+        query(connection)
+        ((sql, values),) = statements
+        plan = connection.exec_driver_sql(f"explain query plan {sql}", values).all()
+    assert "messages_pending" in str(plan)

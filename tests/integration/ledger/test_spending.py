@@ -1,4 +1,4 @@
-"""Spending: caps are checked where the intent is written, and what counts is always what the questions may cost."""
+"""Spending: an intent checks the caps, and the pages that count are always those that the jobs may cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from invoices.ledger.extractions import (
     record_intent,
     update_extraction,
 )
-from invoices.ledger.spending import CapReached, PageCaps, compute_remaining_pages
+from invoices.ledger.spending import NO_PAGE_CAPS, CapReached, PageCaps, compute_remaining_pages
 from invoices.ledger.tables import spending
 
 VENDOR = "smartbills_com"
@@ -30,7 +30,7 @@ NEXT_DAY, NEXT_MONTH = "day:2026-12-01", "month:2026-12"
 
 
 class ManualClock:
-    """A clock that is moved by hand, an hour before the end of a month."""
+    """A clock that tests move; it starts an hour before the end of a month."""
 
     def __init__(self) -> None:
         self.now = dt.datetime(2026, 11, 30, 23, tzinfo=dt.UTC)
@@ -44,7 +44,7 @@ class ManualClock:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """The time by which days end."""
+    """The clock of the ledger."""
     return ManualClock()
 
 
@@ -57,7 +57,7 @@ def ledger(ledger_url: str, clock: ManualClock) -> Iterator[Ledger]:
 
 
 def record_intent_for(
-    ledger: Ledger, name: str, pages: int = 1, caps: PageCaps = PageCaps(), run: str = "A", **values: Any
+    ledger: Ledger, name: str, pages: int = 1, caps: PageCaps = NO_PAGE_CAPS, run: str = "A", **values: Any
 ) -> None:
     with ledger.begin_transaction() as tx:
         record_intent(tx, ExtractionTerms(VENDOR, caps), name, name * 8, pages=pages, run_id=run, **values)
@@ -69,7 +69,7 @@ def update_status(ledger: Ledger, name: str, status: Any, **values: Any) -> None
 
 
 def list_spent_pages(ledger: Ledger) -> dict[str, int]:
-    """Return the pages by period, without the periods that are empty."""
+    """Return the pages by period, without empty periods."""
     with ledger.open_snapshot() as connection:
         rows = connection.execute(select(spending.c.period, spending.c.pages).where(spending.c.vendor == VENDOR))
         return {period: pages for period, pages in rows if pages}
@@ -82,9 +82,9 @@ def test_an_intent_counts_for_its_day_its_month_and_its_run(ledger: Ledger) -> N
 
 
 @pytest.mark.parametrize("caps", [PageCaps(run=3), PageCaps(day=3), PageCaps(month=3), PageCaps(9, 9, 3)])
-def test_a_cap_may_be_used_up_and_not_be_passed(ledger: Ledger, caps: PageCaps) -> None:
+def test_a_cap_can_be_used_up_but_not_exceeded(ledger: Ledger, caps: PageCaps) -> None:
     record_intent_for(ledger, "a", 2, caps)
-    with pytest.raises(CapReached, match=r"cap of 3 pages per \w+ leaves 1, and a document of 2 waits"):
+    with pytest.raises(CapReached, match=r"cap of 3 pages per \w+ leaves 1, but 2 are needed"):
         record_intent_for(ledger, "b", 2, caps)
     record_intent_for(ledger, "c", 1, caps)
     assert list_spent_pages(ledger) == {THIS_DAY: 3, THIS_MONTH: 3, "run:A": 3}
@@ -92,7 +92,7 @@ def test_a_cap_may_be_used_up_and_not_be_passed(ledger: Ledger, caps: PageCaps) 
         assert find_job(connection, "b") is None
 
 
-def test_what_is_refused_by_a_cap_inside_a_longer_transaction_leaves_no_trace(ledger: Ledger) -> None:
+def test_an_intent_that_a_cap_refuses_leaves_no_trace_in_a_longer_transaction(ledger: Ledger) -> None:
     record_intent_for(ledger, "a", 2)
     with ledger.begin_transaction() as tx:
         with pytest.raises(CapReached):
@@ -101,12 +101,12 @@ def test_what_is_refused_by_a_cap_inside_a_longer_transaction_leaves_no_trace(le
     assert list_spent_pages(ledger) == {THIS_DAY: 3, THIS_MONTH: 3, "run:A": 2, "run:B": 1}
 
 
-def test_a_cap_of_nothing_lets_nothing_pass(ledger: Ledger) -> None:
+def test_a_cap_of_zero_refuses_every_page(ledger: Ledger) -> None:
     with pytest.raises(CapReached):
         record_intent_for(ledger, "a", 1, PageCaps(day=0))
 
 
-def test_caps_of_a_day_a_month_and_a_run_begin_anew_with_them(ledger: Ledger, clock: ManualClock) -> None:
+def test_the_caps_start_again_with_each_day_month_and_run(ledger: Ledger, clock: ManualClock) -> None:
     record_intent_for(ledger, "a", 3, PageCaps(3, 3, 3))
     clock.move_to_next_day()
     with pytest.raises(CapReached, match="per run"):
@@ -115,7 +115,7 @@ def test_caps_of_a_day_a_month_and_a_run_begin_anew_with_them(ledger: Ledger, cl
     assert list_spent_pages(ledger) == {THIS_DAY: 3, THIS_MONTH: 3, "run:A": 3, NEXT_DAY: 3, NEXT_MONTH: 3, "run:B": 3}
 
 
-def test_room_is_what_the_tightest_cap_leaves(ledger: Ledger, clock: ManualClock) -> None:
+def test_the_remaining_pages_are_those_of_the_tightest_cap(ledger: Ledger, clock: ManualClock) -> None:
     record_intent_for(ledger, "a", 3)
     with ledger.open_snapshot() as connection:
         assert compute_remaining_pages(connection, VENDOR, PageCaps(), clock.now, "A") is None
@@ -125,7 +125,7 @@ def test_room_is_what_the_tightest_cap_leaves(ledger: Ledger, clock: ManualClock
         assert compute_remaining_pages(connection, "another", PageCaps(day=9), clock.now, "A") == 9
 
 
-def test_a_refused_question_gives_its_pages_back_where_it_took_them(ledger: Ledger, clock: ManualClock) -> None:
+def test_a_refused_job_releases_its_pages_in_the_periods_of_its_intent(ledger: Ledger, clock: ManualClock) -> None:
     record_intent_for(ledger, "a", 3)
     clock.move_to_next_day()
     update_status(ledger, "a", "refused")
@@ -134,7 +134,7 @@ def test_a_refused_question_gives_its_pages_back_where_it_took_them(ledger: Ledg
     assert list_spent_pages(ledger) == {NEXT_DAY: 3, NEXT_MONTH: 3, "run:B": 3}
 
 
-def test_an_answer_that_cost_less_gives_the_rest_back_and_one_that_cost_more_takes_it(ledger: Ledger) -> None:
+def test_the_charged_pages_of_an_answer_replace_the_reserved_ones(ledger: Ledger) -> None:
     record_intent_for(ledger, "a", 5)
     update_status(ledger, "a", "submitted", pages_charged=5)
     update_status(ledger, "a", "answered", pages_charged=2)
@@ -149,14 +149,18 @@ def test_a_failure_that_is_not_charged_costs_nothing(ledger: Ledger) -> None:
     assert list_spent_pages(ledger) == {}
 
 
-def test_an_intent_found_open_is_counted_once_and_where_it_is_asked(ledger: Ledger, clock: ManualClock) -> None:
+def test_a_second_intent_for_an_open_job_counts_once_in_the_periods_of_the_second(
+    ledger: Ledger, clock: ManualClock
+) -> None:
     record_intent_for(ledger, "a", 2)
     clock.move_to_next_day()
     record_intent_for(ledger, "a", 2, run="B")
     assert list_spent_pages(ledger) == {NEXT_DAY: 2, NEXT_MONTH: 2, "run:B": 2}
 
 
-def test_a_repeat_counts_beside_the_first_and_only_itself_today(ledger: Ledger, clock: ManualClock) -> None:
+def test_a_repeat_counts_in_addition_to_the_first_try_and_alone_for_its_own_day(
+    ledger: Ledger, clock: ManualClock
+) -> None:
     record_intent_for(ledger, "a", 2)
     update_status(ledger, "a", "unknown")
     clock.move_to_next_day()
@@ -167,7 +171,7 @@ def test_a_repeat_counts_beside_the_first_and_only_itself_today(ledger: Ledger, 
     assert list_spent_pages(ledger) == both
 
 
-def test_a_repeat_does_not_pass_a_cap(ledger: Ledger) -> None:
+def test_a_repeat_cannot_exceed_a_cap(ledger: Ledger) -> None:
     record_intent_for(ledger, "a", 2, PageCaps(day=3))
     update_status(ledger, "a", "unknown")
     with pytest.raises(CapReached):
@@ -187,7 +191,7 @@ def test_a_repeat_that_was_refused_leaves_the_first_counted(ledger: Ledger, cloc
     assert list_spent_pages(ledger) == {THIS_DAY: 2, THIS_MONTH: 2, "run:A": 2}
 
 
-def test_when_it_was_first_asked_is_kept_as_long_as_an_answer_may_come(ledger: Ledger, clock: ManualClock) -> None:
+def test_the_time_of_the_first_request_is_kept_while_the_job_is_open(ledger: Ledger, clock: ManualClock) -> None:
     first = clock.now
     record_intent_for(ledger, "a")
     clock.move_to_next_day()
@@ -200,7 +204,7 @@ def test_when_it_was_first_asked_is_kept_as_long_as_an_answer_may_come(ledger: L
         assert list_extraction_rows(connection, "a" * 8)[0]["requested_at"] == clock.now
 
 
-def test_the_price_of_a_page_is_kept_as_it_was_set(ledger: Ledger) -> None:
+def test_the_page_price_is_stored_exactly_as_set(ledger: Ledger) -> None:
     with ledger.begin_transaction() as tx:
         record_intent(
             tx,
@@ -264,7 +268,7 @@ steps = st.lists(
 
 @given(steps)
 @settings(max_examples=25)
-def test_what_is_spent_is_always_what_the_questions_count_for(
+def test_the_spent_pages_are_always_those_that_the_jobs_count(
     tmp_path_factory: pytest.TempPathFactory, plan: list[Step]
 ) -> None:
     clock = ManualClock()
@@ -274,8 +278,8 @@ def test_what_is_spent_is_always_what_the_questions_count_for(
         with ledger.open_snapshot() as connection:
             jobs = [find_job(connection, name) for name in "abc"]
         counted = sum(job.pages_counted for job in jobs if job is not None)
-        by_kind: Counter[str] = Counter()
+        pages_by_kind: Counter[str] = Counter()
         for period, pages in list_spent_pages(ledger).items():
-            by_kind[period.partition(":")[0]] += pages
-        assert {by_kind[kind] for kind in ("day", "month", "run")} == {counted}
+            pages_by_kind[period.partition(":")[0]] += pages
+        assert {pages_by_kind[kind] for kind in ("day", "month", "run")} == {counted}
     ledger.close()

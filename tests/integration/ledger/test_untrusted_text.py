@@ -1,9 +1,8 @@
-"""What came in is untrusted: no text breaks a transaction, and each is found again by the text that came in."""
+"""Untrusted text: no text breaks a transaction, and each is found again by the text that was received."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -46,20 +45,12 @@ ODD_TEXTS = [
 ]
 
 
-@pytest.fixture
-def ledger(ledger_url: str) -> Iterator[Ledger]:
-    """An empty ledger, on SQLite and on PostgreSQL."""
-    new_ledger = Ledger(ledger_url)
-    yield new_ledger
-    new_ledger.close()
-
-
 def replace_unstorable_characters(text: str) -> str:
     return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 @pytest.mark.parametrize("odd", ODD_TEXTS, ids=ascii)
-def test_a_sighting_with_odd_words_is_kept_and_found_by_them(ledger: Ledger, odd: str) -> None:
+def test_a_sighting_with_odd_texts_is_stored_and_found_by_them(ledger: Ledger, odd: str) -> None:
     new_sighting = Sighting(
         "s1", DOCUMENT, "t", 1, "inbox", "folder", f"/in/{odd}", odd, odd, odd, odd, fingerprint="f"
     )
@@ -90,7 +81,7 @@ def test_a_sighting_with_odd_words_is_kept_and_found_by_them(ledger: Ledger, odd
 
 
 @pytest.mark.parametrize("odd", ODD_TEXTS, ids=ascii)
-def test_answers_messages_and_validations_with_odd_words_are_kept(ledger: Ledger, odd: str) -> None:
+def test_answers_messages_and_validations_with_odd_texts_are_stored(ledger: Ledger, odd: str) -> None:
     payload = json.dumps({"says": odd}, ensure_ascii=False)
     with ledger.begin_transaction() as tx:
         record_free_answer(tx, "x1", DOCUMENT, "einvoice", odd)
@@ -110,7 +101,7 @@ def test_answers_messages_and_validations_with_odd_words_are_kept(ledger: Ledger
         assert list_document_hashes_by_prefix(connection, odd) == []
 
 
-def test_an_error_of_the_server_tells_no_password(postgres: PostgresServer) -> None:
+def test_a_server_error_contains_no_password(postgres: PostgresServer) -> None:
     url = postgres.create_database()
     for wrong in (url.replace("sesame", "open-sesame"), f"{url}_that_is_not_there", url.replace("house:", "nobody:")):
         with pytest.raises(ConfigurationError, match="ledger") as caught:

@@ -1,4 +1,4 @@
-"""Workers: a living one is not taken for dead, and one that was killed is seen to be, whatever it has started."""
+"""Workers: a living one is not detected as dead, and a killed one is, even if its child processes still run."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ sys.stdin.read()
 CLAIM_SCRIPT = """
 import sys
 from pathlib import Path
-from invoices.app import House
+from invoices.app import App
 from invoices.settings import Settings
 
-with House(Settings(home=Path(sys.argv[1])), vendors=lambda closing: None) as house:
-    print(len(house.claim_documents("extract_local", 10, 0)), flush=True)
+with App(Settings(home=Path(sys.argv[1])), prepare_vendor_settings=lambda exit_stack: None) as app:
+    print(len(app.claim_documents("extract_local", 10, 0)), flush=True)
     sys.stdin.read()
 """
 
@@ -50,7 +50,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
 
 
 def start_worker(program: str, directory: Path) -> tuple[subprocess.Popen[str], list[str]]:
-    """Return a process that works at a place, and the words it has printed."""
+    """Return a process that works in a directory, and the words of its first line."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -63,7 +63,7 @@ def kill_process(process: subprocess.Popen[str]) -> None:
     process.communicate(timeout=30)
 
 
-def test_a_killed_worker_is_seen_to_be_dead_and_a_living_one_to_live(tmp_path: Path, worker: Worker) -> None:
+def test_a_killed_worker_is_detected_as_dead_and_a_living_one_is_not(tmp_path: Path, worker: Worker) -> None:
     process, (name, child) = start_worker(WORK_SCRIPT, tmp_path / "workers")
     assert worker.filter_dead_workers([name]) == []
     kill_process(process)
@@ -74,34 +74,34 @@ def test_a_killed_worker_is_seen_to_be_dead_and_a_living_one_to_live(tmp_path: P
     assert len(list((tmp_path / "workers").iterdir())) == 1
 
 
-def test_a_worker_that_ended_as_it_should_leaves_no_file(tmp_path: Path) -> None:
+def test_a_closed_worker_leaves_no_file(tmp_path: Path) -> None:
     Worker(tmp_path).close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whoever_is_not_seen_here_is_not_called_dead(worker: Worker) -> None:
+def test_a_worker_without_a_lock_file_here_is_not_detected_as_dead(worker: Worker) -> None:
     assert worker.filter_dead_workers(["elsewhere-1-ab", "../../etc/passwd", ""]) == []
 
 
-def test_two_workers_of_one_process_do_not_take_each_other_for_dead(tmp_path: Path, worker: Worker) -> None:
+def test_two_workers_of_one_process_do_not_detect_each_other_as_dead(tmp_path: Path, worker: Worker) -> None:
     other = Worker(tmp_path / "workers")
     assert worker.filter_dead_workers([other.name]) == other.filter_dead_workers([worker.name]) == []
     assert other.name != worker.name
     other.close()
 
 
-def test_a_folder_that_cannot_be_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_an_impossible_directory_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         Worker(tmp_path / "file" / "workers")
 
 
-def test_what_a_killed_worker_had_in_hand_is_taken_over_at_once(app_settings: Settings, app: App) -> None:
+def test_the_claims_of_a_killed_worker_are_taken_over_at_once(app_settings: Settings, app: App) -> None:
     for number in range(3):
         with app.ledger.begin_transaction() as tx:
-            place, document = f"/in/{number}", f"{number}" * 64
+            path, document = f"/in/{number}", f"{number}" * 64
             record_sighting(
-                tx, Sighting(compute_sighting_id("inbox", place, document), document, "t", 1, "inbox", "folder", place)
+                tx, Sighting(compute_sighting_id("inbox", path, document), document, "t", 1, "inbox", "folder", path)
             )
     process, (claimed,) = start_worker(CLAIM_SCRIPT, app_settings.home)
     assert claimed == "3"

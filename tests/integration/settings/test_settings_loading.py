@@ -1,4 +1,4 @@
-"""Settings: file, environment and secret files, in which order, what is refused, and that no secret is shown."""
+"""Settings: the order of file, environment and secret files, what is refused, and that no secret is shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def get_error_message(file: Path | None = None) -> str:
     return str(error_info.value)
 
 
-def test_without_a_file_the_defaults_hold_and_a_run_rehearses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_file_the_defaults_apply_and_a_run_is_a_rehearsal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     settings = Settings.load()
     assert settings.home == tmp_path / "data"
@@ -41,14 +43,14 @@ def test_the_file_in_the_working_directory_is_read(tmp_path: Path, monkeypatch: 
     assert (settings.batch_size, settings.inbox.name) == (7, "scans")
 
 
-def test_the_environment_wins_over_the_file_name_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file_name_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_config(tmp_path, '[smartbills_io]\ncustomer_email = "a@example.org"\ntenant_id = "t-file"\n')
     monkeypatch.setenv("INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL", "b@example.org")
     part = Settings.load(file).smartbills_io
     assert (part.customer_email, part.tenant_id) == ("b@example.org", "t-file")
 
 
-def test_a_secret_may_come_from_a_file_and_loses_its_line_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_can_come_from_a_file_without_its_line_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_text(SECRET + "\n")
     monkeypatch.setenv("INVOICES_SMARTBILLS_COM__API_KEY_FILE", str(tmp_path / "key"))
     settings = Settings.load(write_config(tmp_path, '[smartbills_com]\napi_key = "old"\nplan = "pro"\n'))
@@ -58,7 +60,7 @@ def test_a_secret_may_come_from_a_file_and_loses_its_line_end(tmp_path: Path, mo
     assert not settings.is_rehearsal
 
 
-def test_a_secret_set_outright_wins_over_one_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_in_a_variable_overrides_one_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_text("from-file")
     monkeypatch.setenv("INVOICES_SMARTBILLS_IO__API_KEY_FILE", str(tmp_path / "key"))
     monkeypatch.setenv("INVOICES_SMARTBILLS_IO__API_KEY", "outright")
@@ -67,13 +69,13 @@ def test_a_secret_set_outright_wins_over_one_in_a_file(tmp_path: Path, monkeypat
     assert key.get_secret_value() == "outright"
 
 
-def test_the_ledgers_address_may_come_from_a_file_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_url_can_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "url").write_text("sqlite:///elsewhere.sqlite\n")
     monkeypatch.setenv("INVOICES_LEDGER_URL_FILE", str(tmp_path / "url"))
     assert Settings.load(write_config(tmp_path, "")).effective_ledger_url == "sqlite:///elsewhere.sqlite"
 
 
-def test_a_secret_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_secret_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVOICES_SMARTBILLS_COM__API_KEY_FILE", str(tmp_path / "absent"))
     text = get_error_message(write_config(tmp_path, ""))
     assert "INVOICES_SMARTBILLS_COM__API_KEY_FILE" in text
@@ -96,7 +98,7 @@ def test_an_unknown_name_in_the_environment_is_refused_by_name(
     assert SECRET not in message
 
 
-def test_the_tests_own_variable_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_of_the_tests_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVOICES_CORPUS", str(tmp_path))
     assert Settings.load(write_config(tmp_path, "")).is_rehearsal
 
@@ -151,7 +153,7 @@ def test_extractors_are_a_list_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["smartbils_com", "", ",", "einvoice,gold"])
-def test_an_extractor_that_nobody_knows_or_none_at_all_is_refused(
+def test_an_unknown_extractor_and_an_empty_list_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("INVOICES_EXTRACTORS", value)
@@ -167,40 +169,45 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path, content: bytes) -> Non
     assert "broken.toml" in get_error_message(path)
 
 
-def test_a_file_asked_for_by_name_has_to_be_there(tmp_path: Path) -> None:
+def test_a_file_named_on_the_command_line_must_exist(tmp_path: Path) -> None:
     assert "absent.toml" in get_error_message(tmp_path / "absent.toml")
 
 
-def test_a_vendors_minute_is_shortened_and_never_stretched(tmp_path: Path) -> None:
+def test_a_vendors_minute_can_be_shortened_but_not_lengthened(tmp_path: Path) -> None:
     assert Settings.load(write_config(tmp_path, "vendor_minute_seconds = 0.5")).vendor_minute_seconds == 0.5
     assert "vendor_minute_seconds" in get_error_message(write_config(tmp_path, "vendor_minute_seconds = 61"))
 
 
-def test_the_home_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_can_start_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("INVOICES_HOME", "~/books")
     assert Settings.load(write_config(tmp_path, "")).home == tmp_path / "books"
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ('[[folders]]\nname = "scans"\nurl = "/in"\npaht = "x"', "folders.'scans'.paht: there is no such setting"),
-        ('[[folders]]\nname = "scans"\nurl = "/in"\npattern = "*.pdf"', "folders.'scans'.pattern: has to be a list"),
-        ('[[folders]]\nname = "Scans"\nurl = "/in"', "folders.'Scans'.name: has to fit"),
+        ('[[folders]]\nname = "scans"\nurl = "/in"\npattern = "*.pdf"', "folders.'scans'.pattern: must be a list"),
+        ('[[folders]]\nname = "Scans"\nurl = "/in"', "folders.'Scans'.name: must match"),
         (
             '[[mailboxes]]\nname = "ap"\nhost = "imap.example.org"\nusername = "u"\npassword = "p"\nsecurity = "none"',
-            "mailboxes.'ap': security none is for this machine itself only",
+            "mailboxes.'ap': security 'none' is only for this machine",
         ),
-        ('[[folders]]\nname = "a"\nurl = "/in"\n[[folders]]\nname = "a"\nurl = "/on"', "  two sources are called 'a'"),
+        (
+            '[[folders]]\nname = "a"\nurl = "/in"\n[[folders]]\nname = "a"\nurl = "/on"',
+            "  several sources have the name 'a'",
+        ),
     ],
 )
-def test_a_mistake_in_a_source_is_told_with_its_name(tmp_path: Path, content: str, told: str) -> None:
-    assert told in get_error_message(write_config(tmp_path, content))
+def test_a_mistake_in_a_source_is_reported_with_the_name_of_the_source(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    assert message in get_error_message(write_config(tmp_path, content))
 
 
-def test_a_source_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+def test_a_missing_source_is_reported_with_the_existing_ones(tmp_path: Path) -> None:
     settings = Settings.load(write_config(tmp_path, '[[folders]]\nname = "scans"\nurl = "/in"'))
     assert [source.name for source in settings.with_only_source("scans").sources] == ["scans"]
-    with pytest.raises(ConfigurationError, match="no source 'scan'; there are 'scans'"):
+    with pytest.raises(ConfigurationError, match="no source 'scan'; choose from 'scans'"):
         settings.with_only_source("scan")

@@ -1,4 +1,4 @@
-"""Settings by themselves: what they show, and that they stay as they are."""
+"""The settings object: it shows no secret and cannot be changed."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 
 
 @pytest.mark.parametrize("home", ["/in/a?b=c", "/in/100%", "/in/year=2026", "/in/O'Brien", "/in/a\nb", "/in/\udcff"])
-def test_a_home_that_a_database_would_take_for_something_else_is_refused(app_settings: str) -> None:
+def test_a_home_that_a_database_would_misread_is_refused(home: str) -> None:
     with pytest.raises(ValueError, match="home"):
-        Settings(home=app_settings)
+        Settings(home=home)
 
 
-def test_a_home_may_have_spaces_accents_and_signs() -> None:
+def test_a_home_can_have_spaces_accents_and_punctuation() -> None:
     assert str(Settings(home='/in/Büro #1 & "Söhne" [x] {y}').home).startswith("/in/Büro #1")

@@ -1,0 +1,1 @@
+"""One file for each schema version, written once: a released step is never changed."""

@@ -1,4 +1,4 @@
-"""Documents, sightings, extractions, candidates, findings, receipts and export batches."""
+"""Version 1: documents, sightings, extractions, candidates, findings, receipts and export batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches, claims, runs, caps and page prices; what was charged before counts under the caps as well."""
+"""Version 2: extraction batches, claims, spending and page prices; earlier charges count under the caps too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Create the tables and columns of shared, paid extraction."""
+    """Create the tables and columns for paid extraction by several workers."""
     op.create_table(
         "claims",
         sa.Column("document_sha256", sa.String(64), nullable=False),
@@ -62,17 +62,17 @@ def upgrade() -> None:
 
 
 def count_charges_of_version_1() -> None:
-    """Count each page charged so far under the cap of its UTC day and month; twice where a double charge is possible."""
+    """Count each page charged so far for its UTC day and month; twice where a double charge is possible."""
     extractions = sa.table(
         "extractions", sa.column("extracted_by", sa.String), sa.column("requested_at", INSTANT),
         sa.column("pages_charged", sa.Integer), sa.column("possible_double_charge", sa.Boolean),
     )  # fmt: skip
     spending = sa.table("spending", *(sa.column(name) for name in ("vendor", "period", "pages")))
-    charged: Counter[tuple[str, str]] = Counter()
+    pages_by_period: Counter[tuple[str, str]] = Counter()
     for row in op.get_bind().execute(sa.select(extractions).where(extractions.c.pages_charged > 0)):
         requested_at = row.requested_at.astimezone(dt.UTC) if row.requested_at.tzinfo else row.requested_at
         day = f"{requested_at:%Y-%m-%d}"
         for period in (f"day:{day}", f"month:{day[:7]}"):
-            charged[row.extracted_by, period] += row.pages_charged * (2 if row.possible_double_charge else 1)
-    rows = [{"vendor": vendor, "period": period, "pages": pages} for (vendor, period), pages in charged.items()]
+            pages_by_period[row.extracted_by, period] += row.pages_charged * (2 if row.possible_double_charge else 1)
+    rows = [{"vendor": vendor, "period": period, "pages": pages} for (vendor, period), pages in pages_by_period.items()]
     op.bulk_insert(spending, rows)

@@ -1,4 +1,4 @@
-"""Mails, mail folders and visits to sources, in tables of their own; sightings name the mail they were in."""
+"""Version 3: tables for mails, mail folders and visits to sources; a sighting names the mail that it was in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Create the tables and columns of mailboxes."""
+    """Create the tables and columns for mailboxes."""
     op.create_table(
         "mail_folders",
         sa.Column("source_name", sa.String(40), nullable=False),
