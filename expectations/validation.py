@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RULE_MODULES = (candidates, candidate_lines, candidate_taxes)
-RULES: Mapping[str, Rule] = {rule.rule_id: rule for table in RULE_MODULES for rule in table.RULES}
+RULES: Mapping[str, Rule] = {rule.rule_id: rule for rule_module in RULE_MODULES for rule in rule_module.RULES}
 CRITICAL_RULE_IDS = frozenset(rule.rule_id for rule in RULES.values() if rule.severity == "critical")
 
 VERDICTS_SCHEMA = pa.schema([("invoice_id", pa.string()), ("verdict", pa.string())])
@@ -71,7 +71,7 @@ def _list_broken_invoices_by_rule(batch: gate.ValidationInput) -> dict[str, list
     broken_in_suites: dict[str, list[str]] = {}
     for rule_module in RULE_MODULES:
         columns = ["invoice_id", *(rule.rule_id for rule in rule_module.RULES)]
-        broken_in_suites |= run_suite(context, rule_module.TABLE, rule_module.RULES, outcomes[columns])
+        broken_in_suites |= run_suite(context, rule_module.TABLE_NAME, rule_module.RULES, outcomes[columns])
     for rule_id in RULES:
         gate.require_same_result(rule_id, broken_in_checks[rule_id], broken_in_suites[rule_id])
     return broken_in_suites

@@ -199,8 +199,8 @@ def test_a_second_run_beside_a_running_one_says_so_and_ends_well(tmp_path: Path)
         [
             sys.executable,
             "-c",
-            "import sys; from flows.bootstrap import open_house; from invoices.settings import Settings\n"
-            "with open_house(Settings.load()) as house, house.exclusively():\n"
+            "import sys; from flows.bootstrap import open_app; from invoices.settings import Settings\n"
+            "with open_app(Settings.load()) as app, app.acquire_run_lock():\n"
             " print('held', flush=True); sys.stdin.read()",
         ],
         env=build_environment(tmp_path),

@@ -18,10 +18,10 @@ from invoices.settings import Settings
 HOLD_LOCK_SCRIPT = """
 import sys
 from pathlib import Path
-from invoices.app import House
+from invoices.app import App
 from invoices.settings import Settings
 
-with House(Settings(home=Path(sys.argv[1])), vendors=lambda closing: None) as house, house.exclusively():
+with App(Settings(home=Path(sys.argv[1])), lambda exit_stack: None) as app, app.acquire_run_lock():
     print("inside", flush=True)
     sys.stdin.read()
 """

@@ -85,8 +85,8 @@ STATE_QUERY = "select file_name, state, d.reason_code from core.documents d join
 def run_stages(app: App) -> None:
     report = RunReport()
     for stage in (collect, extract_local, validate, load):
-        for batch in stage.pending(app, report):  # type: ignore[attr-defined]
-            stage.work(app, batch, report)  # type: ignore[attr-defined]
+        for batch in stage.iter_batches(app, report):  # type: ignore[attr-defined]
+            stage.process_batch(app, batch, report)  # type: ignore[attr-defined]
 
 
 def open_app(home: Path, files: dict[str, bytes]) -> App:

@@ -14,12 +14,12 @@ RULE_ID_PATTERN = re.compile(rf"'((?:{RULE_PREFIXES})-[A-Z0-9-]+)'")
 
 
 def test_no_rule_is_declared_twice() -> None:
-    declared = [rule.rule_id for table in RULE_MODULES for rule in table.RULES]
+    declared = [rule.rule_id for rule_module in RULE_MODULES for rule in rule_module.RULES]
     assert len(declared) == len(RULES) == len(set(declared))
 
 
 def test_each_table_has_rules_and_each_rule_has_words() -> None:
-    assert all(table.RULES for table in RULE_MODULES)
+    assert all(rule_module.RULES for rule_module in RULE_MODULES)
     assert all(rule.wording and rule.severity in {"critical", "warning", "info"} for rule in RULES.values())
 
 
