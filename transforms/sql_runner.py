@@ -12,6 +12,7 @@ import duckdb
 from invoices.errors import ContractError
 
 _TABLE_REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z0-9_.]+)", re.IGNORECASE)
+_MACRO_REFERENCE = re.compile(r"\b([a-z0-9_]+)\(")
 _SQL_COMMENT = re.compile(r"--[^\n]*")
 
 
@@ -28,8 +29,9 @@ def open_in_memory_database() -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
     connection.execute("SET lock_configuration = true")
-    for name, sql in sorted(read_sql_models("macros").items()):
-        execute_model(connection, name, sql)
+    macros = read_sql_models("macros")
+    for name in sort_by_dependency(macros, _MACRO_REFERENCE):
+        execute_model(connection, name, macros[name])
     return connection
 
 
@@ -58,20 +60,18 @@ def build_tables(connection: duckdb.DuckDBPyConnection, *folders: str) -> list[s
     return ordered_names
 
 
-def sort_by_dependency(sql_by_name: Mapping[str, str]) -> list[str]:
-    """Return the names so that each comes after those its text reads from; equals in alphabetical order."""
-    dependencies = {
-        name: sorted(set(_list_referenced_tables(sql_by_name[name])) & set(sql_by_name) - {name})
-        for name in sorted(sql_by_name)
+def sort_by_dependency(
+    sql_by_name: Mapping[str, str], reference_pattern: re.Pattern[str] = _TABLE_REFERENCE
+) -> list[str]:
+    """Return the names so that each comes after those that its SQL refers to; equals in alphabetical order."""
+    references = {
+        name: set(reference_pattern.findall(_SQL_COMMENT.sub("", sql_by_name[name]))) for name in sorted(sql_by_name)
     }
+    dependencies = {name: sorted(found & set(sql_by_name) - {name}) for name, found in references.items()}
     try:
         return list(TopologicalSorter(dependencies).static_order())
     except CycleError as error:
         raise ContractError(f"SQL models lean on each other in a circle: {error.args[1]!r}") from error
-
-
-def _list_referenced_tables(sql: str) -> list[str]:
-    return _TABLE_REFERENCE.findall(_SQL_COMMENT.sub("", sql))
 
 
 def execute_model(connection: duckdb.DuckDBPyConnection, name: str, statement: str) -> None:
