@@ -25,3 +25,12 @@ def get_minor_unit(currency: str) -> Decimal:
 def round_to_minor_unit(amount: Decimal, currency: str) -> Decimal:
     """Return ``amount`` at the currency's minor unit, halves away from zero as commerce does."""
     return amount.quantize(get_minor_unit(currency), ROUND_HALF_UP)
+
+
+def format_money(amount: Decimal, currency: str) -> str:
+    """Return an amount as a person reads it: ``6,312.50 DKK``, ``198,750 JPY``; never rounded.
+
+    It has the decimals of its currency, or 2 if the currency is unknown; an amount with more decimals shows them all.
+    """
+    decimals = f"{amount:f}".partition(".")[2].rstrip("0")
+    return f"{amount:,.{max(get_minor_digits(currency), len(decimals))}f} {currency}"
