@@ -1,4 +1,4 @@
-"""The gate around Great Expectations, which counts no rows, no values and no rules as a success. This one fails closed."""
+"""A gate around Great Expectations that fails closed: no rows, values or rules would count as a success there."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def _require_check_per_candidate_and_rule(checks: pa.Table, candidate_ids: list[
     pairs = set(zip(_list_invoice_ids(checks), checks.column("rule_id").to_pylist(), strict=True))
     if checks.num_rows != len(candidate_ids) * rule_count or len(pairs) != checks.num_rows:
         raise ContractError(
-            f"{len(candidate_ids)} candidates and {rule_count} rules, but {len(pairs)} different checks in {checks.num_rows} rows"
+            f"{len(candidate_ids)} candidates and {rule_count} rules, "
+            f"but {len(pairs)} different checks in {checks.num_rows} rows"
         )
     if candidate_ids and {invoice for invoice, _ in pairs} != set(candidate_ids):
         raise ContractError("the checks belong to other candidates")

@@ -33,7 +33,7 @@ _SEVERITIES_WORST_FIRST = ("critical", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """``verdicts`` (``VERDICTS_SCHEMA``): one per candidate, in order; ``findings`` (``FINDINGS_SCHEMA``): one per broken rule."""
+    """One row per candidate, in order, in ``verdicts`` (``VERDICTS_SCHEMA``); one per broken rule in ``findings``."""
 
     verdicts: pa.Table
     findings: pa.Table

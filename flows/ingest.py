@@ -109,11 +109,12 @@ def _run_stages_in_flow(stages: Sequence[ModuleType]) -> None:
     logger.info(
         "%s, %s, verdicts %s, receipts %s, %s",
         format_count(report.new_documents, "new document"), format_count(report.paid_calls, "paid call"),
-        dict(report.verdicts), dict(report.receipt_statuses), format_count(report.exported_invoices, "exported invoice"),
+        dict(report.verdicts), dict(report.receipt_statuses),
+        format_count(report.exported_invoices, "exported invoice"),
     )  # fmt: skip
     for message in (*report.remarks, *report.problems):
         print(sanitise_for_display(message, MAX_MESSAGE_CHARS), file=sys.stderr)  # noqa: T201
     if report.problems:
         raise InvoicesError(
-            f"{format_count(len(report.problems), 'problem')} in this run: see the worker's output, or run: invoices status"
+            f"{format_count(len(report.problems), 'problem')}: see the worker's output, or run: invoices status"
         )

@@ -1,4 +1,4 @@
-"""Track the visit to a source: an error becomes a problem of the report, so that the other sources are still visited."""
+"""Track the visit to a source: its error becomes a problem of the report, and the other sources are still visited."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def _set_states_of_validated_documents(
 
 
 def _choose_reason(state: DocumentState, findings: Sequence[Finding]) -> tuple[str, str]:
-    """Return reason code and reason: of the severest finding, or for a duplicate of the finding that names the other."""
+    """Return reason code and reason: of the severest finding, or for a duplicate of the one that names the other."""
     if state == "accepted" or not findings:
         return state, ACCEPTED_REASON
     sorted_findings = sorted(findings, key=lambda finding: SEVERITIES_WORST_FIRST.index(finding.severity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -79,7 +80,8 @@ def list_document_histories(app: App, identity: str) -> list[History]:
         )
         if not documents and not mails:
             raise ConfigurationError(
-                f"nothing is named {identity!r}: give a hash (at least 4 digits), an invoice id or number, a file name or a Message-ID"
+                f"nothing is named {identity!r}: give a hash or at least its first 4 digits, an invoice id or number, "
+                "a file name or a Message-ID"
             )
         action_texts = _build_action_texts_by_source(app)
         mail_histories = [{"mail": _add_action_text(mail, action_texts)} for mail in mails]
@@ -136,14 +138,14 @@ def _format_history_lines(history: History) -> Iterator[str]:
     document = history["document"]
     page_text = f", {format_count(document['page_count'], 'page')}" if document["page_count"] is not None else ""
     yield f"Document {document['document_sha256']}"
-    yield f"  {document['media_type']}, {document['byte_count']:,} bytes{page_text}"
+    yield f"  {document['media_type']}, {format_count(document['byte_count'], 'byte')}{page_text}"
     yield f"  now {document['state']} ({document['reason_code']}): {document['reason']}"
     for sighting in history["sightings"]:
         yield from _format_sighting_lines(sighting)
     for finding in history["findings"]:
         if finding["invoice_id"] is None:  # a finding about the document itself
-            checked_at = _format_instant(finding["checked_at"])
-            yield f"{checked_at}  {finding['severity']}: {finding['rule_id']}: {finding['message']}"
+            text = f"{finding['severity']}: {finding['rule_id']}: {finding['message']}"
+            yield _format_event(finding["checked_at"], text)
     for extraction in history["extractions"]:
         yield from _format_extraction_lines(extraction)
     for candidate in history["candidates"]:
@@ -152,15 +154,22 @@ def _format_history_lines(history: History) -> Iterator[str]:
         )
 
 
+def _format_event(instant: dt.datetime | None, text: str) -> str:
+    """Return a line with its time (UTC) in the first column; without a time, the text continues the event before."""
+    return f"{instant:%Y-%m-%d %H:%M:%SZ}  {text}" if instant else f"{'':22}{text}"
+
+
 def _format_sighting_lines(sighting: Mapping[str, Any]) -> Iterator[str]:
-    allocation = "".join(f", {name} {sighting[name]!r}" for name in ("entity", "cost_centre") if sighting[name])
-    skip_note = f", skipped as {sighting['skip_reason_code']}" if sighting["skip_reason_code"] else ""
-    yield f"{_format_instant(sighting['seen_at'])}  seen by {sighting['source_name']} at {sighting['location']!r}{allocation}{skip_note}"
+    notes = "".join(f", {name} {sighting[name]!r}" for name in ("entity", "cost_centre") if sighting[name])
+    notes += f", skipped as {sighting['skip_reason_code']}" if sighting["skip_reason_code"] else ""
+    yield _format_event(sighting["seen_at"], f"seen by {sighting['source_name']} at {sighting['location']!r}{notes}")
     if mail := sighting["mail"]:
         forwarded_note = f", forwarded from {sighting['original_sender']}" if sighting["original_sender"] else ""
-        yield f"{'':21}{_describe_mail_part(sighting)} a mail from {_format_sender(mail)}{forwarded_note}: {mail['subject']!r}"
-        received_note = f"received {_format_instant(mail['received_at'])}, " if mail["received_at"] else ""
-        yield f"{'':21}{received_note}{_format_authentication_and_action(mail)}"
+        yield _format_event(
+            None, f"{_describe_mail_part(sighting)} a mail {_describe_mail_origin(mail, forwarded_note)}"
+        )
+        received_note = f"received {mail['received_at']:%Y-%m-%d %H:%M:%SZ}, " if mail["received_at"] else ""
+        yield _format_event(None, f"{received_note}{_describe_authentication_and_action(mail)}")
 
 
 def _describe_mail_part(sighting: Mapping[str, Any]) -> str:
@@ -172,28 +181,33 @@ def _describe_mail_part(sighting: Mapping[str, Any]) -> str:
     return "the text of" if (sighting["declared_type"] or "").startswith("text/") else "without a name in"
 
 
-def _format_sender(mail: Mapping[str, Any]) -> str:
-    return mail["sender"] or "an unknown sender"
+def _describe_mail_origin(mail: Mapping[str, Any], forwarded_note: str = "") -> str:
+    subject_text = repr(mail["subject"]) if mail["subject"] else "no subject"
+    return f"from {mail['sender'] or 'an unknown sender'}{forwarded_note}: {subject_text}"
 
 
 def _format_mail_lines(mail: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Mail {mail['message_id'] or mail['message_key']} from {_format_sender(mail)}: {mail['subject']!r}"
+    yield f"Mail {mail['message_id'] or mail['message_key']} {_describe_mail_origin(mail)}"
     uid_note = f", UID {mail['uid']} of {mail['uidvalidity']}" if mail["uid"] else ""
-    yield f"{_format_instant(mail['seen_at'])}  seen by {mail['source_name']} in {mail['folder']!r}{uid_note}, {_format_authentication_and_action(mail)}"
+    yield _format_event(
+        mail["seen_at"],
+        f"seen by {mail['source_name']} in {mail['folder']!r}{uid_note}, {_describe_authentication_and_action(mail)}",
+    )
     reason_note = f" ({mail['reason']})" if mail["reason"] else ""
-    yield f"{'':21}{MAIL_OUTCOME_TEXTS[mail['outcome']]}{reason_note}{_format_skipped_part_counts(mail['skipped_parts'])}"
+    skipped_note = _describe_skipped_parts(mail["skipped_parts"])
+    yield _format_event(None, f"{MAIL_OUTCOME_TEXTS[mail['outcome']]}{reason_note}{skipped_note}")
 
 
-def _format_skipped_part_counts(counts_json: str | None) -> str:
+def _describe_skipped_parts(counts_json: str | None) -> str:
     """Return in words which parts of a mail are no documents; ``counts_json`` is an object of counts by reason code."""
     phrases = [
-        f"{count} {SKIP_REASON_TEXTS[code][count != 1] if code in SKIP_REASON_TEXTS else code}"
+        format_count(count, *SKIP_REASON_TEXTS.get(code, (code, code)))
         for code, count in json.loads(counts_json or "{}").items()
     ]
     return f"; skipped: {', '.join(phrases)}" if phrases else ""
 
 
-def _format_authentication_and_action(mail: Mapping[str, Any]) -> str:
+def _describe_authentication_and_action(mail: Mapping[str, Any]) -> str:
     action_text = mail["action_text"]
     action_notes = {
         "done": f", {action_text or 'done'} on the server",
@@ -203,54 +217,56 @@ def _format_authentication_and_action(mail: Mapping[str, Any]) -> str:
 
 
 def _format_extraction_lines(extraction: Mapping[str, Any]) -> Iterator[str]:
-    extractor, requested_at = extraction["extracted_by"], _format_instant(extraction["requested_at"])
-    answered_at = _format_instant(extraction["answered_at"])
+    extractor, requested_at = extraction["extracted_by"], extraction["requested_at"]
     if extractor == "einvoice":
-        yield f"{answered_at}  read as an e-invoice, at no cost"
+        yield _format_event(extraction["answered_at"], "read as an e-invoice, at no cost")
         return
     warning = "; POSSIBLY CHARGED TWICE: an earlier outcome is unknown" if extraction["possible_double_charge"] else ""
     if extraction["submitted_at"]:
         remote_id_note = f" as {extraction['remote_id']}" if extraction["remote_id"] else ""
         charge_text = f"{format_count(extraction['pages_charged'] or 0, 'page')} charged"
         batch_note = f" in batch {extraction['batch_id']}" if extraction["batch_id"] else ""
-        yield f"{requested_at}  submitted to {extractor}{remote_id_note}, {charge_text}{batch_note}{warning}"
+        yield _format_event(
+            requested_at, f"submitted to {extractor}{remote_id_note}, {charge_text}{batch_note}{warning}"
+        )
     elif extraction["status"] in ("intended", "unknown"):
-        yield f"{requested_at}  about to be submitted to {extractor}; unknown whether it arrived{warning}"
+        yield _format_event(requested_at, f"to be submitted to {extractor}; unknown whether it arrived{warning}")
     else:
-        yield f"{requested_at}  not submitted to {extractor}; refused{warning}"
+        yield _format_event(requested_at, f"to be submitted to {extractor}; refused{warning}")
     if extraction["answered_at"]:
         message_note = f": {extraction['message']}" if extraction["message"] else ""
-        yield f"{answered_at}  {extraction['status']} by {extractor}{message_note}"
+        yield _format_event(extraction["answered_at"], f"{extraction['status']} by {extractor}{message_note}")
 
 
 def _format_candidate_lines(candidate: Mapping[str, Any], findings: list[Mapping[str, Any]]) -> Iterator[str]:
     verdict_text = f"validated as {candidate['verdict']} by {candidate['decided_by']}"
     invoice_text = _describe_invoice(candidate["candidate"], len(candidate["lines"]))
-    yield f"{_format_instant(candidate['validated_at'])}  {verdict_text}: {invoice_text}"
-    yield f"{'':21}invoice id {candidate['invoice_id']}"
+    yield _format_event(candidate["validated_at"], f"{verdict_text}: {invoice_text}")
+    yield _format_event(None, f"invoice id {candidate['invoice_id']}")
     for finding in findings:
-        yield f"{'':21}{finding['severity']}: {finding['rule_id']}: {finding['message']}"
+        yield _format_event(None, f"{finding['severity']}: {finding['rule_id']}: {finding['message']}")
     for receipt in candidate["receipts"]:
-        remote_id_note = f" as {receipt['remote_id']}" if receipt["remote_id"] else ""
-        reason_note = f" ({receipt['reason_code']}): {receipt['reason']}" if receipt["reason_code"] else ""
-        yield f"{_format_instant(receipt['changed_at'])}  receipt {receipt['receipt_id']} {receipt['status']}{remote_id_note}{reason_note}"
+        text = f"receipt {receipt['receipt_id']} {receipt['status']}"
+        text += f" as {receipt['remote_id']}" if receipt["remote_id"] else ""
+        text += f" ({receipt['reason_code']}): {receipt['reason']}" if receipt["reason_code"] else ""
+        yield _format_event(receipt["changed_at"], text)
     for batch in candidate["exports"]:
-        yield f"{_format_instant(batch['created_at'])}  exported in {batch['batch_id']}"
+        yield _format_event(batch["created_at"], f"exported in {batch['batch_id']}")
 
 
 def _describe_invoice(invoice: Mapping[str, Any], line_count: int) -> str:
-    """Return kind, number, supplier, date, total and number of lines in words; what is not stated is named as such."""
+    """Return kind, number, supplier, date, total and number of lines in words; what is missing is named as missing."""
     kind = str(invoice.get("kind") or "invoice").replace("_", " ")
     number, supplier, issued_on = (invoice.get(name) for name in ("invoice_number", "supplier_name", "issued_on"))
-    amount, currency = invoice.get("total_amount"), invoice.get("currency")
+    total, currency = invoice.get("total_amount"), invoice.get("currency")
+    if total is None:
+        total_text = "without a total"
+    else:
+        total_text = f"total {format_money(Decimal(total), currency)}" if currency else f"total {total} in no currency"
     return ", ".join((
         f"{kind} {number!r}" if number else f"{kind} without a number",
         f"from {supplier!r}" if supplier else "from an unknown supplier",
         f"issued {issued_on}" if issued_on else "without an issue date",
-        f"total {format_money(Decimal(amount), currency or 'without a currency')}" if amount else "without a total",
+        total_text,
         format_count(line_count, "line"),
     ))  # fmt: skip
-
-
-def _format_instant(instant: Any) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%SZ}" if instant else f"{'':20}"

@@ -1,4 +1,4 @@
-"""Collect: new documents from the sources into the store and the ledger, then the configured action at the source."""
+"""Collect: new documents from the sources into the store and the ledger, then the configured action there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield what the sources list and the ledger does not have; its bytes are in the store already.
 
     A source that cannot be reached is a problem of the report, and the others are still visited. When the caller asks
-    for the next batch, the documents of the last one are safe, and their mails or files may be marked, moved or deleted.
+    for the next batch, the documents of the last one are stored, and its mails may be marked, moved or deleted.
     """
     for source in app.settings.sources:
         with track_source_visit(app, source, report):

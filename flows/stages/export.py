@@ -46,7 +46,8 @@ def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
             yield batch, invoices
         else:
             report.problems.append(
-                f"{batch.batch_id} was not written: the warehouse has {len(invoices)} of its {len(invoice_ids)} invoices."
+                f"{batch.batch_id} was not written: "
+                f"the warehouse has {len(invoices)} of its {len(invoice_ids)} invoices"
             )
     last_invoice_id = ""
     while True:

@@ -51,8 +51,13 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
         reason = f"The extracted data cannot be validated: {error}"
         with app.ledger.begin_transaction() as tx:
             set_document_state(
-                tx, answer.document_sha256, stage="done", state="quarantined", reason_code="cannot_be_validated", reason=reason
-            )  # fmt: skip
+                tx,
+                answer.document_sha256,
+                stage="done",
+                state="quarantined",
+                reason_code="cannot_be_validated",
+                reason=reason,
+            )
         report.problems.append(f"document {answer.document_sha256[:12]}: {reason}")
     report.advance_progress(len(batch))
 
