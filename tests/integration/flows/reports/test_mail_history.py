@@ -56,12 +56,11 @@ def record_mail(
 
 def build_sighting(section: str, message: MailMessage) -> Sighting:
     """Return the sighting of a part of a mail."""
-    (media_type, name, skip_reason_code), location = (
-        PARTS[section],
-        f"{message.folder}/{message.uid}/;SECTION={section}",
-    )
+    media_type, name, skip_reason_code = PARTS[section]
+    location = f"{message.folder}/{message.uid}/;SECTION={section}"
+    sighting_id = compute_sighting_id(message.source_name, location, section)
     return Sighting(
-        compute_sighting_id(message.source_name, location, section), hash_section(section), media_type, 10, message.source_name, "mailbox",
+        sighting_id, hash_section(section), media_type, 10, message.source_name, "mailbox",
         location, name, message_key=message.message_key, message_id=message.message_id, section=section,
         declared_type=media_type, settled=build_initial_state(skip_reason_code) if skip_reason_code else None,
     )  # fmt: skip
