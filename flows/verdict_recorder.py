@@ -14,7 +14,7 @@ from invoices.receipts.publisher import PUBLISHER
 from transforms.candidate_batch import CandidateBatch
 from transforms.loading.warehouse_tables import serialise_candidate
 
-VERDICTS_WORST_FIRST = ("quarantined", "review", "accepted", "duplicate")  # the first found is the document's state
+VERDICTS_WORST_FIRST = ("quarantined", "review", "accepted", "duplicate")  # of several invoices in a document
 SEVERITIES_WORST_FIRST = ("critical", "warning", "info")
 ACCEPTED_REASON = "No critical or warning rule is broken."
 

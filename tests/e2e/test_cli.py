@@ -47,7 +47,7 @@ def read_warehouse_tables(home: Path) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def test_the_samples_end_in_the_states_of_their_manifest(home: Path, first_run: CommandResult) -> None:
+def test_the_samples_end_in_the_states_that_their_makers_expect(home: Path, first_run: CommandResult) -> None:
     assert first_run.exit_status == 0, first_run.stderr
     manifest = (get_samples_directory() / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     expected = {row["sha256"]: row["expected_state"] for row in map(json.loads, manifest) if row["expected_state"]}
@@ -59,7 +59,7 @@ def test_the_samples_end_in_the_states_of_their_manifest(home: Path, first_run: 
     assert actual == expected
 
 
-def test_the_last_line_is_a_json_object_with_the_result(first_run: CommandResult) -> None:
+def test_the_last_line_tells_machines_what_happened(first_run: CommandResult) -> None:
     report = first_run.json_output
     assert (
         report["documents"]["seen"] == report["documents"]["new"] == sum(report["documents"]["by_state"].values()) > 40
@@ -70,7 +70,7 @@ def test_the_last_line_is_a_json_object_with_the_result(first_run: CommandResult
     assert report["rehearsal"] is True
 
 
-def test_the_sandbox_received_each_document_once_and_each_receipt_once(home: Path, first_run: CommandResult) -> None:
+def test_the_sandbox_saw_each_document_once_and_each_receipt_once(home: Path, first_run: CommandResult) -> None:
     journal = read_journal(home / "sandbox")
     charged = [charge["document_sha256"] for charge in journal["charges"]]
     created = [receipt["receiptId"] for receipt in journal["receipts"]]

@@ -92,6 +92,16 @@ def test_batches_are_tasks_and_no_file_name_is_in_the_database_of_prefect(
         assert file.name.encode() not in database
 
 
+def test_the_old_flow_name_of_validate_still_runs(environment: dict[str, str], worker: Path) -> None:
+    program = "from flows.ingest import judge_candidates; judge_candidates()"
+    completed = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    flows = _query_api(environment, "flows/filter", {})
+    assert {"judge-candidates", "validate-candidates"} <= {flow["name"] for flow in flows}
+
+
 def _run_deployment(environment: dict[str, str], deployment: str) -> dict[str, Any]:
     """Trigger a deployment, wait until its flow run has ended, and return the flow run."""
     _run_prefect(environment, "deployment", "run", deployment)
