@@ -263,9 +263,9 @@ def _describe_invoice(invoice: Mapping[str, Any], line_count: int) -> str:
         total_text = "without a total"
     else:
         total_text = f"total {format_money(Decimal(total), currency)}" if currency else f"total {total} in no currency"
+    number_text = repr(number) if number else "without a number"
     return ", ".join((
-        f"{kind} {number!r}" if number else f"{kind} without a number",
-        f"from {supplier!r}" if supplier else "from an unknown supplier",
+        f"{kind} {number_text} from {repr(supplier) if supplier else 'an unknown supplier'}",
         f"issued {issued_on}" if issued_on else "without an issue date",
         total_text,
         format_count(line_count, "line"),

@@ -176,7 +176,8 @@ def _format_receipts(receipt_counts: Mapping[tuple[str, str | None, str | None],
         return ""
     lines = ["Receipts" + (f" ({report.receipt_statuses['published']:,} published by this run)" if report else "")]
     for (status, code, reason), count in sorted(receipt_counts.items(), key=str):
-        reason_note = f"   {code}: {sanitise_for_display(reason or '', MAX_SENTENCE_CHARS)}" if code else ""
+        label = f"{code}, for example" if count > 1 else code
+        reason_note = f"   {label}: {sanitise_for_display(reason or '', MAX_SENTENCE_CHARS)}" if code else ""
         lines.append(f"  {status:12}{count:>8,}{reason_note}")
     return "\n".join(lines)
 
