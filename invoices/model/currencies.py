@@ -1,20 +1,18 @@
-"""How many decimals each currency has: the minor units of ISO 4217."""
+"""Decimals of each currency (the minor units of ISO 4217, from the package ``iso4217``), rounding and formatting."""
 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-_CODES_BY_MINOR_DIGITS = {
-    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
-    3: "BHD IQD JOD KWD LYD OMR TND",
-    4: "CLF UYW",
-}
-_MINOR_DIGITS_BY_CODE = {code: digits for digits, codes in _CODES_BY_MINOR_DIGITS.items() for code in codes.split()}
+from iso4217 import Currency
+
+# Codes without minor units (gold, test codes, ...) are left out, so that they get 2 like unknown codes.
+MINOR_DIGITS = {currency.code: currency.exponent for currency in Currency if currency.exponent is not None}
 
 
 def get_minor_digits(currency: str) -> int:
-    """Return the decimals of a currency: 2 for most, and for a code that is not in the list."""
-    return _MINOR_DIGITS_BY_CODE.get(currency, 2)
+    """Return the decimals of a currency; 2 for a code that ISO 4217 does not have or that has no minor unit."""
+    return MINOR_DIGITS.get(currency, 2)
 
 
 def get_minor_unit(currency: str) -> Decimal:
@@ -23,14 +21,17 @@ def get_minor_unit(currency: str) -> Decimal:
 
 
 def round_to_minor_unit(amount: Decimal, currency: str) -> Decimal:
-    """Return ``amount`` at the currency's minor unit, halves away from zero as commerce does."""
+    """Return ``amount`` rounded to the currency's minor unit, halves away from zero."""
     return amount.quantize(get_minor_unit(currency), ROUND_HALF_UP)
 
 
 def format_money(amount: Decimal, currency: str) -> str:
-    """Return an amount as a person reads it: ``6,312.50 DKK``, ``198,750 JPY``; never rounded.
+    """Return an amount for people, never rounded: ``6,312.50 DKK``, ``198,750 JPY``, ``0.125 EUR``.
 
-    It has the decimals of its currency, or 2 if the currency is unknown; an amount with more decimals shows them all.
+    It has the currency's own decimals, or more if the amount has more. Raises ValueError for NaN and infinity.
     """
-    decimals = f"{amount:f}".partition(".")[2].rstrip("0")
-    return f"{amount:,.{max(get_minor_digits(currency), len(decimals))}f} {currency}"
+    if not amount.is_finite():
+        raise ValueError(f"{amount} is not an amount of money")
+    whole, _, fraction = f"{amount:,f}".partition(".")
+    fraction = fraction.rstrip("0").ljust(get_minor_digits(currency), "0")
+    return f"{whole}.{fraction} {currency}" if fraction else f"{whole} {currency}"
