@@ -230,9 +230,9 @@ def _format_extraction_lines(extraction: Mapping[str, Any]) -> Iterator[str]:
             requested_at, f"submitted to {extractor}{remote_id_note}, {charge_text}{batch_note}{warning}"
         )
     elif extraction["status"] in ("intended", "unknown"):
-        yield _format_event(requested_at, f"to be submitted to {extractor}; unknown whether it arrived{warning}")
+        yield _format_event(requested_at, f"submission to {extractor} prepared; unknown whether it arrived{warning}")
     else:
-        yield _format_event(requested_at, f"to be submitted to {extractor}; refused{warning}")
+        yield _format_event(requested_at, f"submission to {extractor} refused{warning}")
     if extraction["answered_at"]:
         message_note = f": {extraction['message']}" if extraction["message"] else ""
         yield _format_event(extraction["answered_at"], f"{extraction['status']} by {extractor}{message_note}")

@@ -33,15 +33,6 @@ def build_mailbox_settings(account: MailAccount, after: str = "keep") -> Mailbox
 
 
 @pytest.fixture
-def account(dovecot: DovecotServer) -> MailAccount:
-    """A mailbox with two mails."""
-    new_account = dovecot.create_account()
-    for number in (1, 2):
-        new_account.deliver_message(build_invoice_mail(number))
-    return new_account
-
-
-@pytest.fixture
 def rehearsal_settings(tmp_path: Path) -> Settings:
     """The settings of a rehearsal."""
     return Settings(home=tmp_path / "home", reading=ReadingSettings(workers=1))

@@ -21,16 +21,7 @@ from invoices.run_report import RunReport
 from invoices.settings import FolderSettings, MailboxSettings, Settings
 from invoices.settings.settings import ReadingSettings
 from tests.integration.sources.mailbox.mailbox_fixtures import build_invoice_mail, build_pdf
-from tests.servers.dovecot_server import DovecotServer, MailAccount
-
-
-@pytest.fixture
-def account(dovecot: DovecotServer) -> MailAccount:
-    """A mailbox with two mails."""
-    mailbox = dovecot.create_account()
-    for number in (1, 2):
-        mailbox.deliver_message(build_invoice_mail(number))
-    return mailbox
+from tests.servers.dovecot_server import MailAccount
 
 
 @pytest.fixture
