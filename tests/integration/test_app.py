@@ -33,7 +33,7 @@ def open_app(settings: Settings) -> App:
 
 
 def build_real_settings(app_settings: Settings) -> Settings:
-    return Settings(home=app_settings.home, smartbills_com={"api_key": "sk-live"}, smartbills_io={"api_key": "sk-io"})  # type: ignore[arg-type]  # pydantic converts
+    return Settings(home=app_settings.home, smartbills_com={"api_key": "sk-live"}, smartbills_io={"api_key": "sk-io"})
 
 
 def start_lock_holder(settings: Settings) -> subprocess.Popen[str]:
@@ -92,7 +92,7 @@ def test_settings_of_the_same_mode_or_of_a_new_app_are_accepted_by_plan_and_doct
 
 
 def test_one_real_key_makes_an_app_real(app_settings: Settings) -> None:
-    settings = Settings(home=app_settings.home, smartbills_io={"api_key": "sk-io"})  # type: ignore[arg-type]  # pydantic converts
+    settings = Settings(home=app_settings.home, smartbills_io={"api_key": "sk-io"})
     with open_app(settings) as app, app.acquire_run_lock():
         app.record_rehearsal_mode()
         assert app.smartbills_io_client is not None

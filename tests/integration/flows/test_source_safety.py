@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,7 +98,7 @@ def test_a_rehearsal_moves_no_file(tmp_path: Path, rehearsal_settings: Settings)
 
 
 @pytest.fixture
-def other_account(dovecot: DovecotServer) -> Iterator[MailAccount]:
+def other_account(dovecot: DovecotServer) -> MailAccount:
     """Another user's mailbox, with one mail."""
     new_account = dovecot.create_account()
     new_account.deliver_message(build_invoice_mail(3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -223,7 +224,7 @@ def test_a_batch_whose_invoices_changed_is_not_written_again(loaded_app: App) ->
     export_all_batches(loaded_app)
     before = read_files(loaded_app.settings.exports_directory / BATCH)
     with loaded_app.ledger.begin_transaction() as tx:
-        record_document_validation(tx, "bill", "accepted", total_amount=populated_app.Decimal("120.0000"))
+        record_document_validation(tx, "bill", "accepted", total_amount=Decimal("120.0000"))
     load_warehouse(loaded_app)
     with pytest.raises(ContractError, match="would differ from those issued"):
         reissue_batch(loaded_app, BATCH)
