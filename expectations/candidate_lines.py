@@ -1,4 +1,4 @@
-"""What must be true of the lines of a candidate; a rule is broken if one line breaks it."""
+"""The rules for the lines of a candidate; a rule is broken if one line breaks it."""
 
 from __future__ import annotations
 

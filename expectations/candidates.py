@@ -1,4 +1,4 @@
-"""What must be true of a candidate as a whole: what it states, its totals, its dates, and that it is new."""
+"""The rules for a candidate as a whole: what it states, its totals, its dates, and that it is new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rule: its id, how severe it is when it does not hold, and what must hold in words."""
+"""A validation rule: its id, its severity, and in words what must hold."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Severity = Literal["critical", "warning", "info"]
 class Rule:
     """One rule; ``transforms/core/checks_*.sql`` decides it, in exact decimals.
 
-    ``rule_id`` is the one of EN 16931-1 or Peppol BIS Billing 3.0 where those have the rule. ``critical`` quarantines a
-    candidate, ``warning`` puts it before a person, ``info`` is counted. ``verdict`` overrides that.
+    ``rule_id`` is that of EN 16931-1 or Peppol BIS Billing 3.0 if those have the rule. A broken ``critical`` rule
+    quarantines a candidate, a ``warning`` sends it to review, an ``info`` is only counted; ``verdict`` overrides that.
     """
 
     rule_id: str

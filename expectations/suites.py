@@ -1,7 +1,7 @@
-"""The suites as Great Expectations runs them. Importing this module takes seconds: import it where it is needed.
+"""Run the rules as suites of Great Expectations. Importing this module takes seconds: import it where it is needed.
 
-Money never comes here: a rule's outcome was decided in exact decimals and is a word by now, because pandas would hold a
-decimal as a binary float.
+No amount comes here, because pandas would turn a decimal into a binary float: SQL has already decided each rule in
+exact decimals, and its outcome is a word.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COMPLETE_RESULTS = {"result_format": "COMPLETE", "unexpected_index_column_names
 
 
 def create_ephemeral_context() -> EphemeralDataContext:
-    """Return a context that writes no file, sends nothing home and draws no progress bar."""
+    """Return a context that writes no file, sends no analytics and draws no progress bar."""
     return gx.get_context(
         mode="ephemeral",
         project_config=DataContextConfig(
@@ -46,7 +46,7 @@ def create_ephemeral_context() -> EphemeralDataContext:
 
 
 def build_suite(table_name: str, rules: Sequence[Rule]) -> gx.ExpectationSuite:
-    """Return the suite of a table: each rule expects its column to say nothing but ``holds`` or ``not_applicable``."""
+    """Return the suite of a table: each rule expects only ``holds`` and ``not_applicable`` in its column."""
     return gx.ExpectationSuite(
         name=table_name,
         expectations=[
@@ -65,13 +65,16 @@ def build_suite(table_name: str, rules: Sequence[Rule]) -> gx.ExpectationSuite:
 def run_suite(
     context: EphemeralDataContext, table_name: str, rules: Sequence[Rule], outcomes: pd.DataFrame
 ) -> dict[str, list[str]]:
-    """Return, for each rule, the ids of the candidates that break it.
+    """Return, for each rule id, the invoice ids of the candidates that break it.
 
-    ``outcomes`` has a column ``invoice_id`` and one per rule. Raises ContractError if there is nothing to check, or if
-    an expectation did not look at every row: Great Expectations itself calls that a success or merely a failure.
+    ``outcomes`` has a column ``invoice_id`` and one per rule.
+
+    Raises:
+        ContractError: there is nothing to check, or an expectation did not check every row; Great Expectations itself
+            reports that as a success or merely as a failure.
     """
     if outcomes.empty or not rules:
-        raise ContractError(f"suite {table_name!r}: {len(rules)} rules and {len(outcomes)} rows decide nothing")
+        raise ContractError(f"suite {table_name!r} has nothing to check: {len(rules)} rules, {len(outcomes)} rows")
     batch = (
         context.data_sources.add_pandas(table_name)
         .add_dataframe_asset(table_name)
@@ -83,7 +86,7 @@ def run_suite(
         _get_rule_id(result): _list_broken_invoice_ids(result, len(outcomes)) for result in validation.results
     }
     if set(broken_by_rule) != {rule.rule_id for rule in rules}:
-        raise ContractError(f"suite {table_name!r} has {len(rules)} rules, {len(broken_by_rule)} were validated")
+        raise ContractError(f"suite {table_name!r} has {len(rules)} rules, but {len(broken_by_rule)} were checked")
     return broken_by_rule
 
 
@@ -100,11 +103,12 @@ def _list_broken_invoice_ids(result: ExpectationValidationResult, row_count: int
         raise ContractError(f"rule {rule_id!r} was not checked: {result.exception_info!r}")
     if details["element_count"] != row_count or details["missing_count"]:
         raise ContractError(
-            f"rule {rule_id!r} looked at {details['element_count']} of {row_count} rows, {details['missing_count']} empty"
+            f"rule {rule_id!r} was checked on {details['element_count']} of {row_count} rows, "
+            f"and {details['missing_count']} of them have no outcome"
         )
     broken_ids = [str(row["invoice_id"]) for row in details.get("unexpected_index_list") or []]
     if result.success != (not broken_ids) or len(broken_ids) != details["unexpected_count"]:
         raise ContractError(
-            f"rule {rule_id!r}: {details['unexpected_count']} rows break it, {len(broken_ids)} are named"
+            f"rule {rule_id!r}: {details['unexpected_count']} rows break it, but {len(broken_ids)} are listed"
         )
     return broken_ids

@@ -1,4 +1,4 @@
-"""Verdicts: each candidate accepted, before a person, quarantined or recognised as a duplicate, and why."""
+"""Validate candidates: accepted, review, quarantined or duplicate, with the broken rules as findings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RULE_MODULES = (candidates, candidate_lines, candidate_taxes)
-RULES: Mapping[str, Rule] = {rule.rule_id: rule for table in RULE_MODULES for rule in table.RULES}
+RULES: Mapping[str, Rule] = {rule.rule_id: rule for rule_module in RULE_MODULES for rule in rule_module.RULES}
 CRITICAL_RULE_IDS = frozenset(rule.rule_id for rule in RULES.values() if rule.severity == "critical")
 
 VERDICTS_SCHEMA = pa.schema([("invoice_id", pa.string()), ("verdict", pa.string())])
@@ -33,7 +33,7 @@ _SEVERITIES_WORST_FIRST = ("critical", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """``verdicts`` (``VERDICTS``): one per candidate, in order; ``findings`` (``FINDINGS``): one per broken rule."""
+    """One row per candidate, in order, in ``verdicts`` (``VERDICTS_SCHEMA``); one per broken rule in ``findings``."""
 
     verdicts: pa.Table
     findings: pa.Table
@@ -42,13 +42,16 @@ class ValidationResult:
 def validate_candidates(batch: gate.ValidationInput) -> ValidationResult:
     """Return the verdicts and findings of a batch.
 
-    A broken critical rule quarantines; else the same content as before is a duplicate; else a broken warning goes to
-    review; else the candidate is accepted. Raises ContractError when the checks do not cover every candidate and rule,
-    or a rule could not be validated: nothing is judged then.
+    A broken critical rule quarantines a candidate. Otherwise, the content of an earlier invoice makes it a duplicate,
+    a broken warning sends it to review, and without either it is accepted.
+
+    Raises:
+        ContractError: the checks do not cover every candidate and rule, or a rule could not be checked; there are no
+            verdicts then.
     """
     gate.validate_batch_input(batch, list(RULES.values()))
-    broken_rules = _list_broken_invoices_by_rule(batch) if batch.candidates.num_rows else {}
-    findings = list(_build_findings(batch, broken_rules))
+    broken_invoices_by_rule = _list_broken_invoices_by_rule(batch) if batch.candidates.num_rows else {}
+    findings = list(_build_findings(batch, broken_invoices_by_rule))
     severities_by_invoice: defaultdict[str, set[str]] = defaultdict(set)
     for finding in findings:
         severities_by_invoice[finding["invoice_id"]].add(RULES[finding["rule_id"]].verdict or finding["severity"])
@@ -71,30 +74,32 @@ def _list_broken_invoices_by_rule(batch: gate.ValidationInput) -> dict[str, list
     broken_in_suites: dict[str, list[str]] = {}
     for rule_module in RULE_MODULES:
         columns = ["invoice_id", *(rule.rule_id for rule in rule_module.RULES)]
-        broken_in_suites |= run_suite(context, rule_module.TABLE, rule_module.RULES, outcomes[columns])
+        broken_in_suites |= run_suite(context, rule_module.TABLE_NAME, rule_module.RULES, outcomes[columns])
     for rule_id in RULES:
         gate.require_same_result(rule_id, broken_in_checks[rule_id], broken_in_suites[rule_id])
     return broken_in_suites
 
 
 def _build_outcome_table(checks: pa.Table) -> pd.DataFrame:
-    """Return one row per candidate and one column per rule, of words."""
+    """Return the outcomes (words) with one row per candidate and one column per rule."""
     frame: pd.DataFrame = checks.select(["invoice_id", "rule_id", "outcome"]).to_pandas()
     try:
         return frame.pivot(index="invoice_id", columns="rule_id", values="outcome").reset_index()
     except ValueError as error:
-        raise ContractError(f"a candidate was held to one rule twice: {error}") from error
+        raise ContractError(f"a candidate has two checks of one rule: {error}") from error
 
 
 def _list_broken_checks(checks: pa.Table) -> list[dict[str, Any]]:
     return [row for row in checks.to_pylist() if row["outcome"] == "broken"]
 
 
-def _build_findings(batch: gate.ValidationInput, broken_rules: Mapping[str, list[str]]) -> Iterator[dict[str, str]]:
-    """Yield a row per broken rule: candidates in their order, the severest rule first."""
+def _build_findings(
+    batch: gate.ValidationInput, broken_invoices_by_rule: Mapping[str, list[str]]
+) -> Iterator[dict[str, str]]:
+    """Yield a row per broken rule: candidates in their order, their severest rule first."""
     messages = {(row["invoice_id"], row["rule_id"]): row["message"] for row in _list_broken_checks(batch.checks)}
     rules_by_invoice: defaultdict[str, list[Rule]] = defaultdict(list)
-    for rule_id, invoices in broken_rules.items():
+    for rule_id, invoices in broken_invoices_by_rule.items():
         for invoice in invoices:
             rules_by_invoice[invoice].append(RULES[rule_id])
     for candidate in batch.candidates.select(["invoice_id", "document_sha256"]).to_pylist():

@@ -1,1 +1,1 @@
-"""When, and in what order: the stages of a document's life, the Prefect flows and the command line."""
+"""The order of the work: the stages of a document's life, the Prefect flows, the reports and the command line."""

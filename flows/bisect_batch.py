@@ -1,4 +1,4 @@
-"""Work on a batch that fails as a whole, done again in halves, so that one document never harms another."""
+"""Process a batch that fails as a whole again in halves, so that one bad document does not block the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from invoices.errors import ContractError
 
-MAX_FAILURES_WITHOUT_SUCCESS = 5  # items that fail alone before any part succeeds: then it is not their fault
+MAX_FAILURES_WITHOUT_SUCCESS = 5  # items that fail alone before any part succeeds: then the items are not the cause
 
 Item = TypeVar("Item")
 
@@ -15,10 +15,12 @@ Item = TypeVar("Item")
 def process_with_bisection(
     items: Sequence[Item], process_items: Callable[[Sequence[Item]], None]
 ) -> list[tuple[Item, ContractError]]:
-    """Call ``work`` with all items, or with ever smaller parts of them in order; return those that fail even alone.
+    """Call ``process_items`` with all items, or with ever smaller parts of them in order.
+
+    Returns the items that fail even alone, each with its error.
 
     Raises:
-        ContractError: everything fails; ``work``'s own error about a single item.
+        ContractError: everything fails; the error of ``process_items`` about a single item.
     """
     parts, failures, has_succeeded = [items], list[tuple[Item, ContractError]](), False
     while parts:

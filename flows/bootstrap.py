@@ -1,15 +1,14 @@
-"""Opening the house for a run: with the vendors of the settings, or with the sandbox when no vendor key is set."""
+"""Open the application for a run: with the vendors of the settings, or with the sandbox when no vendor key is set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from invoices.app import App
-from invoices.settings import PAID_EXTRACTORS, PaidExtractorSettings, Settings
+from invoices.settings import PAID_EXTRACTORS, Settings
 
 REHEARSAL_MINUTE_SECONDS = 1.0
 REHEARSAL_REQUESTS_PER_MINUTE = 1_000
@@ -17,10 +16,10 @@ REHEARSAL_CUSTOMER = "rehearsal@example.org"
 
 
 def open_app(settings: Settings) -> App:
-    """Return the house of these settings, opened.
+    """Return the opened application of these settings.
 
     Raises:
-        ConfigurationError: see ``House``.
+        ConfigurationError: see ``App``.
     """
     return App(
         settings,
@@ -31,7 +30,7 @@ def open_app(settings: Settings) -> App:
 
 
 def start_sandbox_for_rehearsal(settings: Settings, exit_stack: ExitStack) -> Settings:
-    """Return the settings with the sandbox in the vendors' places; it runs until ``closing`` does."""
+    """Start the sandbox, which runs until ``exit_stack`` closes; return the settings with its addresses and keys."""
     from sandbox.process import start_sandbox
 
     minute_seconds = settings.vendor_minute_seconds or REHEARSAL_MINUTE_SECONDS
@@ -48,26 +47,20 @@ def start_sandbox_for_rehearsal(settings: Settings, exit_stack: ExitStack) -> Se
             "customer_email": settings.smartbills_io.customer_email or REHEARSAL_CUSTOMER,
         }
     )
-    extractor_settings = {
-        name: _use_sandbox_endpoint(getattr(sandbox, name), getattr(settings, name)) for name in PAID_EXTRACTORS
-    }
+    extractor_settings = {}
+    for name in PAID_EXTRACTORS:
+        endpoint = getattr(sandbox, name)
+        extractor_settings[name] = getattr(settings, name).model_copy(
+            update={"base_url": endpoint["base_url"], "api_key": SecretStr(endpoint["api_key"])}
+        )
     extractor_settings["smartbills_com"] = extractor_settings["smartbills_com"].model_copy(update={"plan": "pro"})
     return settings.model_copy(
         update={**extractor_settings, "smartbills_io": smartbills_io, "vendor_minute_seconds": minute_seconds}
     )
 
 
-def _use_sandbox_endpoint(
-    endpoint: Mapping[str, str], extractor_settings: PaidExtractorSettings
-) -> PaidExtractorSettings:
-    """Return a vendor's settings with the sandbox in its place."""
-    return extractor_settings.model_copy(
-        update={"base_url": endpoint["base_url"], "api_key": SecretStr(endpoint["api_key"])}
-    )
-
-
 def get_sample_inbox() -> Path:
-    """Return the folder of the sample documents that are shipped."""
+    """Return the folder of the sample documents that come with the program."""
     from sandbox import get_samples_directory
 
     return Path(get_samples_directory()) / "inbox"

@@ -1,4 +1,4 @@
-"""Folders, wired: the source gets the ledger's memory; what is safe is then moved, where the settings say so."""
+"""Collect from folders: list new files by the ledger's record, then move the stored ones where the settings say so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from flows.plurals import format_count
 from invoices.app import App
 from invoices.errors import ConfigurationError
 from invoices.ledger.mails import Arrival
@@ -22,10 +23,10 @@ from sources.paging import PAGE_SIZE, iter_row_pages
 
 
 def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport) -> Iterator[Sequence[Arrival]]:
-    """Yield in pages what is new in a folder, and move what is safe if the settings say so.
+    """Yield pages of what is new in a folder; at the end, move the recorded files if the settings say so.
 
     Raises:
-        InvoicesError: the folder cannot be listed now; what was yielded is sound.
+        InvoicesError: the folder cannot be listed now; what was yielded is complete.
     """
     refuse_folder_containing_home(app.settings, source)
     if _is_default_inbox(app, source):
@@ -37,55 +38,56 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
         yield [from_row(row) for row in page]
     report.known_files += scan_state.known_count
     report.remarks += [
-        f"{name!r} is still being written; it is taken by a later run." for name in scan_state.changing_files
+        f"{name!r} is still being written; a later run will collect it." for name in scan_state.changing_files
     ]
-    report.remarks += [f"Not taken: {reason}." for reason in scan_state.unreadable_files]
+    report.remarks += [f"Not collected: {reason}." for reason in scan_state.unreadable_files]
     if scan_state.over_limit_count:
-        report.remarks.append(f"source {source.name!r}: {scan_state.over_limit_count} more files wait for later runs.")
+        report.remarks.append(
+            f"source {source.name!r}: {format_count(scan_state.over_limit_count, 'file')} over the limit of one run; "
+            "later runs will collect them."
+        )
     if app.is_rehearsal and scan_state.movable_files:
-        report.remarks.append(f"source {source.name!r}: a rehearsal leaves the files where they are.")
+        report.remarks.append(f"source {source.name!r}: no file was moved, because this is a rehearsal.")
     else:
         report.remarks += move_recorded_files(source, read_known_fingerprints, scan_state.movable_files)
 
 
 def list_files_with_outcome(app: App, source: FolderSettings) -> Iterator[tuple[str, str | None]]:
-    """Yield every file that the folder lists, with ``taken``, ``unreadable``, or None where the ledger lacks it.
+    """Yield every file that the folder lists, with ``collected``, ``unreadable``, or None if the ledger lacks it.
 
     Raises:
         InvoicesError: the folder cannot be listed now.
     """
     refuse_folder_containing_home(app.settings, source)
     if _is_default_inbox(app, source) and not Path(source.url).exists():
-        return  # the first run makes it
+        return  # the first run creates it
     with closing(open_folder_backend(source)) as folder_backend:
         folder_backend.check_listable()
         files = folder_backend.list_files()
         while page := list(islice(files, PAGE_SIZE)):
-            known_fingerprints = _read_known_fingerprints(
-                app, source.name, [file.location for file in page if not isinstance(file, str)]
-            )
+            locations = [file.location for file in page if not isinstance(file, str)]
+            known_fingerprints = _read_known_fingerprints(app, source.name, locations)
             for file in page:
-                if isinstance(file, str):  # why it cannot be looked at
+                if isinstance(file, str):  # the reason why it cannot be read
                     yield file, "unreadable"
+                elif file.fingerprint in known_fingerprints.get(file.location, ()):
+                    yield file.location, "collected"
                 else:
-                    yield (
-                        file.location,
-                        "taken" if file.fingerprint in known_fingerprints.get(file.location, ()) else None,
-                    )
+                    yield file.location, None
 
 
 def refuse_folder_containing_home(settings: Settings, source: FolderSettings) -> None:
-    """Raise ConfigurationError where a folder holds the home, which then would be collected itself."""
+    """Raise ConfigurationError if a folder holds the home directory, which would then be collected itself."""
     root = resolve_folder_root(source).resolve()
     if not source.is_remote and root in (settings.home.resolve(), *settings.home.resolve().parents):
         raise ConfigurationError(
-            f"the folder {source.url!r} of source {source.name!r} holds the home {str(settings.home)!r}: "
-            "choose a folder in it, or a home elsewhere"
+            f"the folder {source.url!r} of source {source.name!r} holds the home directory {str(settings.home)!r}: "
+            "choose a folder inside it, or another home directory"
         )
 
 
 def _is_default_inbox(app: App, source: FolderSettings) -> bool:
-    """Return whether the folder is the inbox below the home."""
+    """Return whether the folder is the inbox in the home directory, which a run creates."""
     return app.settings.inbox.path is None and source.url == str(app.settings.inbox_directory)
 
 

@@ -1,11 +1,10 @@
-"""Mailboxes, wired: the source gets the ledger's memory; what is safe is then marked, moved or deleted."""
+"""Collect from mailboxes: fetch new mails by the ledger's record, then mark, move or delete the stored ones."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -41,12 +40,12 @@ from sources.paging import iter_row_pages, retry_scan_once
 def collect_mailbox_arrivals(
     app: App, source: MailboxSettings, report: RunReport, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Sequence[Arrival]]:
-    """Yield in pages what the mails bring that are new, and do to those that are safe what the settings say.
+    """Yield pages of what new mails bring; at the end, run the configured action on the mails that are stored.
 
-    A line that breaks, or a server that is busy, gets a second visit, which goes on where the first one ended.
+    After a broken connection, or if the server is busy, a second scan continues where the first one ended.
 
     Raises:
-        InvoicesError: the account cannot be used now; what was yielded is sound.
+        InvoicesError: the account cannot be used now; what was yielded is complete.
     """
     scan_state, account = ScanState(), build_account(source, app.settings.secrets_directory)
     _check_same_account(app, source)
@@ -76,63 +75,58 @@ def _scan_mailbox(
 
 
 def _build_account_identity(source: MailboxSettings) -> tuple[str, str]:
-    """Return under which name the ledger remembers whose mailbox a source is, and what."""
+    """Return the key of the ledger's note about the account of a source, and the account as that note has it."""
     name_hash = hashlib.sha256(source.name.encode()).hexdigest()[:32]
     return f"mailbox:{name_hash}", f"{source.username} at {source.host}".casefold()
 
 
 def _check_same_account(app: App, source: MailboxSettings) -> None:
-    """Raise ConfigurationError where the name has been another account: the same UIDs are other mails there."""
+    """Raise ConfigurationError if the source's name stood for another account, where the same UIDs are other mails."""
     ledger_key, account = _build_account_identity(source)
     recorded_account = app.ledger.find_note(ledger_key)
     if recorded_account not in (None, account):
         raise ConfigurationError(
-            f"mailbox {source.name!r} was {recorded_account!r} so far, and is {account!r} now: its known UIDs are other mails. "
-            "Give it another name: all its mails are read then, and those that came before are known by their content"
+            f"mailbox {source.name!r} was {recorded_account!r} until now and is {account!r} in the settings, "
+            "where the known UIDs are other mails. Give it another name: all its mails are then read, "
+            "and known documents are recognised by their content"
         )
 
 
-def open_mailbox_session(app: App, source: MailboxSettings) -> AbstractContextManager[MailboxSession]:
-    """Return a session with the account; raises as ``sources.mailbox.open_session``."""
-    return open_session(build_account(source, app.settings.secrets_directory), build_limits(source))
-
-
 def list_mails_with_outcome(app: App, source: MailboxSettings) -> Iterator[tuple[str, str | None]]:
-    """Yield every mail that the server lists, with its outcome in the ledger, or None where that has none.
+    """Yield every mail that the server lists, with its outcome in the ledger, or None if the ledger lacks it.
 
     Raises:
         InvoicesError: the account cannot be used now.
     """
     _check_same_account(app, source)
-    with open_mailbox_session(app, source) as session:
+    account = build_account(source, app.settings.secrets_directory)
+    with open_session(account, build_limits(source)) as session:
         for folder in source.folders:
-            folder_state = session.open_folder_read_only(folder)
-            known_outcomes = LedgerMailboxHistory(app, source.name).list_known_outcomes(
-                folder, folder_state.uidvalidity
-            )
+            uidvalidity = session.open_folder_read_only(folder).uidvalidity
+            known_outcomes = LedgerMailboxHistory(app, source.name).list_known_outcomes(folder, uidvalidity)
             for uid in session.list_all_uids():
-                yield f"{folder} UID {uid} of {folder_state.uidvalidity}", known_outcomes.get(uid)
+                yield f"{folder} UID {uid} of {uidvalidity}", known_outcomes.get(uid)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerMailboxHistory:
-    """What the ledger knows of one account."""
+    """The ledger's record of one account; implements ``MailboxHistory`` of ``sources.mailbox``."""
 
     app: App
     source_name: str
 
     def find_position(self, folder: str) -> MailFolderPosition | None:
-        """Return how far a folder is."""
+        """Return how far a folder has been scanned, or None if it has not been."""
         with self.app.ledger.open_snapshot() as connection:
             return find_folder_position(connection, self.source_name, folder)
 
     def list_known_outcomes(self, folder: str, uidvalidity: int, first_uid: int = 1) -> dict[int, MailOutcome]:
-        """Return the outcome of every known mail from the UID ``first`` on."""
+        """Return the outcome of every known mail from ``first_uid`` on, by UID."""
         with self.app.ledger.open_snapshot() as connection:
             return list_mail_outcomes_by_uid(connection, self.source_name, folder, uidvalidity, first_uid)
 
     def list_uids_to_fetch(self, folder: str, uidvalidity: int, max_bytes: int) -> list[int]:
-        """Return the UIDs that are still to be fetched."""
+        """Return the UIDs of known mails of up to ``max_bytes`` that are still to be fetched."""
         with self.app.ledger.open_snapshot() as connection:
             return list_uids_to_fetch(connection, self.source_name, folder, uidvalidity, max_bytes)
 
@@ -140,11 +134,13 @@ class LedgerMailboxHistory:
 def _apply_post_actions(
     app: App, source: MailboxSettings, session: MailboxSession, scan_state: ScanState, report: RunReport
 ) -> None:
-    """Mark, move or delete what is safe, folder by folder."""
+    """Mark, move or delete the mails whose documents are stored, folder by folder."""
     if source.after == "keep":
         return
     if app.is_rehearsal:
-        report.remarks.append(f"source {source.name!r}: a rehearsal leaves the mails on the server as they are.")
+        report.remarks.append(
+            f"source {source.name!r}: no mail was changed on the server, because this is a rehearsal."
+        )
         return
     for folder, new_position in scan_state.positions.items():
         with app.ledger.open_snapshot() as connection:
@@ -156,7 +152,8 @@ def _apply_post_actions(
             problem = run_post_action(
                 session, source.after, folder, new_position.uidvalidity, actionable_uids, record_done
             )
-            report.problems += [f"source {source.name!r}: {problem}"] if problem else []
+            if problem:
+                report.problems.append(f"source {source.name!r}: {problem}")
 
 
 def _record_done_actions(app: App, source_name: str, folder: str, uidvalidity: int, uids: Sequence[int]) -> None:

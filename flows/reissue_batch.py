@@ -1,4 +1,4 @@
-"""Writing an export batch again: the same invoices, the same instant, the same bytes."""
+"""Write an issued export batch again: the same invoices and the same timestamp give the same bytes."""
 
 from __future__ import annotations
 
@@ -16,28 +16,24 @@ def reissue_batch(app: App, batch_id: str) -> Path:
 
     Raises:
         ConfigurationError: there is no such batch.
-        ContractError: the warehouse no longer has what the batch was made of.
+        ContractError: the warehouse no longer has the invoices of the batch, or they have changed.
     """
     with app.ledger.open_snapshot() as connection:
-        batch = next(
-            (export_batch for export_batch in list_export_batches(connection) if export_batch.batch_id == batch_id),
-            None,
-        )
-        if batch is None:
+        batches = {batch.batch_id: batch for batch in list_export_batches(connection)}
+        if batch_id not in batches:
             raise ConfigurationError(f"there is no export batch {batch_id!r}; see: invoices status")
-        invoice_ids, issued_manifest_hash = (
-            list_batch_invoice_ids(connection, batch_id),
-            find_manifest_sha256(connection, batch_id),
-        )
+        invoice_ids = list_batch_invoice_ids(connection, batch_id)
+        issued_manifest_hash = find_manifest_sha256(connection, batch_id)
     invoices = read_accepted_invoices(app.settings.warehouse_directory, invoice_ids)
     if len(invoices) != len(invoice_ids):
         raise ContractError(
-            f"{batch_id}: the warehouse has {len(invoices)} of {len(invoice_ids)} invoices; try: invoices rebuild"
+            f"{batch_id}: the warehouse has {len(invoices)} of its {len(invoice_ids)} invoices; try: invoices rebuild"
         )
-    files = render_export_batch(batch, invoices)
-    new_manifest_hash = hash_manifest(files)
-    if issued_manifest_hash is not None and new_manifest_hash != issued_manifest_hash:
+    files = render_export_batch(batches[batch_id], invoices)
+    manifest_hash = hash_manifest(files)
+    if issued_manifest_hash is not None and manifest_hash != issued_manifest_hash:
         raise ContractError(
-            f"{batch_id}: the files differ from those issued (manifest {issued_manifest_hash[:12]}, now {new_manifest_hash[:12]})"
+            f"{batch_id}: the files would differ from those issued "
+            f"(issued manifest {issued_manifest_hash[:12]}, now {manifest_hash[:12]}); nothing was written"
         )
-    return write_export_batch(app, batch, files)
+    return write_export_batch(app, batches[batch_id], files)

@@ -1,4 +1,4 @@
-"""Driving the stages: batch after batch, with progress on the terminal; how a batch is called is up to the caller."""
+"""Run the stages batch by batch, with progress bars on the terminal; the caller decides how a batch is called."""
 
 from __future__ import annotations
 
@@ -19,32 +19,30 @@ from invoices.run_report import RunReport
 EXTRACT_STAGES: Sequence[ModuleType] = (extract_local, extract_remote)
 ALL_STAGES: Sequence[ModuleType] = (collect, extract_local, extract_remote, validate, load, publish, export, load)
 
-BatchRunner = Callable[[str, Callable[[], None]], None]  # the batch's name, and its work
-
-
-def _run_batch_directly(_name: str, process: Callable[[], None]) -> None:
-    process()
+BatchRunner = Callable[[str, Callable[[], None]], None]  # takes the batch's name and the function that processes it
 
 
 def run_stages(
-    app: App, stages: Sequence[ModuleType], report: RunReport, run_batch: BatchRunner = _run_batch_directly
+    app: App,
+    stages: Sequence[ModuleType],
+    report: RunReport,
+    run_batch: BatchRunner = lambda _name, process: process(),
 ) -> RunReport:
-    """Work through the stages in order, each to its end, and return the report.
+    """Run the stages in order, each to its end, and return the report.
 
-    Several processes may extract side by side, unless they rehearse: each has a sandbox of its own then.
+    Several processes may extract at the same time, except in a rehearsal, where each process has its own sandbox.
 
     Raises:
-        AlreadyRunning: another process works in this house.
-        ConfigurationError: the house is for rehearsals and the settings are not, or the other way round.
+        AlreadyRunning: another process holds the run lock of this home directory.
+        ConfigurationError: the home directory is for rehearsals and the settings are not, or the other way round.
     """
-    run_lock = (
-        app.acquire_run_lock() if app.settings.is_rehearsal or not set(stages) <= set(EXTRACT_STAGES) else nullcontext()
-    )
+    may_run_beside_others = set(stages) <= set(EXTRACT_STAGES) and not app.settings.is_rehearsal
+    run_lock = nullcontext() if may_run_beside_others else app.acquire_run_lock()
     with run_lock, _open_progress_bars() as progress:
         app.record_rehearsal_mode()
         for stage in stages:
             stage_name = stage.__name__.rpartition(".")[2]
-            task = progress.add_task(stage_name, total=stage.count_pending(app), unit=stage.UNIT)
+            task = progress.add_task(stage.PROGRESS_LABEL, total=stage.count_pending(app), unit=stage.UNIT)
             report.advance_progress = partial(progress.advance, task)
             started_at = time.monotonic()
             for number, batch in enumerate(stage.iter_batches(app, report), start=1):
@@ -56,7 +54,7 @@ def run_stages(
 
 @contextmanager
 def show_progress(description: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show progress of a single piece of work whose size is not known; yield what is told how much is done."""
+    """Show the progress of work of unknown size; yield the function that advances it by a number of units."""
     with _open_progress_bars() as progress:
         yield partial(progress.advance, progress.add_task(description, total=None, unit=unit))
 
@@ -65,7 +63,7 @@ def show_progress(description: str, unit: str) -> Iterator[Callable[[int], None]
 def _open_progress_bars() -> Iterator[Progress]:
     console = Console(file=sys.stderr)
     columns = (
-        SpinnerColumn(), TextColumn("{task.description:14}"), BarColumn(), MofNCompleteColumn(),
+        SpinnerColumn(), TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}"), TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

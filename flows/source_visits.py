@@ -1,4 +1,4 @@
-"""A visit to a source: what goes wrong there is told, and is no reason to leave the other sources alone."""
+"""Track the visit to a source: its error becomes a problem of the report, and the other sources are still visited."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ MAX_PROBLEM_CHARS = 1_000  # characters
 
 @contextmanager
 def track_source_visit(app: App, source: SourceSettings, report: RunReport) -> Iterator[None]:
-    """Write down that a source was visited, and turn what went wrong into a problem of the report.
+    """Record the visit to a source in the ledger, and turn an error in the block into a problem of the report.
 
     Raises:
-        ConfigurationError: the only source there is cannot be used; with several it is a problem like any other.
+        ConfigurationError: the only source cannot be used; with several sources it is a problem like any other.
     """
-    problems_before = len(report.problems)
+    problem_count_before = len(report.problems)
     try:
         yield
     except InvoicesError as error:
         if isinstance(error, ConfigurationError) and len(app.settings.sources) == 1:
             raise
         report.problems.append(f"source {source.name!r}: {error}")
-    problem = "; ".join(report.problems[problems_before:]) or None
+    problem = "; ".join(report.problems[problem_count_before:]) or None
     with app.ledger.begin_log_transaction() as tx:
         record_source_visit(tx, source.name, sanitise_for_display(problem, MAX_PROBLEM_CHARS) if problem else None)

@@ -1,4 +1,4 @@
-"""Verdicts into the ledger: candidates, findings, and where each document of a judged batch stands."""
+"""Record the validation of a batch in the ledger: candidates, verdicts, findings and document states."""
 
 from __future__ import annotations
 
@@ -14,36 +14,33 @@ from invoices.receipts.publisher import PUBLISHER
 from transforms.candidate_batch import CandidateBatch
 from transforms.loading.warehouse_tables import serialise_candidate
 
-VERDICTS_WORST_FIRST = (
-    "quarantined",
-    "review",
-    "accepted",
-    "duplicate",
-)  # what a document with several invoices stands for
+VERDICTS_WORST_FIRST = ("quarantined", "review", "accepted", "duplicate")  # of several invoices in a document
 SEVERITIES_WORST_FIRST = ("critical", "warning", "info")
-ACCEPTED_REASON = "Every rule that decides held."
+ACCEPTED_REASON = "No critical or warning rule is broken."
 
 Row = Mapping[str, Any]
 
 
 def record_verdicts(tx: Transaction, candidate_batch: CandidateBatch, validation: ValidationResult) -> Counter[str]:
-    """Write a judged batch; return how many candidates got which verdict."""
+    """Record a validated batch; return the number of candidates by verdict."""
     verdicts = {row["invoice_id"]: row["verdict"] for row in validation.verdicts.to_pylist()}
     findings = [Finding(**row) for row in validation.findings.to_pylist()]
     candidates = candidate_batch.candidates.to_pylist()
     record_validation(tx, _build_candidates(candidate_batch, candidates, verdicts), findings, "rules", (PUBLISHER,))
     _set_states_of_validated_documents(tx, candidates, verdicts, findings)
-    _set_states_of_documents_without_invoice(tx, candidate_batch.empty_answers.to_pylist())
+    for row in candidate_batch.empty_answers.to_pylist():
+        state: DocumentState = "not_invoice" if row["reason_code"] == "nothing_found" else "quarantined"
+        set_document_state(
+            tx, row["document_sha256"], stage="done", state=state, reason_code=row["reason_code"], reason=row["reason"]
+        )
     return Counter(verdicts.values())
 
 
 def _build_candidates(
     candidate_batch: CandidateBatch, candidate_rows: Sequence[Row], verdicts: Mapping[str, str]
 ) -> list[Candidate]:
-    lines_by_invoice, taxes_by_invoice = (
-        _group_by_invoice(candidate_batch.lines.to_pylist()),
-        _group_by_invoice(candidate_batch.taxes.to_pylist()),
-    )
+    lines_by_invoice = _group_by_invoice(candidate_batch.lines.to_pylist())
+    taxes_by_invoice = _group_by_invoice(candidate_batch.taxes.to_pylist())
     keys_by_invoice = {row["invoice_id"]: row for row in candidate_batch.candidate_keys.to_pylist()}
     return [
         Candidate(
@@ -77,21 +74,13 @@ def _set_states_of_validated_documents(
 
 
 def _choose_reason(state: DocumentState, findings: Sequence[Finding]) -> tuple[str, str]:
-    """Return why: the severest finding, or for a duplicate the one that says of what."""
+    """Return reason code and reason: of the severest finding, or for a duplicate of the one that names the other."""
     if state == "accepted" or not findings:
         return state, ACCEPTED_REASON
     sorted_findings = sorted(findings, key=lambda finding: SEVERITIES_WORST_FIRST.index(finding.severity))
     if state == "duplicate":
         sorted_findings = sorted(findings, key=lambda finding: not finding.rule_id.startswith("DUPLICATE"))
     return sorted_findings[0].rule_id, sorted_findings[0].message
-
-
-def _set_states_of_documents_without_invoice(tx: Transaction, empty_answers: Sequence[Row]) -> None:
-    for row in empty_answers:
-        state: DocumentState = "not_invoice" if row["reason_code"] == "nothing_found" else "quarantined"
-        set_document_state(
-            tx, row["document_sha256"], stage="done", state=state, reason_code=row["reason_code"], reason=row["reason"]
-        )
 
 
 def _group_by_invoice(rows: Sequence[Row]) -> Mapping[str, list[Row]]:

@@ -1,4 +1,4 @@
-"""The queues that stages work off: documents in the order of arrival, in batches."""
+"""The queues that the stages work through: pending documents in the order of arrival, in batches."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ def count_waiting_documents(app: App, stage: Stage) -> int:
         return count_pending_documents(connection, stage)
 
 
-def iter_waiting_batches(app: App, stage: Stage) -> Iterator[list[PendingDocument]]:
-    """Yield the documents that wait for a stage, each once, however much of a batch is left waiting."""
+def iter_waiting_batches(app: App, stage: Stage, batch_size: int | None = None) -> Iterator[list[PendingDocument]]:
+    """Yield the documents that wait for a stage, each once, even if some of a batch are still waiting afterwards.
+
+    ``batch_size`` is in documents and defaults to that of the settings.
+    """
     last_sequence = 0
-    while batch := _read_next_batch(app, stage, last_sequence):
+    while True:
+        with app.ledger.open_snapshot() as connection:
+            batch = list_pending_documents(connection, stage, batch_size or app.settings.batch_size, last_sequence)
+        if not batch:
+            return
         yield batch
         last_sequence = batch[-1].sequence
 
 
 def iter_claimed_batches(app: App, stage: Stage) -> Iterator[list[PendingDocument]]:
-    """Yield the same, each batch in this worker's hands alone until the next one is asked for."""
+    """Yield the same, but claim each batch for this worker until the caller asks for the next one."""
     last_sequence = 0
     with app.renew_leases():
         while batch := app.claim_documents(stage, app.settings.batch_size, last_sequence):
             yield batch
             last_sequence = batch[-1].sequence
             app.release_claims()
-
-
-def _read_next_batch(app: App, stage: Stage, after_sequence: int) -> list[PendingDocument]:
-    with app.ledger.open_snapshot() as connection:
-        return list_pending_documents(connection, stage, app.settings.batch_size, after_sequence)

@@ -1,4 +1,4 @@
-"""The command line: one command per stage, one for the whole, and those that only look."""
+"""The command line: one command per stage, one for the whole run, and commands that only report."""
 
 from flows.cli.commands import main
 

@@ -1,4 +1,4 @@
-"""How every command is run: settings found, the stages driven, mistakes told in one sentence with an exit status."""
+"""What all commands share: load the settings, run the stages, turn errors into a sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from invoices.settings import Settings
 
 EXIT_PROBLEM, EXIT_MISCONFIGURED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 MAX_PROBLEM_CHARS = 1_000  # characters
+WORK_KEPT_HINT = "The work done so far is kept; see: invoices status"
 
 
 def run_stages_and_print_summary(stages: Sequence[ModuleType], settings: Settings, as_json: bool) -> None:
-    """Drive the stages, say what they did, and exit with 1 where there were problems."""
+    """Run the stages, print the problems and the summary, and exit with 1 if there were problems."""
     from flows.reports.run_summary import format_run_summary, get_run_result
     from flows.runner import run_stages
 
@@ -32,7 +33,8 @@ def run_stages_and_print_summary(stages: Sequence[ModuleType], settings: Setting
         try:
             run_stages(app, stages, report)
         finally:
-            _print_problems(report)
+            for problem in report.problems:
+                typer.echo(f"problem: {sanitise_for_display(problem, MAX_PROBLEM_CHARS)}", err=True)
         typer.echo(format_run_summary(app, report))
         if as_json:
             typer.echo(json.dumps(get_run_result(app, report)))
@@ -40,14 +42,9 @@ def run_stages_and_print_summary(stages: Sequence[ModuleType], settings: Setting
             raise typer.Exit(EXIT_PROBLEM)
 
 
-def _print_problems(report: RunReport) -> None:
-    for problem in report.problems:
-        typer.echo(f"problem: {sanitise_for_display(problem, MAX_PROBLEM_CHARS)}", err=True)
-
-
 @contextmanager
 def exit_on_known_errors() -> Iterator[None]:
-    """Turn our errors into one sentence and an exit status; no traceback for what we foresaw."""
+    """Turn expected errors into one sentence and an exit status, without a traceback."""
     try:
         yield
     except AlreadyRunning as already_running:
@@ -57,7 +54,7 @@ def exit_on_known_errors() -> Iterator[None]:
         typer.echo(f"invoices: {error}", err=True)
         raise typer.Exit(EXIT_MISCONFIGURED) from None
     except InvoicesError as error:
-        typer.echo(f"invoices: {error}\nWhat was done so far is kept; see: invoices status", err=True)
+        typer.echo(f"invoices: {error}\n{WORK_KEPT_HINT}", err=True)
         raise typer.Exit(EXIT_PROBLEM) from None
     except (typer.Exit, typer.Abort):
         raise
@@ -65,19 +62,19 @@ def exit_on_known_errors() -> Iterator[None]:
         cause = _find_known_cause(error)
         if cause is None:
             raise
-        typer.echo(f"invoices: {cause}\nWhat was done so far is kept; see: invoices status", err=True)
+        typer.echo(f"invoices: {cause}\n{WORK_KEPT_HINT}", err=True)
         raise typer.Exit(EXIT_PROBLEM) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted; run the same command again to go on", err=True)
+        typer.echo("Interrupted. Run the same command again to continue.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _find_known_cause(error: BaseException | None) -> str | None:
-    """Return what an engine's error hides and a person can act on: one of ours, the system's or the ledger's."""
+    """Return the cause that a person can act on: an error of ours, of the system or of the ledger; None without one."""
     from sqlalchemy.exc import OperationalError
 
     while error is not None and not isinstance(error, (InvoicesError, OSError)):
-        if isinstance(error, OperationalError):  # a full disk, too; SQLite does not say it as an OSError
+        if isinstance(error, OperationalError):  # also a full disk, which SQLite does not report as an OSError
             return f"the ledger: {error.orig}"
         error = error.__cause__ or error.__context__
     return None if error is None else str(error)
@@ -86,7 +83,7 @@ def _find_known_cause(error: BaseException | None) -> str | None:
 def load_command_settings(
     settings_file: Path | None, inbox: Path | None = None, samples: bool = False, source_name: str | None = None
 ) -> Settings:
-    """Return the settings of a command: those of the file and the environment, with what its options replace."""
+    """Return the settings of the file and the environment, with what the options of the command replace."""
     with exit_on_known_errors():
         if [source_name is None, inbox is None, not samples].count(False) > 1:
             raise ConfigurationError("choose one of --source, --inbox and --samples")
@@ -104,5 +101,5 @@ def load_command_settings(
 
 
 def exit_on_sigterm(_signal: int, _frame: FrameType | None) -> None:
-    """End as SIGTERM wants it."""
+    """Exit on SIGTERM, with its exit status, so that everything is closed."""
     sys.exit(EXIT_TERMINATED)

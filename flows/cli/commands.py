@@ -1,4 +1,4 @@
-"""``invoices``: every command, with what it takes; what it does is elsewhere."""
+"""The commands of ``invoices`` with their options; the work is done in other modules."""
 
 from __future__ import annotations
 
@@ -26,16 +26,24 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Bring invoices from mailboxes and folders to the books: collect, extract, validate, load, publish, export.",
+    help="Take invoices from mailboxes and folders to the books: collect, extract, validate, load, publish, export.",
 )
 
 SettingsOption = Annotated[
-    Path | None, typer.Option("--settings", metavar="FILE", help="Settings file [default: invoices.toml here, if any].")
+    Path | None,
+    typer.Option(
+        "--settings", metavar="FILE", help="Settings file [default: invoices.toml in this directory, if any]."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Also print one JSON object as the last line of stdout.")]
-InboxOption = Annotated[Path | None, typer.Option("--inbox", metavar="DIR", help="Look through this folder instead.")]
-SourceOption = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Look at this source alone.")]
-SamplesOption = Annotated[bool, typer.Option("--samples", help="Look through the sample documents that are shipped.")]
+InboxOption = Annotated[
+    Path | None,
+    typer.Option("--inbox", metavar="DIR", help="Collect from this folder instead of the configured sources."),
+]
+SourceOption = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Use this source only.")]
+SamplesOption = Annotated[
+    bool, typer.Option("--samples", help="Collect the sample documents that come with the program.")
+]
 
 
 @cli.command()
@@ -45,7 +53,7 @@ def run(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Do everything once, from the inbox to the accounting files."""
+    """Run all stages once, from the sources to the accounting files."""
     from flows.runner import ALL_STAGES
 
     run_stages_and_print_summary(ALL_STAGES, load_command_settings(settings_file, inbox, samples), as_json)
@@ -59,7 +67,7 @@ def collect(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take what mailboxes and folders show into the store and the ledger."""
+    """Collect new documents from mailboxes and folders into the store and the ledger."""
     from flows.stages import collect as stage
 
     run_stages_and_print_summary((stage,), load_command_settings(settings_file, inbox, samples, source), as_json)
@@ -67,14 +75,13 @@ def collect(
 
 @cli.command()
 def reconcile(source: SourceOption = None, settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Compare each source's own listing with the ledger: what is missing, and what was taken twice."""
-    from flows.reports.reconcile import format_reconciliation
-    from flows.reports.reconcile import reconcile_sources as compare
+    """Compare the listing of each source with the ledger: what is missing, and what was collected twice."""
+    from flows.reports.reconcile import format_reconciliation, reconcile_sources
     from flows.runner import show_progress
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file, source_name=source)) as app:
-        with show_progress("reconcile", "places") as advance_progress:
-            reconciliation = compare(app, advance_progress)
+        with show_progress("Comparing", "mails and files") as advance_progress:
+            reconciliation = reconcile_sources(app, advance_progress)
         typer.echo(format_reconciliation(reconciliation))
         if as_json:
             typer.echo(json.dumps(reconciliation))
@@ -84,7 +91,7 @@ def reconcile(source: SourceOption = None, settings_file: SettingsOption = None,
 
 @cli.command()
 def extract(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Read new documents: as e-invoices, or by an extraction API."""
+    """Extract new documents: e-invoices locally, the others with an extraction API."""
     from flows.runner import EXTRACT_STAGES
 
     run_stages_and_print_summary(EXTRACT_STAGES, load_command_settings(settings_file), as_json)
@@ -92,15 +99,22 @@ def extract(settings_file: SettingsOption = None, as_json: JsonOption = False) -
 
 @cli.command()
 def validate(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Hold what was extracted to the rules, and give verdicts."""
+    """Validate what was extracted against the rules, and give each candidate a verdict."""
     from flows.stages import validate as stage
 
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
 
 
+@cli.command(hidden=True)
+def judge(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
+    """Validate: the old name of the command, which goes with the next release."""
+    typer.echo("'invoices judge' is now 'invoices validate'; the old name goes with the next release", err=True)
+    validate(settings_file, as_json)
+
+
 @cli.command()
 def load(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Bring what changed into the warehouse, and publish its copy."""
+    """Load what changed into the warehouse, and publish its copy for analysts."""
     from flows.stages import load as stage
 
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
@@ -108,7 +122,7 @@ def load(settings_file: SettingsOption = None, as_json: JsonOption = False) -> N
 
 @cli.command()
 def publish(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Publish accepted invoices as receipts."""
+    """Publish accepted invoices as receipts, then load their status."""
     from flows.stages import load as load_stage
     from flows.stages import publish as stage
 
@@ -124,7 +138,7 @@ def export(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write accounting files of what is in no batch yet."""
+    """Write the accounting files of accepted invoices that are in no batch yet."""
     from flows.stages import export as stage
     from flows.stages import load as load_stage
 
@@ -132,10 +146,10 @@ def export(
         run_stages_and_print_summary((stage, load_stage), load_command_settings(settings_file), as_json)
         return
     with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app, app.acquire_run_lock():
-        from flows.reissue_batch import reissue_batch as write_again
+        from flows.reissue_batch import reissue_batch
 
-        directory = write_again(app, reissue)
-        typer.echo(f"{directory}: every file is as it was issued")
+        directory = reissue_batch(app, reissue)
+        typer.echo(f"{directory}: written again, every file identical to the issued one")
         if as_json:
             typer.echo(json.dumps({"batch": reissue, "directory": str(directory), "identical": True}))
 
@@ -147,15 +161,14 @@ def plan(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a run would do, whom it would ask and what that takes; nothing is written, no paid call is made."""
-    from flows.reports.plan import format_plan
-    from flows.reports.plan import plan_run as look_ahead
+    """Show what a run would do, which extractors it would use and the effort; no paid call, nothing written."""
+    from flows.reports.plan import format_plan, plan_run
     from flows.runner import show_progress
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file, inbox, samples)) as app:
         app.check_rehearsal_mode()
-        with show_progress("look", "documents") as advance_progress:
-            run_plan = look_ahead(app, advance_progress)
+        with show_progress("Planning", "documents") as advance_progress:
+            run_plan = plan_run(app, advance_progress)
         typer.echo(format_plan(run_plan))
         if as_json:
             typer.echo(json.dumps(run_plan))
@@ -163,7 +176,7 @@ def plan(
 
 @cli.command()
 def status(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Show where every document, receipt and export stands."""
+    """Show the state of all documents, receipts and exports."""
     from flows.reports.run_summary import format_run_summary, get_pipeline_status
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
@@ -183,7 +196,7 @@ def explain(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell the whole story of one document."""
+    """Show the whole history of a document or mail."""
     from flows.reports.history import format_history, list_document_histories
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
@@ -195,7 +208,7 @@ def explain(
 
 @cli.command()
 def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Make the warehouse anew from the ledger."""
+    """Rebuild the warehouse from the ledger."""
     from flows.stages import load as stage
     from invoices.ledger.changes import WATERMARK_COUNTER
     from invoices.ledger.ledger import set_counter_value
@@ -210,7 +223,7 @@ def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -
 
 @cli.command()
 def doctor(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Check settings, home, ledger, warehouse and versions."""
+    """Check settings, home directory, sources, ledger, warehouse and versions."""
     from flows.reports.doctor import run_health_checks
 
     with exit_on_known_errors():
@@ -226,12 +239,13 @@ def doctor(settings_file: SettingsOption = None, as_json: JsonOption = False) ->
 @cli.command()
 def sandbox(
     state: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where it keeps its journal [default: sandbox below the home].")
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of its journal [default: sandbox in the home directory]."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
     settings_file: SettingsOption = None,
 ) -> None:
-    """Serve stand-ins of the remote APIs, to rehearse against."""
+    """Serve stand-ins of the remote APIs for rehearsals."""
     from sandbox.__main__ import main as serve
 
     with exit_on_known_errors():
@@ -244,7 +258,7 @@ def sandbox(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exit status 0 done, 1 with problems, 2 wrong settings, 130 or 143 interrupted."""
+    """Run the command line; exit status: 0 done, 1 with problems, 2 wrong settings, 130 or 143 interrupted."""
     os.umask(0o077)  # invoices are for their owner only
     signal.signal(signal.SIGTERM, exit_on_sigterm)
     cli(args=list(arguments) if arguments is not None else None)

@@ -1,4 +1,4 @@
-"""Checks of a house, for ``invoices doctor``: nothing is changed, no paid API is asked."""
+"""Checks for ``invoices doctor``: nothing is changed, and no paid API is called."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.plurals import format_count
 from flows.reports.doctor_sources import check_sources
 from invoices.app import format_mode_mismatch, get_rehearsal_mode
 from invoices.documents.document_reader_pool import DocumentReaderPool
@@ -22,25 +23,22 @@ from transforms.loading.working_warehouse import is_warehouse_complete
 
 MIN_FREE_BYTES = 1 << 30
 INCOMPATIBLE_VERSIONS = {
-    "fastapi": ("0.151", "Prefect 3.8.8 cannot deploy with it"),
-    "duckdb": ("2", "it has no extension wheels yet"),
+    "fastapi": ("0.151", "because Prefect cannot deploy with newer ones"),
+    "duckdb": ("2", "because newer ones have no extension wheels yet"),
 }
 
 CheckResult = dict[str, Any]
 
 
 def run_health_checks(settings: Settings) -> list[CheckResult]:
-    """Return what was checked, each with ``name``, ``ok`` and a ``detail`` that says what to do where it is not."""
-    source_checks = [
-        _build_check_result(f"source {name!r}", ok, detail) for name, ok, detail in check_sources(settings)
-    ]
+    """Return the checks, each with ``name``, ``ok`` and a ``detail``, which names the remedy if it is not ok."""
     return [
         *_check_home_and_disk_space(settings),
         *_check_package_versions(),
         *_check_vendor_keys(settings),
         *_check_ledger_and_warehouse(settings),
         _check_document_readers(),
-        *source_checks,
+        *(_build_check_result(f"source {name!r}", ok, detail) for name, ok, detail in check_sources(settings)),
     ]
 
 
@@ -54,11 +52,11 @@ def _check_home_and_disk_space(settings: Settings) -> Iterator[CheckResult]:
     yield _build_check_result(
         "home",
         os.access(existing_directory, os.W_OK),
-        f"{home}" + ("" if home.exists() else " (made by the first run)"),
+        str(home) + ("" if home.exists() else " (created by the first run)"),
     )
     free_bytes = shutil.disk_usage(existing_directory).free
     yield _build_check_result(
-        "disk", free_bytes > MIN_FREE_BYTES, f"{free_bytes / (1 << 30):.1f} GiB free of at least 1 GiB"
+        "disk", free_bytes > MIN_FREE_BYTES, f"{free_bytes / (1 << 30):.1f} GiB free, at least 1 GiB is needed"
     )
 
 
@@ -67,7 +65,7 @@ def _check_package_versions() -> Iterator[CheckResult]:
         version = importlib.metadata.version(package)
         ok = _parse_version(version) < _parse_version(first_bad_version)
         yield _build_check_result(
-            package, ok, version if ok else f"{version}: install one below {first_bad_version}, {reason}"
+            package, ok, version if ok else f"{version}: install a version below {first_bad_version}, {reason}"
         )
 
 
@@ -77,22 +75,22 @@ def _parse_version(version: str) -> tuple[int, ...]:
 
 def _check_vendor_keys(settings: Settings) -> Iterator[CheckResult]:
     if settings.is_rehearsal:
-        yield _build_check_result("vendors", True, "no key is set: runs rehearse against the sandbox")
+        yield _build_check_result("vendors", True, "no key is set: runs are rehearsals against the sandbox")
         return
     for name in (*PAID_EXTRACTORS, "smartbills_io"):
         vendor_settings = getattr(settings, name)
-        has_key = vendor_settings.api_key is not None
-        message_without_key = (
-            "no key is set: receipts wait" if name == "smartbills_io" else "no key is set: it is passed over"
-        )
-        yield _build_check_result(
-            name, True, f"{vendor_settings.base_url} (not asked)" if has_key else message_without_key
-        )
+        if vendor_settings.api_key is not None:
+            detail = f"{vendor_settings.base_url} (not called)"
+        elif name == "smartbills_io":
+            detail = "no key is set: receipts wait"
+        else:
+            detail = "no key is set: this extractor is not used"
+        yield _build_check_result(name, True, detail)
 
 
 def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
     if settings.ledger_url is None and not (settings.home / "ledger.sqlite").exists():
-        yield _build_check_result("ledger", True, "none yet (made by the first run)")
+        yield _build_check_result("ledger", True, "none yet (created by the first run)")
         return
     try:
         ledger = Ledger(settings.effective_ledger_url)
@@ -105,7 +103,9 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
     mode, recorded_mode = get_rehearsal_mode(settings), ledger.find_note("mode")
     ledger.close()
     yield _build_check_result(
-        "ledger", True, f"{expected_row_counts['documents']} documents loaded, up to revision {revision}"
+        "ledger",
+        True,
+        f"{format_count(expected_row_counts['documents'], 'document')} loaded, up to revision {revision}",
     )
     if mode != (recorded_mode or mode):
         yield _build_check_result("kind", False, format_mode_mismatch(settings, recorded_mode or mode))
@@ -115,18 +115,18 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
 def _check_warehouse(
     lock_path: Path, directory: Path, expected_row_counts: Mapping[str, int], revision: int
 ) -> CheckResult:
-    """Look into the working warehouse only while no run does: a second process that has it open makes a load fail."""
+    """Check the working warehouse, but only while no run is active: a load fails if another process has it open."""
     with lock_path.open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _build_check_result("warehouse", True, "not looked at: a run is at work in it")
+            return _build_check_result("warehouse", True, "not checked: a run is active")
         is_sound = (
             is_warehouse_complete(directory, expected_row_counts)
             and (find_published_revision(directory) or 0) == revision
         )
     return _build_check_result(
-        "warehouse", is_sound, f"{directory}" if is_sound else "it lacks rows that it was given; try: invoices rebuild"
+        "warehouse", is_sound, str(directory) if is_sound else "it lacks rows that were loaded; run: invoices rebuild"
     )
 
 
@@ -137,5 +137,5 @@ def _check_document_readers() -> CheckResult:
         sample = next(iter(sorted((get_samples_directory() / "inbox").rglob("*.xml"))))
         reading = reader_pool.read(sample)
     return _build_check_result(
-        "readers", reading.outcome == "einvoice", f"a sample document reads as {reading.outcome!r}"
+        "readers", reading.outcome == "einvoice", f"a sample document is read as {reading.outcome!r}"
     )

@@ -1,9 +1,9 @@
-"""What each source lists, held against the ledger and the store: what is missing, and what was taken twice."""
+"""Compare what each source lists with the ledger and the store: what is missing, and what was collected twice."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from invoices.app import App
@@ -17,44 +17,51 @@ from invoices.ledger.reconciliation import (
 )
 from invoices.settings import MailboxSettings, SourceSettings
 
-MAX_PLACES_LISTED = 20  # names that a person is told of each kind
+MAX_PLACES_LISTED = 20  # of each kind and source
+MAX_PROBLEM_CHARS, MAX_PLACE_CHARS = 500, 300  # characters
+PLACE_LABELS = {
+    "missing": "missing",
+    "duplicated": "collected twice",
+    "waiting": "known, but not collected",
+    "unsafe": "marked, moved or deleted although its documents are not stored",
+}
 
 ProgressCallback = Callable[[int], None]
 
 
 @dataclass(slots=True)
 class SourceComparison:
-    """What the comparison of one source came to; the lists name places."""
+    """The comparison of one source; the lists name places, the counts count them."""
 
     source: str
     kind: str
     listed: int = 0
     known: int = 0
-    left: int = 0  # of the known ones, by a rule
+    skipped: int = 0  # of the known ones, by a rule
     missing: list[str] = field(default_factory=list)  # listed, and not in the ledger, or not in the store
-    twice: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)  # told, but not taken
-    unsafe: list[str] = field(default_factory=list)  # marked, moved or deleted though not everything is in the store
-    problem: str | None = None
+    duplicated: list[str] = field(default_factory=list)  # collected twice
+    waiting: list[str] = field(default_factory=list)  # in the ledger, but not collected
+    unsafe: list[str] = field(default_factory=list)  # marked, moved or deleted although not everything is in the store
+    problem: str | None = None  # why the source could not be listed
 
     @property
     def is_sound(self) -> bool:
-        """Whether everything that is listed was taken once."""
-        return not (self.missing or self.twice or self.unsafe or self.problem)
+        """Whether the source could be listed and everything in it was collected once."""
+        return not (self.missing or self.duplicated or self.unsafe or self.problem)
 
 
 def reconcile_sources(app: App, advance_progress: ProgressCallback = lambda _: None) -> dict[str, Any]:
-    """Return under ``sources`` for each what ``Compared`` says, and the sums of ``missing`` and ``twice``.
+    """Return under ``sources`` the fields of each ``SourceComparison``, and the sums of ``missing`` and ``duplicated``.
 
-    ``sound`` is whether nothing is missing, twice or unsafe anywhere; ``tick`` is told how many places were compared.
-    Nothing is changed, at the sources or here.
+    ``sound`` is whether every comparison is sound. ``advance_progress`` gets the number of places just compared.
+    Nothing is changed, neither at the sources nor in the home directory.
     """
     comparisons = [_compare_source_with_ledger(app, source, advance_progress) for source in app.settings.sources]
     return {
         "sound": all(comparison.is_sound for comparison in comparisons),
         "missing": sum(len(comparison.missing) for comparison in comparisons),
-        "twice": sum(len(comparison.twice) for comparison in comparisons),
-        "sources": [_to_json(comparison) for comparison in comparisons],
+        "duplicated": sum(len(comparison.duplicated) for comparison in comparisons),
+        "sources": [asdict(comparison) for comparison in comparisons],
     }
 
 
@@ -66,7 +73,7 @@ def _compare_source_with_ledger(
         for place, outcome in _list_places_with_outcome(app, source):
             comparison.listed += 1
             comparison.known += outcome is not None
-            comparison.left += outcome == "skipped"
+            comparison.skipped += outcome == "skipped"
             if outcome is None:
                 comparison.missing.append(place)
             elif outcome in ("waiting", "too_large", "unreadable"):
@@ -75,7 +82,7 @@ def _compare_source_with_ledger(
     except InvoicesError as error:
         comparison.problem = str(error)
     with app.ledger.open_snapshot() as connection:
-        comparison.twice = list_locations_collected_twice(connection, source.name)
+        comparison.duplicated = list_locations_collected_twice(connection, source.name)
         comparison.missing += list_incomplete_mails(connection, source.name)
         unstored_places = {
             place
@@ -90,6 +97,7 @@ def _compare_source_with_ledger(
 
 
 def _is_document_stored(app: App, sha256: str, byte_count: int) -> bool:
+    """Return whether the store has the document with its whole length."""
     try:
         return app.store.get_path(sha256).stat().st_size == byte_count
     except FileNotFoundError:
@@ -97,55 +105,40 @@ def _is_document_stored(app: App, sha256: str, byte_count: int) -> bool:
 
 
 def _list_places_with_outcome(app: App, source: SourceSettings) -> Iterator[tuple[str, str | None]]:
-    """Yield each place that the source lists, with what the ledger knows of it, or None."""
+    """Yield each place that the source lists, with its outcome in the ledger, or None if the ledger lacks it."""
     if isinstance(source, MailboxSettings):
-        from flows import mailboxes
+        from flows.mailboxes import list_mails_with_outcome
 
-        return mailboxes.list_mails_with_outcome(app, source)
-    from flows import folders
+        return list_mails_with_outcome(app, source)
+    from flows.folders import list_files_with_outcome
 
-    return folders.list_files_with_outcome(app, source)
-
-
-def _to_json(comparison: SourceComparison) -> dict[str, Any]:
-    field_names = ("source", "kind", "listed", "known", "left", "missing", "twice", "waiting", "unsafe", "problem")
-    return {name: getattr(comparison, name) for name in field_names}
+    return list_files_with_outcome(app, source)
 
 
 def format_reconciliation(reconciliation: dict[str, Any]) -> str:
-    """Return the comparison as a person reads it."""
+    """Return the comparison as text for a person."""
     lines = []
     for comparison in reconciliation["sources"]:
-        skipped_note = f" ({comparison['left']} left by rules)" if comparison["left"] else ""
-        counts_text = ", ".join(f"{name} = {len(comparison[name])}" for name in ("missing", "twice"))
+        skipped_note = f" ({comparison['skipped']:,} skipped by rules)" if comparison["skipped"] else ""
         lines.append(
-            f"{comparison['kind']} {comparison['source']!r}: {comparison['listed']} listed, {comparison['known']} known{skipped_note}, {counts_text}"
+            f"{comparison['kind']} {comparison['source']!r}: {comparison['listed']:,} listed, "
+            f"{comparison['known']:,} known{skipped_note}, "
+            f"missing = {len(comparison['missing'])}, duplicated = {len(comparison['duplicated'])}"
         )
-        lines += [f"  problem: {sanitise_for_display(comparison['problem'], 500)}"] if comparison["problem"] else []
-        for name, label in PLACE_LIST_LABELS.items():
+        if comparison["problem"]:
+            lines.append(f"  problem: {sanitise_for_display(comparison['problem'], MAX_PROBLEM_CHARS)}")
+        for name, label in PLACE_LABELS.items():
+            places = comparison[name]
             lines += [
-                f"  {label}: {sanitise_for_display(place, 300)}" for place in comparison[name][:MAX_PLACES_LISTED]
+                f"  {label}: {sanitise_for_display(place, MAX_PLACE_CHARS)}" for place in places[:MAX_PLACES_LISTED]
             ]
-            lines += (
-                [f"  … and {len(comparison[name]) - MAX_PLACES_LISTED} more"]
-                if len(comparison[name]) > MAX_PLACES_LISTED
-                else []
-            )
-    unreachable_sources = [
-        repr(comparison["source"]) for comparison in reconciliation["sources"] if comparison["problem"]
-    ]
-    unproven_note = (
-        f"; not proven for {', '.join(unreachable_sources)}, which could not be asked" if unreachable_sources else ""
-    )
-    lines.append(f"missing = {reconciliation['missing']}, twice = {reconciliation['twice']}{unproven_note}")
+            if len(places) > MAX_PLACES_LISTED:
+                lines.append(f"  {label}: {len(places) - MAX_PLACES_LISTED:,} more")
+    total_line = f"missing = {reconciliation['missing']}, duplicated = {reconciliation['duplicated']}"
+    unlisted_sources = [repr(comparison["source"]) for comparison in reconciliation["sources"] if comparison["problem"]]
+    if unlisted_sources:
+        total_line += f"; incomplete, because {', '.join(unlisted_sources)} could not be listed"
+    lines.append(total_line)
     if reconciliation["missing"]:
-        lines.append("Next: take what is missing:  invoices collect")
+        lines.append("Next: collect what is missing: invoices collect")
     return "\n".join(lines)
-
-
-PLACE_LIST_LABELS = {
-    "missing": "missing",
-    "twice": "taken twice",
-    "waiting": "told, but not taken",
-    "unsafe": "marked, moved or deleted though it is not safe",
-}

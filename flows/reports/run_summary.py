@@ -1,11 +1,12 @@
-"""What a run says at its end: a summary that a person can read, and the same as one object for machines."""
+"""The summary of a run, or of the present state: as text for a person and as one JSON object for programs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from decimal import Decimal
+from collections.abc import Mapping
 from typing import Any
 
+from flows.plurals import format_count
 from flows.reports.silent_sources import SilentSource, query_silent_sources
 from invoices.app import App
 from invoices.documents.outcomes import sanitise_for_display
@@ -13,21 +14,24 @@ from invoices.ledger.documents import count_documents_by_state
 from invoices.ledger.export_batches import count_exports
 from invoices.ledger.mails import count_uncollected_mails
 from invoices.ledger.outbox import count_receipts_by_status
+from invoices.model.currencies import format_money
 from invoices.run_report import RunReport
 from transforms.loading.accepted_invoices import sum_accepted_amounts_by_currency
 from transforms.loading.release import get_published_database_path
 
 STATES = ("accepted", "review", "quarantined", "duplicate", "not_invoice", "waiting")
-MAX_SENTENCE_CHARS = 500  # characters of what others wrote
-AWAITED_BY_STATE = {
-    "review": "a person: look at it",
-    "quarantined": "a person or a better file",
-    "waiting": "a later run",
+MAX_SENTENCE_CHARS = 500  # characters of a remark or a reason, which may quote documents and vendors
+MAX_LINES_LISTED = 10  # remarks and silent sources
+NEXT_STEP_BY_STATE = {
+    "review": "a person decides",
+    "quarantined": "a person decides, or a better file arrives",
+    "waiting": "the next run continues",
 }
+MAIL_OUTCOME_NAMES = {"too_large": "too large", "waiting": "waiting for a later run"}
 
 
 def get_run_result(app: App, report: RunReport) -> dict[str, Any]:
-    """Return what a run did: documents, paid, receipts, exports, seconds, problems."""
+    """Return what a run did: documents, paid calls and pages, receipts, exports, seconds, problems."""
     status = get_pipeline_status(app)
     return {
         "documents": {
@@ -50,14 +54,14 @@ def get_run_result(app: App, report: RunReport) -> dict[str, Any]:
         "seconds_by_stage": {name: round(seconds, 3) for name, seconds in report.stage_seconds.items()},
         "rows_loaded": report.rows_loaded,
         "rehearsal": app.is_rehearsal,
-        "quiet": status["quiet"],
+        "silent_sources": status["silent_sources"],
         "problems": report.problems,
         "remarks": report.remarks,
     }
 
 
 def get_pipeline_status(app: App) -> dict[str, Any]:
-    """Return where every document, receipt and export stands."""
+    """Return how many documents, receipts and exports are in which state."""
     with app.ledger.open_snapshot() as connection:
         state_counts, receipt_counts = count_documents_by_state(connection), count_receipts_by_status(connection)
         export_totals, waiting_mail_counts = count_exports(connection), count_uncollected_mails(connection)
@@ -83,162 +87,144 @@ def get_pipeline_status(app: App) -> dict[str, Any]:
         },
         "exports": export_totals,
         "mails_waiting": waiting_mail_counts,
-        "quiet": [silent_source.to_json() for silent_source in list_silent_sources(app)],
+        "silent_sources": [silent_source.to_json() for silent_source in list_silent_sources(app)],
     }
 
 
+def list_silent_sources(app: App) -> list[SilentSource]:
+    """Return the sources and suppliers that have sent nothing for unusually long."""
+    settings = app.settings
+    return query_silent_sources(settings.warehouse_directory, app.ledger.now().date(), settings.intake.quiet_factor)
+
+
 def format_run_summary(app: App, report: RunReport | None) -> str:
-    """Return the summary for a person; ``report`` is what this run did, None for a mere look."""
+    """Return the summary for a person; ``report`` is what this run did, None if nothing was run."""
+    with app.ledger.open_snapshot() as connection:
+        state_counts, receipt_counts = count_documents_by_state(connection), count_receipts_by_status(connection)
+        export_totals, waiting_mail_counts = count_exports(connection), count_uncollected_mails(connection)
+    mail_counts = [
+        f"{count} {MAIL_OUTCOME_NAMES.get(outcome, outcome)}" for outcome, count in waiting_mail_counts.items() if count
+    ]
     sections = [
-        _format_headline(app, report), _format_document_states(app), _format_waiting_mails(app), _format_accepted_amounts(app), _format_receipts(app, report),
-        _format_exports(app, report), _format_remarks(report), _format_silent_sources(app), _format_locations_and_next_step(app),
-    ]  # fmt: skip
+        _format_headline(app, report),
+        _format_document_states(state_counts) if state_counts else _format_first_steps(app),
+        f"Mails not collected: {', '.join(mail_counts)} (list them with: invoices reconcile)" if mail_counts else "",
+        _format_accepted_amounts(app),
+        _format_receipts(receipt_counts, report),
+        _format_exports(export_totals, report),
+        _format_remarks(report.remarks) if report else "",
+        _format_silent_sources(list_silent_sources(app)),
+        _format_locations(app),
+        _format_next_step(state_counts),
+    ]
     return "\n\n".join(section for section in sections if section)
 
 
 def _format_headline(app: App, report: RunReport | None) -> str:
     lines = []
     if app.is_rehearsal:
-        lines.append("REHEARSAL: no vendor key is set, so the sandbox stood in for every remote API.")
+        lines.append("REHEARSAL: no vendor key is set, so the sandbox stands in for every remote API.")
     if report is not None:
-        paid_text = f"{_format_count(report.paid_pages, 'page')} paid for" if report.paid_calls else "no paid call"
-        lines.append(
-            f"{_format_count(report.new_documents, 'new document')}, {paid_text}, {report.total_seconds:.1f} s."
-        )
-        lines += [
-            _format_extractor_counts(name, counts) for name, counts in report.remote_outcomes.items() if counts.total()
-        ]
+        paid_text = f"{format_count(report.paid_pages, 'page')} charged" if report.paid_calls else "no paid calls"
+        lines.append(f"{format_count(report.new_documents, 'new document')}, {paid_text}, {report.total_seconds:.1f} s")
+        for name, counts in report.remote_outcomes.items():
+            if counts.total():
+                line = f"  {name}: {counts['answered']} answered, {format_count(counts['pages'], 'page')} charged"
+                line += f", {counts['passed_to_next']} passed to the next extractor" if counts["passed_to_next"] else ""
+                lines.append(line + (f", {counts['quarantined']} quarantined" if counts["quarantined"] else ""))
     return "\n".join(lines)
 
 
-def _format_extractor_counts(name: str, counts: Counter[str]) -> str:
-    text = f"  {name}: {counts['answered']} answered, {_format_count(counts['pages'], 'page')} paid for"
-    text += f", {counts['passed_on']} passed on to the next" if counts["passed_on"] else ""
-    return text + (f", {counts['set_aside']} set aside" if counts["set_aside"] else "")
-
-
-def _format_count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _format_document_states(app: App) -> str:
-    with app.ledger.open_snapshot() as connection:
-        state_counts = count_documents_by_state(connection)
-    if not state_counts:
-        return f"No document yet. {_format_source_hint(app)}, or try: invoices run --samples"
-    lines = [f"Documents ({sum(state_counts.values())})"]
+def _format_document_states(state_counts: Mapping[tuple[str, str], int]) -> str:
+    lines = [f"Documents ({sum(state_counts.values()):,})"]
     for state in STATES:
         reason_counts = {code: count for (row_state, code), count in sorted(state_counts.items()) if row_state == state}
         if reason_counts:
-            awaited_text = f"   waits for {AWAITED_BY_STATE[state]}" if state in AWAITED_BY_STATE else ""
-            lines.append(f"  {state:12}{sum(reason_counts.values()):6}{awaited_text}")
+            next_step = f"   {NEXT_STEP_BY_STATE[state]}" if state in NEXT_STEP_BY_STATE else ""
+            lines.append(f"  {state:12}{sum(reason_counts.values()):>8,}{next_step}")
             if state not in ("accepted", "duplicate"):
-                lines += [
-                    f"      {count:6}  {code}" for code, count in sorted(reason_counts.items(), key=lambda r: -r[1])
-                ]
+                by_frequency = sorted(reason_counts.items(), key=lambda code_and_count: -code_and_count[1])
+                lines += [f"      {count:>8,}  {code}" for code, count in by_frequency]
     return "\n".join(lines)
 
 
-def _format_source_hint(app: App) -> str:
+def _format_first_steps(app: App) -> str:
     sources = app.settings.sources
     if [source.name for source in sources] == [app.settings.inbox.name]:
-        return f"Put some into {app.settings.inbox_directory}"
-    return f"Visit {', '.join(repr(source.name) for source in sources)} with: invoices run"
-
-
-def _format_waiting_mails(app: App) -> str:
-    with app.ledger.open_snapshot() as connection:
-        counts = [f"{count} {outcome}" for outcome, count in count_uncollected_mails(connection).items() if count]
-    return f"Mails that wait: {', '.join(counts)} (invoices reconcile names them)" if counts else ""
+        hint = f"Put documents into {app.settings.inbox_directory}"
+    else:
+        hint = f"Collect from {', '.join(repr(source.name) for source in sources)} with: invoices run"
+    return f"No documents yet. {hint}, or try the sample documents: invoices run --samples"
 
 
 def _format_accepted_amounts(app: App) -> str:
     rows = sum_accepted_amounts_by_currency(app.settings.warehouse_directory)
     if not rows:
         return ""
-    header = f"  {'':4}{'invoices':>10}{'net':>18}{'tax':>18}{'total':>18}"
-    body = [
-        f"  {row[0]:4}{row[1]:>10}" + "".join(f"{_format_amount(amount):>18}" for amount in row[2:]) for row in rows
+    lines = [
+        "Accepted invoices (credit notes are negative)",
+        f"  {'invoices':>10}{'net':>22}{'tax':>22}{'total':>22}",
     ]
-    return "\n".join(["Accepted (credit notes negative)", header, *body])
+    for currency, invoice_count, *amounts in rows:
+        cells = ["" if amount is None else format_money(amount, currency) for amount in amounts]
+        lines.append(f"  {invoice_count:>10,}" + "".join(f"{cell:>22}" for cell in cells))
+    return "\n".join(lines)
 
 
-def _format_amount(amount: Decimal | None) -> str:
-    return "" if amount is None else f"{amount:,.2f}" if amount == round(amount, 2) else f"{amount:,}"
-
-
-def _format_receipts(app: App, report: RunReport | None) -> str:
-    with app.ledger.open_snapshot() as connection:
-        receipt_counts = count_receipts_by_status(connection)
+def _format_receipts(receipt_counts: Mapping[tuple[str, str | None, str | None], int], report: RunReport | None) -> str:
     if not receipt_counts:
         return ""
-    title = "Receipts" + (f" ({report.receipt_statuses['published']} published by this run)" if report else "")
-    lines = [title]
+    lines = ["Receipts" + (f" ({report.receipt_statuses['published']:,} published by this run)" if report else "")]
     for (status, code, reason), count in sorted(receipt_counts.items(), key=str):
-        reason_note = f"   {code}: {sanitise_for_display(reason or '', MAX_SENTENCE_CHARS)}" if code else ""
-        lines.append(f"  {status:12}{count:6}{reason_note}")
+        label = f"{code}, for example" if count > 1 else code
+        reason_note = f"   {label}: {sanitise_for_display(reason or '', MAX_SENTENCE_CHARS)}" if code else ""
+        lines.append(f"  {status:12}{count:>8,}{reason_note}")
     return "\n".join(lines)
 
 
-def _format_exports(app: App, report: RunReport | None) -> str:
-    with app.ledger.open_snapshot() as connection:
-        counts = count_exports(connection)
-    if not any(counts.values()):
+def _format_exports(export_totals: Mapping[str, int], report: RunReport | None) -> str:
+    if not any(export_totals.values()):
         return ""
-    run_note = f" ({report.exported_invoices} by this run)" if report else ""
-    waiting_note = f", {counts['waiting']} wait for one" if counts["waiting"] else ""
-    batches_text = f"{counts['batches']} batch{'' if counts['batches'] == 1 else 'es'}"
-    return f"Exports\n  {_format_count(counts['invoices'], 'invoice')} in {batches_text}{run_note}{waiting_note}"
+    batches_text = format_count(export_totals["batches"], "batch", "batches")
+    line = f"  {format_count(export_totals['invoices'], 'invoice')} in {batches_text}"
+    line += f" ({report.exported_invoices:,} by this run)" if report else ""
+    line += f", {export_totals['waiting']:,} not exported yet" if export_totals["waiting"] else ""
+    return f"Exports\n{line}"
 
 
-def _format_remarks(report: RunReport | None) -> str:
-    first_remarks = report.remarks[:10] if report else []
-    overflow_line = [f"  … and {len(report.remarks) - 10} more"] if report and len(report.remarks) > 10 else []
-    return (
-        "\n".join(
-            [
-                "Noticed",
-                *(f"  {sanitise_for_display(remark, MAX_SENTENCE_CHARS)}" for remark in first_remarks),
-                *overflow_line,
-            ]
-        )
-        if first_remarks
-        else ""
-    )
+def _format_remarks(remarks: list[str]) -> str:
+    if not remarks:
+        return ""
+    lines = [f"  {sanitise_for_display(remark, MAX_SENTENCE_CHARS)}" for remark in remarks[:MAX_LINES_LISTED]]
+    if len(remarks) > MAX_LINES_LISTED:
+        lines.append(f"  … and {len(remarks) - MAX_LINES_LISTED} more (see them all with --json)")
+    return "\n".join(["Remarks", *lines])
 
 
-def _format_silent_sources(app: App) -> str:
-    silent_sources = list_silent_sources(app)
-    overflow_line = (
-        [f"  … and {len(silent_sources) - 10} more: marts.arrival_rhythm"] if len(silent_sources) > 10 else []
-    )
-    return (
-        "\n".join(["Gone quiet", *(f"  {silent_source}" for silent_source in silent_sources[:10]), *overflow_line])
-        if silent_sources
-        else ""
-    )
+def _format_silent_sources(silent_sources: list[SilentSource]) -> str:
+    if not silent_sources:
+        return ""
+    lines = [f"  {silent_source}" for silent_source in silent_sources[:MAX_LINES_LISTED]]
+    if len(silent_sources) > MAX_LINES_LISTED:
+        lines.append(f"  … and {len(silent_sources) - MAX_LINES_LISTED} more (see marts.arrival_rhythm)")
+    return "\n".join(["Unusually long without a document", *lines])
 
 
-def list_silent_sources(app: App) -> list[SilentSource]:
-    """Return the sources and suppliers of which nothing came for unusually long."""
+def _format_locations(app: App) -> str:
     settings = app.settings
-    return query_silent_sources(settings.warehouse_directory, app.ledger.now().date(), settings.intake.quiet_factor)
-
-
-def _format_locations_and_next_step(app: App) -> str:
-    home = app.settings.home
-    lines = ["Where things are"]
-    if get_published_database_path(app.settings.warehouse_directory).exists():
-        lines.append(
-            f"  for analysts     {get_published_database_path(app.settings.warehouse_directory)} (and warehouse/parquet)"
-        )
-    if app.settings.exports_directory.exists():
-        lines.append(f"  for accountants  {app.settings.exports_directory}")
-    lines.append(f"  everything else  {home}")
-    with app.ledger.open_snapshot() as connection:
-        states_with_reasons = set(count_documents_by_state(connection))
-    if ("waiting", "collected") in states_with_reasons:
-        lines += ["", "Next: read what was collected:  invoices extract"]
-    elif {state for state, _ in states_with_reasons} & {"review", "quarantined"}:
-        lines += ["", "Next: see why one was set aside, by file name, invoice number or hash:  invoices explain ID"]
+    lines = ["Locations"]
+    database_path = get_published_database_path(settings.warehouse_directory)
+    if database_path.exists():
+        lines.append(f"  warehouse       {database_path} (and warehouse/parquet)")
+    if settings.exports_directory.exists():
+        lines.append(f"  exports         {settings.exports_directory}")
+    lines.append(f"  home directory  {settings.home}")
     return "\n".join(lines)
+
+
+def _format_next_step(state_counts: Mapping[tuple[str, str], int]) -> str:
+    if ("waiting", "collected") in state_counts:
+        return "Next: extract the collected documents: invoices extract"
+    if {state for state, _ in state_counts} & {"review", "quarantined"}:
+        return "Next: see why a document needs a person, by its file name, invoice number or hash: invoices explain ID"
+    return ""

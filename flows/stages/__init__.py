@@ -1,6 +1,7 @@
-"""The stages of a document's life. Each module tells what is ``pending`` and can ``work`` on one batch of it.
+"""The stages of a document's life.
 
-Both drivers, the command line and the Prefect flows, do nothing but take the batches of each stage in turn.
+Each module has ``count_pending`` (units of work, or None if unknown), ``iter_batches`` and ``process_batch``, and for
+the progress bar ``PROGRESS_LABEL`` and ``UNIT``. The command line and the Prefect flows process the batches in turn.
 """
 
 from flows.stages import collect, export, extract_local, extract_remote, load, publish, validate

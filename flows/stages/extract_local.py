@@ -1,4 +1,4 @@
-"""Read: what each document says by itself, in limited processes, at no cost."""
+"""Extract locally: read each document in limited processes, at no cost, and decide what it needs next."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from invoices.extraction.local_extraction import extract_documents_locally
 from invoices.ledger.documents import PendingDocument
 from invoices.run_report import RunReport
 
-UNIT = "documents"
+PROGRESS_LABEL, UNIT = "Extracting locally", "documents"
 
 Batch = list[PendingDocument]
 
 
 def count_pending(app: App) -> int | None:
-    """Return how many documents are unread."""
+    """Return how many documents have not been read."""
     return count_waiting_documents(app, "extract_local")
 
 
 def iter_batches(app: App, _report: RunReport) -> Iterator[Batch]:
-    """Yield the documents that nobody has read."""
+    """Yield the documents that have not been read."""
     return iter_claimed_batches(app, "extract_local")
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
-    """Read the documents and write what comes next for each."""
+    """Scan and read the documents, and record the next stage of each."""
     command = app.settings.reading.scanner_command
     scanner = MalwareScanner(command) if command else None
     report.local_outcomes += extract_documents_locally(

@@ -1,4 +1,4 @@
-"""Ask: the extraction APIs, about the documents that do not speak for themselves."""
+"""Extract remotely: submit the documents that are no e-invoices to the extraction APIs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invoices.app import App
 from invoices.ledger.documents import PendingDocument
 from invoices.run_report import RunReport
 
-UNIT = "documents"
+PROGRESS_LABEL, UNIT = "Extracting remotely", "documents"
 
 Batch = list[PendingDocument]
 
@@ -21,25 +21,27 @@ def count_pending(app: App) -> int | None:
 
 
 def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
-    """Yield the documents that an extraction API has to read, and tell at the end what asking came to."""
+    """Yield the documents that need an extraction API, until every extractor is suspended.
+
+    After each batch, what its extraction cost and achieved is added to the report.
+    """
     for batch in iter_claimed_batches(app, "extract_remote"):
         try:
             yield batch
         finally:
-            _add_extraction_totals_to_report(app, report)
-        if app.extractor_chain.preference_order and len(app.extractor_chain.suspended_vendors) == len(
-            app.extractor_chain.preference_order
-        ):
+            _add_extraction_totals(app, report)
+        chain = app.extractor_chain  # created here, because a rehearsal starts its sandbox with it
+        if chain.preference_order and len(chain.suspended_vendors) == len(chain.preference_order):
             return
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
-    """Ask about each document until it is answered, set aside, or has to wait for a later run."""
+    """Submit each document and poll for it until it is answered, quarantined, or has to wait for a later run."""
     app.extractor_chain.extract_documents(batch, report.advance_progress)
 
 
-def _add_extraction_totals_to_report(app: App, report: RunReport) -> None:
-    """Put what asking came to since the last time into the report."""
+def _add_extraction_totals(app: App, report: RunReport) -> None:
+    """Add to the report what each extractor did since the last call, and which vendors are suspended."""
     for extractor, totals in app.extractor_chain.take_reports().items():
         report.paid_calls += totals.submissions
         report.paid_pages += totals.pages_charged
@@ -47,5 +49,5 @@ def _add_extraction_totals_to_report(app: App, report: RunReport) -> None:
         report.problems += totals.problems
         counts = report.remote_outcomes.setdefault(extractor, Counter())
         counts.update(calls=totals.submissions, pages=totals.pages_charged, answered=totals.answered)
-        counts.update(set_aside=totals.quarantined, passed_on=totals.passed_to_next)
+        counts.update(quarantined=totals.quarantined, passed_to_next=totals.passed_to_next)
     report.suspended_vendors.update(app.extractor_chain.suspended_vendors)

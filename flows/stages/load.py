@@ -1,4 +1,4 @@
-"""Load: what changed in the ledger, into the warehouse; then the copy that everybody reads."""
+"""Load: the changes of the ledger into the warehouse, then publish the copy that everybody reads."""
 
 from __future__ import annotations
 
@@ -16,25 +16,23 @@ from invoices.ledger.changes import (
 from invoices.ledger.ledger import set_counter_value
 from invoices.run_report import RunReport
 
-UNIT = "loads"
+PROGRESS_LABEL, UNIT = "Loading", "loads"
 ROWS_PER_CHUNK = 5_000  # ledger rows in memory at a time
 
-Batch = tuple[int, int]  # the ledger's revisions (after, up to) that the warehouse is to get
+Batch = tuple[int, int]  # load the ledger's revisions after the first, up to the second
 
 
 def count_pending(_app: App) -> int | None:
-    """Return how many loads are due: none or one."""
+    """Return None: whether a load is due depends on the warehouse."""
     return None
 
 
 def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
-    """Yield what the warehouse has not got; everything, if the warehouse lacks rows that it was given.
+    """Yield the revisions that the warehouse does not have; all of them if it lacks rows that were loaded.
 
-    Everything, too, if the warehouse is ahead of the ledger: the ledger was restored, or a run was killed just after
-    publishing; a merge would keep rows that the ledger does not have.
+    All of them, too, if the warehouse is ahead of the ledger: the ledger was restored, or a run was killed just after
+    publishing. A merge would keep rows that the ledger does not have.
     """
-    with app.ledger.open_snapshot() as connection:
-        after_revision, up_to_revision = get_loaded_revision(connection), get_latest_revision(connection)
     from transforms.loading.release import find_published_revision
     from transforms.loading.working_warehouse import (
         delete_working_warehouse,
@@ -42,28 +40,27 @@ def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
         is_warehouse_complete,
     )
 
+    with app.ledger.open_snapshot() as connection:
+        after_revision, up_to_revision = get_loaded_revision(connection), get_latest_revision(connection)
     warehouse_directory = app.settings.warehouse_directory
     published_revision = find_published_revision(warehouse_directory)
     if after_revision >= up_to_revision and published_revision == after_revision:
         return
+    with app.ledger.open_snapshot() as connection:
+        expected_row_counts = count_loadable_rows(connection, after_revision)
     if get_working_database_path(warehouse_directory).exists() and (published_revision or 0) > after_revision:
-        report.remarks.append("The warehouse was ahead of the ledger; it is made anew.")
+        report.remarks.append("The warehouse was ahead of the ledger and is rebuilt.")
         delete_working_warehouse(warehouse_directory)
         after_revision = 0
-    elif not is_warehouse_complete(warehouse_directory, _count_expected_rows(app, after_revision)):
-        report.remarks.append("The warehouse lacked rows that the ledger has; it is made anew.")
+    elif not is_warehouse_complete(warehouse_directory, expected_row_counts):
+        report.remarks.append("The warehouse lacked rows that the ledger has and is rebuilt.")
         delete_working_warehouse(warehouse_directory)
         after_revision = 0
     yield after_revision, up_to_revision
 
 
-def _count_expected_rows(app: App, revision: int) -> dict[str, int]:
-    with app.ledger.open_snapshot() as connection:
-        return count_loadable_rows(connection, revision)
-
-
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
-    """Merge the changes, renew views and marts, publish the copy, and note how far the warehouse is."""
+    """Merge the changes, build views and marts, publish the copy, and record the loaded revision."""
     from transforms.loading.dlt_loader import load_changed_rows
     from transforms.loading.release import publish_warehouse
     from transforms.mart_builder import build_views_and_marts

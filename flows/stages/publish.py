@@ -10,7 +10,7 @@ from invoices.receipts.mapping import Customer
 from invoices.receipts.publisher import PUBLISHER, PublishResult, ReceiptPublisher
 from invoices.run_report import RunReport
 
-UNIT = "receipts"
+PROGRESS_LABEL, UNIT = "Publishing", "receipts"
 BATCH_SIZE = 1_000
 
 Batch = list[UnpublishedReceipt]
@@ -23,9 +23,13 @@ def count_pending(app: App) -> int | None:
 
 
 def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
-    """Yield the receipts that are not published, until the vendor has to be left alone."""
+    """Yield the receipts that are not published, until the vendor is suspended."""
     last_invoice_id = ""
-    while PUBLISHER not in report.suspended_vendors and (batch := _read_next_batch(app, last_invoice_id)):
+    while PUBLISHER not in report.suspended_vendors:
+        with app.ledger.open_snapshot() as connection:
+            batch = list_unpublished_receipts(connection, PUBLISHER, BATCH_SIZE, last_invoice_id)
+        if not batch:
+            return
         yield batch
         last_invoice_id = batch[-1].invoice_id
 
@@ -39,11 +43,17 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
         publish_result.status_counts["waiting"] += len(batch)
     else:
         invoices = read_accepted_invoices(app.settings.warehouse_directory, [receipt.invoice_id for receipt in batch])
+        receipt_settings = app.vendor_settings.smartbills_io
+        customers_by_buyer = {
+            buyer: Customer(customer.customer_id, customer.email, customer.phone)
+            for buyer, customer in receipt_settings.customers.items()
+        }
+        default_email = receipt_settings.customer_email
         publisher = ReceiptPublisher(
             app.ledger,
             app.smartbills_io_client,
-            _build_customers_by_buyer(app),
-            _build_default_customer(app),
+            customers_by_buyer,
+            Customer(None, default_email, None) if default_email else None,
             app.smartbills_io_rate_limiter,
         )
         if not publisher.publish_receipts(batch, {invoice.invoice_id: invoice for invoice in invoices}, publish_result):
@@ -51,21 +61,3 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     report.receipt_statuses += publish_result.status_counts
     report.problems += publish_result.problems
     report.advance_progress(len(batch))
-
-
-def _build_customers_by_buyer(app: App) -> dict[str, Customer]:
-    customer_settings = app.vendor_settings.smartbills_io.customers
-    return {
-        buyer: Customer(customer.customer_id, customer.email, customer.phone)
-        for buyer, customer in customer_settings.items()
-    }
-
-
-def _build_default_customer(app: App) -> Customer | None:
-    email = app.vendor_settings.smartbills_io.customer_email
-    return Customer(None, email, None) if email else None
-
-
-def _read_next_batch(app: App, last_invoice_id: str) -> Batch:
-    with app.ledger.open_snapshot() as connection:
-        return list_unpublished_receipts(connection, PUBLISHER, BATCH_SIZE, last_invoice_id)

@@ -1,4 +1,4 @@
-"""Judge: the answers as canonical candidates, held to named rules; every outcome is a row."""
+"""Validate: turn the answers into canonical candidates and check them against named rules; every outcome is a row."""
 
 from __future__ import annotations
 
@@ -13,41 +13,52 @@ from expectations.validation import CRITICAL_RULE_IDS
 from flows.bisect_batch import process_with_bisection
 from flows.work_queue import count_waiting_documents, iter_waiting_batches
 from invoices.app import App
-from invoices.errors import ContractError
 from invoices.ledger.documents import PendingDocument, set_document_state
 from invoices.ledger.extractions import StoredAnswer, list_latest_answers
 from invoices.ledger.validations import list_possible_duplicates
 from invoices.run_report import RunReport
 from transforms.candidate_batch import EXTRACTIONS_SCHEMA, build_candidate_batch
 
-UNIT = "documents"
+PROGRESS_LABEL, UNIT = "Validating", "documents"
 NO_TAX_IDS_REMARK = "No tax id of your own company is set (company.tax_ids): every invoice counts as an expense."
 
 Batch = list[PendingDocument]
 
 
 def count_pending(app: App) -> int | None:
-    """Return how many documents are answered and not judged."""
+    """Return how many documents are answered and not validated."""
     return count_waiting_documents(app, "validate")
 
 
 def iter_batches(app: App, _report: RunReport) -> Iterator[Batch]:
-    """Yield the answered documents that nobody has judged."""
+    """Yield the answered documents that are not validated."""
     return iter_waiting_batches(app, "validate")
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
-    """Shape the answers, judge the candidates, and write verdicts, findings and where each document stands.
+    """Build the candidates, validate them, and record verdicts, findings and the state of each document.
+
+    A document that cannot be validated is quarantined, and the rest of its batch is validated.
 
     Raises:
-        ContractError: nothing of the batch can be judged: it is not the documents' fault.
+        ContractError: nothing in the batch can be validated, so the documents are not the cause.
     """
     if not app.settings.company.tax_ids and NO_TAX_IDS_REMARK not in report.remarks:
         report.remarks.append(NO_TAX_IDS_REMARK)
     with app.ledger.open_snapshot() as connection:
         stored_answers = list_latest_answers(connection, [document.document_sha256 for document in batch])
     for answer, error in process_with_bisection(stored_answers, partial(_validate_answers, app, report)):
-        _quarantine_document(app, answer, error, report)
+        reason = f"The extracted data cannot be validated: {error}"
+        with app.ledger.begin_transaction() as tx:
+            set_document_state(
+                tx,
+                answer.document_sha256,
+                stage="done",
+                state="quarantined",
+                reason_code="cannot_be_validated",
+                reason=reason,
+            )
+        report.problems.append(f"document {answer.document_sha256[:12]}: {reason}")
     report.advance_progress(len(batch))
 
 
@@ -55,26 +66,16 @@ def _validate_answers(app: App, report: RunReport, stored_answers: Sequence[Stor
     from expectations.validation import validate_candidates
     from flows.verdict_recorder import record_verdicts
 
+    def read_known_keys(number_keys: Iterable[str], content_keys: Iterable[str]) -> list[Mapping[str, Any]]:
+        with app.ledger.open_snapshot() as connection:
+            return list_possible_duplicates(connection, number_keys, content_keys)
+
     candidate_batch = build_candidate_batch(
         pa.Table.from_pylist([asdict(answer) for answer in stored_answers], schema=EXTRACTIONS_SCHEMA),
-        partial(_read_known_keys, app),
+        read_known_keys,
         app.settings.company.tax_ids,
         CRITICAL_RULE_IDS,
     )
     validation = validate_candidates(candidate_batch)
     with app.ledger.begin_transaction() as tx:
         report.verdicts += record_verdicts(tx, candidate_batch, validation)
-
-
-def _quarantine_document(app: App, answer: StoredAnswer, error: ContractError, report: RunReport) -> None:
-    reason = f"What was extracted cannot be judged: {error}"
-    with app.ledger.begin_transaction() as tx:
-        set_document_state(
-            tx, answer.document_sha256, stage="done", state="quarantined", reason_code="cannot_be_validated", reason=reason
-        )  # fmt: skip
-    report.problems.append(f"document {answer.document_sha256[:12]}: {reason}")
-
-
-def _read_known_keys(app: App, number_keys: Iterable[str], content_keys: Iterable[str]) -> list[Mapping[str, Any]]:
-    with app.ledger.open_snapshot() as connection:
-        return list_possible_duplicates(connection, number_keys, content_keys)

@@ -1,4 +1,4 @@
-"""Running the command line as its users do: a process, an environment, an exit status, what it printed."""
+"""Run the command line as its users do: as a process with an environment, an exit status and output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command left behind."""
+    """The exit status and the output of a command."""
 
     exit_status: int
     stdout: str
@@ -24,20 +24,20 @@ class CommandResult:
 
     @property
     def json_output(self) -> dict[str, Any]:
-        """The object on the last line of stdout."""
+        """The JSON object on the last line of stdout."""
         return dict(json.loads(self.stdout.splitlines()[-1]))
 
 
 def build_environment(home: Path, **settings: str) -> dict[str, str]:
-    """Return an environment with a home and nothing of ours from outside."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("INVOICES_")}
-    return clean | {"INVOICES_HOME": str(home), "INVOICES_INBOX__SETTLE_SECONDS": "0"} | settings
+    """Return the environment of this process without its INVOICES_ variables, and with a home and these settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("INVOICES_")}
+    return inherited | {"INVOICES_HOME": str(home), "INVOICES_INBOX__SETTLE_SECONDS": "0"} | settings
 
 
 def run_command(
     home: Path, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> CommandResult:
-    """Run ``invoices`` with the arguments and return what it left; a traceback is never right."""
+    """Run ``invoices`` with the arguments and return its result; fail the test if it prints a traceback."""
     completed = subprocess.run(
         [sys.executable, "-c", "from flows.cli import main; main()", *arguments],
         env=dict(env or build_environment(home)),

@@ -1,4 +1,4 @@
-"""The flows, deployed from prefect.yaml to a real local Prefect server and run by a real process worker."""
+"""The flows, deployed from prefect.yaml to a local Prefect server and run by a process worker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_SECONDS, RUN_SECONDS, END_SECONDS = 90, 180, 3
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which Prefect, and the house, have homes of their own."""
+    """An environment with a home directory for Prefect and one for the application."""
     home = tmp_path_factory.mktemp("prefect")
     inbox = home / "inbox"
     samples = CHECKOUT / "data" / "samples" / "inbox"
@@ -40,7 +40,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "DO_NOT_TRACK": "1",
-        "INVOICES_HOME": str(home / "house"),
+        "INVOICES_HOME": str(home / "app"),
         "INVOICES_INBOX__PATH": str(inbox),
         "INVOICES_INBOX__SETTLE_SECONDS": "0",
         "NO_PROXY": "127.0.0.1",
@@ -61,18 +61,16 @@ def worker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 
 
 def test_every_stage_and_the_whole_are_deployed(environment: dict[str, str], worker: Path) -> None:
-    deployed = {f"{d['path'] or ''}{d['entrypoint']}" for d in _query_api(environment, "deployments/filter", {})}
-    assert {entrypoint.rpartition(".")[2] for entrypoint in deployed} == {
-        "ingest_invoices", "collect_documents", "extract_invoices", "judge_candidates", "load_warehouse",
+    deployments = _query_api(environment, "deployments/filter", {})
+    assert {deployment["entrypoint"].rpartition(".")[2] for deployment in deployments} == {
+        "ingest_invoices", "collect_documents", "extract_invoices", "validate_candidates", "load_warehouse",
         "publish_receipts", "export_batches",
     }  # fmt: skip
-    schedules = [s for d in _query_api(environment, "deployments/filter", {}) for s in d["schedules"]]
+    schedules = [schedule for deployment in deployments for schedule in deployment["schedules"]]
     assert [schedule["schedule"]["cron"] for schedule in schedules] == ["7 6-20 * * 1-5"]
 
 
-def test_the_worker_runs_the_whole_recipe_and_a_second_run_changes_nothing(
-    environment: dict[str, str], worker: Path
-) -> None:
+def test_the_worker_runs_all_stages_and_a_second_run_changes_nothing(environment: dict[str, str], worker: Path) -> None:
     first = _run_deployment(environment, "ingest-invoices/scheduled")
     assert first["state"]["type"] == "COMPLETED", (worker / "worker.txt").read_text()
     warehouse = Path(environment["INVOICES_HOME"]) / "warehouse"
@@ -94,8 +92,18 @@ def test_batches_are_tasks_and_no_file_name_is_in_the_database_of_prefect(
         assert file.name.encode() not in database
 
 
+def test_the_old_flow_name_of_validate_still_runs(environment: dict[str, str], worker: Path) -> None:
+    program = "from flows.ingest import judge_candidates; judge_candidates()"
+    completed = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    flows = _query_api(environment, "flows/filter", {})
+    assert {"judge-candidates", "validate-candidates"} <= {flow["name"] for flow in flows}
+
+
 def _run_deployment(environment: dict[str, str], deployment: str) -> dict[str, Any]:
-    """Trigger a deployment and return its flow run once it has ended."""
+    """Trigger a deployment, wait until its flow run has ended, and return the flow run."""
     _run_prefect(environment, "deployment", "run", deployment)
     deadline = time.monotonic() + RUN_SECONDS
     while time.monotonic() < deadline:
@@ -128,12 +136,12 @@ def _run_prefect(environment: dict[str, str], *arguments: str) -> None:
 
 
 def _remove_coverage_variables(environment: dict[str, str]) -> dict[str, str]:
-    """Return the environment of what is Prefect's own: coverage would slow it and tell nothing about us."""
+    """Return the environment for Prefect's own processes, which coverage would only slow down."""
     return {name: value for name, value in environment.items() if name not in list_coverage_variables(environment)}
 
 
 class _PrefectProcess:
-    """A Prefect process, ended by its process id."""
+    """A Prefect process that is ended with the block."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str], output: Path) -> None:
         self._command, self._environment, self._output = [*PREFECT, *arguments], environment, output
@@ -147,7 +155,7 @@ class _PrefectProcess:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:
-            self._process.wait(END_SECONDS)  # they have nothing more to do, and take their time over it
+            self._process.wait(END_SECONDS)  # they have nothing left to do, but are slow to exit
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -1,4 +1,4 @@
-"""What a house has in hand: leases that are renewed while it works, and nothing left behind."""
+"""The claims of an application: leases are renewed while it works, and no claim is left behind."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def add_documents(app: App, count: int) -> None:
 
 def get_lease_end(app: App) -> dt.datetime:
     with app.ledger.open_snapshot() as connection:
-        until = connection.scalar(select(claims.c.expires_at))
-    assert until is not None
-    return until
+        lease_end = connection.scalar(select(claims.c.expires_at))
+    assert lease_end is not None
+    return lease_end
 
 
 def test_a_lease_is_renewed_for_as_long_as_the_work_takes(app: App) -> None:
@@ -38,13 +38,13 @@ def test_a_lease_is_renewed_for_as_long_as_the_work_takes(app: App) -> None:
         soon = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=1)
         with app.ledger.begin_transaction() as tx:
             tx.connection.execute(update(claims).values(expires_at=soon))
-        patience = time.monotonic() + 30
-        while get_lease_end(app) <= soon and time.monotonic() < patience:
+        deadline = time.monotonic() + 30
+        while get_lease_end(app) <= soon and time.monotonic() < deadline:
             time.sleep(0.01)
         assert get_lease_end(app) > soon
 
 
-def test_nothing_is_in_hand_after_the_work(app: App) -> None:
+def test_no_claim_is_left_after_the_work(app: App) -> None:
     add_documents(app, 2)
     with app.renew_leases():
         assert len(app.claim_documents("extract_local", 10, 0)) == 2
@@ -56,16 +56,16 @@ def test_nothing_is_in_hand_after_the_work(app: App) -> None:
 def test_two_apps_on_one_ledger_share_the_documents(app: App, app_settings: Settings) -> None:
     add_documents(app, 3)
     with (
-        App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as other,
+        App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as other,
         app.renew_leases(),
         other.renew_leases(),
     ):
         claimed = {document.document_sha256 for document in app.claim_documents("extract_local", 2, 0)}
-        theirs = {document.document_sha256 for document in other.claim_documents("extract_local", 10, 0)}
-    assert (len(claimed), len(theirs), claimed & theirs) == (2, 1, set())
+        others = {document.document_sha256 for document in other.claim_documents("extract_local", 10, 0)}
+    assert (len(claimed), len(others), claimed & others) == (2, 1, set())
 
 
-def test_where_nothing_waits_nothing_is_written(app: App, app_settings: Settings) -> None:
+def test_nothing_is_written_when_no_document_waits(app: App, app_settings: Settings) -> None:
     with app.renew_leases():
         assert app.claim_documents("extract_remote", 10, 0) == []
     assert not (app_settings.home / "workers").exists()

@@ -1,4 +1,4 @@
-"""Real e-invoices: what their truth says about their sums is what the rules say."""
+"""Real e-invoices: the rules for sums agree with the known truth about each document."""
 
 from __future__ import annotations
 
@@ -55,13 +55,17 @@ def validations() -> list[ValidationResult]:
     ]
 
 
-def test_sums_that_fail_are_quarantined(validations: list[ValidationResult]) -> None:
-    failing = [judgement for judgement in validations if any("arithmetic_fails" in t for t in judgement[0]["traits"])]
+def test_documents_with_wrong_sums_are_quarantined(validations: list[ValidationResult]) -> None:
+    failing = [
+        (entry, verdict)
+        for entry, verdict, _ in validations
+        if any("arithmetic_fails" in trait for trait in entry["traits"])
+    ]
     assert len(failing) >= 10
-    assert [entry["path"] for entry, verdict, _ in failing if verdict != "quarantined"] == []
+    assert [entry["path"] for entry, verdict in failing if verdict != "quarantined"] == []
 
 
-def test_sums_that_hold_break_no_rule_of_sums(validations: list[ValidationResult]) -> None:
+def test_sums_that_are_right_break_no_rule(validations: list[ValidationResult]) -> None:
     wrong = [
         (entry["path"], rule)
         for entry, _, broken in validations
@@ -71,10 +75,14 @@ def test_sums_that_hold_break_no_rule_of_sums(validations: list[ValidationResult
     assert wrong == []
 
 
-def test_nearly_all_documents_with_sound_sums_are_free_of_critical_findings(
+def test_nearly_all_documents_with_right_sums_have_no_critical_finding(
     validations: list[ValidationResult],
 ) -> None:
-    sound = [j for j in validations if all(v is not False for v in (j[0]["expected"].get("checks") or {}).values())]
-    stopped = [entry["path"] for entry, verdict, _ in sound if verdict == "quarantined"]
+    sound = [
+        (entry, verdict)
+        for entry, verdict, _ in validations
+        if all(check is not False for check in (entry["expected"].get("checks") or {}).values())
+    ]
+    stopped = [entry["path"] for entry, verdict in sound if verdict == "quarantined"]
     assert len(sound) > 200
     assert len(stopped) <= 1  # one states no currency

@@ -1,4 +1,4 @@
-"""Verdicts by Great Expectations over what the SQL decided."""
+"""Validation: verdicts and findings from the outcomes that SQL decided, through Great Expectations."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ SAMPLE_ROW = json.loads(build_rows_payload())["rows"][0]
 WRONG_SUM_CHANGES: dict[str, Any] = {"totals": {"payable": "1.00"}}
 
 
-def _shape_einvoices(*payloads: str) -> CandidateBatch:
+def _build_einvoice_batch(*payloads: str) -> CandidateBatch:
     return build_candidate_batch(
         build_einvoice_table(*payloads), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS
     )
 
 
 def _validate_answers(*answers: tuple[str, str]) -> ValidationResult:
-    """Return the judgement of answers (extractor, payload), each about a document of its own."""
+    """Return the validation of answers (extractor, payload), each about a document of its own."""
     documents = [(f"d{number}", *answer) for number, answer in enumerate(answers, start=1)]
     return validate_candidates(
         build_candidate_batch(build_extraction_table(documents), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS)
@@ -51,7 +51,7 @@ def _validate_answers(*answers: tuple[str, str]) -> ValidationResult:
 
 
 def _list_verdicts(*payloads: str) -> list[str]:
-    return list(validate_candidates(_shape_einvoices(*payloads)).verdicts.column("verdict").to_pylist())
+    return list(validate_candidates(_build_einvoice_batch(*payloads)).verdicts.column("verdict").to_pylist())
 
 
 def test_the_worst_broken_rule_decides() -> None:
@@ -66,7 +66,7 @@ def test_the_worst_broken_rule_decides() -> None:
     ]
 
 
-def test_what_came_twice_is_a_duplicate_unless_it_is_wrong_as_well() -> None:
+def test_a_second_invoice_with_the_same_content_is_a_duplicate_unless_its_sums_are_wrong() -> None:
     wrong = build_einvoice_payload({"invoice_number": "2", **WRONG_SUM_CHANGES})
     assert _list_verdicts(build_einvoice_payload(), build_einvoice_payload(), wrong, wrong) == [
         "accepted",
@@ -76,27 +76,27 @@ def test_what_came_twice_is_a_duplicate_unless_it_is_wrong_as_well() -> None:
     ]
 
 
-def test_a_sum_that_is_wrong_outweighs_having_come_before() -> None:
+def test_a_wrong_sum_outweighs_a_duplicate() -> None:
     wrong = build_einvoice_table(build_einvoice_payload(WRONG_SUM_CHANGES))
     approved = build_candidate_batch(wrong, KNOWN_KEYS_SCHEMA.empty_table(), []).candidate_keys.to_pylist()[0] | {
         "invoice_id": "approved"
     }
-    shaped = build_candidate_batch(
+    batch = build_candidate_batch(
         wrong, lambda *_: [{name: approved[name] for name in KNOWN_KEYS_SCHEMA.names}], [], CRITICAL_RULE_IDS
     )
-    validated = validate_candidates(shaped)
-    assert validated.findings.column("rule_id").to_pylist() == ["BR-CO-16", "DUPLICATE-CONTENT"]
-    assert validated.verdicts.column("verdict").to_pylist() == ["quarantined"]
+    validation = validate_candidates(batch)
+    assert validation.findings.column("rule_id").to_pylist() == ["BR-CO-16", "DUPLICATE-CONTENT"]
+    assert validation.verdicts.column("verdict").to_pylist() == ["quarantined"]
 
 
-def test_each_broken_rule_is_a_finding_with_its_document_severity_and_words() -> None:
-    validated = validate_candidates(
-        _shape_einvoices(
+def test_each_broken_rule_is_a_finding_with_document_severity_and_message() -> None:
+    validation = validate_candidates(
+        _build_einvoice_batch(
             build_einvoice_payload(),
             build_einvoice_payload({"invoice_number": "2", "seller": {"country": None}, **WRONG_SUM_CHANGES}),
         )
     )
-    assert validated.findings.to_pylist() == [
+    assert validation.findings.to_pylist() == [
         {
             "invoice_id": compute_invoice_id("d2", 1),
             "document_sha256": "d2",
@@ -114,10 +114,10 @@ def test_each_broken_rule_is_a_finding_with_its_document_severity_and_words() ->
     ]
 
 
-def test_a_vendors_answer_waits_for_a_person_to_add_the_tax() -> None:
-    validated = _validate_answers(("smartbills_com", SMARTBILLS_PAYLOAD))
-    assert validated.verdicts.column("verdict").to_pylist() == ["review"]
-    assert validated.findings.column("rule_id").to_pylist() == ["TAX-STATED"]
+def test_an_answer_without_tax_goes_to_review() -> None:
+    validation = _validate_answers(("smartbills_com", SMARTBILLS_PAYLOAD))
+    assert validation.verdicts.column("verdict").to_pylist() == ["review"]
+    assert validation.findings.column("rule_id").to_pylist() == ["TAX-STATED"]
 
 
 EXTRACTOR = "invoicedataextraction_com"
@@ -128,19 +128,20 @@ REVIEW_ITEM = {"message": "smudged", "affected_fields": ["Total amount"], "rows"
     ("extractor", "payload"),
     [
         (EXTRACTOR, build_rows_payload([{"Line quantity": "4.8", "Line net amount": "60"},
-                       {"Line quantity": "3,2", "Line net amount": 40}])),
-        (EXTRACTOR, build_rows_payload([{"Document type": "credit note", "Net amount": -100, "Tax amount": -19, "Total amount": -119,
-                        "Line net amount": -100}])),
-        (EXTRACTOR, build_rows_payload([{name: None for name in SAMPLE_ROW if name.startswith("Line")}], output_structure="per_invoice")),
+                                        {"Line quantity": "3,2", "Line net amount": 40}])),
+        (EXTRACTOR, build_rows_payload([{"Document type": "credit note", "Net amount": -100, "Tax amount": -19,
+                                         "Total amount": -119, "Line net amount": -100}])),
+        (EXTRACTOR, build_rows_payload([{name: None for name in SAMPLE_ROW if name.startswith("Line")}],
+                                       output_structure="per_invoice")),
         ("billflowai", build_billflowai_payload({})),
         ("billflowai", build_billflowai_payload({"items": [], "total": 1416, "tax": 216})),
         ("billflowai", build_billflowai_payload({"meta": {"source": "cache"}})),
     ],
     ids=["lines", "a negative credit note", "no lines", "the vendor's sample", "net less discount", "a cached answer"],
 )  # fmt: skip
-def test_a_sound_answer_of_a_vendor_that_states_tax_is_accepted(extractor: str, payload: str) -> None:
-    validated = _validate_answers((extractor, payload))
-    assert (validated.verdicts.column("verdict").to_pylist(), validated.findings.to_pylist()) == (["accepted"], [])
+def test_a_complete_answer_of_a_vendor_is_accepted(extractor: str, payload: str) -> None:
+    validation = _validate_answers((extractor, payload))
+    assert (validation.verdicts.column("verdict").to_pylist(), validation.findings.to_pylist()) == (["accepted"], [])
 
 
 @pytest.mark.parametrize(
@@ -154,42 +155,44 @@ def test_a_sound_answer_of_a_vendor_that_states_tax_is_accepted(extractor: str, 
         (EXTRACTOR, build_rows_payload([{}], page_count=2), "review", ["PAGES-READ"]),
         (EXTRACTOR, build_rows_payload([{}], review_needed=[REVIEW_ITEM]), "review", ["EXTRACTOR-SURE"]),
         (EXTRACTOR, build_rows_payload([{"Review Needed": "which logo?"}]), "accepted", ["EXTRACTOR-NOTE"]),
-        (EXTRACTOR, build_rows_payload([{"Line net amount": "60"}, {"Total amount": 7, "Line net amount": "40"}]), "review",
-         ["SAME-HEADER", "PEPPOL-R120"]),
+        (EXTRACTOR, build_rows_payload([{"Line net amount": "60"}, {"Total amount": 7, "Line net amount": "40"}]),
+         "review", ["SAME-HEADER", "PEPPOL-R120"]),
         ("billflowai", build_billflowai_payload({"total": 1201}), "quarantined", ["TOTALS-AGREE", "BR-13"]),
         ("billflowai", build_billflowai_payload({"meta": {"source": "duplicate"}}), "review", ["EXTRACTOR-DUPLICATE"]),
         ("billflowai", build_billflowai_payload({"date": "03/05/2026"}), "quarantined", ["BR-03", "DATE-EXACT"]),
         ("smartbills_com", SMARTBILLS_PAYLOAD.replace("5", "-5"), "review", ["NEGATIVE-TOTAL", "TAX-STATED"]),
     ],
 )  # fmt: skip
-def test_a_success_that_is_none_is_a_finding(extractor: str, payload: str, verdict: str, rules: list[str]) -> None:
-    validated = _validate_answers((extractor, payload))
-    assert validated.findings.column("rule_id").to_pylist() == rules
-    assert validated.verdicts.column("verdict").to_pylist() == [verdict]
+def test_an_incomplete_or_contradictory_answer_has_a_finding(
+    extractor: str, payload: str, verdict: str, rules: list[str]
+) -> None:
+    validation = _validate_answers((extractor, payload))
+    assert validation.findings.column("rule_id").to_pylist() == rules
+    assert validation.verdicts.column("verdict").to_pylist() == [verdict]
 
 
-def test_a_batch_without_any_invoice_has_no_verdict() -> None:
-    shaped = build_candidate_batch(
+def test_a_batch_without_invoices_has_no_verdict() -> None:
+    batch = build_candidate_batch(
         build_extraction_table([("d1", "smartbills_com", "{}")]), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS
     )
-    validated = validate_candidates(shaped)
-    assert (validated.verdicts.num_rows, validated.findings.num_rows, shaped.empty_answers.num_rows) == (0, 0, 1)
+    validation = validate_candidates(batch)
+    assert (validation.verdicts.num_rows, validation.findings.num_rows, batch.empty_answers.num_rows) == (0, 0, 1)
 
 
 def test_a_batch_that_lost_its_candidates_is_not_validated() -> None:
-    shaped = _shape_einvoices(build_einvoice_payload())
-    with pytest.raises(ContractError, match="1 documents were handed in, 0 have candidates"):
-        validate_candidates(replace(shaped, candidates=shaped.candidates.slice(0, 0)))
+    batch = _build_einvoice_batch(build_einvoice_payload())
+    with pytest.raises(ContractError, match="of 1 documents in the batch, 0 have candidates"):
+        validate_candidates(replace(batch, candidates=batch.candidates.slice(0, 0)))
 
 
-def test_a_rule_left_undecided_for_one_candidate_stops_the_batch() -> None:
-    shaped = _shape_einvoices(build_einvoice_payload(), build_einvoice_payload({"invoice_number": "2"}))
-    assert shaped.checks.num_rows == 2 * len(RULES)
+def test_a_missing_check_of_one_candidate_stops_the_batch() -> None:
+    batch = _build_einvoice_batch(build_einvoice_payload(), build_einvoice_payload({"invoice_number": "2"}))
+    assert batch.checks.num_rows == 2 * len(RULES)
     with pytest.raises(ContractError, match="2 candidates and"):
-        validate_candidates(replace(shaped, checks=shaped.checks.slice(1)))
+        validate_candidates(replace(batch, checks=batch.checks.slice(1)))
 
 
-def test_a_rule_with_no_column_is_a_stop_and_not_merely_a_failure() -> None:
+def test_a_rule_without_a_column_raises_an_error() -> None:
     outcomes = pd.DataFrame({"invoice_id": ["i1"], "A": ["holds"]})
     with pytest.raises(ContractError, match="rule 'B' was not checked"):
         run_suite(create_ephemeral_context(), "t", [Rule("A", "info", "a"), Rule("B", "info", "b")], outcomes)
@@ -198,20 +201,20 @@ def test_a_rule_with_no_column_is_a_stop_and_not_merely_a_failure() -> None:
 @pytest.mark.parametrize(("rules", "row_count"), [([], 1), ([Rule("A", "info", "a")], 0)])
 def test_nothing_to_check_is_a_stop_and_not_a_success(rules: list[Rule], row_count: int) -> None:
     outcomes = pd.DataFrame({"invoice_id": ["i1"] * row_count, "A": ["holds"] * row_count})
-    with pytest.raises(ContractError, match="decide nothing"):
+    with pytest.raises(ContractError, match="has nothing to check"):
         run_suite(create_ephemeral_context(), "t", rules, outcomes)
 
 
-def test_an_empty_outcome_is_a_stop_and_not_skipped() -> None:
+def test_an_empty_outcome_is_not_skipped() -> None:
     outcomes = pd.DataFrame({"invoice_id": ["i1", "i2"], "A": ["holds", None]})
-    with pytest.raises(ContractError, match="1 empty"):
+    with pytest.raises(ContractError, match="1 of them have no outcome"):
         run_suite(create_ephemeral_context(), "t", [Rule("A", "info", "a")], outcomes)
 
 
 def test_verdicts_do_not_depend_on_how_the_documents_are_batched() -> None:
     wrong, sound = build_einvoice_payload(WRONG_SUM_CHANGES), build_einvoice_payload()
     together = _list_verdicts(wrong, sound, sound)
-    first = _shape_einvoices(wrong)
+    first = _build_einvoice_batch(wrong)
     assert validate_candidates(first).verdicts.column("verdict").to_pylist() == ["quarantined"]
     second = build_candidate_batch(
         build_einvoice_table(wrong, sound, sound).slice(1), KNOWN_KEYS_SCHEMA.empty_table(), [], CRITICAL_RULE_IDS
@@ -220,19 +223,20 @@ def test_verdicts_do_not_depend_on_how_the_documents_are_batched() -> None:
     assert together == ["quarantined", "accepted", "duplicate"]
 
 
-def test_no_rule_is_broken_by_the_sound_invoice() -> None:
-    checks = _shape_einvoices(build_einvoice_payload()).checks
+def test_the_correct_invoice_breaks_no_rule() -> None:
+    checks = _build_einvoice_batch(build_einvoice_payload()).checks
     assert checks.filter(pc.equal(checks.column("outcome"), "broken")).num_rows == 0
 
 
-def test_validating_writes_no_file_and_no_word(tmp_path: Path) -> None:
+def test_validating_writes_no_file_and_prints_nothing(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
         "from tests.integration.extraction_payloads import build_einvoice_payload, build_einvoice_table\n"
         "from expectations.validation import validate_candidates\n"
         "assert not [m for m in sys.modules if m.startswith('great_expectations')]\n"
         "from transforms.candidate_batch import KNOWN_KEYS_SCHEMA, build_candidate_batch\n"
-        "validate_candidates(build_candidate_batch(build_einvoice_table(build_einvoice_payload()), KNOWN_KEYS_SCHEMA.empty_table(), []))\n"
+        "table = build_einvoice_table(build_einvoice_payload())\n"
+        "validate_candidates(build_candidate_batch(table, KNOWN_KEYS_SCHEMA.empty_table(), []))\n"
     )
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     completed = subprocess.run(

@@ -1,4 +1,4 @@
-"""Bad input in a batch of good ones: collected, read, judged and loaded together, and the good ones do not notice."""
+"""Bad input in a batch with good input: collected, read, validated and loaded together, and the good is unaffected."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from tests.integration.documents.bad_pdf_builder import (
     build_pdf_bomb,
     build_ubl,
     sign_pdf,
+    transform_pdf,
 )
-from tests.integration.documents.bad_pdf_builder import transform_pdf as altered
 from transforms.loading.release import get_published_database_path
 
-SOUND_EINVOICES = [
+VALID_EINVOICES = [
     (get_samples_directory() / row["path"]).read_bytes()
     for row in sorted(load_manifest(), key=lambda row: row["kind"].startswith("pdf"))
     if row["expected_state"] == "accepted" and row["kind"].startswith(("ubl", "cii", "pdf+cii"))
 ]
-GOOD_FILES = {f"good{number}.xml": content for number, content in enumerate(SOUND_EINVOICES[:20])}
+GOOD_FILES = {f"good{number}.xml": content for number, content in enumerate(VALID_EINVOICES[:20])}
 
 
 def replace_page(content: bytes) -> bytes:
-    """The e-invoice of a PDF, on a page that is about less money."""
+    """Return the e-invoice of a PDF on a page with a smaller total."""
     with pikepdf.open(io.BytesIO(content)) as pdf:
         einvoice = pdf.attachments["factur-x.xml"].get_file().read_bytes()
     return attach_files(build_pdf("INVOICE", "Net 0,84", "Tax 0,16", "Total 1,00"), {"factur-x.xml": einvoice})
@@ -60,8 +60,8 @@ BAD_FILES = {
     "B-22 half": (build_hybrid_pdf()[: len(build_hybrid_pdf()) // 2], "review", "truncated"),
     "B-24": (build_pdf_bomb(300, attached=True), "quarantined", "reader_memory"),
     "B-25": (build_page_tree(2, b"2 0 R 3 0 R"), "quarantined", "damaged_pdf"),
-    "B-27": (altered(SOUND_EINVOICES[-1], build_action_inserter("JavaScript")), "accepted", "accepted"),
-    "B-28": (replace_page(SOUND_EINVOICES[-2]), "review", "XML-PDF-MISMATCH"),
+    "B-27": (transform_pdf(VALID_EINVOICES[-1], build_action_inserter("JavaScript")), "accepted", "accepted"),
+    "B-28": (replace_page(VALID_EINVOICES[-2]), "review", "XML-PDF-MISMATCH"),
     "B-29": (
         attach_files(build_pdf(*INVOICE_LINES), {"a.xml": build_ubl("1"), "b.xml": build_ubl("2")}),
         "review",
@@ -85,8 +85,8 @@ STATE_QUERY = "select file_name, state, d.reason_code from core.documents d join
 def run_stages(app: App) -> None:
     report = RunReport()
     for stage in (collect, extract_local, validate, load):
-        for batch in stage.pending(app, report):  # type: ignore[attr-defined]
-            stage.work(app, batch, report)  # type: ignore[attr-defined]
+        for batch in stage.iter_batches(app, report):
+            stage.process_batch(app, batch, report)
 
 
 def open_app(home: Path, files: dict[str, bytes]) -> App:
@@ -94,7 +94,7 @@ def open_app(home: Path, files: dict[str, bytes]) -> App:
     settings.inbox_directory.mkdir(parents=True)
     for name, content in files.items():
         (settings.inbox_directory / name).write_bytes(content)
-    return App(settings, prepare_vendor_settings=lambda _closing: settings)
+    return App(settings, prepare_vendor_settings=lambda _exit_stack: settings)
 
 
 def query_warehouse(app: App, sql: str) -> list[Any]:
@@ -106,64 +106,64 @@ def query_warehouse(app: App, sql: str) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def mixed_batch_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A house that took good and bad files in one run."""
+    """An application that processed good and bad files in one run."""
     bad_files = {f"{row}.pdf": content for row, (content, _, _) in BAD_FILES.items()}
     with open_app(tmp_path_factory.mktemp("together"), GOOD_FILES | bad_files) as app:
         run_stages(app)
         yield app
 
 
-def test_twenty_good_documents_do_not_notice_the_bad_ones(mixed_batch_app: App, tmp_path: Path) -> None:
-    question = (
+def test_twenty_good_documents_are_not_affected_by_the_bad_ones(mixed_batch_app: App, tmp_path: Path) -> None:
+    query = (
         "select file_name, c.* exclude (received_at, validated_at) "
         "from core.invoices c join raw.sightings using (document_sha256)"
     )
     with open_app(tmp_path / "alone", GOOD_FILES) as alone:
         run_stages(alone)
-        expected = query_warehouse(alone, question)
+        expected = query_warehouse(alone, query)
     assert len(expected) == 20
-    assert [row for row in query_warehouse(mixed_batch_app, question) if row[0].startswith("good")] == expected
+    assert [row for row in query_warehouse(mixed_batch_app, query) if row[0].startswith("good")] == expected
 
 
 @pytest.mark.parametrize("row", BAD_FILES)
-def test_each_bad_document_stands_where_it_has_to(mixed_batch_app: App, row: str) -> None:
+def test_each_bad_document_has_the_expected_state(mixed_batch_app: App, row: str) -> None:
     _, state, reason_code = BAD_FILES[row]
-    ((_, actual, why),) = [
+    ((_, actual_state, actual_code),) = [
         row_values for row_values in query_warehouse(mixed_batch_app, STATE_QUERY) if row_values[0] == f"{row}.pdf"
     ]
-    assert (actual, why) == (state, reason_code)
+    assert (actual_state, actual_code) == (state, reason_code)
 
 
-def test_b28_a_mismatch_is_a_finding_of_the_candidate_that_keeps_it_from_being_accepted(mixed_batch_app: App) -> None:
-    question = (
+def test_b28_a_mismatch_is_a_finding_that_sends_the_candidate_to_review(mixed_batch_app: App) -> None:
+    query = (
         "select verdict, severity from core.findings join core.candidates using (invoice_id) "
         "where rule_id = 'XML-PDF-MISMATCH'"
     )
-    assert query_warehouse(mixed_batch_app, question) == [("review", "warning")]
+    assert query_warehouse(mixed_batch_app, query) == [("review", "warning")]
 
 
 def test_flags_are_findings_of_the_document_alone(mixed_batch_app: App) -> None:
-    question = "select rule_id, severity, invoice_id from core.findings where invoice_id is null"
-    assert set(query_warehouse(mixed_batch_app, question)) == {
+    query = "select rule_id, severity, invoice_id from core.findings where invoice_id is null"
+    assert set(query_warehouse(mixed_batch_app, query)) == {
         ("PDF-ACTIVE", "info", None), ("PDF-HIDDEN-TEXT", "info", None), ("PDF-SIGNATURE", "info", None),
     }  # fmt: skip
 
 
-def test_flags_are_in_the_story_of_a_document(mixed_batch_app: App) -> None:
-    story = format_history(*list_document_histories(mixed_batch_app, "B-27.pdf"))
-    assert "info: PDF-ACTIVE: the PDF holds actions: JavaScript" in story
-    assert "now accepted" in story
+def test_flags_are_in_the_history_of_a_document(mixed_batch_app: App) -> None:
+    text = format_history(*list_document_histories(mixed_batch_app, "B-27.pdf"))
+    assert "info: PDF-ACTIVE: the PDF holds actions: JavaScript" in text
+    assert "now accepted" in text
 
 
-def test_what_is_for_a_person_is_shown_with_what_is_quarantined(mixed_batch_app: App) -> None:
-    still_waiting = query_warehouse(
+def test_documents_for_review_are_listed_with_the_quarantined_ones(mixed_batch_app: App) -> None:
+    quarantine_rows = query_warehouse(
         mixed_batch_app, "select reason_code, state from core.quarantine where invoice_id is null"
     )
-    assert ("hidden_text", "review") in still_waiting
-    assert ("executable", "quarantined") in still_waiting
+    assert ("hidden_text", "review") in quarantine_rows
+    assert ("executable", "quarantined") in quarantine_rows
 
 
-def test_a_flag_is_written_once_and_validating_leaves_it(ledger: Ledger) -> None:
+def test_a_flag_is_recorded_once(ledger: Ledger) -> None:
     flags = [Flag("PDF-LINKS", "one"), Flag("PDF-LINKS", "two"), Flag("PDF-LINKS", "one")]
     for _ in range(2):
         with ledger.begin_transaction() as tx:

@@ -1,8 +1,7 @@
-"""A house and its sources: rehearsals change nothing at them, and a name stands for one account for ever."""
+"""Safety of sources: a rehearsal changes nothing at them, and a source name stands for one account forever."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from tests.servers.dovecot_server import DovecotServer, MailAccount
 
 
 def build_real_settings(rehearsal_settings: Settings) -> Settings:
-    """Return the settings of a house that keeps real books; nobody is called."""
+    """Return the settings with a vendor key, so that they are for real books; no vendor is called."""
     vendor_settings = rehearsal_settings.smartbills_com.model_copy(update={"api_key": SecretStr("unused")})
     return rehearsal_settings.model_copy(update={"smartbills_com": vendor_settings})
 
@@ -33,24 +32,15 @@ def build_mailbox_settings(account: MailAccount, after: str = "keep") -> Mailbox
 
 
 @pytest.fixture
-def account(dovecot: DovecotServer) -> MailAccount:
-    """A mailbox with two mails."""
-    new_account = dovecot.create_account()
-    for number in (1, 2):
-        new_account.deliver_message(build_invoice_mail(number))
-    return new_account
-
-
-@pytest.fixture
 def rehearsal_settings(tmp_path: Path) -> Settings:
-    """The settings of a house that rehearses."""
+    """The settings of a rehearsal."""
     return Settings(home=tmp_path / "home", reading=ReadingSettings(workers=1))
 
 
 def run_collect(app_settings: Settings) -> RunReport:
-    """Collect in a house of these settings, and return the report."""
+    """Collect with these settings, and return the report."""
     report = RunReport()
-    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
         for batch in collect.iter_batches(app, report):
             collect.process_batch(app, batch, report)
     return report
@@ -60,14 +50,16 @@ def run_collect(app_settings: Settings) -> RunReport:
 def test_a_rehearsal_changes_nothing_in_a_mailbox(
     account: MailAccount, rehearsal_settings: Settings, after: str
 ) -> None:
-    rehearsed = rehearsal_settings.model_copy(update={"mailboxes": (build_mailbox_settings(account, after),)})
-    report = run_collect(rehearsed)
+    settings = rehearsal_settings.model_copy(update={"mailboxes": (build_mailbox_settings(account, after),)})
+    report = run_collect(settings)
     assert report.new_documents == (4 if after == "delete" else 2)
     assert [flags - {r"\Recent"} for flags in account.list_flags_by_uid().values()] == [frozenset(), frozenset()]
     assert "rehearsal" in str(report.remarks)
 
 
-def test_real_books_do_what_is_said_to_the_mails(account: MailAccount, rehearsal_settings: Settings) -> None:
+def test_a_real_run_applies_the_configured_action_to_the_mails(
+    account: MailAccount, rehearsal_settings: Settings
+) -> None:
     run_collect(
         build_real_settings(
             rehearsal_settings.model_copy(update={"mailboxes": (build_mailbox_settings(account, "delete"),)})
@@ -76,7 +68,7 @@ def test_real_books_do_what_is_said_to_the_mails(account: MailAccount, rehearsal
     assert account.list_messages() == []
 
 
-def test_a_mail_that_was_to_be_moved_and_is_not_kept_whole_is_not_deleted(
+def test_a_mail_collected_for_moving_is_not_deleted_because_it_is_not_stored_whole(
     account: MailAccount, rehearsal_settings: Settings
 ) -> None:
     for after in ("move:Nowhere", "delete"):
@@ -106,33 +98,33 @@ def test_a_rehearsal_moves_no_file(tmp_path: Path, rehearsal_settings: Settings)
 
 
 @pytest.fixture
-def other_account(dovecot: DovecotServer) -> Iterator[MailAccount]:
+def other_account(dovecot: DovecotServer) -> MailAccount:
     """Another user's mailbox, with one mail."""
     new_account = dovecot.create_account()
     new_account.deliver_message(build_invoice_mail(3))
     return new_account
 
 
-def test_a_name_that_was_another_account_is_refused_as_its_uids_mean_other_mails(
+def test_a_source_name_of_another_account_is_refused_because_its_uids_are_other_mails(
     account: MailAccount, other_account: MailAccount, rehearsal_settings: Settings, tmp_path: Path
 ) -> None:
     folder = FolderSettings(name="scans", url=str(tmp_path), settle_seconds=0, pattern=("*.pdf",))
-    both = rehearsal_settings.model_copy(update={"folders": (folder,)})
-    run_collect(both.model_copy(update={"mailboxes": (build_mailbox_settings(account),)}))
-    changed = both.model_copy(update={"mailboxes": (build_mailbox_settings(other_account),)})
+    settings = rehearsal_settings.model_copy(update={"folders": (folder,)})
+    run_collect(settings.model_copy(update={"mailboxes": (build_mailbox_settings(account),)}))
+    changed = settings.model_copy(update={"mailboxes": (build_mailbox_settings(other_account),)})
     assert "another name" in str(run_collect(changed).problems)
-    with App(changed, prepare_vendor_settings=lambda _closing: changed) as app:
-        compared = reconcile_sources(app)
-    assert not compared["sound"]
-    assert "another name" in compared["sources"][0]["problem"]
+    with App(changed, prepare_vendor_settings=lambda _exit_stack: changed) as app:
+        reconciliation = reconcile_sources(app)
+    assert not reconciliation["sound"]
+    assert "another name" in reconciliation["sources"][0]["problem"]
 
 
-def test_a_name_whose_account_never_let_us_in_is_free(
+def test_a_source_name_can_change_accounts_until_a_login_succeeds(
     account: MailAccount, rehearsal_settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "scans").mkdir()
     folder = FolderSettings(name="scans", url=str(tmp_path / "scans"), settle_seconds=0)
-    both = rehearsal_settings.model_copy(update={"folders": (folder,)})
-    wrong = build_mailbox_settings(account).model_copy(update={"username": "nobody@example.org"})
-    assert run_collect(both.model_copy(update={"mailboxes": (wrong,)})).problems
-    assert run_collect(both.model_copy(update={"mailboxes": (build_mailbox_settings(account),)})).problems == []
+    settings = rehearsal_settings.model_copy(update={"folders": (folder,)})
+    refused = build_mailbox_settings(account).model_copy(update={"username": "nobody@example.org"})
+    assert run_collect(settings.model_copy(update={"mailboxes": (refused,)})).problems
+    assert run_collect(settings.model_copy(update={"mailboxes": (build_mailbox_settings(account),)})).problems == []

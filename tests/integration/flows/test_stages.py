@@ -1,4 +1,4 @@
-"""Stages over more than one batch: what stops a vendor stops it for the whole run, and only what must."""
+"""Stages: suspended vendors, restored ledgers, a warehouse in use, and a ledger that cannot grow."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from transforms.loading.release import get_published_database_path
 from transforms.loading.working_warehouse import get_working_database_path
 
 
-def test_a_vendor_that_is_down_is_left_alone_for_all_batches(tmp_path: Path) -> None:
-    down = SmartBillsComSettings(base_url="http://127.0.0.1:9", api_key=SecretStr("sk_test_down"))
-    settings = Settings(home=tmp_path, smartbills_com=down, vendor_minute_seconds=0.01, batch_size=1)
+def test_a_vendor_that_is_down_is_suspended_for_all_batches(tmp_path: Path) -> None:
+    unreachable_vendor = SmartBillsComSettings(base_url="http://127.0.0.1:9", api_key=SecretStr("sk_test_down"))
+    settings = Settings(home=tmp_path, smartbills_com=unreachable_vendor, vendor_minute_seconds=0.01, batch_size=1)
     report = RunReport()
-    with App(settings, prepare_vendor_settings=lambda _closing: settings) as app:
+    with App(settings, prepare_vendor_settings=lambda _exit_stack: settings) as app:
         with app.ledger.begin_transaction() as tx:
             for name in ("a", "b", "c"):
                 document = record_document_sighting(tx, name)
@@ -44,17 +44,17 @@ def test_a_vendor_that_is_down_is_left_alone_for_all_batches(tmp_path: Path) -> 
                     stage="extract_remote",
                     state="waiting",
                     reason_code="needs_extraction",
-                    reason="It is.",
+                    reason="No e-invoice.",
                 )
         for batch in extract_remote.iter_batches(app, report):
             extract_remote.process_batch(app, batch, report)
     assert ["is not available" in problem for problem in report.problems].count(True) == 1
-    assert len(report.problems) <= 3  # and of the documents that it was tried with
+    assert len(report.problems) <= 3  # also those of the documents that were tried
 
 
 @pytest.mark.parametrize("loaded_before", [True, False])
-def test_a_warehouse_ahead_of_a_restored_ledger_is_made_anew(app_settings: Settings, loaded_before: bool) -> None:
-    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+def test_a_warehouse_ahead_of_a_restored_ledger_is_rebuilt(app_settings: Settings, loaded_before: bool) -> None:
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
         with app.ledger.begin_transaction() as tx:
             record_document_sighting(tx, "kept")
         if loaded_before:
@@ -71,7 +71,7 @@ def test_a_warehouse_ahead_of_a_restored_ledger_is_made_anew(app_settings: Setti
     for leftover in app_settings.home.glob("ledger.sqlite*"):
         leftover.unlink()
     (app_settings.home / "backup.sqlite").rename(app_settings.home / "ledger.sqlite")
-    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
         with app.ledger.begin_transaction() as tx:
             record_document_sighting(tx, "new")
         report = load_warehouse(app)
@@ -83,16 +83,16 @@ def test_a_warehouse_ahead_of_a_restored_ledger_is_made_anew(app_settings: Setti
 
 
 def test_the_doctor_does_not_open_the_warehouse_while_a_run_works_in_it(app_settings: Settings) -> None:
-    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
         with app.ledger.begin_transaction() as tx:
             record_document_sighting(tx, "kept")
         load_warehouse(app)
-        work = get_working_database_path(app_settings.warehouse_directory)
+        database_path = get_working_database_path(app_settings.warehouse_directory)
         with app.acquire_run_lock():
-            work.rename(work.with_name("moved"))
-            busy = run_warehouse_check(app_settings)
-            work.with_name("moved").rename(work)
-        assert busy == {"name": "warehouse", "ok": True, "detail": "not looked at: a run is at work in it"}
+            database_path.rename(database_path.with_name("moved"))
+            check_during_run = run_warehouse_check(app_settings)
+            database_path.with_name("moved").rename(database_path)
+        assert check_during_run == {"name": "warehouse", "ok": True, "detail": "not checked: a run is active"}
         assert run_warehouse_check(app_settings) == {
             "name": "warehouse",
             "ok": True,
@@ -106,17 +106,17 @@ def run_warehouse_check(settings: Settings) -> CheckResult:
     return next(check for check in run_health_checks(settings) if check["name"] == "warehouse")
 
 
-def test_a_ledger_that_cannot_grow_is_told_in_a_sentence(app: App, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit) as left, exit_on_known_errors():
+def test_a_full_disk_under_the_ledger_is_reported_in_one_sentence(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as exit_info, exit_on_known_errors():
         fail_write_after_vendor_error(app)
-    assert left.value.exit_code == 1
+    assert exit_info.value.exit_code == 1
     stderr = capsys.readouterr().err
     assert stderr.startswith("invoices: the ledger: database or disk is full\n")
     assert "Traceback" not in stderr
 
 
 def fail_write_after_vendor_error(app: App) -> None:
-    """Fail to write into the ledger what a vendor's failure was."""
+    """Raise the error of a full ledger while a vendor's error is being handled."""
     try:
         raise UnknownOutcome("POST somewhere answered 500")
     except UnknownOutcome:

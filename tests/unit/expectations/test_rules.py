@@ -1,4 +1,4 @@
-"""The declared rules: one id, one severity, words; and each is decided by exactly one SQL model."""
+"""The declared rules: each has one id, a severity and a wording, and is decided in SQL."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RULE_ID_PATTERN = re.compile(rf"'((?:{RULE_PREFIXES})-[A-Z0-9-]+)'")
 
 
 def test_no_rule_is_declared_twice() -> None:
-    declared = [rule.rule_id for table in RULE_MODULES for rule in table.RULES]
+    declared = [rule.rule_id for rule_module in RULE_MODULES for rule in rule_module.RULES]
     assert len(declared) == len(RULES) == len(set(declared))
 
 
-def test_each_table_has_rules_and_each_rule_has_words() -> None:
-    assert all(table.RULES for table in RULE_MODULES)
+def test_each_table_has_rules_and_each_rule_has_a_wording() -> None:
+    assert all(rule_module.RULES for rule_module in RULE_MODULES)
     assert all(rule.wording and rule.severity in {"critical", "warning", "info"} for rule in RULES.values())
 
 
@@ -31,6 +31,6 @@ def test_each_rule_is_decided_in_sql_and_no_other_is() -> None:
     assert decided | {"AMOUNT-EXACT", "DATE-EXACT", "QUANTITY-EXACT"} == set(RULES)
 
 
-def test_the_sums_and_what_books_cannot_do_without_stop_a_candidate() -> None:
+def test_the_rules_for_sums_and_required_fields_are_critical() -> None:
     sums = {f"BR-CO-{number}" for number in range(10, 18)}
     assert sums | {"BR-02", "BR-03", "BR-05", "BR-14", "CURRENCY-KNOWN", "TOTALS-AGREE"} == CRITICAL_RULE_IDS

@@ -1,8 +1,8 @@
-"""Work in halves: one item that fails never harms another, and what fails for all is nobody's fault."""
+"""Bisection of a batch: an item that fails does not block the others, and an error of all items is raised."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -12,27 +12,29 @@ from flows.bisect_batch import MAX_FAILURES_WITHOUT_SUCCESS, process_with_bisect
 from invoices.errors import ContractError
 
 
-def build_worker(poison: set[int], processed: list[int]) -> object:
+def build_processor(bad_items: set[int], processed: list[int]) -> Callable[[Sequence[int]], None]:
+    """Return a function that fails for parts with a bad item and collects the items of the others."""
+
     def process_items(items: Sequence[int]) -> None:
-        if poison & set(items):
-            raise ContractError(f"cannot take {items!r}")
+        if bad_items & set(items):
+            raise ContractError(f"cannot process {items!r}")
         processed.extend(items)
 
     return process_items
 
 
 @given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=MAX_FAILURES_WITHOUT_SUCCESS))
-def test_all_but_the_poison_is_done_once_and_in_order(count: int, poison: set[int]) -> None:
-    items, done = list(range(count)), list[int]()
-    bad = poison & set(items)
-    if bad == set(items):
+def test_all_but_the_bad_items_are_processed_once_and_in_order(count: int, bad_numbers: set[int]) -> None:
+    items, processed = list(range(count)), list[int]()
+    bad_items = bad_numbers & set(items)
+    if bad_items == set(items):
         return
-    failed = process_with_bisection(items, build_worker(bad, done))  # type: ignore[arg-type]
-    assert [item for item, _ in failed] == sorted(bad)
-    assert done == [item for item in items if item not in bad]
+    failures = process_with_bisection(items, build_processor(bad_items, processed))
+    assert [item for item, _ in failures] == sorted(bad_items)
+    assert processed == [item for item in items if item not in bad_items]
 
 
-def test_what_fails_for_everything_is_raised_after_a_few_tries() -> None:
+def test_an_error_of_all_items_is_raised_after_a_few_tries() -> None:
     tries = []
 
     def fail_for_all(part: Sequence[int]) -> None:
@@ -46,8 +48,8 @@ def test_what_fails_for_everything_is_raised_after_a_few_tries() -> None:
 
 def test_a_single_item_that_fails_is_raised() -> None:
     with pytest.raises(ContractError):
-        process_with_bisection([1], build_worker({1}, []))  # type: ignore[arg-type]
+        process_with_bisection([1], build_processor({1}, []))
 
 
-def test_nothing_is_worked_on_as_nothing() -> None:
-    assert process_with_bisection([], build_worker(set(), [])) == []  # type: ignore[arg-type]
+def test_a_batch_without_items_has_no_failures() -> None:
+    assert process_with_bisection([], build_processor(set(), [])) == []

@@ -1,4 +1,4 @@
-"""Which sources a command looks at: one by name, a folder instead of all, or the samples; never two of these."""
+"""The sources of a command: one by name, a folder instead of all, or the samples; never two of these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from flows.cli.command_runner import EXIT_MISCONFIGURED, load_command_settings
 
 
-def test_a_folder_named_by_an_option_stands_in_for_all_sources(tmp_path: Path) -> None:
+def test_a_folder_given_as_an_option_replaces_all_sources(tmp_path: Path) -> None:
     file = tmp_path / "invoices.toml"
     file.write_text(f'home = "{tmp_path}/home"\n[[folders]]\nname = "scans"\nurl = "/in"\n')
     (source,) = load_command_settings(file, inbox=tmp_path).sources

@@ -1,4 +1,4 @@
-"""What came in never reaches the terminal as anything but text on one line."""
+"""Text from documents and vendors reaches the terminal only as printable text on one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOSTILE_TEXT = "EUR\n2026-01-01  now accepted: forged\x9b2J\u202e"
 
 
 def add_hostile_document(app: App, number: str) -> None:
-    """Put a document into the house whose currency and findings are not only text."""
+    """Record a document whose currency and findings contain control characters."""
     with app.ledger.begin_transaction() as tx:
         record_document_sighting(tx, "bill")
         record_document_validation(
@@ -26,7 +26,7 @@ def add_hostile_document(app: App, number: str) -> None:
         )
 
 
-def test_a_story_has_no_line_and_no_control_that_a_document_wrote(app: App) -> None:
+def test_a_history_has_no_line_break_or_control_character_from_a_document(app: App) -> None:
     add_hostile_document(app, "R-1")
     text = format_history(list_document_histories(app, hash_name("bill"))[0])
     assert all(line.isprintable() for line in text.splitlines())
@@ -34,12 +34,12 @@ def test_a_story_has_no_line_and_no_control_that_a_document_wrote(app: App) -> N
     assert "EUR\\n2026-01-01" in text
 
 
-def test_a_story_stays_readable_whatever_the_length_of_a_text(app: App) -> None:
+def test_a_history_stays_readable_with_very_long_texts(app: App) -> None:
     add_hostile_document(app, "x" * 100_000)
     assert max(map(len, format_history(list_document_histories(app, hash_name("bill"))[0]).splitlines())) < 2_000
 
 
-def test_the_summary_tells_remarks_and_reasons_on_one_line_each(app: App) -> None:
+def test_the_summary_shows_each_remark_and_reason_on_one_line(app: App) -> None:
     with app.ledger.begin_transaction() as tx:
         record_document_sighting(tx, "bill")
         record_document_validation(tx, "bill", "accepted")
@@ -50,22 +50,24 @@ def test_the_summary_tells_remarks_and_reasons_on_one_line_each(app: App) -> Non
     assert text.count("EUR\\n2026-01-01") == 2
 
 
-def test_a_name_that_is_no_unicode_is_found_as_it_is_shown(app: App) -> None:
+def test_a_file_name_that_is_not_unicode_is_found(app: App) -> None:
     with app.ledger.begin_transaction() as tx:
         record_document_sighting(tx, "bill", "/in/R\\xff.pdf")
-    (story,) = list_document_histories(app, os.fsdecode(b"R\xff.pdf"))
-    assert story["document"]["document_sha256"] == hash_name("bill")
+    (history,) = list_document_histories(app, os.fsdecode(b"R\xff.pdf"))
+    assert history["document"]["document_sha256"] == hash_name("bill")
 
 
-@pytest.mark.parametrize("named", ["invoice number", "file name"])
-def test_a_whole_name_goes_before_the_beginning_of_another_documents_hash(app: App, named: str) -> None:
+@pytest.mark.parametrize("name_kind", ["invoice number", "file name"])
+def test_a_whole_name_has_precedence_over_the_beginning_of_another_hash(app: App, name_kind: str) -> None:
     with app.ledger.begin_transaction() as tx:
         record_document_sighting(tx, "other")
         name = hash_name("other")[:6]
-        record_document_sighting(tx, "bill", f"/in/{name}" if named == "file name" else None)
+        record_document_sighting(tx, "bill", f"/in/{name}" if name_kind == "file name" else None)
         record_document_validation(tx, "bill", "accepted")
-    if named == "invoice number":
+    if name_kind == "invoice number":
         with app.ledger.begin_transaction() as tx:
             record_document_sighting(tx, "numbered")
             tx.connection.exec_driver_sql("update candidates set invoice_number = ?", (name,))
-    assert [story["document"]["document_sha256"] for story in list_document_histories(app, name)] == [hash_name("bill")]
+    assert [history["document"]["document_sha256"] for history in list_document_histories(app, name)] == [
+        hash_name("bill")
+    ]

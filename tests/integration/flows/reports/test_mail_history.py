@@ -1,4 +1,4 @@
-"""The stories of mails: under which names each is found, and in which words what became of it is told."""
+"""The history of mails: the names by which each is found, and the words for what happened to it."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ PARTS = {
 
 @pytest.fixture
 def app_with_mailbox(app_settings: Settings) -> Iterator[App]:
-    """A house with a mailbox that nobody asks."""
+    """An application with a mailbox that is never contacted."""
     settings = app_settings.model_copy(update={"mailboxes": (MailboxSettings(**ACCOUNT),)})
-    with App(settings, prepare_vendor_settings=lambda _closing: settings) as new_app:
+    with App(settings, prepare_vendor_settings=lambda _exit_stack: settings) as new_app:
         yield new_app
 
 
 def record_mail(
-    app: App, uid: int | None = 8, place: str = "INBOX", sections: Sequence[str] = (), **message_values: Any
+    app: App, uid: int | None = 8, folder: str = "INBOX", sections: Sequence[str] = (), **message_values: Any
 ) -> None:
-    """Record a mail of the account, or of the file ``place`` where it has no UID, with these of the parts."""
+    """Record a mail of the account, or of the file ``folder`` if it has no UID, with these of ``PARTS``."""
     name = "ap" if uid else "inbox"
     defaults = {
         "outcome": "collected",
@@ -47,20 +47,22 @@ def record_mail(
         "sender": "ann@shop.example",
         "subject": "Bill",
     }
-    key = compute_message_key(name, f"{place}{uid}")
-    message = MailMessage(key, name, place, uid=uid, uidvalidity=1700 if uid else None, **(defaults | message_values))
+    key = compute_message_key(name, f"{folder}{uid}")
+    message = MailMessage(key, name, folder, uid=uid, uidvalidity=1700 if uid else None, **(defaults | message_values))
     sightings = [build_sighting(section, message) for section in sections]
     with app.ledger.begin_transaction() as tx:
         record_arrivals(tx, [Arrival(sightings, message)])
 
 
 def build_sighting(section: str, message: MailMessage) -> Sighting:
-    """Return how a part of a mail was seen."""
-    (kind, name, left_out), location = PARTS[section], f"{message.folder}/{message.uid}/;SECTION={section}"
+    """Return the sighting of a part of a mail."""
+    media_type, name, skip_reason_code = PARTS[section]
+    location = f"{message.folder}/{message.uid}/;SECTION={section}"
+    sighting_id = compute_sighting_id(message.source_name, location, section)
     return Sighting(
-        compute_sighting_id(message.source_name, location, section), hash_section(section), kind, 10, message.source_name, "mailbox",
+        sighting_id, hash_section(section), media_type, 10, message.source_name, "mailbox",
         location, name, message_key=message.message_key, message_id=message.message_id, section=section,
-        declared_type=kind, settled=build_initial_state(left_out) if left_out else None,
+        declared_type=media_type, settled=build_initial_state(skip_reason_code) if skip_reason_code else None,
     )  # fmt: skip
 
 
@@ -68,10 +70,10 @@ def hash_section(section: str) -> str:
     return hashlib.sha256(section.encode()).hexdigest()
 
 
-def test_a_mail_comes_first_and_then_what_was_in_it_with_what_fits_no_rule_and_archives(app_with_mailbox: App) -> None:
+def test_a_mail_comes_before_its_documents_including_unmatched_files_and_archives(app_with_mailbox: App) -> None:
     record_mail(app_with_mailbox, sections=["1", "2", "3", "4", "5"])
     mail, *documents = list_document_histories(app_with_mailbox, "m8@shop.example")
-    assert format_history(mail).startswith("Mail <m8@shop.example> of ann@shop.example: 'Bill'")
+    assert format_history(mail).startswith("Mail <m8@shop.example> from ann@shop.example: 'Bill'")
     assert [document["document"]["document_sha256"] for document in documents] == [
         hash_section(section) for section in "1234"
     ]
@@ -79,22 +81,24 @@ def test_a_mail_comes_first_and_then_what_was_in_it_with_what_fits_no_rule_and_a
 
 
 @pytest.mark.parametrize(
-    ("place", "names"),
+    ("folder", "names"),
     [
         ("INBOX", ["<m8@shop.example>", "INBOX UID 8 of 1700", "INBOX UID 8 of 1700 (waiting)"]),
         ("/in/a_b.eml", ["a_b.eml", "/in/a_b.eml"]),
         (MAILDIR, ["1700000001.M2P1.host", "1700000001.M2P1.host:2,FS", "/in/Post/cur/1700000001.M2P1.host:2,S"]),
     ],
 )
-def test_a_mail_that_brought_nothing_is_found_by_its_names(app_with_mailbox: App, place: str, names: list[str]) -> None:
-    record_mail(app_with_mailbox, 8 if place == "INBOX" else None, place, outcome="no_documents")
+def test_a_mail_that_brought_nothing_is_found_by_its_names(
+    app_with_mailbox: App, folder: str, names: list[str]
+) -> None:
+    record_mail(app_with_mailbox, 8 if folder == "INBOX" else None, folder, outcome="no_documents")
     record_mail(app_with_mailbox, 9, "INBOX", message_id="<m9@shop.example>")
     record_mail(app_with_mailbox, None, "/in/axb.eml", message_id=None)
     for name in names:
-        assert [story["mail"]["folder"] for story in list_document_histories(app_with_mailbox, name)] == [place]
+        assert [history["mail"]["folder"] for history in list_document_histories(app_with_mailbox, name)] == [folder]
 
 
-def test_the_text_of_a_mail_and_a_file_in_it_are_told_in_words(app_with_mailbox: App) -> None:
+def test_the_text_of_a_mail_and_a_file_in_it_are_described_in_words(app_with_mailbox: App) -> None:
     received = dt.datetime(2026, 8, 1, 10, tzinfo=dt.UTC)
     record_mail(
         app_with_mailbox,
@@ -104,35 +108,34 @@ def test_the_text_of_a_mail_and_a_file_in_it_are_told_in_words(app_with_mailbox:
         skipped_parts='{"body": 1, "decoration": 2}',
     )
     mail, text, bill = map(format_history, list_document_histories(app_with_mailbox, "m8@shop.example"))
-    assert "the text of a mail of ann@shop.example: 'Bill'" in text
-    assert "as 'bill.pdf' in a mail of ann@shop.example" in bill
+    assert "the text of a mail from ann@shop.example: 'Bill'" in text
+    assert "as 'bill.pdf' in a mail from ann@shop.example" in bill
     assert "received 2026-08-01 10:00:00Z, authentication unknown, moved to 'Done' on the server" in bill
-    assert "left out: 1 text, 2 pictures of the text" in mail
+    assert "skipped: 1 text, 2 decorative pictures" in mail
 
 
-def test_of_a_mail_in_a_file_no_time_is_told_that_nobody_knows(app_with_mailbox: App) -> None:
+def test_a_mail_in_a_file_has_no_received_time_if_that_is_unknown(app_with_mailbox: App) -> None:
     record_mail(app_with_mailbox, None, "/in/a.eml", ["2"], sender=None)
     mail, bill = map(format_history, list_document_histories(app_with_mailbox, "a.eml"))
     assert "received" not in mail + bill
-    assert "as 'bill.pdf' in a mail of an unknown sender: 'Bill'" in bill
+    assert "as 'bill.pdf' in a mail from an unknown sender: 'Bill'" in bill
 
 
 @pytest.mark.parametrize(("action", "words"), [("done", "done on the server"), ("failed", "failed on the server")])
-def test_what_was_done_by_settings_that_are_gone_is_not_guessed(
-    app_settings: Settings, action: str, words: str
-) -> None:
-    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
+def test_the_action_of_settings_that_are_gone_is_not_guessed(app_settings: Settings, action: str, words: str) -> None:
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
         record_mail(app, action=action)
         assert words in format_history(list_document_histories(app, "m8@shop.example")[0])
 
 
-def test_the_status_counts_mails_that_wait_but_not_those_whose_uids_are_gone(app_with_mailbox: App) -> None:
-    assert "Mails that wait" not in format_run_summary(app_with_mailbox, None)
+def test_the_status_counts_waiting_mails_but_not_those_whose_uids_are_gone(app_with_mailbox: App) -> None:
+    assert "Mails not collected" not in format_run_summary(app_with_mailbox, None)
     for uid, outcome in enumerate(["too_large", "waiting", "waiting", "skipped"], 1):
         record_mail(app_with_mailbox, uid, outcome=outcome)
     assert get_pipeline_status(app_with_mailbox)["mails_waiting"] == {"too_large": 1, "waiting": 2}
-    assert "Mails that wait: 1 too_large, 2 waiting (invoices reconcile names them)" in format_run_summary(
-        app_with_mailbox, None
+    assert (
+        "Mails not collected: 1 too large, 2 waiting for a later run (list them with: invoices reconcile)"
+        in format_run_summary(app_with_mailbox, None)
     )
     with app_with_mailbox.ledger.begin_transaction() as tx:
         set_folder_position(tx, "ap", "INBOX", MailFolderPosition(1701, 1, "rules"))

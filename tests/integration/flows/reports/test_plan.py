@@ -1,4 +1,4 @@
-"""The plan: what a run would do, found out without doing it."""
+"""The plan: what a run would do, without running it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sandbox.process import start_sandbox
 def open_app(home: Path, **values: object) -> App:
     settings = Settings(home=home / "home", inbox=InboxSettings(path=get_sample_inbox(), settle_seconds=0))
     settings = settings.model_copy(update=values)
-    return App(settings, prepare_vendor_settings=lambda _closing: settings)
+    return App(settings, prepare_vendor_settings=lambda _exit_stack: settings)
 
 
 def hash_files_below(directory: Path) -> dict[str, str]:
@@ -30,70 +30,84 @@ def hash_files_below(directory: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_samples_are_read_and_the_rest_would_go_to_the_first_in_order(tmp_path: Path) -> None:
+def test_samples_that_are_no_e_invoices_would_go_to_the_first_extractor(tmp_path: Path) -> None:
     with open_app(tmp_path) as app:
-        planned = plan_run(app)
-    assert planned["rehearsal"] is True
-    assert planned["read"] == {"einvoice": 33, "needs_extraction": 12, "not_invoice": 4, "review": 6, "unreadable": 1}
-    (ask,) = planned["extract_remote"]
-    assert (ask["extractor"], ask["documents"], ask["owed"], ask["minutes"]) == ("invoicedataextraction_com", 12, 0, 1)
-    assert ask["pages"] >= 12
-    assert planned["nobody"] == 0
+        plan = plan_run(app)
+    assert plan["rehearsal"] is True
+    assert plan["extract_local"] == {
+        "einvoice": 33,
+        "needs_extraction": 12,
+        "not_invoice": 4,
+        "review": 6,
+        "unreadable": 1,
+    }
+    (extractor_plan,) = plan["extract_remote"]
+    assert (
+        extractor_plan["extractor"],
+        extractor_plan["documents"],
+        extractor_plan["awaiting_response"],
+        extractor_plan["minutes"],
+    ) == ("invoicedataextraction_com", 12, 0, 1)
+    assert extractor_plan["pages"] >= 12
+    assert plan["without_extractor"] == 0
 
 
-def test_looking_twice_tells_the_same_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_second_plan_is_the_same_and_writes_nothing(tmp_path: Path) -> None:
     with open_app(tmp_path) as app:
         first = plan_run(app)
-        before = hash_files_below(tmp_path)
+        hashes_before = hash_files_below(tmp_path)
         assert plan_run(app) == first
-        assert hash_files_below(tmp_path) == before
+        assert hash_files_below(tmp_path) == hashes_before
 
 
-def test_without_any_extractor_the_documents_would_wait(tmp_path: Path) -> None:
+def test_documents_would_wait_without_an_extractor(tmp_path: Path) -> None:
     with open_app(tmp_path, extractors=("einvoice",)) as app:
-        planned = plan_run(app)
-    assert (planned["extract_remote"], planned["nobody"]) == ([], 12)
-    assert "12  wait: no extractor" in format_plan(planned)
+        plan = plan_run(app)
+    assert (plan["extract_remote"], plan["without_extractor"]) == ([], 12)
+    assert "12  waiting: no configured extractor" in format_plan(plan)
 
 
-def test_credits_are_asked_for_and_nothing_is_charged(tmp_path: Path) -> None:
-    with start_sandbox(tmp_path / "sandbox", settings={"invoicedataextraction_com.credits": 7}) as served:
-        part = Settings().invoicedataextraction_com.model_copy(
+def test_credits_are_fetched_and_nothing_is_charged(tmp_path: Path) -> None:
+    with start_sandbox(tmp_path / "sandbox", settings={"invoicedataextraction_com.credits": 7}) as sandbox:
+        extractor_settings = Settings().invoicedataextraction_com.model_copy(
             update={
-                "base_url": served.invoicedataextraction_com["base_url"],
-                "api_key": SecretStr(served.invoicedataextraction_com["api_key"]),
+                "base_url": sandbox.invoicedataextraction_com["base_url"],
+                "api_key": SecretStr(sandbox.invoicedataextraction_com["api_key"]),
                 "pages_per_day": 5,
             }
         )
-        with open_app(tmp_path, invoicedataextraction_com=part) as app:
-            (ask,) = plan_run(app)["extract_remote"]
-        assert (ask["credits_left"], ask["pages_left_under_caps"]) == (7, 5)
-        assert ask["waits_for_cap"] >= 7
-        journal = served.read_journal()
+        with open_app(tmp_path, invoicedataextraction_com=extractor_settings) as app:
+            (extractor_plan,) = plan_run(app)["extract_remote"]
+        assert (extractor_plan["credits_left"], extractor_plan["pages_left_under_caps"]) == (7, 5)
+        assert extractor_plan["over_cap"] >= 7
+        journal = sandbox.read_journal()
     assert journal["charges"] == []
     assert set(journal["requests"]) == {"GET /invoicedataextraction_com/v1/credits/balance"}
 
 
-def test_the_cap_of_a_run_counts_as_well(tmp_path: Path) -> None:
-    part = Settings().invoicedataextraction_com.model_copy(update={"pages_per_run": 2, "pages_per_day": 9})
-    with open_app(tmp_path, invoicedataextraction_com=part) as app:
-        planned = plan_run(app)
-    (ask,) = planned["extract_remote"]
-    assert (ask["pages_left_under_caps"], ask["waits_for_cap"]) == (2, 10)
-    assert "10  of them wait: the caps leave 2 pages" in format_plan(planned)
+def test_the_cap_of_a_run_is_applied_too(tmp_path: Path) -> None:
+    extractor_settings = Settings().invoicedataextraction_com.model_copy(
+        update={"pages_per_run": 2, "pages_per_day": 9}
+    )
+    with open_app(tmp_path, invoicedataextraction_com=extractor_settings) as app:
+        plan = plan_run(app)
+    (extractor_plan,) = plan["extract_remote"]
+    assert (extractor_plan["pages_left_under_caps"], extractor_plan["over_cap"]) == (2, 10)
+    assert "10  of them wait: the caps leave 2 pages" in format_plan(plan)
 
 
-def test_an_account_that_does_not_answer_is_told_and_stops_no_plan(tmp_path: Path) -> None:
-    part = Settings().invoicedataextraction_com.model_copy(
+def test_an_account_that_cannot_be_reached_does_not_stop_the_plan(tmp_path: Path) -> None:
+    extractor_settings = Settings().invoicedataextraction_com.model_copy(
         update={"base_url": "http://127.0.0.1:9/v1", "api_key": SecretStr("sk_test_plan")}
     )
-    with open_app(tmp_path, invoicedataextraction_com=part) as app:
-        (ask,) = plan_run(app)["extract_remote"]
-    assert str(ask["credits_left"]).startswith("not known: ")
+    with open_app(tmp_path, invoicedataextraction_com=extractor_settings) as app:
+        (extractor_plan,) = plan_run(app)["extract_remote"]
+    assert str(extractor_plan["credits_left"]).startswith("unknown: ")
 
 
 @pytest.fixture
 def app_with_intended_extraction(tmp_path: Path) -> App:
+    """An application with a document that may have been submitted to smartbills.com."""
     app = open_app(tmp_path, inbox=InboxSettings(path=tmp_path / "none", settle_seconds=0))
     sha256 = hashlib.sha256(b"%PDF-").hexdigest()
     with app.ledger.begin_transaction() as tx:
@@ -116,9 +130,14 @@ def app_with_intended_extraction(tmp_path: Path) -> App:
     return app
 
 
-def test_what_was_asked_before_is_owed_by_whoever_was_asked_and_costs_nothing_more(
+def test_a_submitted_document_awaits_the_response_of_its_extractor_at_no_further_cost(
     app_with_intended_extraction: App,
 ) -> None:
     with app_with_intended_extraction:
-        (ask,) = plan_run(app_with_intended_extraction)["extract_remote"]
-    assert (ask["extractor"], ask["documents"], ask["pages"], ask["owed"]) == ("smartbills_com", 0, 0, 1)
+        (extractor_plan,) = plan_run(app_with_intended_extraction)["extract_remote"]
+    assert (
+        extractor_plan["extractor"],
+        extractor_plan["documents"],
+        extractor_plan["pages"],
+        extractor_plan["awaiting_response"],
+    ) == ("smartbills_com", 0, 0, 1)

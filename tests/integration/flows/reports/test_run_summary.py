@@ -1,9 +1,10 @@
-"""What a run says at its end and the story of one document, over a small house; and batches written again."""
+"""The summary of a run, the history of one document, and export batches, on a small application."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ BATCH = "batch-000001"
 
 @pytest.fixture
 def loaded_app(app: App) -> App:
-    """A house with a document of each kind, loaded."""
+    """An application with a document of each kind, loaded."""
     add_documents_of_each_kind(app)
     load_warehouse(app)
     return app
@@ -49,9 +50,9 @@ def loaded_app(app: App) -> App:
 
 @pytest.fixture(scope="module")
 def finished_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A house after a run to the end, one receipt published and one waiting; for tests that only look."""
-    settings = Settings(home=tmp_path_factory.mktemp("house"))
-    with App(settings, prepare_vendor_settings=lambda _closing: settings) as app:
+    """An application after a complete run, one receipt published and one waiting; for tests that only read."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    with App(settings, prepare_vendor_settings=lambda _exit_stack: settings) as app:
         add_documents_of_each_kind(app)
         load_warehouse(app)
         export_all_batches(app)
@@ -74,37 +75,37 @@ def read_files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-# Telling
+# Summary
 
 
-def test_every_document_stands_in_exactly_one_state(finished_app: App) -> None:
-    now = get_pipeline_status(finished_app)["documents"]
-    assert now["by_state"] == {
+def test_every_document_has_exactly_one_state(finished_app: App) -> None:
+    documents = get_pipeline_status(finished_app)["documents"]
+    assert documents["by_state"] == {
         "accepted": 2, "review": 0, "quarantined": 1, "duplicate": 1, "not_invoice": 1, "waiting": 1,
     }  # fmt: skip
-    assert now["seen"] == sum(now["by_state"].values()) == 6
-    assert set(now["by_state"]) == set(STATES)
+    assert documents["seen"] == sum(documents["by_state"].values()) == 6
+    assert set(documents["by_state"]) == set(STATES)
 
 
-def test_the_outcome_is_one_json_object_with_what_was_promised(finished_app: App) -> None:
+def test_the_result_is_one_json_object_with_the_documented_keys(finished_app: App) -> None:
     report = RunReport(new_documents=6, paid_calls=1, paid_pages=2, export_batches=[BATCH], exported_invoices=2)
     report.receipt_statuses["published"] = 1
     report.stage_seconds = {"collect": 0.25, "extract_local": 0.5}
-    told = json.loads(json.dumps(get_run_result(finished_app, report)))
-    assert told["documents"]["seen"] == told["documents"]["new"] == 6
-    assert told["paid"] == {"calls": 1, "pages": 2, "by_extractor": {}}
-    assert told["receipts"] == {"published": 1, "waiting": 1, "failed": 0}
-    assert told["exports"] == {"batches": 1, "invoices": 2}
-    assert told["seconds"] == 0.75
-    assert told["rehearsal"] is True
+    result = json.loads(json.dumps(get_run_result(finished_app, report)))
+    assert result["documents"]["seen"] == result["documents"]["new"] == 6
+    assert result["paid"] == {"calls": 1, "pages": 2, "by_extractor": {}}
+    assert result["receipts"] == {"published": 1, "waiting": 1, "failed": 0}
+    assert result["exports"] == {"batches": 1, "invoices": 2}
+    assert result["seconds"] == 0.75
+    assert result["rehearsal"] is True
 
 
-def test_the_summary_tells_states_money_receipts_exports_places_and_what_to_do_next(finished_app: App) -> None:
+def test_the_summary_shows_states_amounts_receipts_exports_locations_and_the_next_step(finished_app: App) -> None:
     text = format_run_summary(
         finished_app, RunReport(new_documents=6, remarks=[f"remark {number}" for number in range(12)])
     )
     for part in (
-        "REHEARSAL", "6 new documents, no paid call", "Documents (6)", "BR-CO-15", "EUR", "100.00", "no_customer",
+        "REHEARSAL", "6 new documents, no paid calls", "Documents (6)", "BR-CO-15", "100.00 EUR", "no_customer",
         "2 invoices in 1 batch", "remark 9", "and 2 more", str(finished_app.settings.exports_directory),
         "invoices.duckdb", "invoices explain ID",
     ):  # fmt: skip
@@ -112,50 +113,50 @@ def test_the_summary_tells_states_money_receipts_exports_places_and_what_to_do_n
     assert "remark 10" not in text
 
 
-def test_a_mere_look_says_nothing_of_a_run(finished_app: App) -> None:
+def test_the_status_says_nothing_about_a_run(finished_app: App) -> None:
     text = format_run_summary(finished_app, None)
     assert "new documents" not in text
     assert "by this run" not in text
 
 
-def test_an_empty_app_says_where_to_put_documents(app: App) -> None:
+def test_the_summary_of_an_empty_app_says_where_to_put_documents(app: App) -> None:
     text = format_run_summary(app, RunReport())
-    assert "No document yet" in text
+    assert "No documents yet" in text
     assert str(app.settings.inbox_directory) in text
     assert get_pipeline_status(app)["documents"]["seen"] == 0
 
 
-# Explaining
+# History
 
 
-def test_the_story_goes_from_sighting_to_receipt_and_export(finished_app: App) -> None:
-    (story,) = list_document_histories(finished_app, "again/bill.pdf"[6:])
-    text = format_history(story)
+def test_the_history_goes_from_sighting_to_receipt_and_export(finished_app: App) -> None:
+    (history,) = list_document_histories(finished_app, "again/bill.pdf"[6:])
+    text = format_history(history)
     for part in (
         hash_name("bill"), "'/in/bill.pdf'", "'/in/again/bill.pdf'", "read as an e-invoice, at no cost",
-        "judged accepted by rules", "'R-bill'", "119.12", f"exported in {BATCH}", "receipt ",
+        "validated as accepted by rules", "'R-bill'", "total 119.12 EUR", f"exported in {BATCH}", "receipt ",
     ):  # fmt: skip
         assert part in text, part
 
 
-def test_the_story_of_a_quarantined_document_names_every_rule(finished_app: App) -> None:
+def test_the_history_of_a_quarantined_document_names_every_rule(finished_app: App) -> None:
     text = format_history(list_document_histories(finished_app, "wrong.pdf")[0])
     assert "now quarantined (BR-CO-15)" in text
     assert "critical: BR-16: BR-16 does not hold." in text
 
 
-def test_the_story_of_a_waiting_document_tells_of_a_possible_double_charge(finished_app: App) -> None:
+def test_the_history_of_a_waiting_document_warns_of_a_possible_double_charge(finished_app: App) -> None:
     text = format_history(list_document_histories(finished_app, "scan.pdf")[0])
     assert "submitted to smartbills_com as job-7, 1 page charged; POSSIBLY CHARGED TWICE" in text
 
 
-def test_what_was_only_meant_to_be_submitted_is_not_said_to_be(app: App) -> None:
+def test_an_intended_submission_is_not_shown_as_submitted(app: App) -> None:
     with app.ledger.begin_transaction() as tx:
         document = record_document_sighting(tx, "meant")
         record_intent(tx, ExtractionTerms("smartbills_com"), "x", document, pages=1, run_id="a run")
     text = format_history(list_document_histories(app, "meant.pdf")[0])
     assert "submitted to smartbills_com" not in text
-    assert "whether it arrived is not known" in text
+    assert "unknown whether it arrived" in text
 
 
 @pytest.mark.parametrize(
@@ -164,27 +165,27 @@ def test_what_was_only_meant_to_be_submitted_is_not_said_to_be(app: App) -> None
      populated_app.build_candidate("bill", "accepted").invoice_id],
 )  # fmt: skip
 def test_a_document_is_found_by_hash_invoice_number_invoice_id_and_place(finished_app: App, identity: str) -> None:
-    assert [story["document"]["document_sha256"] for story in list_document_histories(finished_app, identity)] == [
+    assert [history["document"]["document_sha256"] for history in list_document_histories(finished_app, identity)] == [
         hash_name("bill")
     ]
 
 
 @pytest.mark.parametrize("identity", ["nothing", "", "%", "R-", "../etc/passwd"])
-def test_what_nothing_is_named_is_said(finished_app: App, identity: str) -> None:
-    with pytest.raises(ConfigurationError, match="nothing here is named"):
+def test_an_unknown_identity_is_an_error(finished_app: App, identity: str) -> None:
+    with pytest.raises(ConfigurationError, match="nothing is named"):
         list_document_histories(finished_app, identity)
 
 
-def test_a_story_is_json_too(finished_app: App) -> None:
-    story = json.loads(json.dumps(list_document_histories(finished_app, "bill.pdf"), default=str))
-    assert story[0]["candidates"][0]["candidate"]["total_amount"] == "119.1200"
+def test_a_history_can_be_written_as_json(finished_app: App) -> None:
+    histories = json.loads(json.dumps(list_document_histories(finished_app, "bill.pdf"), default=str))
+    assert histories[0]["candidates"][0]["candidate"]["total_amount"] == "119.1200"
     assert "119.12" in format_history(list_document_histories(finished_app, "bill.pdf")[0])
 
 
-# Exporting
+# Export
 
 
-def test_accepted_invoices_go_out_once_with_true_control_totals(loaded_app: App) -> None:
+def test_accepted_invoices_are_exported_once_with_right_control_totals(loaded_app: App) -> None:
     report = export_all_batches(loaded_app)
     assert (report.export_batches, report.exported_invoices) == ([BATCH], 2)
     assert verify_batch_folder(loaded_app.settings.exports_directory / BATCH) == []
@@ -203,7 +204,7 @@ def test_a_batch_written_again_is_the_same_byte_for_byte(loaded_app: App) -> Non
     assert read_files(reissue_batch(loaded_app, BATCH)) == before
 
 
-def test_a_batch_is_the_same_after_the_warehouse_was_made_anew(loaded_app: App) -> None:
+def test_a_batch_is_the_same_after_the_warehouse_was_rebuilt(loaded_app: App) -> None:
     export_all_batches(loaded_app)
     directory = loaded_app.settings.exports_directory / BATCH
     before = read_files(directory)
@@ -214,7 +215,7 @@ def test_a_batch_is_the_same_after_the_warehouse_was_made_anew(loaded_app: App) 
     assert read_files(reissue_batch(loaded_app, BATCH)) == before
 
 
-def test_a_batch_that_is_not_there_is_named(loaded_app: App) -> None:
+def test_an_unknown_batch_is_named(loaded_app: App) -> None:
     with pytest.raises(ConfigurationError, match="batch-000009"):
         reissue_batch(loaded_app, "batch-000009")
 
@@ -223,23 +224,23 @@ def test_a_batch_whose_invoices_changed_is_not_written_again(loaded_app: App) ->
     export_all_batches(loaded_app)
     before = read_files(loaded_app.settings.exports_directory / BATCH)
     with loaded_app.ledger.begin_transaction() as tx:
-        record_document_validation(tx, "bill", "accepted", total_amount=populated_app.Decimal("120.0000"))
+        record_document_validation(tx, "bill", "accepted", total_amount=Decimal("120.0000"))
     load_warehouse(loaded_app)
-    with pytest.raises(ContractError, match="differ from those issued"):
+    with pytest.raises(ContractError, match="would differ from those issued"):
         reissue_batch(loaded_app, BATCH)
     with loaded_app.ledger.begin_transaction() as tx:
         record_document_validation(tx, "bill", "quarantined", "BR-16")
     load_warehouse(loaded_app)
-    with pytest.raises(ContractError, match="1 of 2 invoices"):
+    with pytest.raises(ContractError, match="1 of its 2 invoices"):
         reissue_batch(loaded_app, BATCH)
     assert read_files(loaded_app.settings.exports_directory / BATCH) == before
 
 
 def test_a_batch_interrupted_before_its_files_is_finished_by_the_next_run(loaded_app: App) -> None:
     with loaded_app.ledger.open_snapshot() as connection:
-        still_waiting = list_unexported_invoice_ids(connection, 10)
+        unexported_ids = list_unexported_invoice_ids(connection, 10)
     with loaded_app.ledger.begin_transaction() as tx:
-        create_export_batch(tx, still_waiting)
+        create_export_batch(tx, unexported_ids)
     report = export_all_batches(loaded_app)
     assert (report.export_batches, report.exported_invoices) == ([BATCH], 2)
     assert verify_batch_folder(loaded_app.settings.exports_directory / BATCH) == []
@@ -247,9 +248,9 @@ def test_a_batch_interrupted_before_its_files_is_finished_by_the_next_run(loaded
 
 def test_an_interrupted_batch_is_not_issued_without_all_of_its_invoices(loaded_app: App) -> None:
     with loaded_app.ledger.open_snapshot() as connection:
-        still_waiting = list_unexported_invoice_ids(connection, 10)
+        unexported_ids = list_unexported_invoice_ids(connection, 10)
     with loaded_app.ledger.begin_transaction() as tx:
-        create_export_batch(tx, still_waiting)
+        create_export_batch(tx, unexported_ids)
     (loaded_app.settings.warehouse_directory / "current").unlink()
     report = export_all_batches(loaded_app)
     assert (report.export_batches, len(report.problems)) == ([], 1)
@@ -261,7 +262,7 @@ def test_an_interrupted_batch_is_not_issued_without_all_of_its_invoices(loaded_a
     assert export_all_batches(loaded_app).exported_invoices == 2
 
 
-def test_nothing_is_exported_that_analysts_do_not_see_yet(app: App) -> None:
+def test_nothing_is_exported_before_it_is_in_the_published_warehouse(app: App) -> None:
     add_documents_of_each_kind(app)
     assert export_all_batches(app).export_batches == []
     with app.ledger.open_snapshot() as connection:

@@ -1,4 +1,4 @@
-"""The reading stage: the malware scanner comes before anything opens a document, and a mail's text is told as one."""
+"""Local extraction: the malware scanner runs before a document is opened, and invoices in mail texts go to review."""
 
 from __future__ import annotations
 
@@ -36,22 +36,20 @@ def test_what_the_scanner_finds_is_quarantined_and_the_rest_is_read(app_settings
         ("html", "<div>Invoice 17, total 119.00 EUR</div>"),
     ],
 )
-def test_a_text_of_a_mail_that_reads_like_an_invoice_is_told_as_one(
-    app_settings: Settings, kind: str, text: str
-) -> None:
+def test_an_invoice_in_the_text_of_a_mail_goes_to_review(app_settings: Settings, kind: str, text: str) -> None:
     mail = EmailMessage()
     mail["From"], mail["Subject"] = "shop@example.org", "Your invoice"
     mail.set_content(text, subtype=kind)
     assert count_states_after_extraction(app_settings, {"a.eml": mail.as_bytes()}) == {("review", "mail_body"): 1}
 
 
-def test_a_text_file_is_no_text_of_a_mail(app_settings: Settings) -> None:
+def test_a_text_file_is_not_treated_as_the_text_of_a_mail(app_settings: Settings) -> None:
     states = count_states_after_extraction(app_settings, {"a.txt": b"Invoice 17\nTotal 119.00 EUR\n"})
     assert states == {("review", "unsupported_type"): 1}
 
 
 def count_states_after_extraction(settings: Settings, files: Mapping[str, bytes]) -> dict[tuple[str, str], int]:
-    """Return how many documents stand where once these files are collected and read."""
+    """Collect and read these files; return the number of documents by (state, reason code)."""
     inbox = Path(settings.inbox_directory)
     inbox.mkdir(parents=True)
     for name, content in files.items():
@@ -59,7 +57,7 @@ def count_states_after_extraction(settings: Settings, files: Mapping[str, bytes]
     report = RunReport()
     with open_app(settings) as app:
         for stage in (collect, extract_local):
-            for batch in stage.pending(app, report):
-                stage.work(app, batch, report)
+            for batch in stage.iter_batches(app, report):
+                stage.process_batch(app, batch, report)
         with app.ledger.open_snapshot() as connection:
             return count_documents_by_state(connection)

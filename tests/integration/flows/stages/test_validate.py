@@ -1,4 +1,4 @@
-"""The judging stage: what cannot be judged is set aside alone, and the rest of its batch is judged."""
+"""Validation stage: a document that cannot be validated is quarantined, and the rest of its batch is validated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VALID_PAYLOAD = json.dumps(
 
 
 def add_answered_document(app: App, payload: str, name: str) -> str:
-    """Record a document with an answer that waits to be judged; return its hash."""
+    """Record a document with an answer that waits for validation; return its hash."""
     document = hashlib.sha256(name.encode()).hexdigest()
     with app.ledger.begin_transaction() as tx:
         record_sighting(tx, Sighting(name, document, "application/xml", 1, "inbox", "folder", f"/{name}"))
@@ -35,19 +35,19 @@ def run_validate_stage(app: App) -> RunReport:
     return report
 
 
-def test_an_answer_that_is_no_answer_is_set_aside_and_the_others_are_validated(app: App) -> None:
-    sound = [
-        add_answered_document(app, VALID_PAYLOAD.replace('"1"', f'"{number}"'), f"sound-{number}")
+def test_an_unreadable_answer_is_quarantined_and_the_others_are_validated(app: App) -> None:
+    valid = [
+        add_answered_document(app, VALID_PAYLOAD.replace('"1"', f'"{number}"'), f"valid-{number}")
         for number in range(5)
     ]
-    poison = add_answered_document(app, INVALID_PAYLOAD, "poison")
-    more = add_answered_document(app, VALID_PAYLOAD.replace('"1"', '"9"'), "sound-9")
+    invalid = add_answered_document(app, INVALID_PAYLOAD, "invalid")
+    last = add_answered_document(app, VALID_PAYLOAD.replace('"1"', '"9"'), "valid-9")
     report = run_validate_stage(app)
-    assert report.verdicts.total() == len(sound) + 1
+    assert report.verdicts.total() == len(valid) + 1
     with app.ledger.open_snapshot() as connection:
-        row = find_document_row(connection, poison)
+        row = find_document_row(connection, invalid)
         states = count_documents_by_state(connection)
-        assert (find_document_row(connection, more) or {})["stage"] == "done"
+        assert (find_document_row(connection, last) or {})["stage"] == "done"
     assert row is not None
     assert (row["state"], row["stage"]) == ("quarantined", "done")
     assert not [state for state, _ in states if state == "waiting"]

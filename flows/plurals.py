@@ -1,0 +1,8 @@
+"""Counts as a person reads them: ``1 page``, ``12,345 pages``."""
+
+from __future__ import annotations
+
+
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return the number with its noun; ``plural`` is needed where it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
