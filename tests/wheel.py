@@ -184,9 +184,8 @@ def run_command(command: Sequence[str], cwd: Path) -> str:
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=1200, check=False
     )
     if completed.returncode != 0 or "Traceback" in completed.stderr:
-        raise WheelError(
-            f"{' '.join(command)} ended with {completed.returncode}:\n{completed.stdout[-2000:]}{completed.stderr[-4000:]}"
-        )
+        output = completed.stdout[-2000:] + completed.stderr[-4000:]
+        raise WheelError(f"{' '.join(command)} ended with {completed.returncode}:\n{output}")
     return completed.stdout
 
 

@@ -173,12 +173,13 @@ def count_calls(environment: SweepEnvironment, scope: SweepScope) -> int:
 
 
 def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: KillPoint, next_stage: str) -> str:
-    """Return what became of the kill when the house ended like an undisturbed one, else, after a mark, what is wrong."""
+    """Return what the kill led to if the home ended like an undisturbed one; otherwise, after a mark, what is wrong."""
     name = str(point)
     status = environment.run_command(environment.build_command(name, EXTRACT, "--json"), point)
     next_run = environment.build_command(name, next_stage, "--json")
     if (next_status := environment.run_command(next_run)) != 0:
-        return f"{FAILURE_MARK}{point}: the run after it ended with {next_status}: {next_run.output_path.read_text()[-1500:]}"
+        output = next_run.output_path.read_text()[-1500:]
+        return f"{FAILURE_MARK}{point}: the run after it ended with {next_status}: {output}"
     actual = environment.read_outcome(name)
     differences = list(list_differences(environment.vendor, expected, actual))
     if status not in (0, -9):

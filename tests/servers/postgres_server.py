@@ -94,8 +94,8 @@ def _init_database(program_directory: Path, folder: Path, system_user: str | Non
     password_file.write_text(PASSWORD)
     password_file.chmod(0o644)
     subprocess.run(
-        [program_directory / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", password_file, "-A", "scram-sha-256",
-         "-E", "UTF8", "--locale=C", "--no-sync"],
+        [program_directory / "initdb", "-D", folder / "data", "-U", USER, "--pwfile", password_file,
+         "-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"],
         user=system_user, cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
 
