@@ -1,4 +1,4 @@
-"""A kill sweep: a command is killed at points spread over its calls, and the run after each has to repair everything."""
+"""A kill sweep: a command is killed at points spread over its calls; the run after each kill repairs everything."""
 
 from __future__ import annotations
 

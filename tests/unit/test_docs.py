@@ -179,7 +179,7 @@ def _get_sql_type(kind: pa.DataType) -> str:
 
 
 def test_the_readme_says_what_every_state_means() -> None:
-    state_rows = parse_table_rows(find_section((CHECKOUT / "README.md").read_text(), "## What every state means"))
+    state_rows = parse_table_rows(find_section((CHECKOUT / "README.md").read_text(), "## Document states"))
     assert {parse_code_spans(row[0])[0] for row in state_rows} == set(STATES)
 
 
