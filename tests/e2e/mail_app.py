@@ -100,7 +100,7 @@ class MailApp:
         """Run reconcile, which must find nothing missing, duplicated or unsound, and return its report."""
         result = self.run_command("reconcile")
         report = result.json_output
-        assert (result.exit_status, report["missing"], report["twice"], report["sound"]) == (0, 0, 0, True), (
+        assert (result.exit_status, report["missing"], report["duplicated"], report["sound"]) == (0, 0, 0, True), (
             result.stdout
         )
         return report

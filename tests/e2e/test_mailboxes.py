@@ -225,7 +225,7 @@ def test_two_homes_with_one_ledger_and_one_store_collect_a_mailbox_once(
     assert [result.exit_status for result in results] == [0, 0], [result.stdout for result in results]
     assert sum(result.json_output["documents"]["new"] for result in results) == 3
     reconciliation = mail_apps[0].run_command("reconcile", INVOICES_LEDGER_URL=url).json_output
-    assert (reconciliation["missing"], reconciliation["twice"], reconciliation["sound"]) == (0, 0, True)
+    assert (reconciliation["missing"], reconciliation["duplicated"], reconciliation["sound"]) == (0, 0, True)
 
 
 def test_a_refused_password_is_tried_once_and_blocks_no_other_mailbox(
