@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from invoices.clients.http_client import make_session
 from invoices.clients.smartbills_io import SmartBillsIoClient
@@ -147,7 +147,7 @@ class App:
         def renew_until_stopped() -> None:
             while not stopped.wait(interval_seconds):
                 # a lease that is not renewed expires, which ``holds_claim`` detects
-                with suppress(SQLAlchemyError), self.ledger.begin_transaction() as tx:
+                with suppress(OperationalError), self.ledger.begin_transaction() as tx:
                     extend_leases(tx, self.worker.name)
 
         renewal_thread = threading.Thread(target=renew_until_stopped, name="leases", daemon=True)
