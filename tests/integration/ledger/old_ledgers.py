@@ -89,6 +89,9 @@ def create_ledger_of_version(url: str, version: str) -> None:
     """Create a ledger with some rows as a program of that version left it: its version is only in ``notes``."""
     instant = "'2026-11-01 10:00:00.000000'" if url.startswith("sqlite") else "'2026-11-01 10:00:00+00'"
     engine = create_database_engine(url)
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # as every version has set it
     with engine.begin() as connection:
         command.upgrade(build_alembic_config(connection), version)
         connection.execute(text("DROP TABLE alembic_version"))
