@@ -30,8 +30,8 @@ def count_pending(_app: App) -> int | None:
 def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield the revisions that the warehouse does not have; all of them if it lacks rows that were loaded.
 
-    All of them, too, if the warehouse is ahead of the ledger: the ledger was restored, or a run was killed just after
-    publishing. A merge would keep rows that the ledger does not have.
+    All of them, too, if the warehouse is ahead of the ledger: the ledger was restored or upgraded, or a run was killed
+    just after publishing. A merge would keep rows that the ledger does not have, or columns of an earlier version.
     """
     from transforms.loading.release import find_published_revision
     from transforms.loading.working_warehouse import (
@@ -49,9 +49,13 @@ def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
     with app.ledger.open_snapshot() as connection:
         expected_row_counts = count_loadable_rows(connection, after_revision)
     if get_working_database_path(warehouse_directory).exists() and (published_revision or 0) > after_revision:
-        report.remarks.append("The warehouse was ahead of the ledger and is rebuilt.")
+        report.remarks.append("The warehouse was ahead of the ledger, or from an earlier version, and is rebuilt.")
         delete_working_warehouse(warehouse_directory)
         after_revision = 0
+    elif (
+        after_revision == 0
+    ):  # nothing was published; an unfinished first load may have the columns of an earlier version
+        delete_working_warehouse(warehouse_directory)
     elif not is_warehouse_complete(warehouse_directory, expected_row_counts):
         report.remarks.append("The warehouse lacked rows that the ledger has and is rebuilt.")
         delete_working_warehouse(warehouse_directory)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,9 +179,23 @@ def _configure_connection(dialect_name: str, connection: Any, _record: object) -
     """Set up a new connection of the database driver."""
     if dialect_name == "sqlite":
         connection.isolation_level = None  # we send BEGIN ourselves, so that writers queue instead of failing half-way
-        for pragma in (f"busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL"):
+        for pragma in (f"busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}").close()
+        _switch_to_wal(connection)
     else:
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
         connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION_TIMEOUT_SECONDS}s'")
         connection.commit()
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Switch a SQLite file to WAL; SQLite ignores ``busy_timeout`` here while another process creates the file."""
+    deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
