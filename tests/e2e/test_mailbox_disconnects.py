@@ -177,7 +177,8 @@ def assert_mailbox_complete(scenario: MailboxScenario) -> None:
     assert sorted(moved_counts) == (expected if scenario.action in ("move:Done", "copy") else [])
     assert max(moved_counts.values(), default=1) == 1 or scenario.action == "copy"  # COPY may be repeated
     reconciliation = scenario.run_reconcile()
-    assert (reconciliation["missing"], reconciliation["duplicated"], reconciliation["sound"]) == (0, 0, True), reconciliation
+    figures = (reconciliation["missing"], reconciliation["duplicated"], reconciliation["sound"])
+    assert figures == (0, 0, True), reconciliation
 
 
 @pytest.mark.parametrize("after", list(CHANGE_COMMANDS))
