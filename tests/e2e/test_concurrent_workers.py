@@ -35,6 +35,7 @@ from tests.e2e.worker_processes import (
     wait_until,
 )
 from tests.servers.postgres_server import PostgresServer
+from tests.sweep_size import spread
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,6 +49,10 @@ SANDBOX_SETTINGS = {
     **{f"{vendor}.read_strangers": "on" for vendor in extraction_app.VENDORS},
     "billflowai.rate_limit_per_minute": 20, "billflowai.source": "extracted",
 }  # fmt: skip
+DATABASES_AND_VENDORS = [
+    ("sqlite", "smartbills_com"), ("postgresql", "smartbills_com"), ("postgresql", "invoicedataextraction_com"),
+    ("sqlite", "invoicedataextraction_com"), ("sqlite", "billflowai"), ("postgresql", "billflowai"),
+]  # fmt: skip
 VENDOR_SETTINGS = {  # tight limits: 100 calls a minute, 20 calls a minute, 30 submissions a minute
     "smartbills_com": {"PLAN": "pro"},
     "invoicedataextraction_com": {"BATCH_DOCUMENTS": "1"},
@@ -105,7 +110,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running_sandbox
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a ledger that does not exist yet."""
     if request.param == "sqlite":
@@ -125,7 +130,8 @@ def build_scenario(sandbox: Sandbox, vendor: str, directory: Path, ledger_url: s
     return scenario
 
 
-@pytest.mark.parametrize("vendor", extraction_app.VENDORS)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 3), indirect=["ledger_url"])
 def test_workers_share_the_work_and_exceed_neither_cap_nor_rate_limit(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:
@@ -147,7 +153,8 @@ def test_workers_share_the_work_and_exceed_neither_cap_nor_rate_limit(
     assert scenario.count_refusals() == 0
 
 
-@pytest.mark.parametrize("vendor", extraction_app.VENDORS)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 3), indirect=["ledger_url"])
 def test_the_documents_of_a_killed_worker_are_finished_before_its_lease_expires(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:
@@ -163,7 +170,8 @@ def test_the_documents_of_a_killed_worker_are_finished_before_its_lease_expires(
     assert list_worker_files(scenario.home) == []
 
 
-@pytest.mark.parametrize("vendor", extraction_app.VENDORS)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 3), indirect=["ledger_url"])
 def test_a_worker_that_slept_beyond_its_lease_causes_no_unflagged_double_charge(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:

@@ -57,6 +57,7 @@ from tests.e2e.fault_scenarios import (
 from tests.e2e.faults import FAULTS_BEFORE_WORK, build_redirect_fault
 from tests.servers.fault_proxy import FaultProxy, PlannedFault
 from tests.servers.scripted_http_server import ReceivedRequest, ScriptedServer
+from tests.sweep_size import spread
 
 pytestmark = [pytest.mark.unmeasured, pytest.mark.no_cover]  # hundreds of paths through lines that other tests measure
 
@@ -164,7 +165,8 @@ def _build_router(vendor: str) -> Any:
     return get_route
 
 
-@pytest.mark.parametrize("scenario", [*generate_single_faults()], ids=str)
+@pytest.mark.sweep
+@pytest.mark.parametrize("scenario", spread([*generate_single_faults()], 40), ids=str)
 def test_after_one_fault_every_document_is_answered_and_charged_once(
     testbed: FaultTestbed, tmp_path: Path, scenario: FaultScenario
 ) -> None:
@@ -174,7 +176,8 @@ def test_after_one_fault_every_document_is_answered_and_charged_once(
     assert list_problems(outcome, scenario) == []
 
 
-@pytest.mark.parametrize("scenario", [*generate_special_scenarios()], ids=str)
+@pytest.mark.sweep
+@pytest.mark.parametrize("scenario", spread([*generate_special_scenarios()], 20), ids=str)
 def test_after_several_faults_nothing_is_lost_and_no_double_charge_is_unflagged(
     testbed: FaultTestbed, tmp_path: Path, scenario: FaultScenario
 ) -> None:
@@ -183,7 +186,10 @@ def test_after_several_faults_nothing_is_lost_and_no_double_charge_is_unflagged(
     assert list_problems(outcome, scenario) == []
 
 
-@pytest.mark.parametrize(("vendor", "route"), [(vendor, route) for vendor in ROUTES for route in ROUTES[vendor]][:-2])
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("vendor", "route"), spread([(vendor, route) for vendor in ROUTES for route in ROUTES[vendor]][:-2], 5)
+)
 def test_a_redirect_is_never_followed_and_costs_no_document(
     testbed: FaultTestbed, tmp_path: Path, vendor: str, route: str
 ) -> None:

@@ -43,6 +43,7 @@ from tests.e2e.mail_app import build_mail, build_mailbox_entry, build_pdf, parse
 from tests.servers import dovecot_server
 from tests.servers.dovecot_server import DovecotServer, MailAccount
 from tests.servers.imap_fault_proxy import ConnectionCut, ImapFaultProxy
+from tests.sweep_size import spread
 
 WITHOUT_MOVE = "imap_capability = IMAP4rev1 LITERAL+ UIDPLUS ESEARCH"
 READ_COMMANDS = (
@@ -190,7 +191,8 @@ def test_an_undisturbed_visit_has_exactly_these_commands(app: App, request: pyte
     assert_mailbox_complete(scenario)
 
 
-@pytest.mark.parametrize(("after", "cut"), list(generate_cuts()), ids=str)
+@pytest.mark.sweep
+@pytest.mark.parametrize(("after", "cut"), spread(list(generate_cuts()), 12), ids=str)
 def test_after_a_disconnect_at_any_command_the_next_visit_misses_nothing_and_repeats_nothing(
     app: App, request: pytest.FixtureRequest, after: str, cut: ConnectionCut
 ) -> None:
