@@ -53,12 +53,11 @@ def exit_on_known_errors() -> Iterator[None]:
     except ConfigurationError as error:
         typer.echo(f"invoices: {error}", err=True)
         raise typer.Exit(EXIT_MISCONFIGURED) from None
-    except InvoicesError as error:
-        typer.echo(f"invoices: {error}\n{WORK_KEPT_HINT}", err=True)
-        raise typer.Exit(EXIT_PROBLEM) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
+        if (exit_request := _find_exit_request(error)) is not None:
+            raise exit_request from None
         cause = _find_known_cause(error)
         if cause is None:
             raise
@@ -67,6 +66,14 @@ def exit_on_known_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("Interrupted. Run the same command again to continue.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _find_exit_request(error: BaseException) -> SystemExit | None:
+    """Return the exit that SIGTERM requested, if cleaning up after it failed, for example on a file that was closed."""
+    context = error.__context__
+    while context is not None and not isinstance(context, SystemExit):
+        context = context.__context__
+    return context
 
 
 def _find_known_cause(error: BaseException | None) -> str | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
-import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TIMEOUT_SECONDS = 300
+from tests.e2e.fork_client import ForkServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,22 @@ def build_environment(home: Path, **settings: str) -> dict[str, str]:
     return inherited | {"INVOICES_HOME": str(home), "INVOICES_INBOX__SETTLE_SECONDS": "0"} | settings
 
 
+@functools.cache
+def get_fork_server() -> ForkServer:
+    """Return the process from which this test process forks its commands."""
+    server = ForkServer({name: value for name, value in os.environ.items() if not name.startswith("INVOICES_")})
+    atexit.register(server.close)
+    return server
+
+
 def run_command(
     home: Path, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> CommandResult:
-    """Run ``invoices`` with the arguments and return its result; fail the test if it prints a traceback."""
-    completed = subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", *arguments],
-        env=dict(env or build_environment(home)),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert "Traceback" not in completed.stdout + completed.stderr, completed.stdout + completed.stderr
-    return CommandResult(completed.returncode, completed.stdout, completed.stderr)
+    """Run ``invoices`` with the arguments in a process of its own; a traceback in its output is never right."""
+    with tempfile.TemporaryDirectory() as directory:
+        output_path, error_path = Path(directory) / "stdout", Path(directory) / "stderr"
+        environment = env or build_environment(home)
+        status = get_fork_server().run(arguments, environment, cwd or Path.cwd(), output_path, error_path)
+        stdout, stderr = output_path.read_text(encoding="utf-8"), error_path.read_text(encoding="utf-8")
+    assert "Traceback" not in stdout + stderr, stdout + stderr
+    return CommandResult(status, stdout, stderr)

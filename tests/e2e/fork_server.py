@@ -1,8 +1,9 @@
 """A process that has imported everything that is slow to import, and forks one ``invoices`` per request.
 
-One JSON object per line in: ``arguments``, ``environment``, ``directory``, ``output``, and ``kill`` (``root``, ``at``,
-``when``, ``counter``, ``sockets``) or null; one per line out: ``status``, negative for a signal. It is started with
-killpoint.so preloaded; each child arms it for itself, so the calls are counted as if the process had just been started.
+One JSON object per line in: ``arguments``, ``environment``, ``directory``, ``output`` and ``errors`` (files to append
+stdout and stderr to), and ``kill`` (``root``, ``at``, ``when``, ``counter``, ``sockets``) or null; one per line out:
+``status``, negative for a signal. For kill points it is started with killpoint.so preloaded; each child arms it for
+itself, so the calls are counted as if the process had just been started.
 """
 
 from __future__ import annotations
@@ -42,10 +43,9 @@ def _run_request_and_exit(request: dict[str, Any]) -> NoReturn:
     """
     from flows.cli import main as invoices
 
-    descriptor = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    null_descriptor = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null_descriptor, 0), (descriptor, 1), (descriptor, 2)):
-        os.dup2(source, target)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for name, target in (("output", 1), ("errors", 2)):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), target)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["directory"])

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.run_environment import CHECKOUT
+from tests.e2e.fork_client import ForkServer
 
 HERE = Path(__file__).parent
 KILL_MOMENTS = ("before", "after", "torn")
@@ -124,50 +124,12 @@ class AppCommand:
         return output
 
 
-class ForkServer:
-    """A process with everything imported, from which command lines are forked; one at a time."""
-
-    def __init__(self, shim: Path, environment: Mapping[str, str]) -> None:
-        """Start it; that takes the seconds which each command line is spared."""
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "fork_server.py")],
-            env={**environment, "LD_PRELOAD": str(shim), "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run_command(self, command: AppCommand, point: KillPoint | None = None) -> int:
-        """Return the exit status of a command, -9 if it was killed at the point; without a point it is left alone."""
-        request = {
-            "arguments": list(command.arguments),
-            "environment": dict(command.environment),
-            "directory": str(command.working_directory),
-            "output": str(command.output_path),
-            "kill": command.build_kill_request(point) if point else None,
-        }
-        while "status" not in (response := self._send_request(request)):
-            request = {}
-        return int(response["status"])
-
-    def _send_request(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._process.stdin is None or self._process.stdout is None:
-            raise RuntimeError("the forking process has no pipes")
-        if request:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the forking process is gone, status {self._process.wait()}")
-        response: dict[str, Any] = json.loads(line)
-        return response
-
-    def close(self) -> None:
-        """End it."""
-        with self._process:
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process.wait(TIMEOUT_SECONDS)
+def run_forked_command(fork_server: ForkServer, command: AppCommand, point: KillPoint | None = None) -> int:
+    """Return the exit status of a command, -9 if it was killed at the point; without a point it runs undisturbed."""
+    return fork_server.run(
+        command.arguments, command.environment, command.working_directory, command.output_path, command.output_path,
+        command.build_kill_request(point) if point else None,
+    )  # fmt: skip
 
 
 def run_command_with_kill(shim: Path, command: AppCommand, point: KillPoint) -> int:

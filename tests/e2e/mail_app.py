@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.command_line import CommandResult, build_environment
-from tests.e2e.kill_injection import AppCommand, ForkServer, KillPoint, compile_kill_shim
+from tests.e2e.fork_client import ForkServer
+from tests.e2e.kill_injection import AppCommand, KillPoint, compile_kill_shim, run_forked_command
 from tests.run_environment import SAMPLES
 from tests.servers.dovecot_server import MailAccount
 
@@ -30,7 +31,7 @@ Row = dict[str, Any]
 def start_fork_servers(directory: Path, count: int = 1) -> Iterator[list[ForkServer]]:
     """Yield processes that fork the commands of the application, so that these need not import everything again."""
     shim = compile_kill_shim(directory)
-    fork_servers = [ForkServer(shim, build_environment(directory)) for _ in range(count)]
+    fork_servers = [ForkServer(build_environment(directory), shim) for _ in range(count)]
     try:
         yield fork_servers
     finally:
@@ -85,7 +86,7 @@ class MailApp:
         """Run a command, killed at ``point`` if there is one; ``stdout`` of the result has everything it printed."""
         command = self.build_command(*arguments, **environment_overrides)
         size_before = command.output_path.stat().st_size if command.output_path.exists() else 0
-        status = self.fork_server.run_command(command, point)
+        status = run_forked_command(self.fork_server, command, point)
         output = command.output_path.read_bytes()[size_before:].decode("utf-8")
         assert "Traceback" not in output, output
         return CommandResult(status, output, "")

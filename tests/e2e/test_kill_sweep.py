@@ -20,15 +20,16 @@ from typing import Any
 import pytest
 
 from sandbox.process import Sandbox, start_sandbox
+from tests.e2e.fork_client import ForkServer
 from tests.e2e.kill_injection import (
     AppCommand,
-    ForkServer,
     KillPoint,
     SweepScope,
     compile_kill_shim,
     read_exports,
     read_warehouse_tables,
     run_command_with_kill,
+    run_forked_command,
 )
 from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
 from tests.run_environment import SAMPLES
@@ -83,7 +84,7 @@ class SweepEnvironment:
         self.inbox = directory / "inbox"
         copy_samples(self.inbox)
         self.idle_fork_servers: SimpleQueue[ForkServer] = SimpleQueue()
-        self._fork_servers = [ForkServer(shim, build_clean_environment()) for _ in range(PARALLEL_FORKS)]
+        self._fork_servers = [ForkServer(build_clean_environment(), shim) for _ in range(PARALLEL_FORKS)]
         for fork_server in self._fork_servers:
             self.idle_fork_servers.put(fork_server)
 
@@ -122,7 +123,7 @@ class SweepEnvironment:
         """Return the exit status of a command, forked from the next free process."""
         fork_server = self.idle_fork_servers.get()
         try:
-            return fork_server.run_command(command, point)
+            return run_forked_command(fork_server, command, point)
         finally:
             self.idle_fork_servers.put(fork_server)
 

@@ -21,13 +21,14 @@ import pytest
 
 from sandbox.process import Sandbox, start_sandbox
 from tests.e2e import extraction_app
+from tests.e2e.fork_client import ForkServer
 from tests.e2e.kill_injection import (
     AppCommand,
-    ForkServer,
     KillPoint,
     SweepScope,
     compile_kill_shim,
     read_warehouse_tables,
+    run_forked_command,
 )
 from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
 from tests.sweep_size import choose_point_count
@@ -96,7 +97,7 @@ class SweepEnvironment:
         """Return the exit status of a command, forked from the next free process."""
         fork_server = self.fork_servers.get()
         try:
-            return fork_server.run_command(command, point)
+            return run_forked_command(fork_server, command, point)
         finally:
             self.fork_servers.put(fork_server)
 
@@ -113,7 +114,7 @@ class SweepEnvironment:
 def fork_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleQueue[ForkServer]]:
     """The processes to fork from."""
     shim = compile_kill_shim(tmp_path_factory.mktemp("shim"))
-    started = [ForkServer(shim, build_clean_environment()) for _ in range(PARALLEL_FORKS)]
+    started = [ForkServer(build_clean_environment(), shim) for _ in range(PARALLEL_FORKS)]
     idle: SimpleQueue[ForkServer] = SimpleQueue()
     for fork_server in started:
         idle.put(fork_server)

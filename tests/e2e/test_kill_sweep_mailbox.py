@@ -21,7 +21,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from tests.e2e.kill_injection import ForkServer, KillPoint, SweepScope
+from tests.e2e.fork_client import ForkServer
+from tests.e2e.kill_injection import KillPoint, SweepScope
 from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
 from tests.e2e.mail_app import (
     MailApp,

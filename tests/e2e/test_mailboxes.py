@@ -14,7 +14,7 @@ import duckdb
 import psutil
 import pytest
 
-from tests.e2e.kill_injection import ForkServer
+from tests.e2e.fork_client import ForkServer
 from tests.e2e.mail_app import (
     MailApp,
     build_mail,
