@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from expectations.rules import Rule
+from expectations.rule import Rule
 
 TABLE_NAME = "candidates"
 

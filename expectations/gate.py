@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from expectations.rules import Rule
+from expectations.rule import Rule
 from invoices.errors import ContractError
 
 CHECK_OUTCOMES = frozenset({"holds", "broken", "not_applicable"})

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     from great_expectations.expectations.core.expect_column_values_to_be_in_set import ExpectColumnValuesToBeInSet
     from great_expectations.expectations.metadata_types import FailureSeverity
 
-from expectations.rules import Rule
+from expectations.rule import Rule
 from invoices.errors import ContractError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from expectations import candidate_lines, candidate_taxes, candidates, gate
-from expectations.rules import Rule
+from expectations.rule import Rule
 from invoices.errors import ContractError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from flows.stages.export import hash_manifest, render_export_batch, write_export
 from invoices.app import App
 from invoices.errors import ConfigurationError, ContractError
 from invoices.ledger.export_batches import find_manifest_sha256, list_batch_invoice_ids, list_export_batches
-from transforms.loading.accepted_invoices import read_accepted_invoices
+from transforms.loading.accepted_invoice_reader import read_accepted_invoices
 
 
 def reissue_batch(app: App, batch_id: str) -> Path:

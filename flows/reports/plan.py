@@ -26,7 +26,7 @@ from invoices.ledger.extractions import ExtractionJob, list_jobs_by_document
 from invoices.ledger.sightings import list_fingerprints_by_location
 from invoices.ledger.spending import PageCaps, compute_remaining_pages
 from invoices.settings import PAID_EXTRACTORS, FolderSettings, PaidExtractorSettings
-from sources.folder.listing import LocalFile, open_regular_file
+from sources.folder.listing import LocalFile, open_without_following_links
 from sources.folder.local_folder import LocalFolder, resolve_folder_root
 
 PLAN_BATCH_SIZE = 500  # files or documents
@@ -218,7 +218,7 @@ def _iter_batches_of_new_files(app: App) -> Iterator[list[LocalFile]]:
 def _hash_file(file: LocalFile) -> str | None:
     """Return the SHA-256 of a file as it is now, or None if it cannot be read."""
     try:
-        with open_regular_file(file.path) as stream:
+        with open_without_following_links(file.path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
         return None

@@ -16,7 +16,7 @@ from invoices.ledger.mails import count_uncollected_mails
 from invoices.ledger.outbox import count_receipts_by_status
 from invoices.model.currencies import format_money
 from invoices.run_report import RunReport
-from transforms.loading.accepted_invoices import sum_accepted_amounts_by_currency
+from transforms.loading.accepted_invoice_reader import sum_accepted_amounts_by_currency
 from transforms.loading.release import get_published_database_path
 
 STATES = ("accepted", "review", "quarantined", "duplicate", "not_invoice", "waiting")

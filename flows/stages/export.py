@@ -32,7 +32,7 @@ def count_pending(_app: App) -> int | None:
 
 def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield batches whose files are not in place yet, then the accepted invoices that are in no batch."""
-    from transforms.loading.accepted_invoices import read_accepted_invoices
+    from transforms.loading.accepted_invoice_reader import read_accepted_invoices
 
     warehouse_directory = app.settings.warehouse_directory
     with app.ledger.open_snapshot() as connection:

@@ -36,7 +36,7 @@ def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     """Publish each receipt of the batch, or leave it waiting with a reason."""
-    from transforms.loading.accepted_invoices import read_accepted_invoices
+    from transforms.loading.accepted_invoice_reader import read_accepted_invoices
 
     publish_result = PublishResult()
     if app.smartbills_io_client is None:

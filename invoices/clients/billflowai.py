@@ -21,7 +21,7 @@ from invoices.clients.error_mapping import ApiCall
 from invoices.clients.http_client import ApiResponse, HttpClient, Timeouts
 from invoices.clients.json_fields import find_path_safe_id, find_text, find_timestamp
 from invoices.clients.list_responses import get_complete_list
-from invoices.clients.multipart_form import build_field_part, build_file_part
+from invoices.clients.multipart_form_parts import build_field_part, build_file_part
 from invoices.clients.presigned_urls import PresignedUrl
 from invoices.clients.rate_limit_headers import RateLimit, find_rate_limit, find_retry_after
 from invoices.clients.strict_json import render_json

@@ -141,13 +141,13 @@ class WatchdogAdapter(HTTPAdapter):
 
 class _WatchedConnection(HTTPConnection):
     def send(self, data: Any) -> None:
-        _notify_watchdog_of_send(self)
+        _connect_and_check_before_send(self)
         super().send(data)
 
 
 class _WatchedSecureConnection(HTTPSConnection):
     def send(self, data: Any) -> None:
-        _notify_watchdog_of_send(self)
+        _connect_and_check_before_send(self)
         super().send(data)
 
 
@@ -159,7 +159,7 @@ class _WatchedSecurePool(HTTPSConnectionPool):
     ConnectionCls = _WatchedSecureConnection
 
 
-def _notify_watchdog_of_send(connection: HTTPConnection) -> None:
+def _connect_and_check_before_send(connection: HTTPConnection) -> None:
     if connection.sock is None:
         connection.connect()
     watchdog: ConnectionWatchdog | None = getattr(_thread_local, "watchdog", None)

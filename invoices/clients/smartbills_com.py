@@ -19,7 +19,7 @@ from invoices.clients.error_bodies import parse_error_body, redact_secrets
 from invoices.clients.http_client import MEGABYTE, ApiResponse, HttpClient, Timeouts, make_session, send_request_once
 from invoices.clients.json_fields import find_path_safe_id, find_text, find_timestamp, is_path_safe_id
 from invoices.clients.list_responses import get_complete_list
-from invoices.clients.multipart_form import build_field_part, build_file_part
+from invoices.clients.multipart_form_parts import build_field_part, build_file_part
 from invoices.clients.rate_limit_headers import RateLimit, find_rate_limit
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from invoices.documents.child_process import ProcessLimits
+from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, UNKNOWN_TYPE, detect_media_type
 from invoices.documents.limited_process import LimitedProcess, ProcessFailure, ResponseReader
-from invoices.documents.media_types import MAX_SNIFFED_BYTES, UNKNOWN_TYPE, detect_media_type
 from invoices.documents.outcomes import DocumentReading, build_reading
 
 

@@ -19,8 +19,8 @@ from invoices.documents.child_process import (
     move_stdout_to_private_descriptor,
     serve_requests,
 )
+from invoices.documents.content_sniffing import UNKNOWN_TYPE
 from invoices.documents.format_dispatch import read_document_file
-from invoices.documents.media_types import UNKNOWN_TYPE
 from invoices.documents.outcomes import DocumentReading, build_reading
 
 _MAX_DOCUMENTS_PER_PROCESS = 1000  # parsers leak memory

@@ -5,8 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from invoices.documents.malware import find_second_file_type, find_threat_reason_code
-from invoices.documents.media_types import (
+from invoices.documents.content_sniffing import (
     EMPTY_TYPE,
     EXECUTABLE_TYPE,
     MAX_SNIFFED_BYTES,
@@ -15,6 +14,7 @@ from invoices.documents.media_types import (
     UNKNOWN_TYPE,
     detect_media_type,
 )
+from invoices.documents.malware import find_second_file_type, find_threat_reason_code
 from invoices.documents.outcomes import DocumentReading, add_flags, build_reading, build_reading_from_error
 from invoices.errors import DocumentError
 

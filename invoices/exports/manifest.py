@@ -41,7 +41,7 @@ def render_manifest(
         "batch_id": batch.batch_id,
         "created_at": batch.created_at_text,
         "sign": SIGN_CONVENTION,
-        **build_summary_document(summary),
+        **build_counts_and_totals(summary),
         "notices": dict(notices),
         "files": {
             name: {"bytes": len(content), "rows": row_counts[name], "sha256": hashlib.sha256(content).hexdigest()}
@@ -51,7 +51,7 @@ def render_manifest(
     return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()
 
 
-def build_summary_document(summary: BatchSummary) -> dict[str, object]:
+def build_counts_and_totals(summary: BatchSummary) -> dict[str, object]:
     """Return the part of the manifest that can be recomputed from the CSV files."""
     totals = [
         {

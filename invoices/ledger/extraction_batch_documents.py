@@ -160,7 +160,7 @@ def record_intents(
     tx.connection.execute(insert(extractions), rows)
 
 
-def record_answers(tx: Transaction, completed: Sequence[CompletedExtraction], reason: str) -> None:
+def record_answers_and_charges(tx: Transaction, completed: Sequence[CompletedExtraction], reason: str) -> None:
     """Record answers and charged pages; the documents wait for validation, with this ``reason``."""
     if not completed:
         return

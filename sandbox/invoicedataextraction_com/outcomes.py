@@ -95,7 +95,7 @@ def build_outcome(
         read_page_counts.append(len(read_pages))
         if not read_pages or is_file_selected(file, fixed_settings["missing_rows"]):
             continue
-        source_reference = _format_source_reference(files, file_index, read_pages[0].number, fixed_settings)
+        source_reference = _format_reported_source_reference(files, file_index, read_pages[0].number, fixed_settings)
         is_flagged = is_file_selected(file, fixed_settings["review_needed"])
         added_values = {
             SOURCE_FILE_COLUMN: source_reference,
@@ -149,7 +149,7 @@ def _should_page_fail(file: SubmittedFile, page_number: int, selectors: Sequence
     return False
 
 
-def _format_source_reference(
+def _format_reported_source_reference(
     files: Sequence[SubmittedFile], file_index: int, page_number: int, fixed_settings: Mapping[str, Any]
 ) -> str:
     file_name = files[file_index].name

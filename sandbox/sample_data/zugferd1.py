@@ -39,7 +39,7 @@ def render_zugferd1_invoice(invoice: SampleInvoice, profile: str = "comfort") ->
         ),
         make(
             "rsm:SpecifiedSupplyChainTradeTransaction",
-            _build_trade_agreement(invoice),
+            _build_seller_and_buyer_agreement(invoice),
             _build_delivery(invoice),
             _build_settlement(invoice),
             *(_build_line(invoice, number, line) for number, line in enumerate(invoice.lines, 1)),
@@ -56,7 +56,7 @@ def _build_amount(element_name: str, amount: Decimal, invoice: SampleInvoice) ->
     return make(element_name, str(amount), currencyID=invoice.currency)
 
 
-def _build_trade_agreement(invoice: SampleInvoice) -> Element:
+def _build_seller_and_buyer_agreement(invoice: SampleInvoice) -> Element:
     return make(
         "ram:ApplicableSupplyChainTradeAgreement",
         _build_party("ram:SellerTradeParty", invoice.seller),

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 
 from invoices.documents.containers.container_types import MAIL_TYPE, is_container_type
 from invoices.documents.containers.opened_container import OpenedContainer
-from invoices.documents.media_types import MAX_SNIFFED_BYTES, detect_media_type
+from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, detect_media_type
 from invoices.documents.store_batch import StoreBatch
 from invoices.ledger.mails import Arrival
 from invoices.ledger.sightings import Sighting
@@ -68,7 +68,7 @@ def fetch_file_arrivals(
         if is_mbox(head):
             yield from _fetch_mbox_arrivals(context, file, stream, known_fingerprints)
             return
-        arrival = _build_file_arrival(context, file, stream, detect_media_type(head))
+        arrival = _store_file_and_open_containers(context, file, stream, detect_media_type(head))
     yield arrival
 
 
@@ -92,7 +92,9 @@ def build_file_origin(settings: FolderSettings, backend: FolderBackend, file: Li
     )
 
 
-def _build_file_arrival(context: FetchContext, file: ListedFile, stream: BinaryIO, media_type: str) -> Arrival:
+def _store_file_and_open_containers(
+    context: FetchContext, file: ListedFile, stream: BinaryIO, media_type: str
+) -> Arrival:
     origin = build_file_origin(context.settings, context.backend, file)
     if media_type == MAIL_TYPE and file.size <= MAX_CONTAINER_BYTES:
         content = _read_whole_file(stream, file)

@@ -160,7 +160,7 @@ def _from_stat_result(raw_path: str, status: os.stat_result, is_maildir_mail: bo
     return LocalFile(raw_path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns, is_maildir_mail)
 
 
-def open_regular_file(path: Path) -> BufferedReader:
+def open_without_following_links(path: Path) -> BufferedReader:
     """Open a regular file for reading, without following links and without blocking; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

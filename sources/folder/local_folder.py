@@ -13,7 +13,7 @@ from invoices.errors import ConfigurationError
 from invoices.settings.sources import FolderSettings
 from sources.folder.file_move import move_without_overwrite
 from sources.folder.folder_backend import FileChangedError, FileUnreadableError, ListedFile, parse_move_target
-from sources.folder.listing import LocalFile, build_name_matcher, list_files, open_regular_file
+from sources.folder.listing import LocalFile, build_name_matcher, list_files, open_without_following_links
 
 
 class SourceFileReader:
@@ -73,7 +73,7 @@ class LocalFolder:
         """Open a file once, and use the same descriptor for all checks and reads."""
         local_file = _require_local_file(file)
         try:
-            stream = open_regular_file(local_file.path)
+            stream = open_without_following_links(local_file.path)
         except OSError as error:
             raise FileUnreadableError(error.strerror) from error
         with stream:

@@ -160,7 +160,7 @@ class FolderFetch:
         """Return the mails to fetch; arrivals of the others are added to the page."""
         fields = list_required_header_fields(self.settings)
         summaries = list(self.session.fetch_message_summaries(uid_group, fields))
-        self._add_missing_mails(set(uid_group) - {summary.uid for summary in summaries})
+        self._add_arrivals_for_unreturned_uids(set(uid_group) - {summary.uid for summary in summaries})
         skipped_mails = [skipped_mail for summary in summaries if (skipped_mail := self._skip_if_too_large(summary))]
         too_large_uids, wanted_summaries = {skipped_mail.summary.uid for skipped_mail in skipped_mails}, []
         fitting_summaries = [summary for summary in summaries if summary.uid not in too_large_uids]
@@ -296,7 +296,7 @@ class FolderFetch:
         )
         self._add_unfetched_mail(summary, "waiting", str(error))
 
-    def _add_missing_mails(self, uids: Collection[int]) -> None:
+    def _add_arrivals_for_unreturned_uids(self, uids: Collection[int]) -> None:
         """Add arrivals for mails missing in a response: those still listed wait, the others no longer exist."""
         listed_uids = set(uids).intersection(self.session.list_uids(min(uids))) if uids else set()
         for uid in sorted(listed_uids):

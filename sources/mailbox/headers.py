@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.containers.opened_container import MailHeader
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 from invoices.documents.store_batch import StoreBatch
 from sources.arrivals import MAIL_MEDIA_TYPE
 from sources.mailbox.imap_responses import MessageSummary

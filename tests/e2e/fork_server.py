@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 SLOW_IMPORTS = (
     "dlt", "great_expectations", "pandas", "expectations.validation", "expectations.suites", "flows.runner",
     "flows.reports.run_summary", "flows.verdict_recorder", "transforms.mart_builder",
-    "transforms.loading.accepted_invoices", "transforms.loading.dlt_loader", "transforms.loading.release",
+    "transforms.loading.accepted_invoice_reader", "transforms.loading.dlt_loader", "transforms.loading.release",
 )  # fmt: skip
 
 

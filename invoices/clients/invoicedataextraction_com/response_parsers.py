@@ -115,13 +115,13 @@ def parse_uncertainty_notes(value: Any) -> tuple[UncertaintyNote, ...]:
 def parse_review_items(value: Any) -> tuple[ReviewItem, ...]:
     """Return the items to be checked by a person; if more are counted than listed, one item says so."""
     if isinstance(value, dict) and ("items" in value or "count" in value):
-        items = tuple(_parse_review_item(entry) for entry in _as_entries(value.get("items")))
+        items = tuple(_build_review_item_from_any_json(entry) for entry in _as_entries(value.get("items")))
         missing = (find_whole_number(value, "count") or 0) - len(items)
         if missing <= 0:
             return items
         missing_items = "1 more review item" if missing == 1 else f"{missing} more review items"
         return (*items, ReviewItem(f"The vendor counts {missing_items}, but lists no details."))
-    return tuple(_parse_review_item(entry) for entry in _as_entries(value))
+    return tuple(_build_review_item_from_any_json(entry) for entry in _as_entries(value))
 
 
 def find_integer(fields: JsonObject, name: str) -> int | None:
@@ -171,7 +171,7 @@ def _parse_uncertainty_note(entry: Any) -> UncertaintyNote:
     return UncertaintyNote(topic or "", description or ("" if topic else _render_as_text(entry)))
 
 
-def _parse_review_item(entry: Any) -> ReviewItem:
+def _build_review_item_from_any_json(entry: Any) -> ReviewItem:
     if not isinstance(entry, dict):
         return ReviewItem(_render_as_text(entry))
     return ReviewItem(

@@ -9,7 +9,7 @@ import re
 from invoices.documents.containers.ber import EXPLICIT_0, OBJECT_IDENTIFIER, SEQUENCE, BerCursor, BerDecodeError
 from invoices.documents.containers.opened_container import ContainerContents, ContainerPart, OpenedContainer
 from invoices.documents.containers.unpack_budget import ElementCounter, UnpackBudget
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 from invoices.errors import DocumentError
 
 _PKCS7_OID_PREFIX = bytes.fromhex("2a864886f70d0107")  # 1.2.840.113549.1.7, RFC 5652 §4 and following

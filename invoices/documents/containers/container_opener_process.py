@@ -22,7 +22,7 @@ from invoices.documents.child_process import (
 )
 from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.containers.recursive_opener import open_container_recursively
-from invoices.documents.media_types import MAX_SNIFFED_BYTES, detect_media_type
+from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, detect_media_type
 from invoices.documents.outcomes import REASON_CODES, sanitise_for_display
 
 _MAX_CONTAINERS_PER_PROCESS = 20_000  # many, because the code that opens them is Python and does not leak

@@ -25,7 +25,7 @@ from invoices.documents.containers.mime_tree import (
 )
 from invoices.documents.containers.opened_container import ContainerContents, ContainerPart, OpenedContainer
 from invoices.documents.containers.transfer_encoding import extract_uuencoded_files
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 
 # The content types of encrypted data in DER: enveloped (RFC 5652 §6.1) and authenticated-enveloped (RFC 5083 §2.1).
 _ENCRYPTED_DATA_OIDS = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2a864886f70d0109100117"))

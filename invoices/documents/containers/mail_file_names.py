@@ -14,7 +14,7 @@ from invoices.documents.containers.mail_encoded_words import (
 )
 from invoices.documents.containers.mime_tree import MimeEntity
 from invoices.documents.containers.opened_container import Flag
-from invoices.documents.media_types import EXECUTABLE_TYPE
+from invoices.documents.content_sniffing import EXECUTABLE_TYPE
 
 MAX_FILE_NAME_CHARS = 255
 

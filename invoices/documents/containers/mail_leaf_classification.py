@@ -16,7 +16,7 @@ from invoices.documents.containers.cms_signed_file import open_cms_signed_file
 from invoices.documents.containers.mail_encoded_words import decode_text_leniently
 from invoices.documents.containers.mail_file_names import get_disposition, list_file_names
 from invoices.documents.containers.mime_tree import MimeLeaf
-from invoices.documents.media_types import EMPTY_TYPE, EXECUTABLE_TYPE, UNKNOWN_TYPE, detect_media_type
+from invoices.documents.content_sniffing import EMPTY_TYPE, EXECUTABLE_TYPE, UNKNOWN_TYPE, detect_media_type
 from invoices.documents.text_classification import has_invoice_word_and_amount
 from invoices.errors import DocumentError
 

@@ -10,7 +10,7 @@ from email.message import Message
 
 from invoices.documents.containers.condensed_mail import CondensedMail, TooManyLinesError
 from invoices.documents.containers.transfer_encoding import DECODABLE_ENCODINGS, decode_transfer_encoding
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 
 MAX_MAIL_PARTS = 200
 MAX_MAIL_DEPTH = 20

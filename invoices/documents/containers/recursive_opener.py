@@ -83,7 +83,7 @@ class _RecursiveOpener:
                 pairs += nested_pairs
                 skipped_body_count += nested_body_count
         if container.media_type == MAIL_TYPE:
-            kept_pairs = _drop_body_beside_documents(opened_container.parts, pairs)
+            kept_pairs = _drop_body_beside_container_contents(opened_container.parts, pairs)
             skipped_body_count += len(pairs) - len(kept_pairs)
             pairs = kept_pairs
         opened_container = replace(
@@ -158,7 +158,7 @@ def _mark_part_unopened(part: ContainerPart, reason_code: str, reason: str) -> C
     return replace(part, flags=(*part.flags, flag))
 
 
-def _drop_body_beside_documents(
+def _drop_body_beside_container_contents(
     direct_parts: Sequence[ContainerPart], pairs: list[tuple[ContainerPart, bytes]]
 ) -> list[tuple[ContainerPart, bytes]]:
     """Return the parts of a mail, without its body text if a part of a container beside it may be the invoice.

@@ -10,7 +10,7 @@ from invoices.documents.containers import mapi_properties
 from invoices.documents.containers.mapi_properties import LittleEndianReader, MapiProperty, TnefDecodeError
 from invoices.documents.containers.opened_container import ContainerContents, ContainerPart, OpenedContainer
 from invoices.documents.containers.unpack_budget import ElementCounter, UnpackBudget
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 from invoices.errors import DocumentError
 
 _TNEF_SIGNATURE = 0x223E9F78

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from invoices.documents.containers.opened_container import ContainerContents, ContainerPart, Flag, OpenedContainer
 from invoices.documents.containers.unpack_budget import UnpackBudget, build_limit_error
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.errors import DocumentError
 

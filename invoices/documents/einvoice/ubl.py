@@ -125,7 +125,7 @@ def _extract_party(party: Element | None) -> Record:
     return drop_absent_values({
         "name": registered_name or trading_name,
         "trading_name": trading_name if registered_name else None,
-        **_extract_tax_registrations(party),
+        **_extract_party_tax_schemes(party),
         "legal_id": find_text(party, "PartyLegalEntity/CompanyID"),
         "country": find_text(address, "Country/IdentificationCode"),
         "city": find_text(address, "CityName"),
@@ -136,7 +136,7 @@ def _extract_party(party: Element | None) -> Record:
     })  # fmt: skip
 
 
-def _extract_tax_registrations(party: Element) -> Record:
+def _extract_party_tax_schemes(party: Element) -> Record:
     """Return BT-31 (scheme VAT) and BT-32 (any other scheme)."""
     registrations: Record = {}
     for scheme in party.iterfind("PartyTaxScheme"):

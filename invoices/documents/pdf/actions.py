@@ -17,7 +17,9 @@ def list_external_action_kinds(pdf: pikepdf.Pdf) -> set[str]:
     """Return the kinds of action that reach beyond the document (ISO 32000-2 §12.6.4): JavaScript, Launch, URI, …"""
     kinds: set[str] = set()
     root = pdf.Root
-    kinds |= _list_chained_action_kinds(root.get("/OpenAction")) | _list_trigger_action_kinds(root)
+    kinds |= _list_risky_kinds_of_chained_actions(root.get("/OpenAction")) | _list_risky_kinds_of_triggered_actions(
+        root
+    )
     names = root.get("/Names")
     if isinstance(names, pikepdf.Dictionary) and "/JavaScript" in names:
         kinds.add("JavaScript")
@@ -25,7 +27,9 @@ def list_external_action_kinds(pdf: pikepdf.Pdf) -> set[str]:
         chain([page.obj], _list_dictionary_entries(page.obj.get("/Annots"))) for page in islice(pdf.pages, MAX_PAGES)
     )
     for element in islice(elements, MAX_PAGES + MAX_ANNOTATIONS):
-        kinds |= _list_chained_action_kinds(element.get("/A")) | _list_trigger_action_kinds(element)
+        kinds |= _list_risky_kinds_of_chained_actions(element.get("/A")) | _list_risky_kinds_of_triggered_actions(
+            element
+        )
     return kinds
 
 
@@ -54,16 +58,16 @@ def _list_dictionary_entries(array: object) -> Iterator[pikepdf.Object]:
             yield entry
 
 
-def _list_trigger_action_kinds(element: pikepdf.Object) -> set[str]:
+def _list_risky_kinds_of_triggered_actions(element: pikepdf.Object) -> set[str]:
     triggers = _get_dictionary_or_empty(element.get("/AA"))
     return {
         kind
         for name in islice(triggers.keys(), MAX_CHAINED_ACTIONS)
-        for kind in _list_chained_action_kinds(triggers.get(name))
+        for kind in _list_risky_kinds_of_chained_actions(triggers.get(name))
     }
 
 
-def _list_chained_action_kinds(action: object) -> set[str]:
+def _list_risky_kinds_of_chained_actions(action: object) -> set[str]:
     """Return the kinds of an action and of those that follow it."""
     kinds: set[str] = set()
     for _ in range(MAX_CHAINED_ACTIONS):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pikepdf
 
-from invoices.documents.media_types import detect_media_type
-from invoices.documents.pdf.parse_errors import ignore_broken_pdf_errors
+from invoices.documents.content_sniffing import detect_media_type
+from invoices.documents.pdf.tolerated_errors import ignore_broken_pdf_errors
 
 MAX_ATTACHMENTS = 100
 

@@ -76,7 +76,9 @@ def _find_hidden_text(
     painted_boxes: list[Box] = []  # what may be behind white text
     for page_object in objects:
         is_text, is_on_page = page_object.type == raw.FPDF_PAGEOBJ_TEXT, page_object.level == 0
-        if is_text and (kind := _find_hidden_kind(page_object, page_box if is_on_page else None, painted_boxes)):
+        if is_text and (
+            kind := _find_text_invisibility_reason(page_object, page_box if is_on_page else None, painted_boxes)
+        ):
             if (words := _read_object_text(page_object, textpage)).strip():
                 yield kind, words
         elif (
@@ -87,7 +89,9 @@ def _find_hidden_text(
             painted_boxes.append(page_object.get_bounds())
 
 
-def _find_hidden_kind(page_object: pdfium.PdfObject, page_box: Box | None, painted_boxes: Sequence[Box]) -> str | None:
+def _find_text_invisibility_reason(
+    page_object: pdfium.PdfObject, page_box: Box | None, background_boxes: Sequence[Box]
+) -> str | None:
     render_mode = raw.FPDFTextObj_GetTextRenderMode(page_object)
     if render_mode == raw.FPDF_TEXTRENDERMODE_INVISIBLE:
         return "invisible"
@@ -104,7 +108,7 @@ def _find_hidden_kind(page_object: pdfium.PdfObject, page_box: Box | None, paint
     if (
         render_mode == raw.FPDF_TEXTRENDERMODE_FILL
         and _is_white_or_transparent(page_object)
-        and not any(_is_overlapping(box, painted_box) for painted_box in painted_boxes)
+        and not any(_is_overlapping(box, painted_box) for painted_box in background_boxes)
     ):
         return "white on white"
     return None

@@ -11,8 +11,8 @@ from invoices.documents.einvoice import extract_einvoice_payload, find_einvoice_
 from invoices.documents.einvoice.payload_values import Record
 from invoices.documents.outcomes import DocumentReading, build_reading, sanitise_for_display
 from invoices.documents.pdf.attachments import extract_xml_attachments
-from invoices.documents.pdf.parse_errors import ignore_broken_pdf_errors, raise_if_out_of_memory
 from invoices.documents.pdf.risk_checks import apply_risk_checks
+from invoices.documents.pdf.tolerated_errors import ignore_broken_pdf_errors, raise_if_out_of_memory
 from invoices.documents.xml_reader import classify_non_invoice_xml, parse_received_xml
 from invoices.errors import DocumentError
 

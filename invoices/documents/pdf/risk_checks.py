@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pikepdf
 
+from invoices.documents.content_sniffing import EXECUTABLE_TYPE, detect_media_type
 from invoices.documents.malware import has_eicar_test_string
-from invoices.documents.media_types import EXECUTABLE_TYPE, detect_media_type
 from invoices.documents.outcomes import DocumentReading, add_flags, build_reading, sanitise_for_display
 from invoices.documents.pdf.actions import count_hidden_layers, find_font_path_exploit, list_external_action_kinds
 from invoices.documents.pdf.attachments import list_attachments
 from invoices.documents.pdf.page_inspection import PageInspection, inspect_pages
-from invoices.documents.pdf.parse_errors import ignore_broken_pdf_errors
 from invoices.documents.pdf.signatures import check_signatures
+from invoices.documents.pdf.tolerated_errors import ignore_broken_pdf_errors
 from invoices.documents.pdf.xml_page_comparison import find_xml_page_mismatch
 from invoices.errors import DocumentError
 

@@ -117,7 +117,7 @@ class BatchBuilder:
             )
             fitting_documents = self._select_fitting_documents(
                 documents, cap_pages_left, credits_left
-            ) or self._select_first_within_credit(documents[0], credits_left)
+            ) or self._require_credit_for_first_document(documents[0], credits_left)
             selected_hashes = {document.document_sha256 for document in fitting_documents}
             claimed_hashes = filter_claimed_hashes(tx, worker, selected_hashes)
             own_documents = [document for document in fitting_documents if document.document_sha256 in claimed_hashes]
@@ -176,7 +176,9 @@ class BatchBuilder:
                 break
         return selected
 
-    def _select_first_within_credit(self, document: PendingDocument, credits_left: int | None) -> list[PendingDocument]:
+    def _require_credit_for_first_document(
+        self, document: PendingDocument, credits_left: int | None
+    ) -> list[PendingDocument]:
         """Return the document alone; recording its intent then raises CapReached with the cap that it exceeds.
 
         Raises CreditExhausted when the credits are the limit.

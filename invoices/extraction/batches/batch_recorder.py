@@ -22,7 +22,7 @@ from invoices.ledger.extraction_batch_documents import (
     CompletedExtraction,
     list_open_document_hashes,
     mark_documents_submitted,
-    record_answers,
+    record_answers_and_charges,
 )
 from invoices.ledger.extraction_batches import update_extraction_batch
 from invoices.ledger.extractions import update_extraction
@@ -158,7 +158,7 @@ class BatchRecorder:
             for sha256 in answers_by_hash
             if (document_payload := payloads[sha256]) is not None
         ]
-        record_answers(tx, answered, f"Answered by {recorder.vendor}; not validated yet.")
+        record_answers_and_charges(tx, answered, f"Answered by {recorder.vendor}; not validated yet.")
         for sha256 in (sha256 for sha256 in answers_by_hash if payloads[sha256] is None):
             reason_code, reason = _explain_missing_answer(answers_by_hash[sha256])
             recorder.record_failure_in(

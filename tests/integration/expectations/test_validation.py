@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 
-from expectations.rules import Rule
+from expectations.rule import Rule
 from expectations.suites import create_ephemeral_context, run_suite
 from expectations.validation import CRITICAL_RULE_IDS, RULES, ValidationResult, validate_candidates
 from invoices.errors import ContractError

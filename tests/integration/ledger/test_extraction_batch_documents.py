@@ -20,7 +20,7 @@ from invoices.ledger.extraction_batch_documents import (
     list_documents_by_hash,
     list_open_document_hashes,
     mark_documents_submitted,
-    record_answers,
+    record_answers_and_charges,
     record_intents,
 )
 from invoices.ledger.extractions import ExtractionTerms, record_intent, update_extraction
@@ -98,7 +98,7 @@ def test_many_answers_are_recorded_as_if_each_had_been_recorded_alone(
             CompletedExtraction(extraction.extraction_id, extraction.document_sha256, "{}", charged)
             for extraction in EXTRACTIONS[1:]
         ]
-        record_answers(tx, answers, "Answered.")
+        record_answers_and_charges(tx, answers, "Answered.")
     with single.begin_transaction() as tx:
         for extraction in EXTRACTIONS[1:]:
             update_extraction(
@@ -138,7 +138,7 @@ def test_many_submissions_are_recorded_as_if_each_had_been_recorded_alone(ledger
 def test_recording_no_answers_writes_nothing(ledger_pair: tuple[Ledger, Ledger]) -> None:
     before = read_tables(ledger_pair[0])
     with ledger_pair[0].begin_transaction() as tx:
-        record_answers(tx, [], "Answered.")
+        record_answers_and_charges(tx, [], "Answered.")
     assert read_tables(ledger_pair[0]) == before
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from expectations import gate
-from expectations.rules import Rule
+from expectations.rule import Rule
 from invoices.errors import ContractError
 
 RULES = [Rule("A", "critical", "a"), Rule("B", "info", "b")]

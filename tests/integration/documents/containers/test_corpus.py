@@ -11,7 +11,7 @@ import pytest
 
 from invoices.documents.containers.opened_container import ContainerContents
 from invoices.documents.containers.recursive_opener import open_container_recursively
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 
 pytestmark = pytest.mark.corpus
 

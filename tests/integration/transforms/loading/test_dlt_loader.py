@@ -31,7 +31,7 @@ from tests.integration.populated_app import (
     record_document_sighting,
     record_document_validation,
 )
-from transforms.loading.accepted_invoices import read_accepted_invoices, sum_accepted_amounts_by_currency
+from transforms.loading.accepted_invoice_reader import read_accepted_invoices, sum_accepted_amounts_by_currency
 from transforms.loading.dlt_loader import load_changed_rows
 from transforms.loading.release import find_published_revision, get_published_database_path
 from transforms.loading.working_warehouse import get_working_database_path, open_warehouse

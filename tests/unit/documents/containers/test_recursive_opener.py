@@ -12,7 +12,7 @@ from invoices.documents.containers.container_types import is_container_type
 from invoices.documents.containers.opened_container import ContainerContents, ContainerPart
 from invoices.documents.containers.recursive_opener import open_container_recursively
 from invoices.documents.containers.unpack_budget import UnpackBudget
-from invoices.documents.media_types import detect_media_type
+from invoices.documents.content_sniffing import detect_media_type
 from tests.unit.documents.containers.container_builder import (
     INVOICE_XML,
     build_encrypted_zip,

@@ -77,7 +77,7 @@ def _count_rows(name: str, content: bytes) -> int:
 def _check_control_totals(manifest_document: ManifestDocument, contents: Mapping[str, bytes]) -> list[str]:
     try:
         bills, lines, taxes = (parse_csv(contents[name]) for name in _CSV_FILE_NAMES)
-        recomputed_summary = manifest.build_summary_document(summarise_batch(bills, lines, taxes))
+        recomputed_summary = manifest.build_counts_and_totals(summarise_batch(bills, lines, taxes))
         batch_ids = {row["batch_id"] for row in (*bills, *lines, *taxes)}
     except _READ_ERRORS as error:
         return [f"the control totals cannot be recomputed: {error!r}"]
