@@ -17,7 +17,7 @@ test: $(VENV)/.for-working ## Set up, then run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 soak: $(VENV)/.for-working ## Set up, then run the exhaustive sweeps whole; a figure per sweep; about an hour
-	TEST_SOAK=1 $(BIN)/python -m pytest -m sweep --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
+	TEST_SOAK=1 $(BIN)/python -m pytest -m "sweep or soak" --numprocesses 2 --dist worksteal $(PYTEST_ARGS)
 
 check: lint ## Lint, types, import rules and the fast tests
 	$(BIN)/python -m pytest tests/unit --quiet

@@ -14,13 +14,14 @@ from invoices.app import App
 from invoices.ledger import Ledger
 from invoices.settings import InboxSettings, Settings
 from tests import run_environment
-from tests.run_environment import CORPUS_DIRECTORY
+from tests.run_environment import CHECKOUT, CORPUS_DIRECTORY
 from tests.servers import dovecot_server, postgres_server
 from tests.servers.dovecot_server import DovecotServer
 from tests.servers.postgres_server import PostgresServer
 from tests.sweep_size import IS_SOAK
 
 CORPUS_VARIABLE = "INVOICES_CORPUS"
+MEASURED_CHILD_PROCESSES = ("integration/sandbox/", "integration/documents/", "e2e/test_cli.py")
 
 hypothesis_settings.register_profile("app", deadline=None)  # a slow machine is no failure
 hypothesis_settings.load_profile("app")
@@ -33,10 +34,10 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _suspend_coverage_where_unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Start the processes of a module that is marked ``unmeasured`` without coverage."""
-    is_unmeasured = request.node.get_closest_marker("unmeasured") is not None
-    with run_environment.suspend_coverage() if is_unmeasured else nullcontext():
+def _suspend_coverage_of_child_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Start child processes without coverage, except in the tests that are about these processes."""
+    is_measured = request.path.relative_to(CHECKOUT / "tests").as_posix().startswith(MEASURED_CHILD_PROCESSES)
+    with nullcontext() if is_measured else run_environment.suspend_coverage():
         yield
 
 
@@ -107,6 +108,16 @@ def dovecot(dovecot_program: Path) -> Iterator[DovecotServer]:
     """A running IMAP server; for another configuration, use ``dovecot_server.run_server(dovecot_program, ...)``."""
     with dovecot_server.run_server(dovecot_program) as server:
         yield server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs in ``make soak`` only."""
+    if IS_SOAK:
+        return
+    left_out = [item for item in items if item.get_closest_marker("soak")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("soak")]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

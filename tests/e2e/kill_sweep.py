@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.e2e.kill_injection import KillPoint, SweepScope, select_kill_points
+from tests.sweep_size import spread
 
 FAILURE_MARK = "!"  # at the beginning of an outcome that is wrong
 
@@ -41,6 +42,7 @@ class SweepResult:
 
 def run_kill_sweep(
     weight_by_scope: Mapping[SweepScope, int],
+    scopes_in_test: int,
     point_count: int,
     count_calls: Callable[[SweepScope], int],
     run_kill_point: Callable[[int, KillPoint], str],
@@ -49,8 +51,10 @@ def run_kill_sweep(
 ) -> SweepResult:
     """Kill at ``point_count`` points, distributed over the scopes by weight, at least one in each.
 
-    ``count_calls`` runs the command undisturbed; ``run_kill_point`` gets the number of the point among all.
+    ``make test`` sweeps ``scopes_in_test`` of the scopes, ``make soak`` all of them. ``count_calls`` runs the command
+    undisturbed; ``run_kill_point`` gets the number of the point among all.
     """
+    weight_by_scope = {scope: weight_by_scope[scope] for scope in spread(list(weight_by_scope), scopes_in_test)}
     total_weight = sum(weight_by_scope.values())
     with ThreadPoolExecutor(parallel) as threads:
         call_counts = dict(zip(weight_by_scope, threads.map(count_calls, weight_by_scope), strict=True))

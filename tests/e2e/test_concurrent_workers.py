@@ -35,16 +35,15 @@ from tests.e2e.worker_processes import (
     wait_until,
 )
 from tests.servers.postgres_server import PostgresServer
-from tests.sweep_size import spread
+from tests.sweep_size import IS_SOAK, spread
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.unmeasured,
     pytest.mark.skipif(sys.platform != "linux", reason="signals and locks"),
 ]
 
 VENDOR_MINUTE_SECONDS = 1.0
-DOCUMENT_COUNT, BATCH_SIZE, PAGE_CAP = 30, 3, 10
+DOCUMENT_COUNT, BATCH_SIZE, PAGE_CAP = (30, 3, 10) if IS_SOAK else (15, 2, 5)
 SANDBOX_SETTINGS = {
     **{f"{vendor}.read_strangers": "on" for vendor in extraction_app.VENDORS},
     "billflowai.rate_limit_per_minute": 20, "billflowai.source": "extracted",
@@ -154,7 +153,7 @@ def test_workers_share_the_work_and_exceed_neither_cap_nor_rate_limit(
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 3), indirect=["ledger_url"])
+@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 2), indirect=["ledger_url"])
 def test_the_documents_of_a_killed_worker_are_finished_before_its_lease_expires(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:
@@ -171,7 +170,7 @@ def test_the_documents_of_a_killed_worker_are_finished_before_its_lease_expires(
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 3), indirect=["ledger_url"])
+@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 2), indirect=["ledger_url"])
 def test_a_worker_that_slept_beyond_its_lease_causes_no_unflagged_double_charge(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from sandbox.journal import read_journal as read_journal
 from tests.e2e.command_line import CommandResult, run_command
 
-pytestmark = [pytest.mark.corpus, pytest.mark.slow, pytest.mark.unmeasured]
+pytestmark = [pytest.mark.corpus, pytest.mark.slow]
 
 EINVOICES = ("einvoice_pdf", "einvoice_ubl", "einvoice_cii", "einvoice_zugferd1")
 AMOUNT_COLUMNS = {

@@ -59,7 +59,7 @@ from tests.servers.fault_proxy import FaultProxy, PlannedFault
 from tests.servers.scripted_http_server import ReceivedRequest, ScriptedServer
 from tests.sweep_size import spread
 
-pytestmark = [pytest.mark.unmeasured, pytest.mark.no_cover]  # hundreds of paths through lines that other tests measure
+pytestmark = pytest.mark.no_cover  # hundreds of paths through lines that other tests measure
 
 VENDOR_MINUTE_SECONDS = 0.5
 MAX_RUNS = 6

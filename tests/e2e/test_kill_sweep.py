@@ -33,11 +33,10 @@ from tests.e2e.kill_injection import (
 )
 from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
 from tests.run_environment import SAMPLES
-from tests.sweep_size import choose_point_count
+from tests.sweep_size import IS_SOAK, choose_point_count
 
 pytestmark = [
     pytest.mark.sweep,
-    pytest.mark.unmeasured,
     pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
 ]
 
@@ -53,7 +52,7 @@ WEIGHT_BY_SCOPE = {
     SweepScope("export", "ledger.sqlite"): 2,
     SweepScope(WHOLE_RUN): 5,
 }
-PARALLEL_FORKS = 2
+PARALLEL_FORKS = 2 if IS_SOAK else 1
 SETTLED_TIMESTAMP = 1_700_000_000
 # The first of each kind in the sample world's manifest; of some a second one.
 KINDS = (
@@ -137,7 +136,7 @@ def test_killed_anywhere_a_second_run_ends_like_an_undisturbed_one(
         try:
             expected = run_undisturbed(environment)
             result = run_kill_sweep(
-                WEIGHT_BY_SCOPE, choose_point_count(8, 60), lambda scope: count_calls(environment, expected, scope),
+                WEIGHT_BY_SCOPE, 4, choose_point_count(4, 60), lambda scope: count_calls(environment, expected, scope),
                 lambda _number, point: run_kill_point(environment, expected, point), parallel=PARALLEL_FORKS,
             )  # fmt: skip
         finally:

@@ -31,11 +31,10 @@ from tests.e2e.kill_injection import (
     run_forked_command,
 )
 from tests.e2e.kill_sweep import FAILURE_MARK, run_kill_sweep
-from tests.sweep_size import choose_point_count
+from tests.sweep_size import IS_SOAK, choose_point_count
 
 pytestmark = [
     pytest.mark.sweep,
-    pytest.mark.unmeasured,
     pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
 ]
 
@@ -46,7 +45,7 @@ WEIGHT_BY_SCOPE = {
     SweepScope(EXTRACT, "budgets.sqlite"): 1,
     SweepScope(EXTRACT): 1,
 }
-PARALLEL_FORKS = 2
+PARALLEL_FORKS = 2 if IS_SOAK else 1
 VENDOR_MINUTE_SECONDS = 0.5
 SANDBOX_SETTINGS = {
     "smartbills_com.processing_polls": 1,
@@ -138,7 +137,7 @@ def test_killed_anywhere_in_an_extraction_a_second_run_ends_like_an_undisturbed_
             return run_kill_point(environment, expected_by_stage[next_stage], point, next_stage)
 
         result = run_kill_sweep(
-            WEIGHT_BY_SCOPE, choose_point_count(4, 60), lambda scope: count_calls(environment, scope),
+            WEIGHT_BY_SCOPE, 2, choose_point_count(3, 60), lambda scope: count_calls(environment, scope),
             run_numbered_kill_point, parallel=PARALLEL_FORKS,
         )  # fmt: skip
     record_property(vendor, result.format_figures())

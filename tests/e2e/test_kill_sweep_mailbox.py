@@ -33,11 +33,10 @@ from tests.e2e.mail_app import (
     start_fork_servers,
 )
 from tests.servers.dovecot_server import DovecotServer, MailAccount
-from tests.sweep_size import choose_point_count
+from tests.sweep_size import IS_SOAK, choose_point_count
 
 pytestmark = [
     pytest.mark.sweep,
-    pytest.mark.unmeasured,
     pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD is Linux"),
 ]
 
@@ -47,7 +46,7 @@ WEIGHT_BY_SCOPE = {
     SweepScope(COLLECT, "ledger.sqlite"): 4,
     SweepScope(COLLECT): 2,
 }
-PARALLEL_FORKS = 2
+PARALLEL_FORKS = 2 if IS_SOAK else 1
 COMPARED_TABLES = ("documents", "sightings", "messages", "mail_folders", "findings")
 IGNORED_COLUMN_PATTERN = re.compile(r".*_at|revision|sequence")
 SETTLE_TIMEOUT_SECONDS = 30.0
@@ -87,7 +86,7 @@ def test_killed_anywhere_a_second_collect_ends_like_an_undisturbed_one(
             environment.fork_servers.put(fork_server)
         expected = run_undisturbed(environment)
         result = run_kill_sweep(
-            WEIGHT_BY_SCOPE, choose_point_count(4, 60), lambda scope: count_calls(environment, scope),
+            WEIGHT_BY_SCOPE, 2, choose_point_count(4, 60), lambda scope: count_calls(environment, scope),
             lambda _number, point: run_kill_point(environment, expected, point), parallel=PARALLEL_FORKS,
         )  # fmt: skip
     record_property("figures", result.format_figures())

@@ -29,7 +29,7 @@ from tests.servers.dovecot_server import DovecotServer, MailAccount
 from tests.servers.postgres_server import PostgresServer
 from tests.servers.scripted_imap_server import DisconnectingProxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.unmeasured]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

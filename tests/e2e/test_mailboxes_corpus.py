@@ -13,7 +13,7 @@ from invoices.documents.containers.mail import open_mail
 from tests.e2e.mail_app import MailApp, build_mail, build_mailbox_entry, start_fork_servers
 from tests.servers.dovecot_server import DovecotServer
 
-pytestmark = [pytest.mark.corpus, pytest.mark.slow, pytest.mark.unmeasured]
+pytestmark = [pytest.mark.corpus, pytest.mark.slow]
 
 
 @pytest.fixture

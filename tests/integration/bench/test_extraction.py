@@ -10,7 +10,7 @@ import pytest
 
 from tests.run_environment import CHECKOUT
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.soak
 
 
 def test_a_quick_extraction_benchmark_has_every_figure() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench import intake
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.soak
 
 
 @pytest.mark.usefixtures("dovecot_program")

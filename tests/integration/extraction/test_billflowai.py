@@ -23,7 +23,6 @@ from tests.integration.extraction.extraction_fixtures import (
 )
 from tests.servers.scripted_http_server import Disconnect, Response
 
-pytestmark = pytest.mark.unmeasured
 UNREADABLE_RESPONSE = Response.from_json({"error": {"code": "EXTRACTION_FAILED", "message": "too dark"}}, 422)
 
 

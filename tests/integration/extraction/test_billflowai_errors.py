@@ -29,7 +29,6 @@ from tests.integration.extraction.extraction_fixtures import (
 )
 from tests.servers.scripted_http_server import Response
 
-pytestmark = pytest.mark.unmeasured
 SECRET = "s" * 32
 INVOICE_RESPONSE = {"invoice_number": "R-1", "total": 119.1, "meta": {"source": "extracted", "invoiceId": "i-1"}}
 

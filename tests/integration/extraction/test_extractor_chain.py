@@ -32,7 +32,6 @@ from tests.integration.extraction.extractor_chain_fixtures import (
 )
 from tests.servers.scripted_http_server import Response, ScriptedServer
 
-pytestmark = pytest.mark.unmeasured
 NO_LIST_RESPONSE = Response(404)
 
 

@@ -21,8 +21,6 @@ from tests.integration.extraction.extraction_fixtures import (
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
 from tests.servers.scripted_http_server import ReceivedRequest, Response
 
-pytestmark = pytest.mark.unmeasured
-
 
 @pytest.fixture
 def runner(harness: ExtractionHarness, proxy: VendorProxy) -> SmartBillsRunner:

@@ -24,8 +24,6 @@ from tests.integration.extraction.extraction_fixtures import (
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
 from tests.servers.scripted_http_server import Response
 
-pytestmark = pytest.mark.unmeasured
-
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:

@@ -20,7 +20,6 @@ from tests.integration.extraction.extraction_fixtures import (
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
 from tests.servers.scripted_http_server import ReceivedRequest, Response
 
-pytestmark = pytest.mark.unmeasured
 JSON_HEADERS = {"Content-Type": "application/json"}
 WAITING_STATE = ("extract_remote", "waiting", "contract_changed")
 LOST_STATE = ("done", "quarantined", "extraction_lost")

@@ -24,7 +24,6 @@ from tests.integration.extraction.extraction_fixtures import (
 from tests.integration.extraction.smartbills_com_fixtures import SmartBillsRunner
 from tests.servers.scripted_http_server import Disconnect, Response
 
-pytestmark = pytest.mark.unmeasured
 UNUSABLE_LIST_RESPONSE = Response(200, b"<html>", {"Content-Type": "text/html"})
 NO_CREDIT_RESPONSE = Response.from_json({"error": {"code": "NO_CREDIT", "message": "pay"}}, 402)
 

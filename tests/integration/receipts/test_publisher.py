@@ -25,7 +25,6 @@ from invoices.receipts.mapping import Customer
 from invoices.receipts.publisher import PUBLISHER, PublishResult, ReceiptPublisher
 from sandbox.process import Sandbox, start_sandbox
 
-pytestmark = pytest.mark.unmeasured
 CUSTOMER_WITH_EMAIL = Customer(email="books@example.org")
 WRITE_ONLY_SCOPES = ["receipts.write"]  # a lookup needs receipts.read
 READ_WRITE_SCOPES = ["receipts.read", "receipts.write"]
