@@ -69,16 +69,20 @@ def sort_by_dependency(
     sql_by_name: Mapping[str, str], reference_pattern: re.Pattern[str] = _TABLE_REFERENCE
 ) -> list[str]:
     """Return the names in dependency order: each after the names that its SQL refers to, else alphabetically."""
+    try:
+        return list(TopologicalSorter(list_dependencies(sql_by_name, reference_pattern)).static_order())
+    except CycleError as error:
+        raise ContractError(f"SQL models depend on each other in a circle: {error.args[1]!r}") from error
+
+
+def list_dependencies(
+    sql_by_name: Mapping[str, str], reference_pattern: re.Pattern[str] = _TABLE_REFERENCE
+) -> dict[str, list[str]]:
+    """Return for each name the other names that its SQL refers to; names and dependencies are sorted."""
     references = {
         name: set(reference_pattern.findall(_SQL_COMMENT.sub("", sql_by_name[name]))) for name in sorted(sql_by_name)
     }
-    dependencies = {
-        name: sorted(referenced_names & set(sql_by_name) - {name}) for name, referenced_names in references.items()
-    }
-    try:
-        return list(TopologicalSorter(dependencies).static_order())
-    except CycleError as error:
-        raise ContractError(f"SQL models depend on each other in a circle: {error.args[1]!r}") from error
+    return {name: sorted(referenced_names & set(sql_by_name) - {name}) for name, referenced_names in references.items()}
 
 
 def execute_model(connection: duckdb.DuckDBPyConnection, name: str, statement: str) -> None:

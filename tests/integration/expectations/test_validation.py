@@ -102,7 +102,8 @@ def test_each_broken_rule_is_a_finding_with_document_severity_and_message() -> N
             "document_sha256": "d2",
             "rule_id": "BR-CO-16",
             "severity": "critical",
-            "message": "the amount due is 1.00, but total 113.05 − prepaid 13.05 + rounding 0.00 make 100.00",
+            "message": "the amount due is 1.00 EUR, "
+            "but total 113.05 EUR − prepaid 13.05 EUR + rounding 0.00 EUR = 100.00 EUR",
         },
         {
             "invoice_id": compute_invoice_id("d2", 1),
@@ -124,51 +125,84 @@ EXTRACTOR = "invoicedataextraction_com"
 REVIEW_ITEM = {"message": "smudged", "affected_fields": ["Total amount"], "rows": [1]}
 
 
-@pytest.mark.parametrize(
-    ("extractor", "payload"),
-    [
-        (EXTRACTOR, build_rows_payload([{"Line quantity": "4.8", "Line net amount": "60"},
-                                        {"Line quantity": "3,2", "Line net amount": 40}])),
-        (EXTRACTOR, build_rows_payload([{"Document type": "credit note", "Net amount": -100, "Tax amount": -19,
-                                         "Total amount": -119, "Line net amount": -100}])),
-        (EXTRACTOR, build_rows_payload([{name: None for name in SAMPLE_ROW if name.startswith("Line")}],
-                                       output_structure="per_invoice")),
-        ("billflowai", build_billflowai_payload({})),
-        ("billflowai", build_billflowai_payload({"items": [], "total": 1416, "tax": 216})),
-        ("billflowai", build_billflowai_payload({"meta": {"source": "cache"}})),
-    ],
-    ids=["lines", "a negative credit note", "no lines", "the vendor's sample", "net less discount", "a cached answer"],
-)  # fmt: skip
-def test_a_complete_answer_of_a_vendor_is_accepted(extractor: str, payload: str) -> None:
-    validation = _validate_answers((extractor, payload))
-    assert (validation.verdicts.column("verdict").to_pylist(), validation.findings.to_pylist()) == (["accepted"], [])
+COMPLETE_ANSWERS = {
+    "lines": (
+        EXTRACTOR,
+        build_rows_payload([{"Line quantity": "4.8", "Line net amount": "60"},
+                            {"Line quantity": "3,2", "Line net amount": 40}]),
+    ),
+    "a negative credit note": (
+        EXTRACTOR,
+        build_rows_payload([{"Document type": "credit note", "Net amount": -100, "Tax amount": -19,
+                             "Total amount": -119, "Line net amount": -100}]),
+    ),
+    "no lines": (
+        EXTRACTOR,
+        build_rows_payload([{name: None for name in SAMPLE_ROW if name.startswith("Line")}],
+                           output_structure="per_invoice"),
+    ),
+    "the vendor's sample": ("billflowai", build_billflowai_payload({})),
+    "net less discount": ("billflowai", build_billflowai_payload({"items": [], "total": 1416, "tax": 216})),
+    "a cached answer": ("billflowai", build_billflowai_payload({"meta": {"source": "cache"}})),
+}  # fmt: skip
+INCOMPLETE_ANSWERS = [
+    (EXTRACTOR, build_rows_payload([{"Total amount": "119.01"}]), "quarantined", ["BR-CO-15"]),
+    (EXTRACTOR, build_rows_payload([{"Total amount": "1.250"}]), "quarantined", ["BR-14", "AMOUNT-EXACT"]),
+    (EXTRACTOR, build_rows_payload([{"Net amount": None}]), "review", ["BR-13"]),
+    (EXTRACTOR, build_rows_payload([{"Tax amount": None}]), "review", ["TAX-STATED"]),
+    (EXTRACTOR, build_rows_payload([{"Line net amount": "1"}]), "review", ["LINES-AGREE", "PEPPOL-R120"]),
+    (EXTRACTOR, build_rows_payload([{}], page_count=2), "review", ["PAGES-READ"]),
+    (EXTRACTOR, build_rows_payload([{}], review_needed=[REVIEW_ITEM]), "review", ["EXTRACTOR-SURE"]),
+    (EXTRACTOR, build_rows_payload([{"Review Needed": "which logo?"}]), "accepted", ["EXTRACTOR-NOTE"]),
+    (EXTRACTOR, build_rows_payload([{"Line net amount": "60"}, {"Total amount": 7, "Line net amount": "40"}]),
+     "review", ["SAME-HEADER", "PEPPOL-R120"]),
+    ("billflowai", build_billflowai_payload({"total": 1201}), "quarantined", ["TOTALS-AGREE", "BR-13"]),
+    ("billflowai", build_billflowai_payload({"meta": {"source": "duplicate"}}), "review", ["EXTRACTOR-DUPLICATE"]),
+    ("billflowai", build_billflowai_payload({"date": "03/05/2026"}), "quarantined", ["BR-03", "DATE-EXACT"]),
+    ("smartbills_com", SMARTBILLS_PAYLOAD.replace("5", "-5"), "review", ["NEGATIVE-TOTAL", "TAX-STATED"]),
+]  # fmt: skip
+AnswerResults = dict[tuple[str, str], tuple[list[str], list[dict[str, Any]]]]  # verdicts and findings by answer
+INVOICE_NUMBERS = {EXTRACTOR: "R-2026-001", "billflowai": "A-17", "smartbills_com": '"A'}
 
 
-@pytest.mark.parametrize(
-    ("extractor", "payload", "verdict", "rules"),
-    [
-        (EXTRACTOR, build_rows_payload([{"Total amount": "119.01"}]), "quarantined", ["BR-CO-15"]),
-        (EXTRACTOR, build_rows_payload([{"Total amount": "1.250"}]), "quarantined", ["BR-14", "AMOUNT-EXACT"]),
-        (EXTRACTOR, build_rows_payload([{"Net amount": None}]), "review", ["BR-13"]),
-        (EXTRACTOR, build_rows_payload([{"Tax amount": None}]), "review", ["TAX-STATED"]),
-        (EXTRACTOR, build_rows_payload([{"Line net amount": "1"}]), "review", ["LINES-AGREE", "PEPPOL-R120"]),
-        (EXTRACTOR, build_rows_payload([{}], page_count=2), "review", ["PAGES-READ"]),
-        (EXTRACTOR, build_rows_payload([{}], review_needed=[REVIEW_ITEM]), "review", ["EXTRACTOR-SURE"]),
-        (EXTRACTOR, build_rows_payload([{"Review Needed": "which logo?"}]), "accepted", ["EXTRACTOR-NOTE"]),
-        (EXTRACTOR, build_rows_payload([{"Line net amount": "60"}, {"Total amount": 7, "Line net amount": "40"}]),
-         "review", ["SAME-HEADER", "PEPPOL-R120"]),
-        ("billflowai", build_billflowai_payload({"total": 1201}), "quarantined", ["TOTALS-AGREE", "BR-13"]),
-        ("billflowai", build_billflowai_payload({"meta": {"source": "duplicate"}}), "review", ["EXTRACTOR-DUPLICATE"]),
-        ("billflowai", build_billflowai_payload({"date": "03/05/2026"}), "quarantined", ["BR-03", "DATE-EXACT"]),
-        ("smartbills_com", SMARTBILLS_PAYLOAD.replace("5", "-5"), "review", ["NEGATIVE-TOTAL", "TAX-STATED"]),
-    ],
-)  # fmt: skip
+@pytest.fixture(scope="module")
+def result_by_answer() -> AnswerResults:
+    """The verdicts and findings of each answer; all are validated together, with an invoice number of its own each."""
+    answers = [*COMPLETE_ANSWERS.values(), *((extractor, payload) for extractor, payload, _, _ in INCOMPLETE_ANSWERS)]
+    renumbered_answers = []
+    for position, (extractor, payload) in enumerate(answers, start=1):
+        invoice_number = INVOICE_NUMBERS[extractor]
+        assert invoice_number in payload
+        renumbered_answers.append((extractor, payload.replace(invoice_number, f"{invoice_number}-N{position}")))
+    validation = _validate_answers(*renumbered_answers)
+    verdicts, findings = validation.verdicts.to_pylist(), validation.findings.to_pylist()
+    result_by_answer: AnswerResults = {}
+    for position, answer in enumerate(answers, start=1):
+        invoice_id = compute_invoice_id(f"d{position}", 1)
+        result_by_answer[answer] = (
+            [row["verdict"] for row in verdicts if row["invoice_id"] == invoice_id],
+            [row for row in findings if row["document_sha256"] == f"d{position}"],
+        )
+    assert len(verdicts) == len(result_by_answer) == len(answers)  # one invoice per answer, and no answer twice
+    return result_by_answer
+
+
+@pytest.mark.parametrize("answer", COMPLETE_ANSWERS.values(), ids=COMPLETE_ANSWERS.keys())
+def test_a_complete_answer_of_a_vendor_is_accepted(answer: tuple[str, str], result_by_answer: AnswerResults) -> None:
+    assert result_by_answer[answer] == (["accepted"], [])
+
+
+@pytest.mark.parametrize(("extractor", "payload", "verdict", "rules"), INCOMPLETE_ANSWERS)
 def test_an_incomplete_or_contradictory_answer_has_a_finding(
-    extractor: str, payload: str, verdict: str, rules: list[str]
+    extractor: str,
+    payload: str,
+    verdict: str,
+    rules: list[str],
+    result_by_answer: AnswerResults,
 ) -> None:
-    validation = _validate_answers((extractor, payload))
-    assert validation.findings.column("rule_id").to_pylist() == rules
-    assert validation.verdicts.column("verdict").to_pylist() == [verdict]
+    verdicts, findings = result_by_answer[extractor, payload]
+    assert [finding["rule_id"] for finding in findings] == rules
+    assert verdicts == [verdict]
 
 
 def test_a_batch_without_invoices_has_no_verdict() -> None:

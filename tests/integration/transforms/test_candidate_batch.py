@@ -24,6 +24,7 @@ from tests.integration.extraction_payloads import (
     build_extraction_table,
     build_rows_payload,
 )
+from tests.sweep_size import choose_point_count
 from transforms.candidate_batch import EXTRACTIONS_SCHEMA, KNOWN_KEYS_SCHEMA, CandidateBatch, build_candidate_batch
 from transforms.loading.warehouse_tables import CANDIDATES_SCHEMA, LINES_SCHEMA, TAXES_SCHEMA, WAREHOUSE_TABLES
 from transforms.mart_builder import build_marts, build_views
@@ -34,7 +35,9 @@ EXTRACTOR = "invoicedataextraction_com"
 SAMPLE_ROW_KEYS = sorted(json.loads(build_rows_payload())["rows"][0])
 PLAIN_NUMBER_PATTERN = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
 
-few_examples = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few_examples = settings(
+    max_examples=choose_point_count(6, 60), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 amounts = st.one_of(
     st.decimals(allow_nan=True, allow_infinity=True).map(str),
     st.decimals(min_value=-(10**15), max_value=10**15, places=4).map(lambda value: format(value, "f")),
@@ -60,6 +63,7 @@ def _parse_exact_decimal(text: str) -> Decimal | None:
     return value if abs(value) < 10**14 and value == round(value, 4) else None
 
 
+@pytest.mark.sweep
 @few_examples
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(SCALES, amounts)), min_size=1, max_size=20))
 def test_an_amount_is_exactly_what_was_stated_or_absent_and_told(totals: list[dict[str, str]]) -> None:
@@ -76,6 +80,7 @@ def test_an_amount_is_exactly_what_was_stated_or_absent_and_told(totals: list[di
             assert (f" {column} '" in broken.get(row["invoice_id"], "")) == is_reported
 
 
+@pytest.mark.sweep
 @few_examples
 @given(
     st.lists(
@@ -94,6 +99,7 @@ def test_no_value_of_any_shape_stops_the_batch_or_loses_a_document(changes: list
     assert batch.checks.num_rows == batch.candidates.num_rows * len(RULES)
 
 
+@pytest.mark.sweep
 @few_examples
 @given(st.lists(st.text(max_size=30) | anything.map(json.dumps), min_size=1, max_size=5))
 def test_no_answer_of_a_vendor_fails_the_batch_or_loses_a_document(payloads: list[str]) -> None:
@@ -103,6 +109,7 @@ def test_no_answer_of_a_vendor_fails_the_batch_or_loses_a_document(payloads: lis
     assert batch.candidates.num_rows + batch.empty_answers.num_rows == len(payloads)
 
 
+@pytest.mark.sweep
 @few_examples
 @given(
     st.lists(st.tuples(st.sampled_from([*SAMPLE_ROW_KEYS, "Review Needed"]), anything), max_size=30), anything, anything
@@ -128,6 +135,7 @@ def test_no_row_of_invoicedataextraction_com_fails_the_batch_or_loses_a_document
     _assert_no_document_lost(answers)
 
 
+@pytest.mark.sweep
 @few_examples
 @given(st.lists(st.tuples(st.sampled_from(["total", "tax", "discount", "items", "date", "meta"]), anything | amounts)))
 def test_no_body_of_billflowai_fails_the_batch_or_loses_a_document(changes: list[tuple[str, Any]]) -> None:

@@ -13,6 +13,8 @@ not matter. ``$d1.1`` is the id of the first invoice in d1.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +34,62 @@ from tests.run_environment import CHECKOUT
 from transforms.candidate_batch import KNOWN_KEYS_SCHEMA
 from transforms.loading.warehouse_tables import WAREHOUSE_TABLES
 from transforms.mart_builder import build_marts, build_views
-from transforms.sql_runner import build_tables, open_in_memory_database, read_sql_models
+from transforms.sql_runner import (
+    execute_model,
+    list_dependencies,
+    open_in_memory_database,
+    read_sql_models,
+    sort_by_dependency,
+)
 
 CASE_DIRECTORY = CHECKOUT / "tests" / "sql"
 CASE_FILES = sorted(CASE_DIRECTORY.glob("*/*.yaml"))
 
 
-@pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_the_model_gives_the_expected_rows(path: Path) -> None:
-    case = _resolve_invoice_ids(yaml.safe_load(path.read_text(encoding="utf-8")))
+@pytest.fixture(scope="module")
+def macro_database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database with our macros and no table; a test rolls its tables back."""
     with open_in_memory_database() as connection:
-        _prepare_tables(connection, case["given"])
-        actual = _query_model(connection, path.parent.name, case.get("where", {}), case["expect"])
+        yield connection
+
+
+@pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_model_gives_the_expected_rows(path: Path, macro_database: duckdb.DuckDBPyConnection) -> None:
+    case, model = _read_case(path), path.parent.name
+    if "tables" in case["given"]:
+        with open_in_memory_database() as connection:
+            _build_warehouse(connection, case["given"])
+            actual = _query_model(connection, model, case.get("where", {}), case["expect"])
+    else:
+        macro_database.begin()
+        try:
+            _build_candidate_models(macro_database, case["given"], _list_needed_models(model))
+            actual = _query_model(macro_database, model, case.get("where", {}), case["expect"])
+        finally:
+            macro_database.rollback()
     expected = [{name: _format_value(value) for name, value in row.items()} for row in case["expect"]]
     assert sorted(actual, key=repr) == sorted(expected, key=repr)
+
+
+def test_every_model_can_read_the_documents_of_every_case(macro_database: duckdb.DuckDBPyConnection) -> None:
+    given_by_case = {path: _read_case(path)["given"] for path in CASE_FILES}
+    documents = [
+        document | {"document": f"{path.parent.name}/{path.stem}/{document.get('document', number)}"}
+        for path, given in given_by_case.items()
+        for number, document in enumerate(given.get("documents", []), start=1)
+    ]
+    known_keys = [key for given in given_by_case.values() for key in given.get("known_keys", [])]
+    macro_database.begin()
+    try:
+        _build_candidate_models(
+            macro_database, {"documents": documents, "known_keys": known_keys}, list(_read_candidate_models())
+        )
+        rows = macro_database.execute(
+            "SELECT document_sha256 FROM candidates UNION SELECT document_sha256 FROM empty_answers"
+        ).fetchall()
+    finally:
+        macro_database.rollback()
+    assert {name for (name,) in rows} == {document["document"] for document in documents}
 
 
 def test_every_model_with_a_rule_has_a_case() -> None:
@@ -63,19 +107,46 @@ def test_every_model_with_a_rule_has_a_case() -> None:
     assert models_with_cases <= {name for folder in folders for name in read_sql_models(folder)}
 
 
-def _prepare_tables(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> None:
-    if "tables" in given:
-        _fill_warehouse(connection, given["tables"])
-        build_views(connection)
-        build_marts(connection, given.get("as_of"))
-        return
+def _read_case(path: Path) -> Any:
+    return _resolve_invoice_ids(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@cache
+def _read_candidate_models() -> dict[str, str]:
+    """Return the SQL of the models that build candidates from answers by name, in dependency order."""
+    sql_by_name = read_sql_models("staging") | read_sql_models("core") | read_sql_models("core/duplicates")
+    return {name: sql_by_name[name] for name in sort_by_dependency(sql_by_name)}
+
+
+@cache
+def _list_needed_models(model: str) -> list[str]:
+    """Return the model after those that it needs, directly or through others, in dependency order."""
+    dependencies = list_dependencies(_read_candidate_models())
+    needed_models, remaining = set(), [model]
+    while remaining:
+        name = remaining.pop()
+        if name not in needed_models:
+            needed_models.add(name)
+            remaining += dependencies[name]
+    return [name for name in _read_candidate_models() if name in needed_models]
+
+
+def _build_warehouse(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> None:
+    _fill_warehouse(connection, given["tables"])
+    build_views(connection)
+    build_marts(connection, given.get("as_of"))
+
+
+def _build_candidate_models(
+    connection: duckdb.DuckDBPyConnection, given: dict[str, Any], models: Sequence[str]
+) -> None:
     answers = [_build_answer(number, document) for number, document in enumerate(given["documents"], start=1)]
     connection.register("extractions", build_extraction_table(answers))
     connection.register("known_keys", pa.Table.from_pylist(given.get("known_keys", []), schema=KNOWN_KEYS_SCHEMA))
     for name, column in (("company_tax_ids", "tax_id"), ("critical_rules", "rule_id")):
         connection.register(name, pa.table({column: pa.array(given.get(name, []), pa.string())}))
-    build_tables(connection, "staging", "core")
-    build_tables(connection, "core/duplicates")
+    for name in models:
+        execute_model(connection, name, f"CREATE TABLE {name} AS\n{_read_candidate_models()[name]}")
 
 
 def _fill_warehouse(connection: duckdb.DuckDBPyConnection, tables: dict[str, list[dict[str, Any]]]) -> None:

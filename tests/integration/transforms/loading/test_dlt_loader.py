@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,12 +77,29 @@ def read_all_tables(app: App) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture(scope="module")
-def loaded_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """An application with loaded documents of each kind, for tests that only read."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
+def home_after_first_load(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with loaded documents of each kind; no test changes it."""
+    settings = Settings(home=tmp_path_factory.mktemp("first-load") / "home")
     with App(settings, prepare_vendor_settings=lambda _closing: settings) as app:
         add_documents_of_each_kind(app)
         load_warehouse(app)
+    return settings.home
+
+
+@pytest.fixture(scope="module")
+def loaded_app(home_after_first_load: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An application with loaded documents of each kind, for tests that only read."""
+    settings = Settings(home=tmp_path_factory.mktemp("read-only") / "home")
+    shutil.copytree(home_after_first_load, settings.home, symlinks=True)
+    with App(settings, prepare_vendor_settings=lambda _closing: settings) as app:
+        yield app
+
+
+@pytest.fixture
+def app_after_first_load(home_after_first_load: Path, app_settings: Settings) -> Iterator[App]:
+    """An application with loaded documents of each kind, for a test that changes them."""
+    shutil.copytree(home_after_first_load, app_settings.home, symlinks=True)
+    with App(app_settings, prepare_vendor_settings=lambda _closing: app_settings) as app:
         yield app
 
 
@@ -171,9 +189,8 @@ def test_nothing_is_loaded_when_nothing_changed(loaded_app: App) -> None:
     assert os.readlink(loaded_app.settings.warehouse_directory / "current") == before
 
 
-def test_an_open_extraction_does_not_rebuild_the_warehouse(app: App) -> None:
-    add_documents_of_each_kind(app)  # one of its documents is submitted and not answered
-    load_warehouse(app)
+def test_an_open_extraction_does_not_rebuild_the_warehouse(app_after_first_load: App) -> None:
+    app = app_after_first_load  # one of its documents is submitted and not answered
     with app.ledger.begin_transaction() as tx:
         record_document_sighting(tx, "another")
     report = load_warehouse(app)
@@ -181,18 +198,16 @@ def test_an_open_extraction_does_not_rebuild_the_warehouse(app: App) -> None:
     assert report.rows_loaded == 3  # its document, twice, and its sighting
 
 
-def test_the_same_changes_twice_give_the_same_rows(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_the_same_changes_twice_give_the_same_rows(app_after_first_load: App) -> None:
+    app = app_after_first_load
     before = read_all_tables(app)
     load_changed_rows(app.settings.warehouse_directory, build_row_reader(app))
     publish_warehouse_again(app)
     assert read_all_tables(app) == before
 
 
-def test_a_change_replaces_its_rows_and_leaves_the_others(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_a_change_replaces_its_rows_and_leaves_the_others(app_after_first_load: App) -> None:
+    app = app_after_first_load
     with app.ledger.begin_transaction() as tx:
         record_document_validation(tx, "wrong", "accepted", total_amount=Decimal("7.0001"))
         update_extraction(tx, "x-scan", "answered", payload='{"total": "1.10"}', answered_at=tx.timestamp)
@@ -210,9 +225,8 @@ def test_a_change_replaces_its_rows_and_leaves_the_others(app: App) -> None:
     assert report.rows_loaded < 20
 
 
-def test_findings_of_an_earlier_validation_go_with_it(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_findings_of_an_earlier_validation_go_with_it(app_after_first_load: App) -> None:
+    app = app_after_first_load
     with app.ledger.begin_transaction() as tx:
         record_document_validation(tx, "wrong", "quarantined", "BR-16", total_amount=Decimal("1.00"))
     load_warehouse(app)
@@ -220,9 +234,8 @@ def test_findings_of_an_earlier_validation_go_with_it(app: App) -> None:
     assert query_warehouse(app, query) == [("BR-16",)]
 
 
-def test_a_candidate_validated_again_without_lines_has_none_any_more(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_a_candidate_validated_again_without_lines_has_none_any_more(app_after_first_load: App) -> None:
+    app = app_after_first_load
     with app.ledger.begin_transaction() as tx:
         again = populated_app.build_candidate("bill", "accepted")
         candidates = LOADABLE_TABLES["candidates"]
@@ -238,9 +251,8 @@ def test_a_candidate_validated_again_without_lines_has_none_any_more(app: App) -
     ) == [(0,)]
 
 
-def test_a_lost_warehouse_is_made_anew_from_the_ledger_alone(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_a_lost_warehouse_is_made_anew_from_the_ledger_alone(app_after_first_load: App) -> None:
+    app = app_after_first_load
     before = read_all_tables(app)
     get_working_database_path(app.settings.warehouse_directory).write_bytes(b"")
     with app.ledger.begin_transaction() as tx:
@@ -253,9 +265,8 @@ def test_a_lost_warehouse_is_made_anew_from_the_ledger_alone(app: App) -> None:
     assert after == before
 
 
-def test_a_lost_published_copy_is_published_anew(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_a_lost_published_copy_is_published_anew(app_after_first_load: App) -> None:
+    app = app_after_first_load
     before = read_all_tables(app)
     (app.settings.warehouse_directory / "current").unlink()
     load_warehouse(app)
@@ -292,9 +303,8 @@ def test_a_load_restores_the_temporary_directory_and_the_log_filters(app: App) -
     assert (tempfile.tempdir, list(logging.getLogger("dlt").filters)) == before
 
 
-def test_a_value_that_does_not_fit_is_rejected_and_changes_nothing(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_a_value_that_does_not_fit_is_rejected_and_changes_nothing(app_after_first_load: App) -> None:
+    app = app_after_first_load
     with app.ledger.begin_transaction() as tx:
         record_document_sighting(tx, "huge")
         record_document_validation(tx, "huge", "accepted", total_amount=Decimal("1E+20"))
@@ -307,9 +317,8 @@ def test_a_value_that_does_not_fit_is_rejected_and_changes_nothing(app: App) -> 
         assert get_loaded_revision(connection) < get_latest_revision(connection)
 
 
-def test_the_loader_works_while_a_reader_has_the_published_file_open(app: App) -> None:
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
+def test_the_loader_works_while_a_reader_has_the_published_file_open(app_after_first_load: App) -> None:
+    app = app_after_first_load
     reading = subprocess.Popen(
         [
             sys.executable, "-c",

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from invoices.ledger.changes import LOADABLE_TABLES
+from tests.sweep_size import spread
 from transforms.loading.release import (
     LINKS,
     RELEASES_KEPT,
@@ -159,7 +160,8 @@ def test_leftovers_of_a_killed_run_are_removed(warehouse_directory: Path) -> Non
     assert count_rows(get_published_database_path(warehouse_directory)) == 2
 
 
-@pytest.mark.parametrize("step", range(18))
+@pytest.mark.sweep
+@pytest.mark.parametrize("step", spread(range(18), 6))
 def test_a_kill_at_any_step_shows_readers_the_old_release_or_the_new_one_whole(
     warehouse_directory: Path, step: int
 ) -> None:
