@@ -9,6 +9,7 @@ itself, so the calls are counted as if the process had just been started.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -16,8 +17,9 @@ import sys
 from typing import Any, NoReturn
 
 SLOW_IMPORTS = (
-    "dlt", "great_expectations", "pandas", "expectations.validation", "expectations.suites", "flows.runner",
-    "flows.reports.run_summary", "flows.verdict_recorder", "transforms.mart_builder",
+    "dlt", "great_expectations", "pandas", "alembic.command", "expectations.validation", "expectations.suites",
+    "flows.cli", "flows.mailboxes", "flows.runner", "flows.reports.doctor", "flows.reports.doctor_sources",
+    "flows.reports.reconcile", "flows.reports.run_summary", "flows.verdict_recorder", "transforms.mart_builder",
     "transforms.loading.accepted_invoice_reader", "transforms.loading.dlt_loader", "transforms.loading.release",
 )  # fmt: skip
 
@@ -26,6 +28,7 @@ def main() -> None:
     """Answer requests until stdin ends."""
     for name in SLOW_IMPORTS:
         importlib.import_module(name)
+    gc.freeze()  # no child has to look through what is imported
     print(json.dumps({"ready": True}), flush=True)  # noqa: T201  the protocol
     for line in sys.stdin:
         request = json.loads(line)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
+import functools
 import io
 import json
+import os
 import sqlite3
 import zipfile
 import zlib
@@ -19,12 +22,22 @@ from typing import Any
 from tests.e2e.command_line import CommandResult, build_environment
 from tests.e2e.fork_client import ForkServer
 from tests.e2e.kill_injection import AppCommand, KillPoint, compile_kill_shim, run_forked_command
-from tests.run_environment import SAMPLES
+from tests.run_environment import SAMPLES, suspend_coverage
 from tests.servers.dovecot_server import MailAccount
 
 PORT_ATTRIBUTES = {"tls": "tls_port", "starttls": "port", "none": "port"}
 CALENDAR = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n"
 Row = dict[str, Any]
+
+
+@functools.cache
+def get_unmeasured_fork_server(number: int = 1) -> ForkServer:
+    """Return a process that forks commands, without kill points and coverage; the same one for each number."""
+    with suspend_coverage():
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("INVOICES_")}
+        server = ForkServer(environment)
+    atexit.register(server.close)
+    return server
 
 
 @contextmanager

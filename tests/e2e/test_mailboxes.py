@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,9 @@ from tests.e2e.mail_app import (
     build_mail_without_document,
     build_mailbox_entry,
     build_pdf,
+    get_unmeasured_fork_server,
     list_sample_paths,
     parse_message_ids,
-    start_fork_servers,
 )
 from tests.servers.dovecot_server import DovecotServer, MailAccount
 from tests.servers.postgres_server import PostgresServer
@@ -32,17 +32,16 @@ from tests.servers.scripted_imap_server import DisconnectingProxy
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def fork_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ForkServer]]:
+@pytest.fixture
+def fork_servers() -> list[ForkServer]:
     """Two processes that fork the commands."""
-    with start_fork_servers(tmp_path_factory.mktemp("shim"), 2) as servers:
-        yield servers
+    return [get_unmeasured_fork_server(number) for number in (1, 2)]
 
 
 @pytest.fixture
-def mail_app(tmp_path: Path, fork_servers: list[ForkServer]) -> MailApp:
+def mail_app(tmp_path: Path) -> MailApp:
     """An application without settings yet."""
-    return MailApp(tmp_path / "app", fork_servers[0])
+    return MailApp(tmp_path / "app", get_unmeasured_fork_server())
 
 
 @pytest.fixture

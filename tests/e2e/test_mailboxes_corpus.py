@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from invoices.documents.containers.mail import open_mail
-from tests.e2e.mail_app import MailApp, build_mail, build_mailbox_entry, start_fork_servers
+from tests.e2e.mail_app import MailApp, build_mail, build_mailbox_entry, get_unmeasured_fork_server
 from tests.servers.dovecot_server import DovecotServer
 
 pytestmark = [pytest.mark.corpus, pytest.mark.slow]
 
 
 @pytest.fixture
-def mail_app(tmp_path: Path) -> Iterator[MailApp]:
+def mail_app(tmp_path: Path) -> MailApp:
     """An application without settings yet."""
-    with start_fork_servers(tmp_path) as (fork_server,):
-        yield MailApp(tmp_path / "app", fork_server)
+    return MailApp(tmp_path / "app", get_unmeasured_fork_server())
 
 
 def hash_content(content: bytes) -> str:

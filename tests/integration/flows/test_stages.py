@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,17 @@ from transforms.loading.release import get_published_database_path
 from transforms.loading.working_warehouse import get_working_database_path
 
 
+@pytest.fixture(scope="module")
+def loaded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of an application with one document, loaded; to be copied."""
+    settings = Settings(home=tmp_path_factory.mktemp("loaded") / "home")
+    with App(settings, prepare_vendor_settings=lambda _exit_stack: settings) as app:
+        with app.ledger.begin_transaction() as tx:
+            record_document_sighting(tx, "kept")
+        load_warehouse(app)
+    return settings.home
+
+
 def test_a_vendor_that_is_down_is_suspended_for_all_batches(tmp_path: Path) -> None:
     unreachable_vendor = SmartBillsComSettings(base_url="http://127.0.0.1:9", api_key=SecretStr("sk_test_down"))
     settings = Settings(home=tmp_path, smartbills_com=unreachable_vendor, vendor_minute_seconds=0.01, batch_size=1)
@@ -53,12 +65,15 @@ def test_a_vendor_that_is_down_is_suspended_for_all_batches(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("loaded_before", [True, False])
-def test_a_warehouse_ahead_of_a_restored_ledger_is_rebuilt(app_settings: Settings, loaded_before: bool) -> None:
+def test_a_warehouse_ahead_of_a_restored_ledger_is_rebuilt(
+    loaded_home: Path, app_settings: Settings, loaded_before: bool
+) -> None:
+    if loaded_before:
+        shutil.copytree(loaded_home, app_settings.home, symlinks=True)
     with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
-        with app.ledger.begin_transaction() as tx:
-            record_document_sighting(tx, "kept")
-        if loaded_before:
-            load_warehouse(app)
+        if not loaded_before:
+            with app.ledger.begin_transaction() as tx:
+                record_document_sighting(tx, "kept")
         with (
             closing(sqlite3.connect(app_settings.home / "ledger.sqlite")) as source,
             closing(sqlite3.connect(app_settings.home / "backup.sqlite")) as backup,
@@ -82,11 +97,11 @@ def test_a_warehouse_ahead_of_a_restored_ledger_is_rebuilt(app_settings: Setting
     assert len(report.remarks) == 1
 
 
-def test_the_doctor_does_not_open_the_warehouse_while_a_run_works_in_it(app_settings: Settings) -> None:
+def test_the_doctor_does_not_open_the_warehouse_while_a_run_works_in_it(
+    loaded_home: Path, app_settings: Settings
+) -> None:
+    shutil.copytree(loaded_home, app_settings.home, symlinks=True)
     with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
-        with app.ledger.begin_transaction() as tx:
-            record_document_sighting(tx, "kept")
-        load_warehouse(app)
         database_path = get_working_database_path(app_settings.warehouse_directory)
         with app.acquire_run_lock():
             database_path.rename(database_path.with_name("moved"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -40,21 +41,30 @@ from transforms.loading.working_warehouse import delete_working_warehouse
 BATCH = "batch-000001"
 
 
-@pytest.fixture
-def loaded_app(app: App) -> App:
-    """An application with a document of each kind, loaded."""
-    add_documents_of_each_kind(app)
-    load_warehouse(app)
-    return app
-
-
 @pytest.fixture(scope="module")
-def finished_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """An application after a complete run, one receipt published and one waiting; for tests that only read."""
-    settings = Settings(home=tmp_path_factory.mktemp("home"))
+def loaded_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of an application with a document of each kind, loaded; to be copied."""
+    settings = Settings(home=tmp_path_factory.mktemp("loaded") / "home")
     with App(settings, prepare_vendor_settings=lambda _exit_stack: settings) as app:
         add_documents_of_each_kind(app)
         load_warehouse(app)
+    return settings.home
+
+
+@pytest.fixture
+def loaded_app(loaded_home: Path, app_settings: Settings) -> Iterator[App]:
+    """An application with a document of each kind, loaded."""
+    shutil.copytree(loaded_home, app_settings.home, symlinks=True)
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def finished_app(loaded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An application after a complete run, one receipt published and one waiting; for tests that only read."""
+    settings = Settings(home=tmp_path_factory.mktemp("finished") / "home")
+    shutil.copytree(loaded_home, settings.home, symlinks=True)
+    with App(settings, prepare_vendor_settings=lambda _exit_stack: settings) as app:
         export_all_batches(app)
         with app.ledger.begin_transaction() as tx:
             first_receipt, second_receipt = list_unpublished_receipts(tx.connection, PUBLISHER, 10)
