@@ -62,7 +62,7 @@ def _scan_mailbox(
 ) -> Iterator[Sequence[Arrival]]:
     history = LedgerMailboxHistory(app, source.name)
     with open_session(account, build_limits(source)) as session:
-        app.ledger.get_or_record_note(*_build_account_identity(source))
+        app.ledger.get_or_record_note(*_build_account_note(source))
         arrival_rows = build_mailbox_source(
             source.name, source, session, app.container_opener_pool, app.store, history, scan_state, app.ledger.now
         )  # fmt: skip
@@ -74,7 +74,7 @@ def _scan_mailbox(
         _apply_post_actions(app, source, session, scan_state, report)
 
 
-def _build_account_identity(source: MailboxSettings) -> tuple[str, str]:
+def _build_account_note(source: MailboxSettings) -> tuple[str, str]:
     """Return the key of the ledger's note about the account of a source, and the account as that note has it."""
     name_hash = hashlib.sha256(source.name.encode()).hexdigest()[:32]
     return f"mailbox:{name_hash}", f"{source.username} at {source.host}".casefold()
@@ -82,7 +82,7 @@ def _build_account_identity(source: MailboxSettings) -> tuple[str, str]:
 
 def _check_same_account(app: App, source: MailboxSettings) -> None:
     """Raise ConfigurationError if the source's name stood for another account, where the same UIDs are other mails."""
-    ledger_key, account = _build_account_identity(source)
+    ledger_key, account = _build_account_note(source)
     recorded_account = app.ledger.find_note(ledger_key)
     if recorded_account not in (None, account):
         raise ConfigurationError(

@@ -77,7 +77,7 @@ class App:
         return self.settings.is_rehearsal if recorded_mode is None else recorded_mode == REHEARSAL_MODE
 
     def record_rehearsal_mode(self) -> None:
-        """Record once whether the home is for rehearsals, so that rehearsed answers never get into real books.
+        """Record once whether the home is for rehearsals, so that answers of a rehearsal never get into real runs.
 
         Raises:
             ConfigurationError: the recorded mode is not the mode of the settings.
@@ -260,10 +260,10 @@ def format_mode_mismatch(settings: Settings, recorded_mode: str) -> str:
     quoted_home = repr(str(settings.home))
     if recorded_mode == PRODUCTION_MODE:
         return (
-            f"{quoted_home} holds real books, and no vendor key is set: set the keys (INVOICES_…__API_KEY); "
+            f"{quoted_home} is for real runs, and no vendor key is set: set the keys (INVOICES_…__API_KEY); "
             "for a rehearsal, set INVOICES_HOME to another directory"
         )
     return (
         f"{quoted_home} holds a rehearsal, and vendor keys are set: "
-        "for real books, set INVOICES_HOME to another directory"
+        "for real runs, set INVOICES_HOME to another directory"
     )

@@ -215,6 +215,7 @@ def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -
     from transforms.loading.working_warehouse import delete_working_warehouse
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app, app.acquire_run_lock():
+        app.check_rehearsal_mode()
         delete_working_warehouse(app.settings.warehouse_directory)
         with app.ledger.begin_transaction() as tx:
             set_counter_value(tx, WATERMARK_COUNTER, 0)

@@ -76,13 +76,13 @@ def _record_readings(
 ) -> Counter[str]:
     outcome_counts: Counter[str] = Counter()
     with ledger.begin_transaction() as tx:
-        for document, reading in _classify_mail_texts(tx, document_readings):
+        for document, reading in _mark_mail_bodies(tx, document_readings):
             _record_reading(tx, document, reading)
             outcome_counts[reading.outcome] += 1
     return outcome_counts
 
 
-def _classify_mail_texts(
+def _mark_mail_bodies(
     tx: Transaction, document_readings: Sequence[tuple[PendingDocument, DocumentReading]]
 ) -> list[tuple[str, DocumentReading]]:
     """Return hashes with readings; mail bodies, which their bytes do not show, get the reading ``mail_body``."""

@@ -1,4 +1,4 @@
-"""What the kill sweep works with: the shim, command lines that die at a chosen call, and what a house came to."""
+"""The tools of a kill sweep: the shim, commands that are killed at a chosen call, and what a home contains afterwards."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def select_kill_points(scope: SweepScope, call_count: int, point_count: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class AppCommand:
-    """One command line of ours in one house."""
+    """One command in one home."""
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
 
     @property
     def home(self) -> Path:
-        """The house's home."""
+        """The home directory."""
         return Path(self.environment["INVOICES_HOME"])
 
     @property

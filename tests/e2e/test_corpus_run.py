@@ -35,7 +35,7 @@ REQUIRED_SHARE = Decimal("0.99")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of the run."""
-    return tmp_path_factory.mktemp("house")
+    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")

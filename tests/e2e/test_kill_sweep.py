@@ -93,7 +93,7 @@ class SweepEnvironment:
             fork_server.close()
 
     def build_command(self, name: str, *arguments: str) -> AppCommand:
-        """Return a command in the house ``name``, which has an account of its own at the vendors."""
+        """Return a command in the home ``name``, which has an account of its own at the vendors."""
         home = self.directory / "homes" / name / "home"
         home.mkdir(parents=True, exist_ok=True)
         extraction_api, receipts_api, api_key = (
@@ -174,14 +174,14 @@ def count_calls(environment: SweepEnvironment, expected: Outcome, scope: SweepSc
 
 
 def prepare_command(environment: SweepEnvironment, name: str, stage: str) -> AppCommand:
-    """Return the command of a stage in a house of its own, as houses are before that stage."""
+    """Return the command of a stage in a home of its own, as it is before that stage."""
     command = environment.build_command(name, stage, "--json")
     shutil.copytree(environment.directory / "before" / stage, command.home, symlinks=True, dirs_exist_ok=True)
     return command
 
 
 def read_outcome(environment: SweepEnvironment, name: str) -> Outcome:
-    """Return what the house came to, after holding its accounts to the journal of the vendors."""
+    """Return the contents of the home, after comparing them with the journal of the sandbox."""
     home = environment.build_command(name).home
     journal = environment.sandbox.read_journal(build_api_key(name))
     charged = Counter(charge["document_sha256"] for charge in journal["charges"])
@@ -192,7 +192,7 @@ def read_outcome(environment: SweepEnvironment, name: str) -> Outcome:
 
 
 def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: KillPoint) -> str:
-    """Return ``killed`` or ``not reached`` when the house ended like an undisturbed one, else what is wrong."""
+    """Return ``killed`` or ``not reached`` when the home ended like an undisturbed one, else what is wrong."""
     name, stage = str(point), point.scope.stage
     killed_command = prepare_command(environment, name, stage)
     started = stage == WHOLE_RUN and point.moment == "torn"
@@ -217,7 +217,7 @@ def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: Kill
 
 
 def list_differences(expected: Outcome, actual: Outcome, stage: str) -> Iterator[str]:
-    """Yield how a house differs from the undisturbed one."""
+    """Yield how a home differs from the undisturbed one."""
     for table in sorted(expected.tables.keys() | actual.tables.keys()):
         missing = Counter(expected.tables.get(table, ())) - Counter(actual.tables.get(table, ()))
         surplus = Counter(actual.tables.get(table, ())) - Counter(expected.tables.get(table, ()))
@@ -225,7 +225,7 @@ def list_differences(expected: Outcome, actual: Outcome, stage: str) -> Iterator
             yield f"{table} lacks {list(missing)[:3]!r} and has {list(surplus)[:3]!r}"
     if expected.exports != actual.exports:
         yield f"exports {json.dumps(actual.exports, default=repr)[:500]}"
-    # A house that begins after a stage has an account in which that stage never happened.
+    # A home that starts after a stage has an account in which that stage never happened.
     charged = expected.charged if stage in ("collect", "extract", WHOLE_RUN) else frozenset()
     receipts = expected.receipts if stage != "export" else frozenset()
     if actual.charged != charged:
@@ -235,7 +235,7 @@ def list_differences(expected: Outcome, actual: Outcome, stage: str) -> Iterator
 
 
 def build_api_key(name: str) -> str:
-    """Return the API key of a house: each is a world of its own."""
+    """Return the API key of a home; each has an account of its own."""
     return f"sk_test_{name}"
 
 

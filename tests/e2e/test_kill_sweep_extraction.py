@@ -81,7 +81,7 @@ class SweepEnvironment:
         (directory / "inbox").mkdir()
 
     def build_command(self, name: str, *arguments: str) -> AppCommand:
-        """Return a command in the house ``name``, which has an account of its own at the vendor."""
+        """Return a command in the home ``name``, which has an account of its own at the vendor."""
         home = self.directory / "homes" / name / "home"
         if not home.exists():
             shutil.copytree(self.home_before, home)
@@ -101,7 +101,7 @@ class SweepEnvironment:
             self.fork_servers.put(fork_server)
 
     def read_outcome(self, name: str) -> Outcome:
-        """Return what a house came to."""
+        """Return the contents of a home."""
         home, journal = self.build_command(name).home, self.sandbox.read_journal(build_api_key(name))
         snapshot = extraction_app.read_ledger_snapshot(home)
         mismatches = (*snapshot.find_spending_mismatches(), *snapshot.find_journal_mismatches(journal, self.vendor))
@@ -194,7 +194,7 @@ def run_kill_point(environment: SweepEnvironment, expected: Outcome, point: Kill
 
 
 def list_differences(vendor: str, expected: Outcome, actual: Outcome) -> Iterator[str]:
-    """Yield how a house differs from the undisturbed one."""
+    """Yield how a home differs from the undisturbed one."""
     uncertain = actual.ledger.uncertain_documents
     # The answers are compared from the ledger, without what the vendor draws; their costs tell the flags.
     skipped_tables = {"raw.extractions", *(["marts.extraction_cost"] if uncertain else [])}
@@ -216,7 +216,7 @@ def list_differences(vendor: str, expected: Outcome, actual: Outcome) -> Iterato
 
 
 def build_api_key(name: str) -> str:
-    """Return the API key of a house: each is a world of its own."""
+    """Return the API key of a home; each has an account of its own."""
     return f"sk_test_{name}"
 
 

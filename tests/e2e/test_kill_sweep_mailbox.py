@@ -2,7 +2,7 @@
 
 ``invoices collect`` is killed (SIGKILL) before, after or in the middle of its Nth call that changes a file below its
 home or the ledger, or that sends to or receives from the IMAP server: so also between what the server has done and what
-the ledger knows of it. Every house has the same mailbox, byte by byte, with the same UIDs. KILL_POINTS=60 sweeps that
+the ledger knows of it. Every home has the same mailbox, byte by byte, with the same UIDs. KILL_POINTS=60 sweeps that
 many points.
 """
 
@@ -63,7 +63,7 @@ class SweepEnvironment:
 
     @contextmanager
     def open_mail_app(self, name: str) -> Iterator[tuple[MailApp, MailAccount]]:
-        """Give a house with a mailbox of its own."""
+        """Provide a home with a mailbox of its own."""
         account = self.server.create_account()
         shutil.rmtree(account.maildir)
         shutil.copytree(self.template.maildir, account.maildir)
@@ -137,7 +137,7 @@ def count_calls(environment: SweepEnvironment, scope: SweepScope) -> int:
 
 
 def run_kill_point(environment: SweepEnvironment, expected: dict[str, list[Row]], point: KillPoint) -> str:
-    """Return ``killed`` or ``not reached`` when the house ended like an undisturbed one, else what is wrong."""
+    """Return ``killed`` or ``not reached`` when the home ended like an undisturbed one, else what is wrong."""
     with environment.open_mail_app(str(point)) as (mail_app, account):
         result = mail_app.run_command(COLLECT, point=point)
         try:

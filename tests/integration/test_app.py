@@ -1,4 +1,4 @@
-"""The application: rehearsals and real books never mix, one run at a time, and home directories that cannot be used."""
+"""The application: rehearsals and real runs never mix, one run at a time, and home directories that cannot be used."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_rehearsed_app_refuses_real_settings_and_keeps_its_rows(app_settings: 
 
 def test_a_real_app_refuses_to_rehearse(app_settings: Settings) -> None:
     start_run(build_real_settings(app_settings))
-    with pytest.raises(ConfigurationError, match=r"holds real books, and no vendor key is set"):
+    with pytest.raises(ConfigurationError, match=r"is for real runs, and no vendor key is set"):
         start_run(app_settings)
 
 

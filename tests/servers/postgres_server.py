@@ -21,7 +21,7 @@ import psycopg
 from tests.run_environment import MEMORY_DIRECTORY, has_space_in_memory
 
 PROGRAM_NAMES = ("initdb", "postgres")
-USER, PASSWORD = "house", "sesame"
+USER, PASSWORD = "invoices", "sesame"
 START_SECONDS = 60.0
 
 

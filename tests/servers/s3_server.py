@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ACCESS_KEY, SECRET_KEY = "house", "sesame-open"
+ACCESS_KEY, SECRET_KEY = "invoices", "sesame-open"
 BUCKET = "bills"  # one for all tests: each bucket takes several files of the server's own
 START_SECONDS = 120.0
 PORT_OPTIONS = (

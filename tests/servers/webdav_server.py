@@ -11,7 +11,7 @@ from pathlib import Path
 from cheroot.wsgi import Server
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-USERNAME, PASSWORD = "house", "sesame-open"
+USERNAME, PASSWORD = "invoices", "sesame-open"
 
 
 @dataclass(frozen=True, slots=True)

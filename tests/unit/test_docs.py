@@ -34,7 +34,7 @@ from transforms.loading.warehouse_tables import WAREHOUSE_TABLES, LoadTable
 DOCS = CHECKOUT / "docs"
 PAGES = sorted([*CHECKOUT.glob("*.md"), *DOCS.rglob("*.md")])
 PACKAGES = ("flows", "sources", "transforms", "expectations", "invoices")
-SOURCE_BY_PATH = {path: path.read_text() for room in PACKAGES for path in sorted((CHECKOUT / room).rglob("*.py"))}
+SOURCE_BY_PATH = {path: path.read_text() for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))}
 EMPTY_ANSWERS_SQL = (CHECKOUT / "transforms" / "core" / "empty_answers.sql").read_text()
 SQL = "".join(path.read_text() for path in sorted((CHECKOUT / "transforms").rglob("*.sql")))
 COMMANDS: dict[str, Any] = get_command(cli).commands  # type: ignore[attr-defined]  # a group, as typer does not say

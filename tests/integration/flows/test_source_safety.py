@@ -18,7 +18,7 @@ from tests.servers.dovecot_server import DovecotServer, MailAccount
 
 
 def build_real_settings(rehearsal_settings: Settings) -> Settings:
-    """Return the settings with a vendor key, so that they are for real books; no vendor is called."""
+    """Return the settings with a vendor key, so that they are for real runs; no vendor is called."""
     vendor_settings = rehearsal_settings.smartbills_com.model_copy(update={"api_key": SecretStr("unused")})
     return rehearsal_settings.model_copy(update={"smartbills_com": vendor_settings})
 
