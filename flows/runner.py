@@ -45,7 +45,7 @@ def run_stages(
             task = progress.add_task(stage.PROGRESS_LABEL, total=stage.count_pending(app), unit=stage.UNIT)
             report.advance_progress = partial(progress.advance, task)
             started_at = time.monotonic()
-            for number, batch in enumerate(stage.iter_batches(app, report), start=1):
+            for number, batch in enumerate(stage.iter_pending_batches(app, report), start=1):
                 run_batch(f"{stage_name}-{number}", partial(stage.process_batch, app, batch, report))
             report.stage_seconds[stage_name] = report.stage_seconds.get(stage_name, 0.0) + time.monotonic() - started_at
             progress.update(task, total=progress.tasks[task].completed)

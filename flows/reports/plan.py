@@ -15,7 +15,7 @@ from flows.work_queue import iter_waiting_batches
 from invoices.app import App
 from invoices.clients.http_client import make_session
 from invoices.clients.invoicedataextraction_com import InvoiceDataExtractionClient
-from invoices.documents.containers.container_types import is_container_type
+from invoices.documents.containers.container_media_types import is_container_type
 from invoices.documents.outcomes import DocumentReading
 from invoices.errors import InvoicesError
 from invoices.extraction import invoicedataextraction_com

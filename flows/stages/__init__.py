@@ -1,6 +1,6 @@
 """The stages of a document's life.
 
-Each module has ``count_pending`` (units of work, or None if unknown), ``iter_batches`` and ``process_batch``, and for
+Each module has ``count_pending`` (units of work, or None if unknown), ``iter_pending_batches`` and ``process_batch``, and for
 the progress bar ``PROGRESS_LABEL`` and ``UNIT``. The command line and the Prefect flows process the batches in turn.
 """
 

@@ -20,7 +20,7 @@ def count_pending(_app: App) -> int | None:
     return None
 
 
-def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
+def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield what the sources list and the ledger does not have; its bytes are in the store already.
 
     A source that cannot be reached is a problem of the report, and the others are still visited. When the caller asks

@@ -30,7 +30,7 @@ def count_pending(_app: App) -> int | None:
     return None
 
 
-def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
+def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield batches whose files are not in place yet, then the accepted invoices that are in no batch."""
     from transforms.loading.accepted_invoice_reader import read_accepted_invoices
 

@@ -21,7 +21,7 @@ def count_pending(app: App) -> int | None:
     return count_waiting_documents(app, "extract_local")
 
 
-def iter_batches(app: App, _report: RunReport) -> Iterator[Batch]:
+def iter_pending_batches(app: App, _report: RunReport) -> Iterator[Batch]:
     """Yield the documents that have not been read."""
     return iter_claimed_batches(app, "extract_local")
 

@@ -20,7 +20,7 @@ def count_pending(app: App) -> int | None:
     return count_waiting_documents(app, "extract_remote")
 
 
-def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
+def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield the documents that need an extraction API, until every extractor is suspended.
 
     After each batch, what its extraction cost and achieved is added to the report.

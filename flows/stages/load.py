@@ -27,7 +27,7 @@ def count_pending(_app: App) -> int | None:
     return None
 
 
-def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
+def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield the revisions that the warehouse does not have; all of them if it lacks rows that were loaded.
 
     All of them, too, if the warehouse is ahead of the ledger: the ledger was restored or upgraded, or a run was killed

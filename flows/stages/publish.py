@@ -22,7 +22,7 @@ def count_pending(app: App) -> int | None:
         return count_unpublished_receipts(connection)
 
 
-def iter_batches(app: App, report: RunReport) -> Iterator[Batch]:
+def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield the receipts that are not published, until the vendor is suspended."""
     last_invoice_id = ""
     while PUBLISHER not in report.suspended_vendors:

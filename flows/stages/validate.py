@@ -30,7 +30,7 @@ def count_pending(app: App) -> int | None:
     return count_waiting_documents(app, "validate")
 
 
-def iter_batches(app: App, _report: RunReport) -> Iterator[Batch]:
+def iter_pending_batches(app: App, _report: RunReport) -> Iterator[Batch]:
     """Yield the answered documents that are not validated."""
     return iter_waiting_batches(app, "validate")
 

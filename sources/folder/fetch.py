@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from invoices.documents.containers.container_types import MAIL_TYPE, is_container_type
+from invoices.documents.containers.container_media_types import MAIL_TYPE, is_container_type
 from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, detect_media_type
 from invoices.documents.store_batch import StoreBatch

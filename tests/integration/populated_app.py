@@ -111,6 +111,6 @@ def add_documents_of_each_kind(app: App) -> None:
 def load_warehouse(app: App) -> RunReport:
     """Load the changes into the warehouse, as a run does."""
     report = RunReport()
-    for batch in load.iter_batches(app, report):
+    for batch in load.iter_pending_batches(app, report):
         load.process_batch(app, batch, report)
     return report

@@ -29,15 +29,7 @@ from invoices.clients.invoicedataextraction_com.api_models import (
     Submission,
     UploadSession,
 )
-from invoices.clients.invoicedataextraction_com.errors import SessionGone, build_envelope_error
-from invoices.clients.invoicedataextraction_com.presigned_storage import PresignedStorageClient
-from invoices.clients.invoicedataextraction_com.response_parsers import (
-    InvalidPageError,
-    find_integer,
-    parse_extraction,
-    parse_extraction_details,
-)
-from invoices.clients.invoicedataextraction_com.rest_api import (
+from invoices.clients.invoicedataextraction_com.api_transport import (
     JsonObject,
     RestApi,
     check_client_chosen_ids,
@@ -45,6 +37,14 @@ from invoices.clients.invoicedataextraction_com.rest_api import (
     check_extraction_id,
     parse_response_object,
     parse_success_object,
+)
+from invoices.clients.invoicedataextraction_com.errors import SessionGone, build_envelope_error
+from invoices.clients.invoicedataextraction_com.presigned_storage import PresignedStorageClient
+from invoices.clients.invoicedataextraction_com.response_parsers import (
+    InvalidPageError,
+    find_integer,
+    parse_extraction,
+    parse_extraction_details,
 )
 from invoices.clients.invoicedataextraction_com.results import (
     collect_all_results,

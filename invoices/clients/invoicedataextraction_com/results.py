@@ -7,12 +7,12 @@ from typing import Any
 
 from invoices.clients.http_client import ApiResponse
 from invoices.clients.invoicedataextraction_com.api_models import ExtractionResults, ResultsPage
+from invoices.clients.invoicedataextraction_com.api_transport import JsonObject, check_echoed_id
 from invoices.clients.invoicedataextraction_com.response_parsers import (
     InvalidPageError,
     parse_page_outcomes,
     parse_review_items,
 )
-from invoices.clients.invoicedataextraction_com.rest_api import JsonObject, check_echoed_id
 from invoices.clients.json_fields import find_text, find_whole_number
 from invoices.clients.strict_json import InvalidJsonError, parse_json
 from invoices.errors import ContractError, TransientError

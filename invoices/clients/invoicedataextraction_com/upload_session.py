@@ -7,7 +7,7 @@ from typing import Any
 
 from invoices.clients.http_client import ApiResponse
 from invoices.clients.invoicedataextraction_com.api_models import FileToUpload, UploadSession
-from invoices.clients.invoicedataextraction_com.rest_api import (
+from invoices.clients.invoicedataextraction_com.api_transport import (
     check_client_chosen_ids,
     check_echoed_id,
     check_no_duplicates,

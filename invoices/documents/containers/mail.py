@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from invoices.documents.containers.container_types import is_container_type
+from invoices.documents.containers.container_media_types import is_container_type
 from invoices.documents.containers.mail_encoded_words import replace_lone_surrogates
 from invoices.documents.containers.mail_file_names import MAX_FILE_NAME_CHARS, check_names_and_types
 from invoices.documents.containers.mail_header import find_sender_address, parse_mail_header

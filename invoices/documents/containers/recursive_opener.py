@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from invoices.documents.containers.cms_signed_file import open_cms_signed_file
-from invoices.documents.containers.container_types import (
+from invoices.documents.containers.container_media_types import (
     ARCHIVE_TYPE,
     MAIL_TYPE,
     SIGNED_FILE_TYPE,

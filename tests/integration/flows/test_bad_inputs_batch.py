@@ -85,7 +85,7 @@ STATE_QUERY = "select file_name, state, d.reason_code from core.documents d join
 def run_stages(app: App) -> None:
     report = RunReport()
     for stage in (collect, extract_local, validate, load):
-        for batch in stage.iter_batches(app, report):
+        for batch in stage.iter_pending_batches(app, report):
             stage.process_batch(app, batch, report)
 
 

@@ -41,7 +41,7 @@ def run_collect(app_settings: Settings) -> RunReport:
     """Collect with these settings, and return the report."""
     report = RunReport()
     with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as app:
-        for batch in collect.iter_batches(app, report):
+        for batch in collect.iter_pending_batches(app, report):
             collect.process_batch(app, batch, report)
     return report
 

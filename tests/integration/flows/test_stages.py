@@ -58,7 +58,7 @@ def test_a_vendor_that_is_down_is_suspended_for_all_batches(tmp_path: Path) -> N
                     reason_code="needs_extraction",
                     reason="No e-invoice.",
                 )
-        for batch in extract_remote.iter_batches(app, report):
+        for batch in extract_remote.iter_pending_batches(app, report):
             extract_remote.process_batch(app, batch, report)
     assert ["is not available" in problem for problem in report.problems].count(True) == 1
     assert len(report.problems) <= 3  # also those of the documents that were tried

@@ -57,7 +57,7 @@ def count_states_after_extraction(settings: Settings, files: Mapping[str, bytes]
     report = RunReport()
     with open_app(settings) as app:
         for stage in (collect, extract_local):
-            for batch in stage.iter_batches(app, report):
+            for batch in stage.iter_pending_batches(app, report):
                 stage.process_batch(app, batch, report)
         with app.ledger.open_snapshot() as connection:
             return count_documents_by_state(connection)

@@ -30,7 +30,7 @@ def add_answered_document(app: App, payload: str, name: str) -> str:
 
 def run_validate_stage(app: App) -> RunReport:
     report = RunReport()
-    for batch in validate.iter_batches(app, report):
+    for batch in validate.iter_pending_batches(app, report):
         validate.process_batch(app, batch, report)
     return report
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoices.documents.containers.container_types import is_container_type
+from invoices.documents.containers.container_media_types import is_container_type
 from invoices.documents.containers.opened_container import ContainerContents, ContainerPart
 from invoices.documents.containers.recursive_opener import open_container_recursively
 from invoices.documents.containers.unpack_budget import UnpackBudget
