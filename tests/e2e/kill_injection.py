@@ -1,4 +1,4 @@
-"""The tools of a kill sweep: the shim, commands that are killed at a chosen call, and what a home contains afterwards."""
+"""Tools of a kill sweep: the shim, commands that are killed at a chosen call, and the contents of a home afterwards."""
 
 from __future__ import annotations
 
