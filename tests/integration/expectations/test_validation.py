@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pytest
 
 from expectations.rule import Rule
-from expectations.suites import create_ephemeral_context, run_suite
 from expectations.validation import CRITICAL_RULE_IDS, RULES, ValidationResult, validate_candidates
 from invoices.errors import ContractError
 from invoices.model import compute_invoice_id
@@ -226,23 +225,30 @@ def test_a_missing_check_of_one_candidate_stops_the_batch() -> None:
         validate_candidates(replace(batch, checks=batch.checks.slice(1)))
 
 
+def run_ephemeral_suite(rules: list[Rule], outcomes: pd.DataFrame) -> None:
+    """Run a suite of these rules; Great Expectations takes seconds to import, so only where it is needed."""
+    from expectations.suites import create_ephemeral_context, run_suite
+
+    run_suite(create_ephemeral_context(), "t", rules, outcomes)
+
+
 def test_a_rule_without_a_column_raises_an_error() -> None:
     outcomes = pd.DataFrame({"invoice_id": ["i1"], "A": ["holds"]})
     with pytest.raises(ContractError, match="rule 'B' was not checked"):
-        run_suite(create_ephemeral_context(), "t", [Rule("A", "info", "a"), Rule("B", "info", "b")], outcomes)
+        run_ephemeral_suite([Rule("A", "info", "a"), Rule("B", "info", "b")], outcomes)
 
 
 @pytest.mark.parametrize(("rules", "row_count"), [([], 1), ([Rule("A", "info", "a")], 0)])
 def test_nothing_to_check_is_a_stop_and_not_a_success(rules: list[Rule], row_count: int) -> None:
     outcomes = pd.DataFrame({"invoice_id": ["i1"] * row_count, "A": ["holds"] * row_count})
     with pytest.raises(ContractError, match="has nothing to check"):
-        run_suite(create_ephemeral_context(), "t", rules, outcomes)
+        run_ephemeral_suite(rules, outcomes)
 
 
 def test_an_empty_outcome_is_not_skipped() -> None:
     outcomes = pd.DataFrame({"invoice_id": ["i1", "i2"], "A": ["holds", None]})
     with pytest.raises(ContractError, match="1 of them have no outcome"):
-        run_suite(create_ephemeral_context(), "t", [Rule("A", "info", "a")], outcomes)
+        run_ephemeral_suite([Rule("A", "info", "a")], outcomes)
 
 
 def test_verdicts_do_not_depend_on_how_the_documents_are_batched() -> None:
