@@ -12,6 +12,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from sandbox.invoicedataextraction_com.openapi import build_document
 from sandbox.process import Sandbox, start_sandbox
+from tests.sweep_size import choose_point_count
 
 SCHEMA = schemathesis.openapi.from_dict(build_document("http://127.0.0.1/invoicedataextraction_com/v1"))
 HEADERS = {"Authorization": "Bearer sk_test_schemathesis"}
@@ -25,7 +26,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=choose_point_count(2, 5), deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_route_follows_its_openapi_document(case: schemathesis.Case, sandbox: Sandbox) -> None:
     case.call_and_validate(
         base_url=sandbox.invoicedataextraction_com["base_url"],

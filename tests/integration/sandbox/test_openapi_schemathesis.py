@@ -19,6 +19,7 @@ from sandbox.process import Sandbox, start_sandbox
 from sandbox.smartbills_com import openapi as smartbills_com
 from sandbox.smartbills_io import openapi as smartbills_io
 from sandbox.smartbills_io.receipt_validation import MONEY_PROPERTIES
+from tests.sweep_size import choose_point_count
 
 SANDBOX_SETTINGS = {
     "smartbills_com.rate_limits": "off",
@@ -32,7 +33,7 @@ DOCUMENTS = {
     "billflowai": billflowai.build_document,
     "smartbills_io": smartbills_io.build_document,
 }
-EXAMPLE_COUNT = 5
+EXAMPLE_COUNT = choose_point_count(2, 5)
 HEADERS = {"Authorization": "Bearer sk_test_schemathesis"}
 
 
