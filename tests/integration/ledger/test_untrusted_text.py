@@ -31,7 +31,7 @@ from invoices.ledger.validations import (
     list_finding_rows,
     record_validation,
 )
-from tests.servers.postgres_server import PostgresServer
+from tests.servers.postgres_server import USER, PostgresServer
 
 DOCUMENT = "d" * 64
 ODD_TEXTS = [
@@ -103,7 +103,11 @@ def test_answers_messages_and_validations_with_odd_texts_are_stored(ledger: Ledg
 
 def test_a_server_error_contains_no_password(postgres: PostgresServer) -> None:
     url = postgres.create_database()
-    for wrong in (url.replace("sesame", "open-sesame"), f"{url}_that_is_not_there", url.replace("house:", "nobody:")):
+    for wrong in (
+        url.replace("sesame", "open-sesame"),
+        f"{url}_that_is_not_there",
+        url.replace(f"{USER}:", "nobody:", 1),
+    ):
         with pytest.raises(ConfigurationError, match="ledger") as caught:
             Ledger(wrong)
         assert "sesame" not in f"{caught.value} {caught.value.__cause__!r} {caught.value.__context__!r}"
