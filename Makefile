@@ -16,10 +16,10 @@ run: $(VENV)/.for-running ## Set up, then run the main job offline on the sample
 	$(BIN)/invoices run --samples
 
 test: $(VENV)/.for-working ## Set up, then run all tests
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 soak: $(VENV)/.for-working ## Set up, then run the exhaustive sweeps whole; a figure per sweep; about an hour
-	TEST_SOAK=1 $(BIN)/python -m pytest -m "sweep or soak" --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	TEST_SOAK=1 $(BIN)/python -m pytest -m "sweep or soak" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: lint ## Lint, types, import rules and the fast tests
 	$(BIN)/python -m pytest tests/unit --quiet
