@@ -166,6 +166,9 @@ def test_the_documents_of_a_killed_worker_are_finished_before_its_lease_expires(
         assert other.wait().exit_status == 0
     assert run_workers_concurrently(scenario.build_environment(), 1, "extract", "--json")[0].exit_status == 0
     _assert_each_document_charged_once(scenario)
+    one_more_document = extraction_app.build_unknown_documents(DOCUMENT_COUNT + 1)[-1:]
+    extraction_app.add_waiting_documents(scenario.home, one_more_document, scenario.ledger_url)
+    run_workers_concurrently(scenario.build_environment(), 1, "extract", "--json")  # whoever claims clears up
     assert list_worker_files(scenario.home) == []
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,8 +130,15 @@ def _call_api(environment: dict[str, str], route: str, body: dict[str, Any] | No
         data=None if body is None else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  loopback
-        return json.load(response)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310  loopback
+                return json.load(response)
+        except urllib.error.HTTPError as error:  # 503: the server's database is busy, and its clients try again
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
 
 
 def _run_prefect(environment: dict[str, str], *arguments: str) -> None:
