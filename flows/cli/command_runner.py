@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 
 import typer
 
@@ -18,7 +17,7 @@ from invoices.errors import ConfigurationError, InvoicesError
 from invoices.run_report import RunReport
 from invoices.settings import Settings
 
-EXIT_PROBLEM, EXIT_MISCONFIGURED, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
+EXIT_PROBLEM, EXIT_MISCONFIGURED = 1, 2
 MAX_PROBLEM_CHARS = 1_000  # characters
 WORK_KEPT_HINT = "The work done so far is kept; see: invoices status"
 
@@ -56,24 +55,11 @@ def exit_on_known_errors() -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        if (exit_request := _find_exit_request(error)) is not None:
-            raise exit_request from None
         cause = _find_known_cause(error)
         if cause is None:
             raise
         typer.echo(f"invoices: {cause}\n{WORK_KEPT_HINT}", err=True)
         raise typer.Exit(EXIT_PROBLEM) from None
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. Run the same command again to continue.", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-def _find_exit_request(error: BaseException) -> SystemExit | None:
-    """Return the exit that SIGTERM requested, if cleaning up after it failed, for example on a file that was closed."""
-    context = error.__context__
-    while context is not None and not isinstance(context, SystemExit):
-        context = context.__context__
-    return context
 
 
 def _find_known_cause(error: BaseException | None) -> str | None:
@@ -105,8 +91,3 @@ def load_command_settings(
         return settings.model_copy(
             update={"inbox": settings.inbox.model_copy(update={"path": folder}), "mailboxes": (), "folders": ()}
         )
-
-
-def exit_on_sigterm(_signal: int, _frame: FrameType | None) -> None:
-    """Exit on SIGTERM, with its exit status, so that everything is closed."""
-    sys.exit(EXIT_TERMINATED)

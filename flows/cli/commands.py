@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +12,6 @@ from flows.bootstrap import open_app
 from flows.cli.command_runner import (
     EXIT_PROBLEM,
     exit_on_known_errors,
-    exit_on_sigterm,
     load_command_settings,
     run_stages_and_print_summary,
 )
@@ -256,10 +252,3 @@ def sandbox(
         raise typer.Exit(
             serve(["serve", "--state", state_directory, "--port", str(port), "--minute-seconds", minute_seconds])
         )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exit status: 0 done, 1 with problems, 2 wrong settings, 130 or 143 interrupted."""
-    os.umask(0o077)  # invoices are for their owner only
-    signal.signal(signal.SIGTERM, exit_on_sigterm)
-    cli(args=list(arguments) if arguments is not None else None)

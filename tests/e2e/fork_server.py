@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 SLOW_IMPORTS = (
     "dlt", "great_expectations", "pandas", "alembic.command", "expectations.validation", "expectations.suites",
-    "flows.cli", "flows.mailboxes", "flows.runner", "flows.reports.doctor", "flows.reports.doctor_sources",
+    "flows.cli.commands", "flows.mailboxes", "flows.runner", "flows.reports.doctor", "flows.reports.doctor_sources",
     "flows.reports.reconcile", "flows.reports.run_summary", "flows.verdict_recorder", "transforms.mart_builder",
     "transforms.loading.accepted_invoice_reader", "transforms.loading.dlt_loader", "transforms.loading.release",
 )  # fmt: skip

@@ -5,20 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from flows.cli.command_runner import EXIT_PROBLEM, EXIT_TERMINATED, exit_on_known_errors
-
-
-def fail_while_cleaning_up_after_sigterm() -> None:
-    try:
-        raise SystemExit(EXIT_TERMINATED)
-    finally:
-        raise OSError(9, "Bad file descriptor")
-
-
-def test_a_failure_while_cleaning_up_after_sigterm_keeps_the_exit_status_of_sigterm() -> None:
-    with pytest.raises(SystemExit) as exit_info, exit_on_known_errors():
-        fail_while_cleaning_up_after_sigterm()
-    assert exit_info.value.code == EXIT_TERMINATED
+from flows.cli.command_runner import EXIT_PROBLEM, exit_on_known_errors
 
 
 def test_a_failure_by_itself_is_one_sentence_and_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
