@@ -194,6 +194,24 @@ claims = Table(
     Column("expires_at", UtcDateTime, nullable=False),
 )
 
+stage_leases = Table(  # at most one worker on this ledger works on a stage that acts outside
+    "stage_leases",
+    metadata,
+    Column("stage", SanitisedText(20), primary_key=True),
+    Column("holder", SanitisedText(80), nullable=False),
+    Column("token", BigInteger, nullable=False),  # incremented by each holder; an earlier token records nothing
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+stage_attempts = Table(  # begun and not ended: what is here when a process starts has ended an earlier one, or runs
+    "stage_attempts",
+    metadata,
+    Column("document_sha256", SanitisedText(64), primary_key=True),
+    Column("stage", SanitisedText(20), primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+)
+
 spending = Table(
     "spending",
     metadata,
@@ -243,6 +261,7 @@ receipts = Table(
     Column("reason_code", SanitisedText(60)),
     Column("reason", SanitisedText()),
     Column("first_sent_at", UtcDateTime),
+    Column("last_sent_at", UtcDateTime),
     Column("published_at", UtcDateTime),
     Column("changed_at", UtcDateTime, nullable=False),
     _build_revision_column(),

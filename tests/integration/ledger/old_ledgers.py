@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, Engine, MetaData, String, create_engine, inspect, make_url, select, text
 
-from invoices.ledger.migrations import build_alembic_config
+from invoices.ledger.migrations import SCHEMA_VERSION, build_alembic_config
 from invoices.ledger.tables import metadata
 
 Row = dict[str, Any]
@@ -60,6 +60,8 @@ ROWS_BY_VERSION = {
     "2": (*ROWS_OF_VERSION_1, *ROWS_OF_VERSION_2),
     "3": (*ROWS_OF_VERSION_1, *ROWS_OF_VERSION_2, *ROWS_OF_VERSION_3),
 }
+SENT_RECEIPT_OF_VERSION_4 = """INSERT INTO receipts (invoice_id, publisher, receipt_id, status, first_sent_at,
+    changed_at, revision) VALUES ('ib', 'smartbills_io', 'inv-ib', 'sending', {at}, {at}, 7)"""
 RENAMED_COLUMNS = {
     "candidates": {"judged_at": "validated_at", "judged_by": "decided_by"},
     "claims": {"until": "expires_at"},
@@ -86,18 +88,22 @@ def create_database_engine(url: str) -> Engine:
 
 
 def create_ledger_of_version(url: str, version: str) -> None:
-    """Create a ledger with some rows as a program of that version left it: its version is only in ``notes``."""
+    """Create a ledger with some rows as a program of that version left it; before 4, only ``notes`` has the version."""
     instant = "'2026-11-01 10:00:00.000000'" if url.startswith("sqlite") else "'2026-11-01 10:00:00+00'"
     engine = create_database_engine(url)
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")  # as every version has set it
     with engine.begin() as connection:
-        command.upgrade(build_alembic_config(connection), version)
-        connection.execute(text("DROP TABLE alembic_version"))
-        connection.execute(text(f"INSERT INTO notes VALUES ('schema_version', '{version}'), ('mode', 'real')"))
-        for statement in ROWS_BY_VERSION[version]:
+        command.upgrade(build_alembic_config(connection), min(version, "3"))
+        for statement in ROWS_BY_VERSION[min(version, "3")]:
             connection.execute(text(statement.format(at=instant).replace(":", r"\:")))
+        if version > "3":
+            command.upgrade(build_alembic_config(connection), version)
+            connection.execute(text(SENT_RECEIPT_OF_VERSION_4.format(at=instant).replace(":", r"\:")))
+        connection.execute(text(f"INSERT INTO notes VALUES ('schema_version', '{version}'), ('mode', 'real')"))
+        if version < "4":
+            connection.execute(text("DROP TABLE alembic_version"))
     engine.dispose()
 
 
@@ -144,7 +150,7 @@ def read_all_rows(url: str) -> dict[str, list[Row]]:
 
 
 def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
-    """Return rows of version 3 with the column names and values of version 4; the next load rebuilds the warehouse."""
+    """Return rows of version 3 with the column names and values of today; the next load rebuilds the warehouse."""
     translated: dict[str, list[Row]] = {
         table: [
             {
@@ -155,10 +161,13 @@ def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
         ]
         for table, rows in rows_by_table.items()
     }
+    for row in translated["receipts"]:
+        row["last_sent_at"] = row["first_sent_at"]
+    translated |= {"stage_leases": [], "stage_attempts": []}
     for row in translated["counters"]:
         row["value"] = 0 if row["name"] == "loaded_revision" else row["value"]
     for row in translated["notes"]:
-        row["value"] = "4" if row["name"] == "schema_version" else row["value"]
+        row["value"] = SCHEMA_VERSION if row["name"] == "schema_version" else row["value"]
     return translated
 
 

@@ -1,0 +1,33 @@
+"""Version 5: leases of stages, attempts that have not ended, and when a receipt was last sent."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+INSTANT = sa.DateTime(timezone=True)
+
+revision = "5"
+down_revision = "4"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the tables and the column."""
+    op.create_table(
+        "stage_leases",
+        sa.Column("stage", sa.String(20), primary_key=True),
+        sa.Column("holder", sa.String(80), nullable=False),
+        sa.Column("token", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", INSTANT, nullable=False),
+    )
+    op.create_table(
+        "stage_attempts",
+        sa.Column("document_sha256", sa.String(64), primary_key=True),
+        sa.Column("stage", sa.String(20), primary_key=True),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("started_at", INSTANT, nullable=False),
+    )
+    op.add_column("receipts", sa.Column("last_sent_at", INSTANT))
+    op.execute("UPDATE receipts SET last_sent_at = first_sent_at")

@@ -1,0 +1,82 @@
+"""Stage leases: which worker may act outside for a stage, so that several homes on one ledger never do it at once.
+
+A lease has a fencing token: each new holder gets a higher one. Whoever records an intent or a result calls
+``holds_stage_lease`` in the same transaction; a worker that was suspended beyond its lease thus records nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, insert, select, update
+
+from invoices.ledger.ledger import Transaction
+from invoices.ledger.tables import stage_leases
+
+STAGE_LEASE_DURATION = dt.timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class StageLease:
+    """The right of ``holder`` to act for ``stage``, as long as nobody has a higher ``token``."""
+
+    stage: str
+    holder: str
+    token: int
+
+
+def acquire_stage_lease(tx: Transaction, stage: str, holder: str) -> StageLease | None:
+    """Return a lease for ``holder``, with a new token; None if another holder's lease has not expired."""
+    row = tx.connection.execute(_select_lease(stage)).first()
+    if row is None:
+        tx.connection.execute(
+            insert(stage_leases).values(
+                stage=stage, holder=holder, token=1, expires_at=tx.timestamp + STAGE_LEASE_DURATION
+            )
+        )
+        return StageLease(stage, holder, 1)
+    if row.holder != holder and row.expires_at > tx.timestamp:
+        return None
+    lease = StageLease(stage, holder, row.token + 1)
+    tx.connection.execute(
+        update(stage_leases)
+        .where(stage_leases.c.stage == stage)
+        .values(holder=holder, token=lease.token, expires_at=tx.timestamp + STAGE_LEASE_DURATION)
+    )
+    return lease
+
+
+def extend_stage_lease(tx: Transaction, lease: StageLease) -> bool:
+    """Extend the lease; return False if another worker has got a higher token."""
+    return bool(_update_own_lease(tx, lease, tx.timestamp + STAGE_LEASE_DURATION))
+
+
+def release_stage_lease(tx: Transaction, lease: StageLease) -> None:
+    """Let the lease expire now, unless another worker has got a higher token."""
+    _update_own_lease(tx, lease, tx.timestamp)
+
+
+def holds_stage_lease(tx: Transaction, lease: StageLease) -> bool:
+    """Return whether nobody has got a higher token, and the lease has not expired."""
+    row = tx.connection.execute(_select_lease(lease.stage)).first()
+    return row is not None and row.token == lease.token and row.expires_at > tx.timestamp
+
+
+def find_stage_lease_holder(tx: Transaction, stage: str) -> str | None:
+    """Return the worker that has a lease for the stage that has not expired, or None."""
+    row = tx.connection.execute(_select_lease(stage)).first()
+    return row.holder if row is not None and row.expires_at > tx.timestamp else None
+
+
+def _select_lease(stage: str) -> Select[Any]:
+    return select(stage_leases).where(stage_leases.c.stage == stage).with_for_update()
+
+
+def _update_own_lease(tx: Transaction, lease: StageLease, expires_at: dt.datetime) -> int:
+    return tx.connection.execute(
+        update(stage_leases)
+        .where(stage_leases.c.stage == lease.stage, stage_leases.c.token == lease.token)
+        .values(expires_at=expires_at)
+    ).rowcount
