@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from invoices.app import App
-from invoices.exports import BatchHeader, render_batch_files, write_batch_folder
+from invoices.exports import REHEARSAL_SUFFIX, BatchHeader, render_batch_files, write_batch_folder
 from invoices.ledger.export_batches import (
     ExportBatch,
     create_export_batch,
@@ -67,7 +67,10 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
         invoice_ids, exports_directory = [invoice.invoice_id for invoice in invoices], app.settings.exports_directory
         with app.ledger.begin_transaction() as tx:
             export_batch = create_export_batch(
-                tx, invoice_ids, is_batch_id_taken=lambda batch_id: (exports_directory / batch_id).exists()
+                tx,
+                invoice_ids,
+                is_batch_id_taken=lambda batch_id: (exports_directory / batch_id).exists(),
+                id_suffix=REHEARSAL_SUFFIX if app.is_rehearsal else "",
             )
     files = render_export_batch(export_batch, invoices)
     write_export_batch(app, export_batch, files)

@@ -13,8 +13,8 @@ The CSV files have both complete, and the manifest counts them.
 """
 
 from invoices.exports.atomic_write import write_batch_folder
-from invoices.exports.batch_header import BatchHeader
+from invoices.exports.batch_header import REHEARSAL_SUFFIX, BatchHeader
 from invoices.exports.manifest_verification import verify_batch_folder
 from invoices.exports.rendering import render_batch_files
 
-__all__ = ["BatchHeader", "render_batch_files", "verify_batch_folder", "write_batch_folder"]
+__all__ = ["REHEARSAL_SUFFIX", "BatchHeader", "render_batch_files", "verify_batch_folder", "write_batch_folder"]

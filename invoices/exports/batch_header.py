@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from invoices.errors import ConfigurationError
 
+REHEARSAL_SUFFIX = "-REHEARSAL"  # of the id of a batch whose values came from the sandbox
 _FOLDER_NAME_PATTERN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", re.ASCII)
 
 
@@ -26,6 +27,14 @@ class BatchHeader:
             raise ConfigurationError(f"batch id {self.batch_id!r} cannot name a folder: use letters, digits, . _ and -")
         if self.created_at.utcoffset() != dt.timedelta(0):
             raise ConfigurationError(f"batch {self.batch_id!r} has the time {self.created_at!r}, which is not UTC")
+
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether the sandbox stood in for the vendors, so that nothing in the batch belongs in the books.
+
+        The id alone says so: a batch of an earlier release has no such id, and is written again as it was.
+        """
+        return self.batch_id.endswith(REHEARSAL_SUFFIX)
 
     @property
     def created_at_text(self) -> str:

@@ -16,6 +16,7 @@ from invoices.model.currencies import get_minor_digits
 
 FILE_NAME = "manifest.json"
 SIGN_CONVENTION = "credit notes negative"
+REHEARSAL_NOTE = "not for the books: the sandbox stood in for the vendors"
 
 _AMOUNT_NAMES = tuple(dict.fromkeys((*BILL_AMOUNTS, *TAX_AMOUNTS)))
 _CONTROL_COLUMNS = (
@@ -36,10 +37,14 @@ def render_manifest(
     row_counts: Mapping[str, int],
     files: Mapping[str, bytes],
 ) -> bytes:
-    """Return ``manifest.json``: JSON in UTF-8, amounts as decimal strings, one entry per file except itself."""
+    """Return ``manifest.json``: JSON in UTF-8, amounts as decimal strings, one entry per file except itself.
+
+    It has the key ``rehearsal`` only for a batch of a rehearsal.
+    """
     document = {
         "batch_id": batch.batch_id,
         "created_at": batch.created_at_text,
+        **({"rehearsal": REHEARSAL_NOTE} if batch.is_rehearsal else {}),
         "sign": SIGN_CONVENTION,
         **build_counts_and_totals(summary),
         "notices": dict(notices),
@@ -79,6 +84,7 @@ def build_counts_and_totals(summary: BatchSummary) -> dict[str, object]:
 def build_control_sheet(batch: BatchHeader, summary: BatchSummary) -> Sheet:
     """Return the sheet Control: the counts and totals of the manifest, for people."""
     rows = [
+        *([_build_control_row("REHEARSAL", value=REHEARSAL_NOTE)] if batch.is_rehearsal else []),
         _build_control_row("batch_id", value=batch.batch_id),
         _build_control_row("created_at", value=batch.created_at_text),
         _build_control_row("sign", value=SIGN_CONVENTION),

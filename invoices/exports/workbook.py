@@ -6,7 +6,7 @@ import datetime as dt
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from xlsxwriter import Workbook
@@ -57,18 +57,21 @@ def render_workbook(
 ) -> RenderedWorkbook:
     """Return the workbook with a sheet per table and the control sheet last; the same input gives the same bytes.
 
+    The title and the name of each sheet begin with REHEARSAL if the batch is of one.
+
     A table longer than ``max_sheet_rows``, header included, continues in further sheets: Lines, Lines 2, Lines 3.
     """
+    mark = "REHEARSAL " if batch.is_rehearsal else ""
     buffer = io.BytesIO()
     workbook = Workbook(buffer, _WORKBOOK_OPTIONS)
-    workbook.set_properties({"title": f"Export {batch.batch_id}", "created": batch.created_at})
+    workbook.set_properties({"title": f"{mark}Export {batch.batch_id}", "created": batch.created_at})
     writer = _WorkbookWriter(workbook)
     max_table_rows = max_sheet_rows - 1
     for table in tables:
         for sheet_number, first_row in enumerate(range(0, max(len(table.rows), 1), max_table_rows), start=1):
-            name = table.sheet_name if sheet_number == 1 else f"{table.sheet_name} {sheet_number}"
+            name = mark + table.sheet_name if sheet_number == 1 else f"{mark}{table.sheet_name} {sheet_number}"
             writer.add_sheet(Sheet(name, table.columns, table.rows[first_row : first_row + max_table_rows]))
-    writer.add_sheet(control_sheet)
+    writer.add_sheet(replace(control_sheet, name=mark + control_sheet.name))
     workbook.close()
     return RenderedWorkbook(buffer.getvalue(), writer.altered_cell_counts["cut"], writer.altered_cell_counts["number"])
 

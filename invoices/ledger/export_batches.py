@@ -34,14 +34,20 @@ def list_unexported_invoice_ids(connection: Connection, limit: int, after_invoic
 
 
 def create_export_batch(
-    tx: Transaction, invoice_ids: list[str], is_batch_id_taken: Callable[[str], bool] = lambda _: False
+    tx: Transaction,
+    invoice_ids: list[str],
+    is_batch_id_taken: Callable[[str], bool] = lambda _: False,
+    id_suffix: str = "",
 ) -> ExportBatch:
     """Create a batch of those of the invoices that are in no batch; the caller writes its files afterwards.
 
-    A batch id is skipped if ``is_batch_id_taken``: it was issued before the ledger was restored from a backup.
+    Its id is ``batch-``, the next number in six digits, and ``id_suffix``. An id is skipped if ``is_batch_id_taken``:
+    it was issued before the ledger was restored from a backup.
     """
-    while is_batch_id_taken(batch_id := f"batch-{reserve_sequence_numbers(tx, 'export_batches', 1):06d}"):
-        continue
+    while True:
+        batch_id = f"batch-{reserve_sequence_numbers(tx, 'export_batches', 1):06d}{id_suffix}"
+        if not is_batch_id_taken(batch_id):
+            break
     batch = ExportBatch(batch_id, "assigned", tx.timestamp)
     tx.connection.execute(
         insert(export_batches).values(

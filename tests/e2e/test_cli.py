@@ -110,10 +110,10 @@ def test_a_lost_warehouse_is_noticed_and_rebuilt(home: Path, first_run: CommandR
 
 
 def test_a_batch_is_reissued_byte_for_byte(home: Path, first_run: CommandResult) -> None:
-    batch = home / "exports" / "batch-000001"
+    batch = home / "exports" / "batch-000001-REHEARSAL"
     before = {file.name: file.read_bytes() for file in batch.iterdir()}
     shutil.rmtree(batch)
-    assert run_command(home, "export", "--reissue", "batch-000001").exit_status == 0
+    assert run_command(home, "export", "--reissue", "batch-000001-REHEARSAL").exit_status == 0
     assert {file.name: file.read_bytes() for file in batch.iterdir()} == before
 
 
@@ -130,7 +130,7 @@ def test_explain_shows_the_history_from_sighting_to_export(home: Path, first_run
         "read as an e-invoice",
         "validated as accepted",
         "published",
-        "exported in batch-000001",
+        "exported in batch-000001-REHEARSAL",
     ):
         assert word in by_number.stdout
     assert by_hash.json_output["documents"][0]["document"]["document_sha256"] == actual[1]

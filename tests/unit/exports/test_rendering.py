@@ -216,6 +216,18 @@ def test_money_in_the_workbook_shows_the_decimals_of_its_currency(currency: str,
     assert sheet.cell(2, column).number_format == number_format
 
 
+def test_a_batch_of_a_rehearsal_says_so_in_manifest_sheets_and_rows_and_another_does_not() -> None:
+    rehearsal_files = render_batch_files(replace(BATCH, batch_id="batch-000007-REHEARSAL"), [build_bill()])
+    book = openpyxl.load_workbook(io.BytesIO(rehearsal_files["bills.xlsx"]))
+    assert book.sheetnames == ["REHEARSAL Bills", "REHEARSAL Lines", "REHEARSAL Taxes", "REHEARSAL Control"]
+    assert book["REHEARSAL Control"]["A2"].value == "REHEARSAL"
+    assert book.properties.title == "REHEARSAL Export batch-000007-REHEARSAL"
+    assert "not for the books" in json.loads(rehearsal_files["manifest.json"])["rehearsal"]
+    assert all(b"-REHEARSAL," in line for line in rehearsal_files["bills.csv"].splitlines()[1:])
+    for content in render_batch_files(BATCH, [build_bill()]).values():
+        assert b"rehearsal" not in content.lower()
+
+
 def test_the_time_of_the_batch_is_the_only_time_in_the_workbook() -> None:
     content = render_batch_files(BATCH, [build_bill()])["bills.xlsx"]
     properties = openpyxl.load_workbook(io.BytesIO(content)).properties

@@ -16,7 +16,7 @@ from flows.reports.run_summary import STATES, format_run_summary, get_pipeline_s
 from flows.stages import export
 from invoices.app import App
 from invoices.errors import ConfigurationError, ContractError
-from invoices.exports import verify_batch_folder
+from invoices.exports import REHEARSAL_SUFFIX, verify_batch_folder
 from invoices.ledger.export_batches import (
     count_exports,
     create_export_batch,
@@ -38,7 +38,7 @@ from tests.integration.populated_app import (
 )
 from transforms.loading.working_warehouse import delete_working_warehouse
 
-BATCH = "batch-000001"
+BATCH = "batch-000001-REHEARSAL"
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,9 @@ def test_a_history_can_be_written_as_json(finished_app: App) -> None:
 def test_accepted_invoices_are_exported_once_with_right_control_totals(loaded_app: App) -> None:
     report = export_all_batches(loaded_app)
     assert (report.export_batches, report.exported_invoices) == ([BATCH], 2)
-    assert verify_batch_folder(loaded_app.settings.exports_directory / BATCH) == []
+    directory = loaded_app.settings.exports_directory / BATCH
+    assert verify_batch_folder(directory) == []
+    assert "not for the books" in json.loads((directory / "manifest.json").read_text())["rehearsal"]
     assert export_all_batches(loaded_app).export_batches == []
 
 
@@ -212,6 +214,17 @@ def test_a_batch_written_again_is_the_same_byte_for_byte(loaded_app: App) -> Non
         path.unlink()
     directory.rmdir()
     assert read_files(reissue_batch(loaded_app, BATCH)) == before
+
+
+def test_a_batch_of_a_rehearsal_from_an_earlier_release_stays_as_it_was(loaded_app: App) -> None:
+    with loaded_app.ledger.open_snapshot() as connection:
+        unexported_ids = list_unexported_invoice_ids(connection, 10)
+    with loaded_app.ledger.begin_transaction() as tx:
+        create_export_batch(tx, unexported_ids)
+    assert export_all_batches(loaded_app).export_batches == ["batch-000001"]
+    directory = loaded_app.settings.exports_directory / "batch-000001"
+    assert "rehearsal" not in json.loads((directory / "manifest.json").read_text())
+    assert reissue_batch(loaded_app, "batch-000001") == directory
 
 
 def test_a_batch_is_the_same_after_the_warehouse_was_rebuilt(loaded_app: App) -> None:
@@ -250,7 +263,7 @@ def test_a_batch_interrupted_before_its_files_is_finished_by_the_next_run(loaded
     with loaded_app.ledger.open_snapshot() as connection:
         unexported_ids = list_unexported_invoice_ids(connection, 10)
     with loaded_app.ledger.begin_transaction() as tx:
-        create_export_batch(tx, unexported_ids)
+        create_export_batch(tx, unexported_ids, id_suffix=REHEARSAL_SUFFIX)
     report = export_all_batches(loaded_app)
     assert (report.export_batches, report.exported_invoices) == ([BATCH], 2)
     assert verify_batch_folder(loaded_app.settings.exports_directory / BATCH) == []
