@@ -14,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from flows.stages import collect, export, extract_local, extract_remote, load, publish, validate
 from invoices.app import App
+from invoices.ledger.stage_lease_keeper import StageLeaseLost, describe_stage_lease_holder
 from invoices.run_report import RunReport
 
 EXTRACT_STAGES: Sequence[ModuleType] = (extract_local, extract_remote)
 ALL_STAGES: Sequence[ModuleType] = (collect, extract_local, extract_remote, validate, load, publish, export, load)
+LEASED_STAGES: Sequence[ModuleType] = (validate, publish, export)  # one worker on a ledger at a time, in any home
 
 BatchRunner = Callable[[str, Callable[[], None]], None]  # takes the batch's name and the function that processes it
 
@@ -45,11 +47,28 @@ def run_stages(
             task = progress.add_task(stage.PROGRESS_LABEL, total=stage.count_pending(app), unit=stage.UNIT)
             report.advance_progress = partial(progress.advance, task)
             started_at = time.monotonic()
-            for number, batch in enumerate(stage.iter_pending_batches(app, report), start=1):
-                run_batch(f"{stage_name}-{number}", partial(stage.process_batch, app, batch, report))
+            with _hold_lease_if_needed(app, stage, stage_name, report) as may_work:
+                for number, batch in enumerate(stage.iter_pending_batches(app, report) if may_work else (), start=1):
+                    run_batch(f"{stage_name}-{number}", partial(stage.process_batch, app, batch, report))
             report.stage_seconds[stage_name] = report.stage_seconds.get(stage_name, 0.0) + time.monotonic() - started_at
             progress.update(task, total=progress.tasks[task].completed)
     return report
+
+
+@contextmanager
+def _hold_lease_if_needed(app: App, stage: ModuleType, stage_name: str, report: RunReport) -> Iterator[bool]:
+    """Hold the lease of a stage that only one worker on a ledger may work on; yield whether this process may."""
+    if stage not in LEASED_STAGES:
+        yield True
+        return
+    try:
+        with app.hold_stage_lease(stage_name) as lease:
+            if lease is None:
+                holder = describe_stage_lease_holder(app.ledger, stage_name)
+                report.remarks.append(f"{stage_name} is left to {holder}, which works on it on the same ledger.")
+            yield lease is not None
+    except StageLeaseLost as loss:
+        report.remarks.append(str(loss))
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -23,7 +24,7 @@ from invoices.errors import ConfigurationError
 from invoices.extraction.extractor_chain import ExtractorChain
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
 from invoices.extraction.resilience.rate_limit_store import RateLimitStore
-from invoices.ledger import Ledger
+from invoices.ledger import Ledger, Transaction
 from invoices.ledger.claims import (
     LEASE_DURATION,
     claim_all_or_none,
@@ -33,6 +34,8 @@ from invoices.ledger.claims import (
     release_claims,
 )
 from invoices.ledger.documents import PendingDocument, Stage, list_pending_documents
+from invoices.ledger.stage_lease_keeper import StageLeaseKeeper
+from invoices.ledger.stage_leases import StageLease, expire_stage_leases, list_stage_lease_holders
 from invoices.ledger.workers import Worker
 from invoices.settings import Settings
 
@@ -170,15 +173,39 @@ class App:
             release_claims(tx, self.worker.name)
 
     def _release_claims_of_dead_workers(self) -> None:
-        """Release the claims of workers that have died, and delete their lock files."""
+        """Release the claims and the stage leases of workers that have died, and delete their lock files."""
         with self.ledger.open_snapshot() as connection:
-            holder_names = list_claim_holders(connection)
-        dead_names = self.worker.filter_dead_workers(holder_names) if holder_names else []
+            holder_names = {*list_claim_holders(connection), *list_stage_lease_holders(connection)}
+        dead_names = self.worker.filter_dead_workers(sorted(holder_names)) if holder_names else []
         if dead_names:
             with self.ledger.begin_transaction() as tx:
                 for name in dead_names:
                     release_claims(tx, name)
+                    expire_stage_leases(tx, name)
             self.worker.delete_lock_files(dead_names)
+
+    @cached_property
+    def stage_lease_keeper(self) -> StageLeaseKeeper:
+        """The leases of the stages that this process works on."""
+        return StageLeaseKeeper(self.ledger, self.worker.name, dt.timedelta(seconds=self.settings.stage_lease_seconds))
+
+    @contextmanager
+    def hold_stage_lease(self, stage: str) -> Iterator[StageLease | None]:
+        """Hold the lease of a stage during the block; yield None if a living worker on this ledger has it."""
+        self._release_claims_of_dead_workers()
+        with self.stage_lease_keeper.hold_stage_lease(stage) as lease:
+            yield lease
+
+    def begin_leased_transaction(self, stage: str) -> AbstractContextManager[Transaction]:
+        """Write everything in the block or nothing; raises StageLeaseLost if another worker has taken over the stage.
+
+        Whatever a stage with a lease records, it records in such a transaction.
+        """
+        return self.stage_lease_keeper.begin_transaction(stage)
+
+    def require_valid_lease(self, stage: str) -> None:
+        """Check the lease just before a request to others; raises StageLeaseLost if another worker has taken over."""
+        self.stage_lease_keeper.require_valid_lease(stage)
 
     @cached_property
     def extractor_chain(self) -> ExtractorChain:

@@ -65,7 +65,7 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     export_batch, invoices = batch
     if export_batch is None:
         invoice_ids, exports_directory = [invoice.invoice_id for invoice in invoices], app.settings.exports_directory
-        with app.ledger.begin_transaction() as tx:
+        with app.begin_leased_transaction("export") as tx:
             export_batch = create_export_batch(
                 tx,
                 invoice_ids,
@@ -73,8 +73,9 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
                 id_suffix=REHEARSAL_SUFFIX if app.is_rehearsal else "",
             )
     files = render_export_batch(export_batch, invoices)
+    app.require_valid_lease("export")
     write_export_batch(app, export_batch, files)
-    with app.ledger.begin_transaction() as tx:
+    with app.begin_leased_transaction("export") as tx:
         mark_export_batch_issued(tx, export_batch, hash_manifest(files))
     report.export_batches.append(export_batch.batch_id)
     report.exported_invoices += len(invoices)

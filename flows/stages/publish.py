@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from invoices.app import App
 from invoices.ledger.outbox import UnpublishedReceipt, count_unpublished_receipts, list_unpublished_receipts
@@ -50,7 +51,8 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
         }
         default_email = receipt_settings.customer_email
         publisher = ReceiptPublisher(
-            app.ledger,
+            partial(app.begin_leased_transaction, "publish"),
+            partial(app.require_valid_lease, "publish"),
             app.smartbills_io_client,
             customers_by_buyer,
             Customer(None, default_email, None) if default_email else None,

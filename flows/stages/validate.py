@@ -49,7 +49,7 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
         stored_answers = list_latest_answers(connection, [document.document_sha256 for document in batch])
     for answer, error in process_with_bisection(stored_answers, partial(_validate_answers, app, report)):
         reason = f"The extracted data cannot be validated: {error}"
-        with app.ledger.begin_transaction() as tx:
+        with app.begin_leased_transaction("validate") as tx:
             set_document_state(
                 tx,
                 answer.document_sha256,
@@ -77,5 +77,5 @@ def _validate_answers(app: App, report: RunReport, stored_answers: Sequence[Stor
         CRITICAL_RULE_IDS,
     )
     validation = validate_candidates(candidate_batch)
-    with app.ledger.begin_transaction() as tx:
+    with app.begin_leased_transaction("validate") as tx:
         report.verdicts += record_verdicts(tx, candidate_batch, validation)

@@ -10,7 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import stage_leases
@@ -27,14 +27,14 @@ class StageLease:
     token: int
 
 
-def acquire_stage_lease(tx: Transaction, stage: str, holder: str) -> StageLease | None:
+def acquire_stage_lease(
+    tx: Transaction, stage: str, holder: str, duration: dt.timedelta = STAGE_LEASE_DURATION
+) -> StageLease | None:
     """Return a lease for ``holder``, with a new token; None if another holder's lease has not expired."""
     row = tx.connection.execute(_select_lease(stage)).first()
     if row is None:
         tx.connection.execute(
-            insert(stage_leases).values(
-                stage=stage, holder=holder, token=1, expires_at=tx.timestamp + STAGE_LEASE_DURATION
-            )
+            insert(stage_leases).values(stage=stage, holder=holder, token=1, expires_at=tx.timestamp + duration)
         )
         return StageLease(stage, holder, 1)
     if row.holder != holder and row.expires_at > tx.timestamp:
@@ -43,14 +43,14 @@ def acquire_stage_lease(tx: Transaction, stage: str, holder: str) -> StageLease 
     tx.connection.execute(
         update(stage_leases)
         .where(stage_leases.c.stage == stage)
-        .values(holder=holder, token=lease.token, expires_at=tx.timestamp + STAGE_LEASE_DURATION)
+        .values(holder=holder, token=lease.token, expires_at=tx.timestamp + duration)
     )
     return lease
 
 
-def extend_stage_lease(tx: Transaction, lease: StageLease) -> bool:
-    """Extend the lease; return False if another worker has got a higher token."""
-    return bool(_update_own_lease(tx, lease, tx.timestamp + STAGE_LEASE_DURATION))
+def extend_stage_lease(tx: Transaction, lease: StageLease, duration: dt.timedelta = STAGE_LEASE_DURATION) -> bool:
+    """Extend the lease, even if it has expired; return False if another worker has got a higher token."""
+    return bool(_update_own_lease(tx, lease, tx.timestamp + duration))
 
 
 def release_stage_lease(tx: Transaction, lease: StageLease) -> None:
@@ -64,10 +64,24 @@ def holds_stage_lease(tx: Transaction, lease: StageLease) -> bool:
     return row is not None and row.token == lease.token and row.expires_at > tx.timestamp
 
 
-def find_stage_lease_holder(tx: Transaction, stage: str) -> str | None:
+def find_stage_lease_holder(connection: Connection, stage: str, now: dt.datetime) -> str | None:
     """Return the worker that has a lease for the stage that has not expired, or None."""
-    row = tx.connection.execute(_select_lease(stage)).first()
-    return row.holder if row is not None and row.expires_at > tx.timestamp else None
+    row = connection.execute(select(stage_leases).where(stage_leases.c.stage == stage)).first()
+    return row.holder if row is not None and row.expires_at > now else None
+
+
+def list_stage_lease_holders(connection: Connection) -> list[str]:
+    """Return the workers that hold a lease, or held the last one of a stage."""
+    return sorted(connection.scalars(select(stage_leases.c.holder).distinct()))
+
+
+def expire_stage_leases(tx: Transaction, holder: str) -> None:
+    """Let all leases of a dead worker expire now."""
+    tx.connection.execute(
+        update(stage_leases)
+        .where(stage_leases.c.holder == holder, stage_leases.c.expires_at > tx.timestamp)
+        .values(expires_at=tx.timestamp)
+    )
 
 
 def _select_lease(stage: str) -> Select[Any]:

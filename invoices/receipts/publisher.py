@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from invoices.errors import ContractError, DocumentError, TransientError, Unknow
 from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
 from invoices.extraction.resilience.rate_limit import RateLimiter
 from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
-from invoices.ledger import Ledger, Transaction
+from invoices.ledger import Transaction
 from invoices.ledger.outbox import UnpublishedReceipt, update_receipt
 from invoices.model import Invoice
 from invoices.receipts.mapping import Customer, build_receipt_body, find_customer, validate_receipt_body
@@ -58,7 +59,8 @@ class ReceiptPublisher:
 
     def __init__(
         self,
-        ledger: Ledger,
+        begin_transaction: Callable[[], AbstractContextManager[Transaction]],
+        require_valid_lease: Callable[[], None],
         client: ReceiptsClient,
         customers: Mapping[str, Customer],
         default_customer: Customer | None,
@@ -66,8 +68,13 @@ class ReceiptPublisher:
         *,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
-        """Keep the dependencies; nothing is sent yet."""
-        self._ledger, self._client = ledger, client
+        """Keep the dependencies; nothing is sent yet.
+
+        Both callables raise an error if another worker has taken over: ``begin_transaction`` before something is
+        recorded, ``require_valid_lease`` just before a receipt is created.
+        """
+        self._begin_transaction, self._require_valid_lease = begin_transaction, require_valid_lease
+        self._client = client
         self._caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
         self._customers, self._default_customer = customers, default_customer
         # The last created receipt is recorded with the next intent, or at the end: one transaction less per receipt.
@@ -138,17 +145,21 @@ class ReceiptPublisher:
             if remote_receipts:
                 return _get_single_matching_receipt(remote_receipts, body)
         sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
-        with self._ledger.begin_transaction() as tx:
+        with self._begin_transaction() as tx:
             self._record_published_receipt(tx)
             body_sha256 = hashlib.sha256(render_json(body)).hexdigest()
             update_receipt(tx, receipt, "sending", body_sha256=body_sha256, first_sent_at=sent_at)
         try:
-            return self._caller.send_with_retries(partial(self._client.create_receipt, body, receipt.receipt_id))
+            return self._caller.send_with_retries(partial(self._create_receipt, body, receipt.receipt_id))
         except UnknownOutcome:
             remote_receipts = self._find_remote_receipts(receipt, sent_at)
             if not remote_receipts:
                 raise
             return _get_single_matching_receipt(remote_receipts, body)
+
+    def _create_receipt(self, body: dict[str, Any], idempotency_key: str) -> RemoteReceipt:
+        self._require_valid_lease()
+        return self._client.create_receipt(body, idempotency_key)
 
     def _find_remote_receipts(self, receipt: UnpublishedReceipt, sent_at: dt.datetime) -> list[RemoteReceipt]:
         return self._caller.send_with_retries(partial(self._client.find_receipts, receipt.receipt_id, sent_at))
@@ -162,13 +173,13 @@ class ReceiptPublisher:
 
     def _flush_unrecorded_receipt(self) -> None:
         if self._unrecorded_receipt is not None:
-            with self._ledger.begin_transaction() as tx:
+            with self._begin_transaction() as tx:
                 self._record_published_receipt(tx)
 
     def _record_status(
         self, receipt: UnpublishedReceipt, status: Any, result: PublishResult, reason_code: str, reason: str
     ) -> None:
-        with self._ledger.begin_transaction() as tx:
+        with self._begin_transaction() as tx:
             update_receipt(tx, receipt, status, reason_code=reason_code, reason=reason)
         result.status_counts[status] += 1
 

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     vendor_minute_seconds: float | None = Field(
         None, gt=0, le=60, description="length of a vendor's minute in seconds; 60, or less in a rehearsal"
     )
+    stage_lease_seconds: float = Field(
+        120,
+        ge=1,
+        le=3600,
+        description="after how long another home takes over a stage whose worker is gone or suspended",
+    )
     batch_size: int = Field(1000, ge=1, le=10_000, description="documents per batch, the unit of work between commits")
     company: CompanySettings = CompanySettings()
     inbox: InboxSettings = InboxSettings()

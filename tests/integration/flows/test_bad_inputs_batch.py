@@ -84,9 +84,10 @@ STATE_QUERY = "select file_name, state, d.reason_code from core.documents d join
 
 def run_stages(app: App) -> None:
     report = RunReport()
-    for stage in (collect, extract_local, validate, load):
-        for batch in stage.iter_pending_batches(app, report):
-            stage.process_batch(app, batch, report)
+    with app.hold_stage_lease("validate"):
+        for stage in (collect, extract_local, validate, load):
+            for batch in stage.iter_pending_batches(app, report):
+                stage.process_batch(app, batch, report)
 
 
 def open_app(home: Path, files: dict[str, bytes]) -> App:

@@ -46,9 +46,9 @@ def test_a_second_worker_gets_no_lease_before_the_first_has_released_it(ledger: 
         assert first is not None
         assert acquire_stage_lease(tx, "publish", "b") is None
         assert acquire_stage_lease(tx, "export", "b") is not None
-        assert find_stage_lease_holder(tx, "publish") == "a"
+        assert find_stage_lease_holder(tx.connection, "publish", tx.timestamp) == "a"
         release_stage_lease(tx, first)
-        assert find_stage_lease_holder(tx, "publish") is None
+        assert find_stage_lease_holder(tx.connection, "publish", tx.timestamp) is None
         assert not holds_stage_lease(tx, first)
         second = acquire_stage_lease(tx, "publish", "b")
         assert second is not None

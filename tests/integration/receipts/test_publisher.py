@@ -70,8 +70,9 @@ class PublishingHarness:
         base_url = f"http://127.0.0.1:{port or self.sandbox.port}/smartbills_io/v1"
         client = FailingClient(SmartBillsIoClient(base_url, self.api_key, "1", make_session()), *failing_invoices)
         publisher = ReceiptPublisher(
-            self.ledger, client, {}, default_customer, build_unlimited_rate_limiter(), sleep=lambda _: None
-        )
+            self.ledger.begin_transaction, lambda: None, client, {}, default_customer,
+            build_unlimited_rate_limiter(), sleep=lambda _: None,
+        )  # fmt: skip
         with self.ledger.open_snapshot() as connection:
             unpublished_receipts = list_unpublished_receipts(connection, PUBLISHER, 100)
         self.result = PublishResult()

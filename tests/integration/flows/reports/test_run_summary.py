@@ -76,8 +76,9 @@ def finished_app(loaded_home: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def export_all_batches(app: App) -> RunReport:
     """Export as a run would."""
     report = RunReport()
-    for batch in export.iter_pending_batches(app, report):
-        export.process_batch(app, batch, report)
+    with app.hold_stage_lease("export"):
+        for batch in export.iter_pending_batches(app, report):
+            export.process_batch(app, batch, report)
     return report
 
 

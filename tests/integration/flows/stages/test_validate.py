@@ -30,8 +30,9 @@ def add_answered_document(app: App, payload: str, name: str) -> str:
 
 def run_validate_stage(app: App) -> RunReport:
     report = RunReport()
-    for batch in validate.iter_pending_batches(app, report):
-        validate.process_batch(app, batch, report)
+    with app.hold_stage_lease("validate"):
+        for batch in validate.iter_pending_batches(app, report):
+            validate.process_batch(app, batch, report)
     return report
 
 
