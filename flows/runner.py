@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from types import ModuleType
 
@@ -13,13 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from flows.stages import collect, export, extract_local, extract_remote, load, publish, validate
+from flows.unexpected_errors import describe_error
 from invoices.app import App
+from invoices.errors import ConfigurationError
 from invoices.ledger.stage_lease_keeper import StageLeaseLost, describe_stage_lease_holder
 from invoices.run_report import RunReport
 
 EXTRACT_STAGES: Sequence[ModuleType] = (extract_local, extract_remote)
 ALL_STAGES: Sequence[ModuleType] = (collect, extract_local, extract_remote, validate, load, publish, export, load)
 LEASED_STAGES: Sequence[ModuleType] = (validate, publish, export)  # one worker on a ledger at a time, in any home
+STAGES_REQUIRED_BY: Mapping[str, Collection[str]] = {"publish": ("load",), "export": ("load",)}  # they read its result
 
 BatchRunner = Callable[[str, Callable[[], None]], None]  # takes the batch's name and the function that processes it
 
@@ -34,6 +37,8 @@ def run_stages(
 
     Several processes may extract at the same time, except in a rehearsal, where each process has its own sandbox.
 
+    An error that ends a stage is a problem of the report. Later stages still run, except those that need its result.
+
     Raises:
         AlreadyRunning: another process holds the run lock of this home directory.
         ConfigurationError: the home directory is for rehearsals and the settings are not, or the other way round.
@@ -42,17 +47,42 @@ def run_stages(
     run_lock = nullcontext() if may_run_beside_others else app.acquire_run_lock()
     with run_lock, _open_progress_bars() as progress:
         app.record_rehearsal_mode()
+        failed_stages: set[str] = set()
         for stage in stages:
-            stage_name = stage.__name__.rpartition(".")[2]
-            task = progress.add_task(stage.PROGRESS_LABEL, total=stage.count_pending(app), unit=stage.UNIT)
-            report.advance_progress = partial(progress.advance, task)
+            stage_name = get_stage_name(stage)
+            if required_stages := failed_stages & {stage_name, *STAGES_REQUIRED_BY.get(stage_name, ())}:
+                report.problems.append(f"stage {stage_name!r} did not run, because {min(required_stages)!r} failed")
+                continue
             started_at = time.monotonic()
-            with _hold_lease_if_needed(app, stage, stage_name, report) as may_work:
-                for number, batch in enumerate(stage.iter_pending_batches(app, report) if may_work else (), start=1):
-                    run_batch(f"{stage_name}-{number}", partial(stage.process_batch, app, batch, report))
+            try:
+                _run_stage(app, stage, report, run_batch, progress)
+            except ConfigurationError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the last resort: an error in one stage does not end the others
+                failed_stages.add(stage_name)
+                cause = describe_error(app.settings, f"stage {stage_name!r}", error)
+                report.problems.append(f"stage {stage_name!r} ended early: {cause}")
             report.stage_seconds[stage_name] = report.stage_seconds.get(stage_name, 0.0) + time.monotonic() - started_at
-            progress.update(task, total=progress.tasks[task].completed)
     return report
+
+
+def get_stage_name(stage: ModuleType) -> str:
+    """Return the name of a stage, which is that of its module."""
+    return stage.__name__.rpartition(".")[2]
+
+
+def _run_stage(app: App, stage: ModuleType, report: RunReport, run_batch: BatchRunner, progress: Progress) -> None:
+    """Process the batches of one stage in turn, with a progress bar."""
+    stage_name = get_stage_name(stage)
+    task = progress.add_task(stage.PROGRESS_LABEL, total=stage.count_pending(app), unit=stage.UNIT)
+    report.advance_progress = partial(progress.advance, task)
+    with (
+        _hold_lease_if_needed(app, stage, stage_name, report) as may_work,
+        closing(stage.iter_pending_batches(app, report)) as batches,
+    ):
+        for number, batch in enumerate(batches if may_work else (), start=1):
+            run_batch(f"{stage_name}-{number}", partial(stage.process_batch, app, batch, report))
+    progress.update(task, total=progress.tasks[task].completed)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from dlt.extract import DltSource
 from dlt.extract.exceptions import ResourceExtractionError
 
-from invoices.errors import InvoicesError, TransientError
+from invoices.errors import TransientError
 
 PAGE_SIZE = 200  # arrivals per page; a page is recorded in one transaction
 DEFAULT_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 2.0, 30.0  # between two scans
@@ -34,7 +34,7 @@ def retry_scan_once(start_scan: Callable[[], Iterator[T]], sleep: Callable[[floa
 def iter_row_pages(source: DltSource) -> Iterator[list[Row]]:
     """Yield the rows of a source in pages; the rows before a failure are yielded before the failure is raised.
 
-    dlt yields rows one by one and wraps the errors of a resource; errors of our own and OSError are raised unwrapped.
+    dlt yields rows one by one and wraps the errors of a resource; they are raised unwrapped.
     """
     page: list[Row] = []
     try:
@@ -44,10 +44,10 @@ def iter_row_pages(source: DltSource) -> Iterator[list[Row]]:
                 yield page
                 page = []
     except ResourceExtractionError as error:
-        if not isinstance(error.__cause__, InvoicesError | OSError):
-            raise
         if page:
             yield page
+        if error.__cause__ is None:
+            raise
         raise error.__cause__ from None
     if page:
         yield page

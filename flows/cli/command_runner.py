@@ -13,7 +13,7 @@ import typer
 from flows.bootstrap import get_sample_inbox, open_app
 from invoices.app import AlreadyRunning
 from invoices.documents.outcomes import sanitise_for_display
-from invoices.errors import ConfigurationError, InvoicesError
+from invoices.errors import ConfigurationError
 from invoices.run_report import RunReport
 from invoices.settings import Settings
 
@@ -55,22 +55,13 @@ def exit_on_known_errors() -> Iterator[None]:
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:
-        cause = _find_known_cause(error)
+        from flows.unexpected_errors import find_known_cause
+
+        cause = find_known_cause(error)
         if cause is None:
             raise
         typer.echo(f"invoices: {cause}\n{WORK_KEPT_HINT}", err=True)
         raise typer.Exit(EXIT_PROBLEM) from None
-
-
-def _find_known_cause(error: BaseException | None) -> str | None:
-    """Return the cause that a person can act on: an error of ours, of the system or of the ledger; None without one."""
-    from sqlalchemy.exc import OperationalError
-
-    while error is not None and not isinstance(error, (InvoicesError, OSError)):
-        if isinstance(error, OperationalError):  # also a full disk, which SQLite does not report as an OSError
-            return f"the ledger: {error.orig}"
-        error = error.__cause__ or error.__context__
-    return None if error is None else str(error)
 
 
 def load_command_settings(

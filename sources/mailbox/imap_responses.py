@@ -189,7 +189,7 @@ def _convert_to_utc(timestamp: object) -> dt.datetime | None:
         return None
     try:
         return timestamp.astimezone(dt.UTC)
-    except OverflowError:
+    except (OverflowError, ValueError):  # out of the range of years, or an offset of a day or more
         return None
 
 

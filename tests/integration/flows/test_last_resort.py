@@ -1,0 +1,108 @@
+"""No error ends a run: a failed stage, source or item is named, and everything that does not need it goes on."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic import SecretStr
+
+from flows.runner import run_stages
+from flows.unexpected_errors import LOG_FILE, MAX_LOG_BYTES, describe_error
+from invoices.app import App
+from invoices.errors import ConfigurationError, TransientError
+from invoices.run_report import RunReport
+from invoices.settings import Settings
+from invoices.settings.settings import ReadingSettings
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    """An application without sources, whose settings have a key."""
+    settings = Settings(home=tmp_path / "home", reading=ReadingSettings(workers=1))
+    vendor_settings = settings.smartbills_com.model_copy(update={"api_key": SecretStr("key-4711")})
+    settings = settings.model_copy(update={"smartbills_com": vendor_settings})
+
+    def keep_settings(_exit_stack: ExitStack) -> Settings:
+        return settings
+
+    with App(settings, keep_settings) as opened_app:
+        yield opened_app
+
+
+def build_stage(name: str, processed: list[str], error: Exception | None = None) -> ModuleType:
+    """Return a stage with two batches, which raises the error in the second."""
+    stage = ModuleType(f"flows.stages.{name}")
+
+    def process_batch(_app: App, batch: int, _report: RunReport) -> None:
+        if error is not None and batch == 2:
+            raise error
+        processed.append(f"{name}-{batch}")
+
+    stage.__dict__.update(
+        PROGRESS_LABEL=name,
+        UNIT="batches",
+        count_pending=lambda _app: None,
+        iter_pending_batches=lambda _app, _report: (batch for batch in (1, 2)),
+        process_batch=process_batch,
+    )
+    return stage
+
+
+def test_an_error_in_one_stage_is_a_problem_and_the_others_run(app: App) -> None:
+    processed: list[str] = []
+    error = ValueError("offset must be less than 24 h, see key-4711\x1b[2J")
+    stages = (build_stage("collect", processed, error), build_stage("validate", processed))
+    report = run_stages(app, stages, RunReport())
+    assert processed == ["collect-1", "validate-1", "validate-2"]
+    (problem,) = report.problems
+    assert problem.startswith("stage 'collect' ended early: unexpected error ValueError")
+    log_path = app.settings.home / LOG_FILE
+    assert str(log_path) in problem
+    log_text = log_path.read_text(encoding="utf-8")
+    assert "stage 'collect'" in log_text
+    assert "ValueError: offset must be less than 24 h, see (hidden)\\x1b[2J" in log_text
+    assert "process_batch" in log_text
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (log_path.parent, log_path)] == [0o700, 0o600]
+
+
+def test_an_expected_error_needs_no_traceback(app: App) -> None:
+    stages = (build_stage("extract_local", [], TransientError("no reader process starts")),)
+    report = run_stages(app, stages, RunReport())
+    assert report.problems == ["stage 'extract_local' ended early: no reader process starts"]
+    assert not (app.settings.home / LOG_FILE).exists()
+
+
+def test_stages_that_need_a_failed_one_do_not_run(app: App) -> None:
+    processed: list[str] = []
+    load = build_stage("load", processed, KeyError("column"))
+    others = [build_stage(name, processed) for name in ("publish", "export", "collect")]
+    report = run_stages(app, (load, *others, load), RunReport())
+    assert processed == ["load-1", "collect-1", "collect-2"]
+    assert [problem.partition(":")[0] for problem in report.problems] == [
+        "stage 'load' ended early",
+        "stage 'publish' did not run, because 'load' failed",
+        "stage 'export' did not run, because 'load' failed",
+        "stage 'load' did not run, because 'load' failed",
+    ]
+
+
+def test_wrong_settings_still_end_the_run(app: App) -> None:
+    processed: list[str] = []
+    stages = (build_stage("collect", processed, ConfigurationError("no such folder")), build_stage("load", processed))
+    with pytest.raises(ConfigurationError, match="no such folder"):
+        run_stages(app, stages, RunReport())
+    assert processed == ["collect-1"]
+
+
+def test_the_log_of_errors_is_limited(app: App) -> None:
+    log_path = app.settings.home / LOG_FILE
+    log_path.parent.mkdir()
+    log_path.write_bytes(b"x" * (MAX_LOG_BYTES + 1))
+    describe_error(app.settings, "stage 'load'", ValueError())
+    assert log_path.stat().st_size < 1_000
+    assert log_path.with_name("errors.log.1").stat().st_size > MAX_LOG_BYTES
