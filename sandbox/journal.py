@@ -216,6 +216,7 @@ def compute_sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def get_utc_timestamp() -> str:
-    """Return the current time as ISO 8601 in UTC, to the millisecond."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def get_utc_timestamp(shift_seconds: float = 0.0) -> str:
+    """Return the current time, shifted by some seconds, as ISO 8601 in UTC, to the millisecond."""
+    shifted_time = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=shift_seconds)
+    return shifted_time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

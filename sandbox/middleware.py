@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -70,7 +72,8 @@ class _ResponseRecorder:
         if message["type"] == "http.response.start":
             self.record_request_once(message["status"])
             extra_headers = [(name.lower().encode(), value.encode()) for name, value in self._context.headers.items()]
-            message = {**message, "headers": [*message.get("headers", []), *extra_headers]}
+            date = formatdate(time.time() + self._context.clock_shift_seconds, usegmt=True).encode()
+            message = {**message, "headers": [*message.get("headers", []), *extra_headers, (b"date", date)]}
         await self._send(message)
 
     def record_request_once(self, status: int) -> None:

@@ -18,12 +18,16 @@ API_KEY_PREFIXES = ("sk_test_", "bf_live_sandbox")
 
 @dataclass
 class RequestContext:
-    """One request: ``api_key`` is None unless it is one of the sandbox; ``headers`` are added to every answer."""
+    """One request: ``api_key`` is None unless it is one of the sandbox; ``headers`` are added to every answer.
+
+    ``clock_shift_seconds`` is how far the vendor's clock, and so the header Date, is ahead of the machine's.
+    """
 
     api_key: str | None
     request_id: str = field(default_factory=lambda: f"req_{secrets.token_hex(8)}")
     headers: dict[str, str] = field(default_factory=dict)
     route: str | None = None
+    clock_shift_seconds: float = 0.0
 
 
 class BodyTooLargeError(Exception):

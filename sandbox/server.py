@@ -81,7 +81,7 @@ def _run_uvicorn(app: JournalingDispatcher, port: int, until_stdin_closes: bool)
     listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(
         app, http="h11", ws="none", loop="asyncio", lifespan="off", log_level="warning", access_log=False,
-        server_header=False, timeout_graceful_shutdown=1,
+        server_header=False, date_header=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = _AnnouncingServer(config)
 

@@ -63,6 +63,7 @@ class Vendor:
             raise RequestRejected(
                 self.build_error_response(context, 401, "UNAUTHORIZED", "The API key is missing or wrong.")
             )
+        context.clock_shift_seconds = self.get_setting("clock_shift_seconds", api_key)
         self._check_rate_limit(context, api_key)
         if SCOPE_BY_METHOD[request.method] not in self.get_setting("scopes", api_key):
             raise RequestRejected(

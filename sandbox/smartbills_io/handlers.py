@@ -59,6 +59,8 @@ def create_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> R
         return call.build_error_response(400, "VALIDATION_ERROR", str(error))
     if details := validate_receipt_creation(body, is_business_route=call.uses_sdk_dialect):
         return call.build_error_response(400, "VALIDATION_ERROR", "The receipt is not valid.", details[:50])
+    if refusal := _find_refusal(call, body):
+        return refusal
     idempotency_key = request.headers.get("idempotency-key") if call.get_setting("idempotency_key") else None
     try:
         receipt = call.receipt_store.create_receipt(
@@ -67,6 +69,7 @@ def create_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> R
             body,
             require_unique_id=call.get_setting("unique_receipt_id"),
             idempotency_key=idempotency_key,
+            clock_shift_seconds=call.context.clock_shift_seconds,
         )
     except DuplicateReceiptError:
         return call.build_error_response(409, "DUPLICATE_RECEIPT", "A receipt with this receiptId exists.")
@@ -76,6 +79,8 @@ def create_receipt(call: AuthorizedCall, request: Request, raw_body: bytes) -> R
         return LostResponse()
     if call.consume_fault("http_500_after_work"):
         return call.build_error_response(500, "INTERNAL_ERROR", "Something went wrong.")
+    if call.consume_fault("garbled_create"):
+        return _build_garbled_response(call, receipt)
     return ExactJsonResponse(_convert_to_dialect(call, receipt), int(call.get_setting("create_status")))
 
 
@@ -110,7 +115,12 @@ def list_receipts(call: AuthorizedCall, request: Request, _raw_body: bytes) -> R
         limit=page_size,
         offset=(page_number - 1) * page_size,
         search=search,
+        lag=call.get_setting("list_lag"),
     )
+    if call.consume_fault("garbled_list"):
+        return _build_garbled_response(call, receipts)
+    if call.consume_fault("empty_list"):
+        receipts, total_count = [], 0
     if call.consume_fault("page_shift"):
         _insert_foreign_receipt(call)
     page_count = math.ceil(total_count / page_size)
@@ -156,6 +166,30 @@ def delete_receipt(call: AuthorizedCall, request: Request, _raw_body: bytes) -> 
     if response_form == "204" or (response_form == "by_path" and call.uses_sdk_dialect):
         return Response(status_code=204)
     return ExactJsonResponse(_convert_to_dialect(call, receipt))
+
+
+def _find_refusal(call: AuthorizedCall, body: dict[str, Any]) -> Response | None:
+    """Return the refusal of a valid creation if a setting demands one; nothing is created then."""
+    customer = body.get("customer")
+    email = customer.get("email") if isinstance(customer, dict) else None
+    if email and email == call.get_setting("refused_customer"):
+        return call.build_error_response(400, "VALIDATION_ERROR", "There is no customer with this e-mail.")
+    if call.consume_fault("refused_creations"):
+        return call.build_error_response(int(call.get_setting("refusal_status")), "REFUSED", "Refused by a setting.")
+    return None
+
+
+def _build_garbled_response(call: AuthorizedCall, content: Any) -> Response:
+    """Return a successful response whose body cannot be used, in the form that is set."""
+    bodies = {
+        "html": b"<html><body>It works!</body></html>",
+        "cut": ExactJsonResponse({"data": content}).body[:-20],
+        "no_list": b'{"data": {"receipts": "none"}}',
+        "entry_without_id": b'{"data": [{"receiptId": "x", "total": 1}], "metadata": {"totalPages": 1, "count": 1}}',
+        "null": b"null",
+        "empty": b"",
+    }
+    return Response(bodies[call.get_setting("garbled_form")], media_type="application/json")
 
 
 def _find_requested_receipt(call: AuthorizedCall, request: Request) -> Receipt | None:

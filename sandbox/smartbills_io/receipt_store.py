@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ class ReceiptStore:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._list_answer_counts: Counter[tuple[str, str]] = Counter()
+        self._list_answers_at_creation: dict[int, int] = {}
 
     def create_receipt(
         self,
@@ -40,8 +43,11 @@ class ReceiptStore:
         require_unique_id: bool,
         idempotency_key: str | None,
         is_from_caller: bool = True,
+        clock_shift_seconds: float = 0.0,
     ) -> Receipt:
         """Create a receipt, on disk when it returns, or return the one that was created with this Idempotency-Key.
+
+        ``clock_shift_seconds`` is how far the vendor's clock is ahead of the machine's.
 
         Raises DuplicateReceiptError with ``require_unique_id``, and IdempotencyMismatchError with ``idempotency_key``.
         """
@@ -55,7 +61,7 @@ class ReceiptStore:
                            WHERE api_key = ? AND tenant_id = ? AND receipt_id = ? AND deleted_at IS NULL"""
                 if connection.execute(query, (*owner, body["receiptId"])).fetchone() is not None:
                     raise DuplicateReceiptError
-            created_at = get_utc_timestamp()
+            created_at = get_utc_timestamp(clock_shift_seconds)
             body_text = render_json(body)
             cursor = connection.execute(
                 """INSERT INTO receipts
@@ -74,6 +80,7 @@ class ReceiptStore:
             )
             receipt = _build_receipt(int(cursor.lastrowid or 0), created_at, body)
             connection.execute("UPDATE receipts SET answer = ? WHERE id = ?", (render_json(receipt), receipt["id"]))
+        self._list_answers_at_creation[receipt["id"]] = self._list_answer_counts[owner]
         return receipt
 
     def find_receipt(self, owner: tuple[str, str], receipt_id: int) -> Receipt | None:
@@ -85,11 +92,27 @@ class ReceiptStore:
         return parse_receipt_row(row) if row else None
 
     def list_receipts_and_count(
-        self, owner: tuple[str, str], *, order_by: str, direction: str, limit: int, offset: int, search: str | None
+        self,
+        owner: tuple[str, str],
+        *,
+        order_by: str,
+        direction: str,
+        limit: int,
+        offset: int,
+        search: str | None,
+        lag: int = 0,
     ) -> tuple[list[Receipt], int]:
-        """Return one page of the owner's receipts and the number of all; ``order_by`` is a property of a receipt."""
+        """Return one page of the owner's receipts and the number of all; ``order_by`` is a property of a receipt.
+
+        A receipt is missing from the first ``lag`` answers after its creation.
+        """
         condition = "api_key = ? AND tenant_id = ? AND deleted_at IS NULL"
         values: list[Any] = list(owner)
+        answer_count = self._list_answer_counts[owner]
+        self._list_answer_counts[owner] += 1
+        if lag:
+            is_hidden = {number: answer_count - count < lag for number, count in self._list_answers_at_creation.items()}
+            condition += f" AND id NOT IN ({', '.join(str(number) for number, hidden in is_hidden.items() if hidden)})"
         if search is not None:
             condition += " AND receipt_id = ?"
             values.append(search)
