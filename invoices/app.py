@@ -15,12 +15,12 @@ from types import TracebackType
 
 from sqlalchemy.exc import OperationalError
 
-from invoices.clients.http_client import make_session
 from invoices.clients.smartbills_io import SmartBillsIoClient
 from invoices.documents.containers.container_opener_pool import CONTAINER_LIMITS, ContainerOpenerPool
 from invoices.documents.document_reader_pool import DocumentReaderPool, ProcessLimits
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
+from invoices.extraction.client_factory import iter_extractor_settings_problems
 from invoices.extraction.extractor_chain import ExtractorChain
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
 from invoices.extraction.resilience.rate_limit_store import RateLimitStore
@@ -37,6 +37,7 @@ from invoices.ledger.documents import PendingDocument, Stage, list_pending_docum
 from invoices.ledger.stage_lease_keeper import StageLeaseKeeper
 from invoices.ledger.stage_leases import StageLease, expire_stage_leases, list_stage_lease_holders
 from invoices.ledger.workers import Worker
+from invoices.receipts.client_factory import build_smartbills_io_client
 from invoices.settings import Settings
 
 SECONDS_PER_MINUTE = 60.0
@@ -58,8 +59,9 @@ class App:
         """Open the ledger and the store.
 
         Raises:
-            ConfigurationError: the home directory or the ledger cannot be used.
+            ConfigurationError: the settings of a vendor, the home directory or the ledger cannot be used.
         """
+        check_vendor_settings(settings)  # before anything is created, or marked as a home for real runs
         self.settings = settings
         self._prepare_vendor_settings = prepare_vendor_settings
         self._exit_stack = ExitStack()
@@ -226,16 +228,7 @@ class App:
     @cached_property
     def smartbills_io_client(self) -> SmartBillsIoClient | None:
         """The client of the receipts API, or None without a key."""
-        api_settings = self.vendor_settings.smartbills_io
-        if api_settings.api_key is None:
-            return None
-        return SmartBillsIoClient(
-            api_settings.base_url,
-            api_settings.api_key.get_secret_value(),
-            api_settings.tenant_id,
-            make_session(),
-            api_settings.path,
-        )
+        return build_smartbills_io_client(self.vendor_settings)
 
     @cached_property
     def smartbills_io_rate_limiter(self) -> RateLimiter:
@@ -275,6 +268,28 @@ class App:
     ) -> None:
         """Close the application."""
         self.close()
+
+
+def check_vendor_settings(settings: Settings) -> None:
+    """Check what each vendor would be called with; nothing is sent.
+
+    Raises:
+        ConfigurationError: the address, the key or another setting of a vendor cannot be used; names all of them.
+    """
+    problems = list_vendor_settings_problems(settings)
+    if problems:
+        lines = [f"  {name}: {problem}" for name, problem in problems.items()]
+        raise ConfigurationError("\n".join(["the settings are invalid; nothing was touched:", *lines]))
+
+
+def list_vendor_settings_problems(settings: Settings) -> dict[str, str]:
+    """Return what is wrong with the settings of each vendor that could not be called with them."""
+    problems = dict(iter_extractor_settings_problems(settings))
+    try:
+        build_smartbills_io_client(settings)
+    except ConfigurationError as error:
+        problems["smartbills_io"] = str(error)
+    return problems
 
 
 def get_rehearsal_mode(settings: Settings) -> str:

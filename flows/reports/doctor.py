@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.plurals import format_count
 from flows.reports.doctor_sources import check_sources
-from invoices.app import format_mode_mismatch, get_rehearsal_mode
+from invoices.app import format_mode_mismatch, get_rehearsal_mode, list_vendor_settings_problems
 from invoices.documents.document_reader_pool import DocumentReaderPool
 from invoices.errors import ConfigurationError
 from invoices.ledger import Ledger
@@ -74,10 +74,15 @@ def _parse_version(version: str) -> tuple[int, ...]:
 
 
 def _check_vendor_keys(settings: Settings) -> Iterator[CheckResult]:
+    problems = list_vendor_settings_problems(settings)
+    for name, problem in problems.items():
+        yield _build_check_result(name, False, problem)
     if settings.is_rehearsal:
         yield _build_check_result("vendors", True, "no key is set: runs are rehearsals against the sandbox")
         return
     for name in (*PAID_EXTRACTORS, "smartbills_io"):
+        if name in problems:
+            continue
         vendor_settings = getattr(settings, name)
         if vendor_settings.api_key is not None:
             detail = f"{vendor_settings.base_url} (not called)"

@@ -6,12 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from invoices.clients.billflowai import BillflowAiClient
-from invoices.clients.http_client import make_session
-from invoices.clients.invoicedataextraction_com import InvoiceDataExtractionClient
-from invoices.clients.smartbills_com import SmartBillsComClient
 from invoices.documents.store import DocumentStore
-from invoices.extraction import billflowai, invoicedataextraction_com, smartbills_com
+from invoices.extraction import billflowai, client_factory, invoicedataextraction_com, smartbills_com
 from invoices.extraction.batches.batch import ClaimAllOrNone
 from invoices.extraction.extraction_recorder import ExtractionRecorder, ExtractorReport
 from invoices.extraction.extractor_choice import (
@@ -243,7 +239,7 @@ class ExtractorChain:
         extractor_settings = self._settings.smartbills_com
         return smartbills_com.SmartBillsExtractor(
             self._build_recorder(smartbills_com.EXTRACTOR, smartbills_com.VENDOR, smartbills_com.CONFIGURATION),
-            SmartBillsComClient(extractor_settings.base_url, _get_api_key(extractor_settings), make_session()),
+            client_factory.build_smartbills_com_client(self._settings),
             self._rate_limit_store.create_rate_limiter(
                 smartbills_com.EXTRACTOR, smartbills_com.RATE_WINDOWS_BY_PLAN[extractor_settings.plan]
             ),
@@ -258,7 +254,7 @@ class ExtractorChain:
         configuration = invoicedataextraction_com.build_configuration(extractor_settings.output_structure)
         return invoicedataextraction_com.InvoiceDataExtractor(
             self._build_recorder(name, invoicedataextraction_com.VENDOR, configuration),
-            InvoiceDataExtractionClient(extractor_settings.base_url, _get_api_key(extractor_settings), make_session()),
+            client_factory.build_invoicedataextraction_com_client(self._settings),
             {
                 group: self._rate_limit_store.create_rate_limiter(
                     f"{name}_{group}", invoicedataextraction_com.get_rate_windows(group)
@@ -278,21 +274,13 @@ class ExtractorChain:
             self._build_recorder(
                 billflowai.EXTRACTOR, billflowai.VENDOR, billflowai.CONFIGURATION, charges_per_page=False
             ),
-            BillflowAiClient(extractor_settings.base_url or "", _get_api_key(extractor_settings), make_session()),
+            client_factory.build_billflowai_client(self._settings),
             self._rate_limit_store.create_rate_limiter(
                 billflowai.EXTRACTOR, (RateWindow(extractor_settings.requests_per_minute, 60),)
             ),
-            sign_document_url=self._find_url_signer(),
+            sign_document_url=client_factory.find_billflowai_url_signer(self._settings),
             repeat_after_unknown=extractor_settings.repeat_after_unknown,
             connections=extractor_settings.connections,
-        )
-
-    def _find_url_signer(self) -> billflowai.UrlSigner | None:
-        extractor_settings = self._settings.billflowai
-        if extractor_settings.document_base_url is None or extractor_settings.document_url_secret is None:
-            return None
-        return billflowai.build_url_signer(
-            extractor_settings.document_base_url, extractor_settings.document_url_secret.get_secret_value()
         )
 
 
@@ -319,7 +307,3 @@ def _build_waiting_state(reason_code: str, reason: str) -> dict[str, Any]:
 
 def _build_final_state(state: DocumentState, reason_code: str, reason: str) -> dict[str, Any]:
     return {"stage": "done", "state": state, "reason_code": reason_code, "reason": reason}
-
-
-def _get_api_key(extractor_settings: PaidExtractorSettings) -> str:
-    return extractor_settings.api_key.get_secret_value() if extractor_settings.api_key is not None else ""

@@ -51,17 +51,21 @@ def reject_unknown_environment_names(environment: Mapping[str, str], known_field
 def read_secret_files(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return nested values for each ``INVOICES_…_FILE`` variable, read from the file that it names.
 
+    A variable or a file without content counts as not set.
+
     Raises:
         ConfigurationError: a file cannot be read.
     """
     values: dict[str, Any] = {}
     for name, path in environment.items():
-        if name.startswith(ENVIRONMENT_PREFIX) and name.endswith(FILE_SUFFIX):
+        if name.startswith(ENVIRONMENT_PREFIX) and name.endswith(FILE_SUFFIX) and path.strip():
             *parents, leaf = name[len(ENVIRONMENT_PREFIX) : -len(FILE_SUFFIX)].lower().split("__")
             try:
                 text = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigurationError(f"cannot read the secret file of {name}: {error}") from error
+            if not text:
+                continue
             nested: Any = text
             for part in reversed((*parents, leaf)):
                 nested = {part: nested}

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -32,7 +32,7 @@ from invoices.settings.loading import (
     read_settings_file,
     reject_unknown_environment_names,
 )
-from invoices.settings.section import SettingsSection
+from invoices.settings.section import OptionalSecret, SettingsSection
 from invoices.settings.sources import FolderSettings, InboxSettings, IntakeSettings, MailboxSettings
 from invoices.settings.vendors import (
     EXTRACTORS,
@@ -82,9 +82,7 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path("data"), description="the directory of all state")
-    ledger_url: SecretStr | None = Field(
-        None, description="SQLAlchemy URL of the ledger; default: SQLite below the home"
-    )
+    ledger_url: OptionalSecret = Field(None, description="SQLAlchemy URL of the ledger; default: SQLite below the home")
     extractors: Annotated[tuple[str, ...], NoDecode] = Field(EXTRACTORS, description="order of preference")
     vendor_minute_seconds: float | None = Field(
         None, gt=0, le=60, description="length of a vendor's minute in seconds; 60, or less in a rehearsal"
@@ -161,10 +159,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Rank the environment above the values that ``load`` has read from the files."""
+        """Rank the environment above the values that ``load`` has read from the files; an empty variable is not set."""
         if isinstance(env_settings, EnvSettingsSource):  # ``load`` has read the variables that name secret files
             variables = env_settings.env_vars.items()
-            env_settings.env_vars = {name: value for name, value in variables if not name.upper().endswith(FILE_SUFFIX)}
+            env_settings.env_vars = {
+                name: value
+                for name, value in variables
+                if not name.upper().endswith(FILE_SUFFIX) and (value or "").strip()
+            }
         return env_settings, init_settings
 
     @classmethod

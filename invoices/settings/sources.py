@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from invoices.errors import ConfigurationError
-from invoices.settings.section import SettingsSection
+from invoices.settings.section import OptionalSecret, SettingsSection
 
 SOURCE_NAME_PATTERN = r"^[a-z0-9_-]{1,40}$"
 DEFAULT_IMAP_PORTS: Mapping[str, int] = {"tls": 993, "starttls": 143, "none": 143}
@@ -62,9 +62,9 @@ class OAuthSettings(SettingsSection):
     provider: Literal["google", "microsoft"] | None = Field(None, description="whose token endpoint and scope are used")
     tenant: str = Field("common", pattern=r"^[A-Za-z0-9.-]{1,80}$", description="Microsoft's tenant")
     client_id: str = Field(min_length=1, description="of your registered application")
-    client_secret: SecretStr | None = Field(None, description="of your application, if it has one")
+    client_secret: OptionalSecret = Field(None, description="of your application, if it has one")
     client_secret_file: Path | None = Field(None, description="a file with the secret")
-    refresh_token: SecretStr | None = Field(None, description="from a first sign-in")
+    refresh_token: OptionalSecret = Field(None, description="from a first sign-in")
     refresh_token_file: Path | None = Field(None, description="a file with the refresh token")
     token_url: str | None = Field(None, description="the token endpoint; default: the provider's")
     scope: str | None = Field(None, description="the requested scope; default: the provider's")
@@ -99,7 +99,7 @@ class MailboxSettings(SettingsSection):
     )
     ca_file: Path | None = Field(None, description="the certificate of your own certificate authority")
     username: str = Field(min_length=1, max_length=320, description="the user name of the login")
-    password: SecretStr | None = Field(None, description="better in a file: password_file")
+    password: OptionalSecret = Field(None, description="better in a file: password_file")
     password_file: Path | None = Field(None, description="a file with the password")
     oauth: OAuthSettings | None = Field(None, description="instead of a password")
     folders: tuple[str, ...] = Field(("INBOX",), min_length=1, description="folders that are scanned")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
-from invoices.settings.section import SettingsSection
+from invoices.settings.section import ApiKey, OptionalSecret, OptionalText, SettingsSection
 
 EXTRACTORS = ("einvoice", "invoicedataextraction_com", "smartbills_com", "billflowai")
 PAID_EXTRACTORS = EXTRACTORS[1:]
@@ -16,9 +16,7 @@ PAID_EXTRACTORS = EXTRACTORS[1:]
 class PaidExtractorSettings(SettingsSection):
     """The settings that all extraction APIs share."""
 
-    api_key: SecretStr | None = Field(
-        None, description="without a key of any vendor, a run is a rehearsal against the sandbox"
-    )
+    api_key: ApiKey = Field(None, description="without a key of any vendor, a run is a rehearsal against the sandbox")
     connections: int = Field(4, ge=1, le=32, description="the most calls at the same time")
     pages_per_run: int | None = Field(None, ge=0, description="the most pages that one run submits")
     pages_per_day: int | None = Field(None, ge=0, description="the most pages in a day, UTC, of all runs")
@@ -56,15 +54,15 @@ class InvoiceDataExtractionComSettings(PaidExtractorSettings):
 class BillflowAiSettings(PaidExtractorSettings):
     """The extraction API of BillflowAI; the vendor gives each customer the host."""
 
-    base_url: str | None = Field(None, description="the base URL of the API; required with a key")
+    base_url: OptionalText = Field(None, description="the base URL of the API; required with a key")
     requests_per_minute: int = Field(60, gt=0, description="our own limit; the vendor states none")
     repeat_after_unknown: bool = Field(
         True, description="submit again, flagged as a possible double charge, if an answer was lost"
     )
-    document_base_url: str | None = Field(
+    document_base_url: OptionalText = Field(
         None, description="your web server that serves documents at signed URLs; if set, documents are sent by URL"
     )
-    document_url_secret: SecretStr | None = Field(None, description="the key that signs these URLs")
+    document_url_secret: OptionalSecret = Field(None, description="the key that signs these URLs")
 
     @model_validator(mode="after")
     def _check_base_url_and_document_url(self) -> Self:
@@ -79,23 +77,21 @@ class ReceiptCustomer(SettingsSection):
     """A customer of the receipts API: an id, an e-mail or a phone number."""
 
     customer_id: int | None = None
-    email: str | None = None
-    phone: str | None = None
+    email: OptionalText = None
+    phone: OptionalText = None
 
 
 class SmartBillsIoSettings(SettingsSection):
     """The receipts API at api.smartbills.io."""
 
     base_url: str = Field("https://api.smartbills.io/v1", description="the base URL of the API, with its version")
-    api_key: SecretStr | None = Field(
-        None, description="without a key of any vendor, a run is a rehearsal against the sandbox"
-    )
-    tenant_id: str | None = Field(None, description="sent as x-tenant-id")
+    api_key: ApiKey = Field(None, description="without a key of any vendor, a run is a rehearsal against the sandbox")
+    tenant_id: OptionalText = Field(None, description="sent as x-tenant-id")
     requests_per_minute: int = Field(
         60, gt=0, description="our own limit; the vendor's pages state three different ones, this is the lowest"
     )
     path: str = Field("receipts", description="route below the base URL, e.g. businesses/7/receipts")
-    customer_email: str | None = Field(None, description="the customer of receipts whose buyer is not mapped")
+    customer_email: OptionalText = Field(None, description="the customer of receipts whose buyer is not mapped")
     customers: dict[str, ReceiptCustomer] = Field(
         default_factory=dict, description="a buyer's tax id or name → customer id, e-mail or phone"
     )

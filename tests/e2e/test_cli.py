@@ -153,6 +153,7 @@ def test_status_and_doctor_change_nothing(home: Path, first_run: CommandResult) 
         ({"INVOICES_SMARTBILLS_IO__CUSTOMER_MAIL": "a@example.org"}, "smartbills_io.customer_mail"),
         ({"INVOICES_EXTRACTORS": "crystal_ball"}, "extractors"),
         ({"INVOICES_LEDGER_URL": "nonsense"}, "ledger"),
+        ({"INVOICES_SMARTBILLS_COM__API_KEY": "kéy"}, "smartbills_com: "),
         ({"INVOICES_SMARTBILLS_COM__API_KEY_FILE": "/nowhere/key"}, "INVOICES_SMARTBILLS_COM__API_KEY_FILE"),
     ],
 )

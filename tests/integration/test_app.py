@@ -60,6 +60,30 @@ def test_opening_an_app_without_a_run_does_not_decide_its_mode(app_settings: Set
     start_run(build_real_settings(app_settings))
 
 
+@pytest.mark.parametrize(
+    ("vendor", "values"),
+    [
+        ("smartbills_com", {"api_key": "kéy"}),
+        ("smartbills_com", {"api_key": "sk-live", "base_url": "ftp://example.org"}),
+        ("invoicedataextraction_com", {"api_key": "sk live\n2"}),
+        ("billflowai", {"api_key": "sk-live", "base_url": "http://example.org"}),
+        ("billflowai", {"document_base_url": "https://example.org", "document_url_secret": "short"}),
+        ("smartbills_io", {"api_key": "sk-io", "path": "../receipts"}),
+        ("smartbills_io", {"api_key": "sk-io", "tenant_id": "a\nb"}),
+    ],
+)
+def test_settings_that_no_vendor_can_be_called_with_are_refused_before_anything_is_created_or_marked(
+    app_settings: Settings, vendor: str, values: dict[str, str]
+) -> None:
+    settings = Settings(home=app_settings.home, **{vendor: values})
+    with pytest.raises(ConfigurationError, match=f"nothing was touched:\n  {vendor}: "):
+        open_app(settings)
+    assert not app_settings.home.exists()
+    (check,) = (check for check in run_health_checks(settings) if check["name"] == vendor)
+    assert not check["ok"]
+    start_run(app_settings)  # the home can still become one for rehearsals
+
+
 def test_a_rehearsed_app_refuses_real_settings_and_keeps_its_rows(app_settings: Settings) -> None:
     start_run(app_settings)
     with pytest.raises(ConfigurationError, match=r"holds a rehearsal.*keys are set.*INVOICES_HOME"):
