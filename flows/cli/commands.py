@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +15,8 @@ from flows.cli.command_runner import (
     load_command_settings,
     run_stages_and_print_summary,
 )
+from flows.cli.options import InboxOption, JsonOption, SamplesOption, SettingsOption, SourceOption
+from flows.cli.report_commands import doctor, explain, sandbox, status
 
 cli = typer.Typer(
     name="invoices",
@@ -22,24 +24,24 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Take invoices from mailboxes and folders to the books: collect, extract, validate, load, publish, export.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SettingsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--settings", metavar="FILE", help="Settings file [default: invoices.toml in this directory, if any]."
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Also print one JSON object as the last line of stdout.")]
-InboxOption = Annotated[
-    Path | None,
-    typer.Option("--inbox", metavar="DIR", help="Collect from this folder instead of the configured sources."),
-]
-SourceOption = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Use this source only.")]
-SamplesOption = Annotated[
-    bool, typer.Option("--samples", help="Collect the sample documents that come with the program.")
-]
+
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        typer.echo(f"invoices {importlib.metadata.version('invoices')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def show_version(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Take invoices from mailboxes and folders to the books: collect, extract, validate, load, publish, export."""
 
 
 @cli.command()
@@ -171,38 +173,6 @@ def plan(
 
 
 @cli.command()
-def status(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Show the state of all documents, receipts and exports."""
-    from flows.reports.run_summary import format_run_summary, get_pipeline_status
-
-    with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
-        typer.echo(format_run_summary(app, None))
-        if as_json:
-            typer.echo(json.dumps(get_pipeline_status(app)))
-
-
-@cli.command()
-def explain(
-    identity: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID", help="A document's hash (or its beginning), invoice id or number, file name, or a Message-ID."
-        ),
-    ],
-    settings_file: SettingsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the whole history of a document or mail."""
-    from flows.reports.history import format_history, list_document_histories
-
-    with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
-        histories = list_document_histories(app, identity)
-        typer.echo("\n\n".join(format_history(history) for history in histories))
-        if as_json:
-            typer.echo(json.dumps({"documents": histories}, default=str))
-
-
-@cli.command()
 def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Rebuild the warehouse from the ledger."""
     from flows.stages import load as stage
@@ -218,37 +188,5 @@ def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
 
 
-@cli.command()
-def doctor(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Check settings, home directory, sources, ledger, warehouse and versions."""
-    from flows.reports.doctor import run_health_checks
-
-    with exit_on_known_errors():
-        checks = run_health_checks(load_command_settings(settings_file))
-        for check in checks:
-            typer.echo(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['detail']}")
-        if as_json:
-            typer.echo(json.dumps({"checks": checks}))
-        if not all(check["ok"] for check in checks):
-            raise typer.Exit(EXIT_PROBLEM)
-
-
-@cli.command()
-def sandbox(
-    state: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Directory of its journal [default: sandbox in the home directory]."),
-    ] = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
-    settings_file: SettingsOption = None,
-) -> None:
-    """Serve stand-ins of the remote APIs for rehearsals."""
-    from sandbox.__main__ import main as serve
-
-    with exit_on_known_errors():
-        loaded_settings = load_command_settings(settings_file)
-        minute_seconds = str(loaded_settings.vendor_minute_seconds or 60.0)
-        state_directory = str(state or loaded_settings.home / "sandbox")
-        raise typer.Exit(
-            serve(["serve", "--state", state_directory, "--port", str(port), "--minute-seconds", minute_seconds])
-        )
+for command in (status, explain, doctor, sandbox):
+    cli.command()(command)

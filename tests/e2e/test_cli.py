@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import shutil
 import signal
@@ -282,6 +283,17 @@ def test_a_full_disk_is_reported_in_one_sentence_and_leaves_nothing_half_written
     assert "Traceback" not in completed.stderr
     assert "File too large" in completed.stderr
     assert list_stored_documents(tmp_path / "home") == []
+
+
+def test_the_version_is_that_of_the_package_and_every_command_has_help(tmp_path: Path) -> None:
+    assert run_command(tmp_path, "--version").stdout == f"invoices {importlib.metadata.version('invoices')}\n"
+    listing = run_command(tmp_path, "-h").stdout
+    assert listing == run_command(tmp_path, "--help").stdout
+    names = [line.split()[0] for line in listing.partition("Commands:\n")[2].splitlines()]
+    assert {"run", "status", "explain", "sandbox"} <= set(names)
+    for name in names:
+        assert f"Usage: invoices {name}" in run_command(tmp_path, name, "-h").stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_judge_is_the_old_name_of_validate(tmp_path: Path) -> None:
