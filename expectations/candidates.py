@@ -38,7 +38,10 @@ RULES = (
     Rule("BR-CO-15", "critical", "total with tax = total without tax + tax total (BT-112)"),
     Rule("BR-CO-16", "critical", "amount due = total with tax − prepaid + rounding (BT-115)"),
     Rule("TOTALS-AGREE", "critical", "the totals of the vendor's answer agree in one of the ways that invoices have"),
+    Rule("SUBTOTAL-NET", "warning", "what the vendor's answer states as its subtotal is what is booked without tax"),
+    Rule("SUBTOTAL-TAXED", "info", "the subtotal of the vendor's answer does not include the tax"),
     Rule("LINES-AGREE", "warning", "the lines of the vendor's answer add up to the total without tax and discount"),
+    Rule("LINE-TAXES-AGREE", "warning", "the rates of the lines of the vendor's answer give its tax total"),
     Rule("BR-DEC", "info", "no amount of the document has more than two decimals (BR-DEC-09 … BR-DEC-18)"),
     # Sense
     Rule("BR-CL-01", "warning", "the type code is one of an invoice or credit note in UNTDID 1001 (BT-3)"),

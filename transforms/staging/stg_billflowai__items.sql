@@ -1,9 +1,11 @@
 -- Grain: one per item that BillflowAI found in a document; amounts are normalised texts; missing and null are the same.
--- An item without a total of its own gets quantity × price, if that is exact in six decimals.
+-- An item without a total of its own gets quantity × price, if that is exact in six decimals. What is no list of objects
+-- where one is expected stays a text in the place of the item's total, which is no amount, so it is reported.
 WITH item_lists AS (
-    SELECT document_sha256, from_json(payload -> '$.items', '[{
-        "description": "VARCHAR", "quantity": "VARCHAR", "price": "VARCHAR", "line_total": "VARCHAR"
-    }]') AS items
+    SELECT document_sha256, CASE json_type(payload -> '$.items')
+        WHEN 'ARRAY' THEN from_json(payload -> '$.items', '["JSON"]')
+        WHEN 'NULL' THEN NULL
+        ELSE [payload -> '$.items'] END AS items
     FROM answers
     WHERE extracted_by = 'billflowai' AND payload IS NOT NULL
 ), items AS (
@@ -11,10 +13,10 @@ WITH item_lists AS (
 ), normalised AS (
     SELECT
         document_sha256, place,
-        clean_text(i.description) AS description,
-        normalise_quantity(i.quantity) AS quantity,
-        normalise_amount(i.price) AS price,
-        normalise_amount(i.line_total) AS line_total
+        json_text(i -> '$.description') AS description,
+        normalise_quantity(i ->> '$.quantity') AS quantity,
+        normalise_amount(i ->> '$.price') AS price,
+        normalise_amount(CASE json_type(i) WHEN 'OBJECT' THEN i ->> '$.line_total' ELSE i ->> '$' END) AS line_total
     FROM items
 ), computed AS (
     SELECT *, (parse_quantity(quantity)::DECIMAL(19, 6) * parse_quantity(price)::DECIMAL(18, 6))::DECIMAL(38, 12) AS product FROM normalised

@@ -9,5 +9,5 @@ SELECT
     quantity,
     CASE WHEN NOT includes_tax THEN price END AS unit_price_amount,
     CASE WHEN NOT includes_tax THEN amount END AS net_amount
-FROM (SELECT *, is_tax_inclusive AND NOT is_sum_of_items AND NOT is_taxed_after_discount AS includes_tax
+FROM (SELECT *, is_tax_inclusive AND NOT are_items_net AND NOT is_taxed_after_discount AS includes_tax
       FROM stg_billflowai__items JOIN stg_billflowai__totals USING (document_sha256))

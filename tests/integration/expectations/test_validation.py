@@ -140,9 +140,10 @@ COMPLETE_ANSWERS = {
         build_rows_payload([{name: None for name in SAMPLE_ROW if name.startswith("Line")}],
                            output_structure="per_invoice"),
     ),
-    "the vendor's sample": ("billflowai", build_billflowai_payload({})),
+    "subtotal is net": ("billflowai", build_billflowai_payload({"subtotal": 1020, "discount": None})),
     "net less discount": ("billflowai", build_billflowai_payload({"items": [], "total": 1416, "tax": 216})),
-    "a cached answer": ("billflowai", build_billflowai_payload({"meta": {"source": "cache"}})),
+    "a cached answer": ("billflowai", build_billflowai_payload({"subtotal": None, "discount": None,
+                                                              "meta": {"source": "cache"}})),
 }  # fmt: skip
 INCOMPLETE_ANSWERS = [
     (EXTRACTOR, build_rows_payload([{"Total amount": "119.01"}]), "quarantined", ["BR-CO-15"]),
@@ -155,9 +156,13 @@ INCOMPLETE_ANSWERS = [
     (EXTRACTOR, build_rows_payload([{"Review Needed": "which logo?"}]), "accepted", ["EXTRACTOR-NOTE"]),
     (EXTRACTOR, build_rows_payload([{"Line net amount": "60"}, {"Total amount": 7, "Line net amount": "40"}]),
      "review", ["SAME-HEADER", "PEPPOL-R120"]),
+    ("billflowai", build_billflowai_payload({}), "accepted", ["SUBTOTAL-TAXED"]),
+    ("billflowai", build_billflowai_payload({"items": []}), "review", ["SUBTOTAL-NET"]),
     ("billflowai", build_billflowai_payload({"total": 1201}), "quarantined", ["TOTALS-AGREE", "BR-13"]),
-    ("billflowai", build_billflowai_payload({"meta": {"source": "duplicate"}}), "review", ["EXTRACTOR-DUPLICATE"]),
-    ("billflowai", build_billflowai_payload({"date": "03/05/2026"}), "quarantined", ["BR-03", "DATE-EXACT"]),
+    ("billflowai", build_billflowai_payload({"meta": {"source": "duplicate"}}), "review",
+     ["EXTRACTOR-DUPLICATE", "SUBTOTAL-TAXED"]),
+    ("billflowai", build_billflowai_payload({"date": "03/05/2026"}), "quarantined",
+     ["BR-03", "DATE-EXACT", "SUBTOTAL-TAXED"]),
     ("smartbills_com", SMARTBILLS_PAYLOAD.replace("5", "-5"), "review", ["NEGATIVE-TOTAL", "TAX-STATED"]),
 ]  # fmt: skip
 AnswerResults = dict[tuple[str, str], tuple[list[str], list[dict[str, Any]]]]  # verdicts and findings by answer
