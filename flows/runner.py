@@ -1,17 +1,14 @@
-"""Run the stages batch by batch, with progress bars on the terminal; the caller decides how a batch is called."""
+"""Run the stages batch by batch, and show the progress; the caller decides how a batch is called."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from types import ModuleType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+from flows.progress import ProgressDisplay, open_progress_display
 from flows.stages import collect, export, extract_local, extract_remote, load, publish, validate
 from flows.unexpected_errors import describe_error
 from invoices.app import App
@@ -45,7 +42,7 @@ def run_stages(
     """
     may_run_beside_others = set(stages) <= set(EXTRACT_STAGES) and not app.settings.is_rehearsal
     run_lock = nullcontext() if may_run_beside_others else app.acquire_run_lock()
-    with run_lock, _open_progress_bars() as progress:
+    with run_lock, open_progress_display() as progress:
         app.record_rehearsal_mode()
         failed_stages: set[str] = set()
         for stage in stages:
@@ -71,18 +68,19 @@ def get_stage_name(stage: ModuleType) -> str:
     return stage.__name__.rpartition(".")[2]
 
 
-def _run_stage(app: App, stage: ModuleType, report: RunReport, run_batch: BatchRunner, progress: Progress) -> None:
-    """Process the batches of one stage in turn, with a progress bar."""
+def _run_stage(
+    app: App, stage: ModuleType, report: RunReport, run_batch: BatchRunner, progress: ProgressDisplay
+) -> None:
+    """Process the batches of one stage in turn, and show the progress."""
     stage_name = get_stage_name(stage)
-    task = progress.add_task(stage.PROGRESS_LABEL, total=stage.count_pending(app), unit=stage.UNIT)
-    report.advance_progress = partial(progress.advance, task)
+    report.advance_progress = progress.start_stage(stage.PROGRESS_LABEL, stage.count_pending(app), stage.UNIT)
     with (
         _hold_lease_if_needed(app, stage, stage_name, report) as may_work,
         closing(stage.iter_pending_batches(app, report)) as batches,
     ):
         for number, batch in enumerate(batches if may_work else (), start=1):
             run_batch(f"{stage_name}-{number}", partial(stage.process_batch, app, batch, report))
-    progress.update(task, total=progress.tasks[task].completed)
+    progress.finish_stage()
 
 
 @contextmanager
@@ -99,21 +97,3 @@ def _hold_lease_if_needed(app: App, stage: ModuleType, stage_name: str, report: 
             yield lease is not None
     except StageLeaseLost as loss:
         report.remarks.append(str(loss))
-
-
-@contextmanager
-def show_progress(description: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show the progress of work of unknown size; yield the function that advances it by a number of units."""
-    with _open_progress_bars() as progress:
-        yield partial(progress.advance, progress.add_task(description, total=None, unit=unit))
-
-
-@contextmanager
-def _open_progress_bars() -> Iterator[Progress]:
-    console = Console(file=sys.stderr)
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"), TimeElapsedColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield progress

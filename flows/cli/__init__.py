@@ -16,4 +16,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_on_signals():
         from flows.cli.commands import cli  # takes a second, in which Ctrl-C must end without a traceback
 
-        cli(args=list(arguments) if arguments is not None else None)
+        cli(args=list(arguments) if arguments is not None else None, prog_name="invoices")

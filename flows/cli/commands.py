@@ -74,8 +74,8 @@ def collect(
 @cli.command()
 def reconcile(source: SourceOption = None, settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Compare the listing of each source with the ledger: what is missing, and what was collected twice."""
+    from flows.progress import show_progress
     from flows.reports.reconcile import format_reconciliation, reconcile_sources
-    from flows.runner import show_progress
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file, source_name=source)) as app:
         with show_progress("Comparing", "mails and files") as advance_progress:
@@ -160,8 +160,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do, which extractors it would use and the effort; no paid call, nothing written."""
+    from flows.progress import show_progress
     from flows.reports.plan import format_plan, plan_run
-    from flows.runner import show_progress
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file, inbox, samples)) as app:
         app.check_rehearsal_mode()
