@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from invoices.app import App
+from invoices.errors import TransientError
 from invoices.settings import PAID_EXTRACTORS, Settings
 
 REHEARSAL_MINUTE_SECONDS = 1.0
@@ -30,13 +31,20 @@ def open_app(settings: Settings) -> App:
 
 
 def start_sandbox_for_rehearsal(settings: Settings, exit_stack: ExitStack) -> Settings:
-    """Start the sandbox, which runs until ``exit_stack`` closes; return the settings with its addresses and keys."""
-    from sandbox.process import start_sandbox
+    """Start the sandbox, which runs until ``exit_stack`` closes; return the settings with its addresses and keys.
+
+    Raises:
+        TransientError: it did not start.
+    """
+    from sandbox.process import SandboxError, start_sandbox
 
     minute_seconds = settings.vendor_minute_seconds or REHEARSAL_MINUTE_SECONDS
-    sandbox = exit_stack.enter_context(
-        start_sandbox(settings.home / "sandbox", minute_seconds=minute_seconds, plan="pro")
-    )
+    try:
+        sandbox = exit_stack.enter_context(
+            start_sandbox(settings.home / "sandbox", minute_seconds=minute_seconds, plan="pro")
+        )
+    except SandboxError as error:
+        raise TransientError(f"the rehearsal cannot call its vendors: {error}; then run the command again") from error
     receipts_api = sandbox.smartbills_io
     smartbills_io = settings.smartbills_io.model_copy(
         update={

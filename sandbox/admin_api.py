@@ -1,8 +1,10 @@
-"""The admin API of the sandbox, which no vendor has: reads the journal, changes settings."""
+"""The admin API of the sandbox, which no vendor has: reads the journal, changes settings; each call needs its token."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request, Response
+import secrets
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 
 from sandbox.exact_json import JsonError, parse_json
 from sandbox.journal import Journal, summarise_journal
@@ -10,12 +12,19 @@ from sandbox.request_context import BodyTooLargeError, ExactJsonResponse
 from sandbox.settings import SETTING_DEFINITIONS, SandboxSettings, SettingError
 
 
-def build_admin_app(journal: Journal, settings: SandboxSettings) -> FastAPI:
+def build_admin_app(journal: Journal, settings: SandboxSettings, admin_token: str) -> FastAPI:
     """Return the admin API as an ASGI application.
 
-    Its routes are ``GET /journal?api_key=``, ``GET /settings?api_key=`` and ``POST /settings``.
+    Without ``Authorization: Bearer`` and the token, the answer is 401: a web page that reaches this port does not know
+    it. The routes are ``GET /journal?api_key=``, ``GET /settings?api_key=`` and ``POST /settings``.
     """
-    app = FastAPI(title="sandbox admin API", openapi_url=None)
+
+    def require_admin_token(request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not secrets.compare_digest(token.strip().encode(), admin_token.encode()):
+            raise HTTPException(401, "send Authorization: Bearer and the admin_token of the sandbox's first line")
+
+    app = FastAPI(title="sandbox admin API", openapi_url=None, dependencies=[Depends(require_admin_token)])
 
     @app.get("/journal")
     async def get_journal(api_key: str | None = None) -> Response:

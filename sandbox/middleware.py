@@ -13,7 +13,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sandbox.journal import Journal
 from sandbox.request_context import BodyTooLargeError, RequestContext, find_bearer_key
 
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 MOUNT_NAMES = ("smartbills_com", "invoicedataextraction_com", "billflowai", "smartbills_io", "_sandbox")
+
+
+def is_loopback_authority(authority: str) -> bool:
+    """Return whether a Host header names this machine.
+
+    Any other name is of a web page whose DNS entry was pointed here (DNS rebinding).
+    """
+    name, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]"):
+        name, port = authority, ""
+    return name.lower() in LOOPBACK_NAMES and (not port or (port.isascii() and port.isdigit()))
+
+
+async def _send_text(send: Send, status: int, text: str) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": text.encode()})
 
 
 class JournalingDispatcher:
@@ -25,15 +42,16 @@ class JournalingDispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        if not is_loopback_authority(headers.get("host", "")):
+            await _send_text(send, 421, f"The sandbox answers only to {', '.join(LOOPBACK_NAMES)}.\n")
+            return
         _, _, relative_path = scope["path"].partition("/")
         mount_name, _, app_path = relative_path.partition("/")
         app = self._apps.get(mount_name)
         if app is None:
-            body = f"There are: {', '.join(MOUNT_NAMES)}\n".encode()
-            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": body})
+            await _send_text(send, 404, f"There are: {', '.join(MOUNT_NAMES)}\n")
             return
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         context = RequestContext(find_bearer_key(headers.get("authorization")))
         app_scope = {**scope, "path": f"/{app_path}", "raw_path": None, "root_path": "", "sandbox.context": context}
         recorder = _ResponseRecorder(

@@ -28,6 +28,7 @@ class Sandbox:
     invoicedataextraction_com: Mapping[str, str]
     billflowai: Mapping[str, str]
     smartbills_io: Mapping[str, str]
+    admin_token: str = field(repr=False)
     port: int
     pid: int
     state_directory: Path
@@ -41,7 +42,9 @@ class Sandbox:
         """Change settings while it runs; write the dot of a name as two underscores: ``smartbills_com__plan="pro"``."""
         values = {name.replace("__", ".", 1): value for name, value in settings.items()}
         body = json.dumps({**values, **({"api_key": api_key} if api_key else {})}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_sandbox/settings", data=body)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/_sandbox/settings", body, {"Authorization": f"Bearer {self.admin_token}"}
+        )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10):
             pass

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.bootstrap import open_app as open_rehearsal_app
 from flows.reports.doctor import run_health_checks
 from invoices.app import AlreadyRunning, App
-from invoices.errors import ConfigurationError
+from invoices.errors import ConfigurationError, TransientError
 from invoices.settings import Settings
+from sandbox.process import start_sandbox
 
 HOLD_LOCK_SCRIPT = """
 import sys
@@ -58,6 +60,18 @@ def start_run(settings: Settings) -> None:
 def test_opening_an_app_without_a_run_does_not_decide_its_mode(app_settings: Settings) -> None:
     open_app(app_settings).close()
     start_run(build_real_settings(app_settings))
+
+
+def test_a_rehearsal_whose_sandbox_does_not_start_says_so(
+    app_settings: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        start_sandbox(app_settings.home / "sandbox"),
+        open_rehearsal_app(app_settings) as app,
+        pytest.raises(TransientError, match="the rehearsal cannot call its vendors: the sandbox did not start"),
+    ):
+        _ = app.vendor_settings
+    assert "another sandbox already uses the state folder" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,10 @@ def test_a_kill_loses_nothing_and_a_restart_answers_old_ids(tmp_path: Path) -> N
         url = f"{again.smartbills_io['base_url']}/receipts/{receipt}"
         assert requests.get(url, headers=HEADERS, timeout=10).json()["id"] == receipt
         assert upload_scan(again) > job
-        served = requests.get(f"http://127.0.0.1:{again.port}/_sandbox/journal", {"api_key": "sk_test_a"}, timeout=10)
+        served = requests.get(
+            f"http://127.0.0.1:{again.port}/_sandbox/journal?api_key=sk_test_a",
+            headers={"Authorization": f"Bearer {again.admin_token}"}, timeout=10,
+        )  # fmt: skip
         assert served.json()["requests"] == journal.read_journal(tmp_path, "sk_test_a")["requests"]
 
 

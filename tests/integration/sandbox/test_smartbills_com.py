@@ -227,7 +227,7 @@ def test_a_hostile_form_is_a_400_and_no_charge(api_client: ApiClient, content_ty
 def test_a_caller_who_disconnects_midway_causes_no_error(
     api_client: ApiClient, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    head = "POST /smartbills_com/v1/invoices/extract HTTP/1.1\r\nHost: x\r\n"
+    head = "POST /smartbills_com/v1/invoices/extract HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     head += f"Authorization: Bearer {api_client.api_key}\r\n"
     form = "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9000\r\n\r\n--x\r\n"
     with socket.create_connection(("127.0.0.1", api_client.sandbox.port)) as connection:
