@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from flows.plurals import format_count
+from flows.unexpected_errors import describe_error
 from invoices.app import App
 from invoices.errors import ConfigurationError
 from invoices.ledger.mails import Arrival
@@ -18,6 +19,7 @@ from invoices.settings import FolderSettings, Settings
 from sources.arrivals import from_row
 from sources.folder import FolderScanState, build_folder_source, move_recorded_files
 from sources.folder.backend_factory import open_folder_backend
+from sources.folder.listing import NOT_REGULAR_REASON
 from sources.folder.local_folder import resolve_folder_root
 from sources.paging import PAGE_SIZE, iter_row_pages
 
@@ -40,7 +42,7 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
     report.remarks += [
         f"{name!r} is still being written; a later run will collect it." for name in scan_state.changing_files
     ]
-    report.remarks += [f"Not collected: {reason}." for reason in scan_state.unreadable_files]
+    _report_uncollected_files(app, source, scan_state, report)
     if scan_state.over_limit_count:
         report.remarks.append(
             f"source {source.name!r}: {format_count(scan_state.over_limit_count, 'file')} over the limit of one run; "
@@ -50,6 +52,18 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
         report.remarks.append(f"source {source.name!r}: no file was moved, because this is a rehearsal.")
     else:
         report.remarks += move_recorded_files(source, read_known_fingerprints, scan_state.movable_files)
+
+
+def _report_uncollected_files(app: App, source: FolderSettings, scan_state: FolderScanState, report: RunReport) -> None:
+    """Add a problem for each file that cannot be read, and a remark for each link or pipe, which nobody collects."""
+    for reason in scan_state.unreadable_files:
+        if reason.endswith(NOT_REGULAR_REASON):
+            report.remarks.append(f"Not collected: {reason}.")
+        else:
+            report.problems.append(f"source {source.name!r}: not collected: {reason}; a later run tries again")
+    for file, error in scan_state.failures:
+        cause = describe_error(app.settings, file, error)
+        report.problems.append(f"source {source.name!r}: {file} is not collected: {cause}")
 
 
 def list_files_with_outcome(app: App, source: FolderSettings) -> Iterator[tuple[str, str | None]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from flows.unexpected_errors import describe_error
 from invoices.app import App
 from invoices.errors import ConfigurationError
 from invoices.ledger.mails import (
@@ -55,6 +56,10 @@ def collect_mailbox_arrivals(
         report.known_files += scan_state.known_count
         report.remarks += [f"source {source.name!r}: {remark}" for remark in scan_state.remarks]
         report.problems += [f"source {source.name!r}: {problem}" for problem in dict.fromkeys(scan_state.problems)]
+        report.problems += [
+            f"source {source.name!r}: {mail} is not collected: {describe_error(app.settings, mail, error)}"
+            for mail, error in scan_state.failures
+        ]
 
 
 def _scan_mailbox(

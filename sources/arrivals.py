@@ -154,6 +154,21 @@ def add_quarantined_mail(arrival: Arrival, origin: Origin, sha256: str, containe
     return replace(arrival, sightings=[*arrival.sightings, mail_sighting])
 
 
+def remove_texts(arrival: Arrival) -> Arrival:
+    """Return the arrival without the texts that a sender has chosen, for example names and subjects."""
+    message = arrival.mail
+    if message is not None:
+        message = replace(message, message_id=None, sender=None, reply_to=None, subject=None)
+    sightings = [
+        replace(
+            sighting, file_name=None, sender=None, subject=None, message_id=None, declared_type=None,
+            original_sender=None, flags=(),
+        )
+        for sighting in arrival.sightings
+    ]  # fmt: skip
+    return Arrival(sightings, message)
+
+
 def to_row(arrival: Arrival) -> dict[str, Any]:
     """Return an arrival as plain values for dlt.
 

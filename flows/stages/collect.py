@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sqlalchemy.exc import OperationalError
+
 from flows.source_visits import track_source_visit
+from flows.unexpected_errors import describe_error
 from invoices.app import App
+from invoices.errors import InvoicesError
 from invoices.ledger.mails import Arrival, record_arrivals
 from invoices.run_report import RunReport
 from invoices.settings import MailboxSettings
+from sources.arrivals import remove_texts
 
 PROGRESS_LABEL, UNIT = "Collecting", "arrivals"
 
@@ -39,7 +44,40 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
-    """Record the mails, the sightings and the new documents."""
-    with app.ledger.begin_transaction() as tx:
-        report.new_documents += record_arrivals(tx, batch)
+    """Record the mails, the sightings and the new documents.
+
+    If the ledger does not accept a value of one of them, that one is recorded without its texts, and is a problem.
+    """
+    try:
+        _record_batch(app, batch, report)
+    except (InvoicesError, OperationalError):  # the ledger cannot be written, so no item is the cause
+        raise
+    except Exception as error:  # noqa: BLE001 - the last resort: no value of one item keeps the others out
+        if len(batch) == 1:
+            report.problems.append(_record_without_texts(app, batch[0], error, report))
+        else:
+            for arrival in batch:
+                process_batch(app, [arrival], report)
+            return
     report.advance_progress(len(batch))
+
+
+def _record_batch(app: App, batch: Batch, report: RunReport) -> None:
+    with app.ledger.begin_transaction() as tx:
+        new_documents = record_arrivals(tx, batch)
+    report.new_documents += new_documents
+
+
+def _record_without_texts(app: App, arrival: Arrival, error: Exception, report: RunReport) -> str:
+    """Record the arrival without its texts, and return the problem."""
+    place = arrival.mail.folder if arrival.mail else arrival.sightings[0].location
+    uid_note = f" UID {arrival.mail.uid}" if arrival.mail and arrival.mail.uid else ""
+    name = f"{place!r}{uid_note}"
+    cause = describe_error(app.settings, name, error)
+    try:
+        _record_batch(app, [remove_texts(arrival)], report)
+    except (InvoicesError, OperationalError):
+        raise
+    except Exception as second_error:  # noqa: BLE001 - as above
+        return f"{name} cannot be recorded: {describe_error(app.settings, name, second_error)}"
+    return f"{name} is collected without its names and subject, which cannot be recorded: {cause}"

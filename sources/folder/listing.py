@@ -22,6 +22,7 @@ IGNORED_DIRECTORY_PATTERNS = (
     ".*", "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__",
 )  # fmt: skip
 MAILDIR_SUBDIRECTORIES = frozenset({"cur", "new", "tmp"})  # a directory with all three is a Maildir
+NOT_REGULAR_REASON = "is not a regular file"  # a link or a pipe, for example, which is never collected
 MAILDIR_LOCATION_SEPARATOR = "/;UNIQUE="
 
 
@@ -109,7 +110,7 @@ def list_files(
                     stack.append(_list_directory_entries(Path(item.path)))
             elif not is_ignored_file(item.name) and is_wanted(item.name):
                 status, is_maildir_mail = item.stat(follow_symlinks=False), isinstance(item, _MaildirMail)
-                yield (_from_stat_result(item.path, status, is_maildir_mail) or f"{item.path!r} is not a regular file")
+                yield (_from_stat_result(item.path, status, is_maildir_mail) or f"{item.path!r} {NOT_REGULAR_REASON}")
         except FileNotFoundError:  # removed, or a mail whose name has changed with its flags
             continue
         except OSError as error:

@@ -13,6 +13,7 @@ import dlt
 from dlt.extract import DltResource
 
 from invoices.documents.store_batch import StoreBatch
+from invoices.errors import InvoicesError
 from invoices.ledger.mails import Arrival
 from invoices.settings.sources import FolderSettings
 from sources.arrivals import to_row
@@ -47,6 +48,7 @@ class FolderScanState:
     changing_files: list[str] = field(default_factory=list)
     unreadable_files: list[str] = field(default_factory=list)
     over_limit_count: int = 0  # new files that a later run collects
+    failures: list[tuple[str, Exception]] = field(default_factory=list)  # files over which this program failed
     movable_files: list[ListedFile] = field(default_factory=list)  # to be moved once recorded, with ``after = move:…``
 
 
@@ -125,6 +127,10 @@ class _FolderScan:
                 self.scan_state.changing_files.append(new_file.file.location)
             except FileUnreadableError as error:
                 self.scan_state.unreadable_files.append(f"{new_file.file.location!r} cannot be read: {error}")
+            except (InvoicesError, OSError):  # of the server or of the store
+                raise
+            except Exception as error:  # noqa: BLE001 - the last resort: no value in a file prevents that others are fetched
+                self.scan_state.failures.append((f"the file {new_file.file.location!r}", error))
 
     def _list_new_files(self) -> Iterator[_NewFile]:
         listed_files = self.backend.list_files()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
-from invoices.documents.containers.opened_container import MailHeader
+from invoices.documents.containers.opened_container import MailHeader, OpenedContainer
 from invoices.documents.store import DocumentStore
 from invoices.documents.store_batch import StoreBatch
 from invoices.errors import InvoicesError, TransientError
@@ -90,12 +90,7 @@ class FolderFetch:
                 for container in self.opener_pool.open_containers_in_order(
                     self._queue_contents_for_opening(fetched_mails), store_batch
                 ):
-                    mail = self._mails_being_opened.popleft()
-                    self._add_arrival(
-                        build_fetched_arrival(
-                            self._mailbox_folder, mail.summary, mail.content, container, store_batch, self.now
-                        )
-                    )
+                    self._add_fetched_mail(self._mails_being_opened.popleft(), container, store_batch)
                     if len(self._pending_arrivals) >= PAGE_SIZE:
                         store_batch.flush()
                         yield from self._pop_pages(PAGE_SIZE)
@@ -103,6 +98,20 @@ class FolderFetch:
                 yield from self._pop_pages(PAGE_SIZE if not self._is_finished else 1)
         if self._failure:
             raise self._failure
+
+    def _add_fetched_mail(self, mail: FetchedMail, container: OpenedContainer, store_batch: StoreBatch) -> None:
+        """Add the arrival of an opened mail to the page; a mail over which this program fails waits."""
+        try:
+            arrival = build_fetched_arrival(
+                self._mailbox_folder, mail.summary, mail.content, container, store_batch, self.now
+            )
+        except OSError:  # of the store
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort: no value in a mail prevents that others are fetched
+            self.scan_state.failures.append((f"the mail {self.folder_name!r};UID={mail.summary.uid}", error))
+            self._add_unfetched_mail(mail.summary, "waiting", f"it cannot be processed: {type(error).__name__}")
+        else:
+            self._add_arrival(arrival)
 
     def _pop_pages(self, min_size: int) -> Iterator[list[Arrival]]:
         while len(self._pending_arrivals) >= min_size:

@@ -11,9 +11,12 @@ import imaplib
 import re
 import socket
 import ssl
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout  # type: ignore[import-untyped]  # the library ships no types
+from imapclient.response_parser import parse_fetch_response  # type: ignore[import-untyped]  # as above
 
 from invoices.clients.connection_watchdog import ConnectionWatchdog
 from invoices.errors import ConfigurationError, ContractError
@@ -24,6 +27,11 @@ MAX_SMALL_RESPONSE_BYTES = 16 * MEGABYTE  # for the whole response to a command 
 _LINE_OVERHEAD_BYTES = 128  # memory per line beside its bytes: a million empty lines are not free
 _UNSOLICITED_RESPONSES = ("EXISTS", "RECENT", "EXPUNGE", "FETCH", "VANISHED", "ESEARCH", "SEARCH", "LIST")
 _STATUS_PATTERN = re.compile(rb"\S+ (OK|NO|BAD|BYE|PREAUTH)\b ?(?:\[([A-Za-z0-9/_-]+)[^\]]*\])? ?(.*)", re.DOTALL)
+_INTERNAL_DATE_PATTERN = re.compile(rb'INTERNALDATE (?:"[^"\r\n]*"|[^\s()"]+)', re.IGNORECASE)
+# What imaplib and IMAPClient raise on invalid responses: neither checks everything that it reads.
+INVALID_RESPONSE_ERRORS = (
+    ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RecursionError
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +144,49 @@ class ParsingImapClient(IMAPClient):  # type: ignore[misc]  # the library ships 
     def _create_IMAP4(self) -> BoundedImapClient:
         return BoundedImapClient(*self._connection_arguments)
 
+    def fetch_valid_messages(self, uids: Sequence[int], fetch_items: Sequence[str]) -> dict[int, dict[bytes, Any]]:
+        """Return the items of these messages by UID, as far as the response to a message is valid.
+
+        Each response to a message is parsed alone, so that an invalid one only leaves out its message. An invalid
+        INTERNALDATE is None, and the other items of its message count.
+        """
+        status, data = self.raw_client.uid("FETCH", ",".join(map(str, uids)), f"({' '.join(fetch_items)})")
+        if status != "OK":
+            raise imaplib.IMAP4.error(data[-1])
+        messages: dict[int, dict[bytes, Any]] = {}
+        for message_response in _split_by_message(item for item in data if item is not None):
+            for uid, items in _parse_message_response(message_response).items():
+                messages.setdefault(uid, {}).update(items)
+        return messages
+
     @property
     def raw_client(self) -> BoundedImapClient:
         """The underlying connection."""
         raw_client: BoundedImapClient = self._imap
         return raw_client
+
+
+def _split_by_message(response: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield the response to each message: a pair of text and content per literal, and the text after the last."""
+    message_response: list[Any] = []
+    for part in response:
+        message_response.append(part)
+        if isinstance(part, bytes):
+            yield message_response
+            message_response = []
+
+
+def _parse_message_response(message_response: Sequence[Any]) -> dict[int, dict[bytes, Any]]:
+    """Return the items of one message under its UID, or nothing if its response is invalid."""
+    dateless_response = [
+        _INTERNAL_DATE_PATTERN.sub(b"INTERNALDATE NIL", part)
+        if isinstance(part, bytes)
+        else (_INTERNAL_DATE_PATTERN.sub(b"INTERNALDATE NIL", part[0]), *part[1:])
+        for part in message_response
+    ]
+    for candidate in (message_response, dateless_response):
+        try:
+            return dict(parse_fetch_response(candidate, normalise_times=False))
+        except (imaplib.IMAP4.error, *INVALID_RESPONSE_ERRORS):
+            continue
+    return {}

@@ -12,12 +12,16 @@ from invoices.errors import AccountError, ConfigurationError, ContractError, Inv
 from invoices.settings.sources import is_loopback_host
 from sources.mailbox import imap_errors
 from sources.mailbox.account import Account, ImapLimits
-from sources.mailbox.imap_client import MAX_SMALL_RESPONSE_BYTES, BoundedImapClient, ParsingImapClient, StatusResponse
+from sources.mailbox.imap_client import (
+    INVALID_RESPONSE_ERRORS,
+    MAX_SMALL_RESPONSE_BYTES,
+    BoundedImapClient,
+    ParsingImapClient,
+    StatusResponse,
+)
 from sources.mailbox.imap_errors import CommandPurpose
 
 ChallengeResponder = Callable[[bytes], bytes]
-# What imaplib and IMAPClient raise on invalid responses: neither checks everything that it reads.
-INVALID_RESPONSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError)
 COMMAND_ERRORS = (imaplib.IMAP4.error, OSError, *INVALID_RESPONSE_ERRORS)
 
 

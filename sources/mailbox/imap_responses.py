@@ -6,7 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from invoices.errors import ConfigurationError, ContractError
 from sources.mailbox.account import Account
@@ -81,9 +81,9 @@ def parse_folder_state(
     """Return the state of a folder just opened; raises ContractError if it has no lasting UIDs."""
     uidvalidity, uid_next, message_count = (response.get(key) for key in (b"UIDVALIDITY", b"UIDNEXT", b"EXISTS"))
     if (
-        uidvalidity is None
-        or message_count is None
-        or not all(map(_is_imap_number, (uidvalidity, message_count + 1, uid_next or 1)))
+        not _is_imap_number(uidvalidity)
+        or not _is_imap_number(message_count, minimum=0)
+        or not (uid_next in (None, 0) or _is_imap_number(uid_next))
     ):
         raise ContractError(f"{account}: the server reports no lasting UIDs (UIDVALIDITY) for the folder {name!r}")
     flags = _decode_flags(response.get(b"PERMANENTFLAGS", response.get(b"FLAGS", ())))
@@ -108,24 +108,16 @@ def parse_esearch_uids(account: Account, response: bytes, message_count: int) ->
 
 
 def parse_message_summaries(
-    account: Account,
-    uids: Sequence[int],
-    fetch_response: Mapping[int, Mapping[bytes, Any]],
-    *,
-    is_without_header: bool = False,
+    uids: Sequence[int], fetch_response: Mapping[int, Mapping[bytes, Any]], *, is_without_header: bool = False
 ) -> Iterator[MessageSummary]:
-    """Yield the summaries in a FETCH response; a message without a header is left out, unless none was requested."""
-    for uid, size in parse_message_sizes(account, uids, fetch_response).items():
+    """Yield the summaries in a FETCH response.
+
+    A message without a valid size, or without a header unless none was requested, is left out.
+    """
+    for uid, size in parse_message_sizes(uids, fetch_response).items():
         message_data = fetch_response[uid]
-        header_bytes = next(
-            (
-                find_message_content(account, uid, message_data, key)
-                for key in message_data
-                if key.startswith(b"BODY[HEADER")
-            ),
-            None,
-        )
-        header_bytes = b"" if is_without_header else header_bytes
+        header_key = next((key for key in message_data if key.startswith(b"BODY[HEADER")), b"")
+        header_bytes = b"" if is_without_header else find_message_content(message_data, header_key)
         if header_bytes is not None:
             yield MessageSummary(
                 uid,
@@ -136,24 +128,16 @@ def parse_message_summaries(
             )
 
 
-def parse_message_sizes(
-    account: Account, uids: Sequence[int], fetch_response: Mapping[int, Mapping[bytes, Any]]
-) -> dict[int, int]:
-    """Return the announced size of each message that still exists."""
-    sizes_by_uid = {
-        uid: fetch_response[uid][b"RFC822.SIZE"] for uid in uids if b"RFC822.SIZE" in fetch_response.get(uid, {})
-    }
-    if not all(_is_imap_number(size, minimum=0) for size in sizes_by_uid.values()):
-        raise _build_invalid_response_error(account, "FETCH")
-    return sizes_by_uid
+def parse_message_sizes(uids: Sequence[int], fetch_response: Mapping[int, Mapping[bytes, Any]]) -> dict[int, int]:
+    """Return the announced size of each message that has a valid one."""
+    sizes_by_uid = {uid: fetch_response[uid].get(b"RFC822.SIZE") for uid in uids if uid in fetch_response}
+    return {uid: size for uid, size in sizes_by_uid.items() if _is_imap_number(size, minimum=0)}
 
 
-def find_message_content(account: Account, uid: int, message_data: Mapping[bytes, Any], key: bytes) -> bytes | None:
-    """Return the bytes under ``key``, or None if the message no longer exists; raises ContractError."""
+def find_message_content(message_data: Mapping[bytes, Any], key: bytes) -> bytes | None:
+    """Return the bytes under ``key``, or None if the server sent none."""
     content = message_data.get(key)
-    if content is not None and not isinstance(content, bytes):
-        raise ContractError(f"{account}: the server sent no content for message {uid}")
-    return content
+    return content if isinstance(content, bytes) else None
 
 
 def group_uids_by_size(sizes_by_uid: Mapping[int, int], max_bytes: int) -> Iterator[list[int]]:
@@ -176,11 +160,14 @@ def validate_flag_name(account: Account, flag: str) -> None:
         raise ConfigurationError(f"{account}: {flag!r} is not a valid flag: use only letters, digits, $, _, . and -")
 
 
-def _is_imap_number(value: object, minimum: int = 1) -> bool:
+def _is_imap_number(value: object, minimum: int = 1) -> TypeGuard[int]:
     return isinstance(value, int) and minimum <= value < 2**63
 
 
-def _decode_flags(flags: Iterable[Any]) -> frozenset[str]:
+def _decode_flags(flags: object) -> frozenset[str]:
+    """Return the flags in a parenthesised list; anything else contains none."""
+    if not isinstance(flags, tuple | list):
+        return frozenset()
     return frozenset(flag.decode("ascii", "replace") if isinstance(flag, bytes) else str(flag) for flag in flags)
 
 

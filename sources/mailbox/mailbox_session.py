@@ -116,11 +116,11 @@ class MailboxSession:
     def fetch_message_summaries(
         self, uids: Iterable[int], fields: Sequence[str] | None = None
     ) -> Iterator[MessageSummary]:
-        """Yield size, time, flags and header of these messages; messages that no longer exist are left out.
+        """Yield size, time, flags and header of these messages.
 
-        The header is cut after ``ImapLimits.max_header_bytes``. ``fields`` are the names of the header fields to fetch,
-        never taken from a mail. None fetches all fields; with an empty sequence the header is empty, which costs the
-        server least.
+        Messages that no longer exist, or to which the server's response is invalid, are left out. The header is cut
+        after ``ImapLimits.max_header_bytes``. ``fields`` are the names of the header fields to fetch, never taken from
+        a mail. None fetches all fields; with an empty sequence the header is empty, which costs the server least.
         """
         fetch_items = ["RFC822.SIZE", "INTERNALDATE", "FLAGS"]
         if fields is None or fields:
@@ -132,14 +132,15 @@ class MailboxSession:
                 uid_group, fetch_items, max_response_bytes, len(uid_group) * _TYPICAL_HEADER_BYTES
             )
             for summary in imap_responses.parse_message_summaries(
-                self._account, uid_group, fetch_response, is_without_header=len(fetch_items) == 3
+                uid_group, fetch_response, is_without_header=len(fetch_items) == 3
             ):
                 self._sizes_by_uid[summary.uid] = summary.size
                 yield summary
 
     def fetch_bodies(self, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield UID and complete content of these messages, unchanged; messages that no longer exist are left out.
+        """Yield UID and complete content of these messages, unchanged.
 
+        Messages that no longer exist, or to which the server's response is invalid, are left out.
         About ``ImapLimits.max_batch_bytes`` are in memory at a time. Raises DocumentError ("too_large") for a message
         larger than ``ImapLimits.max_message_bytes`` before any of it is fetched: check the size in its summary first.
         """
@@ -229,17 +230,17 @@ class MailboxSession:
             announced_bytes,
         )
         for uid in uids:
-            body = imap_responses.find_message_content(self._account, uid, fetch_response.pop(uid, {}), b"BODY[]")
+            body = imap_responses.find_message_content(fetch_response.pop(uid, {}), b"BODY[]")
             if body is not None:
                 yield uid, body
 
     def _fetch_message_sizes(self, uids: Sequence[int]) -> dict[int, int]:
-        """Return the sizes that the server announces; messages that no longer exist are left out."""
+        """Return the sizes that the server announces; messages without a valid one are left out."""
         unknown_uids = [uid for uid in uids if uid not in self._sizes_by_uid]
         fetch_response = (
             self._run_fetch_command(unknown_uids, ["RFC822.SIZE"], MAX_SMALL_RESPONSE_BYTES) if unknown_uids else {}
         )
-        self._sizes_by_uid.update(imap_responses.parse_message_sizes(self._account, unknown_uids, fetch_response))
+        self._sizes_by_uid.update(imap_responses.parse_message_sizes(unknown_uids, fetch_response))
         for uid in uids:
             if self._sizes_by_uid.get(uid, 0) > self._limits.max_message_bytes:
                 message = f"{self._account}: message {uid} has {self._sizes_by_uid[uid]} bytes, more than the limit"
@@ -254,7 +255,7 @@ class MailboxSession:
         return self._run_command(
             CommandPurpose.READ,
             "FETCH",
-            lambda: self._client.fetch(uids, fetch_items),
+            lambda: self._client.fetch_valid_messages(uids, fetch_items),
             max_response_bytes,
             timeout_seconds,
         )

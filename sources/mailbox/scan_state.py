@@ -48,6 +48,7 @@ class ScanState:
     remarks: list[str] = field(default_factory=list)
     fetch_last: dict[str, set[int]] = field(default_factory=dict)
     refused_uids: dict[str, set[int]] = field(default_factory=dict)
+    failures: list[tuple[str, Exception]] = field(default_factory=list)
     fetched_count: int = 0
 
     def count_outcome(self, outcome: MailOutcome) -> None:

@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from flows.runner import run_stages
+from flows.source_visits import track_source_visit
+from flows.stages import collect
 from flows.unexpected_errors import LOG_FILE, MAX_LOG_BYTES, describe_error
 from invoices.app import App
 from invoices.errors import ConfigurationError, TransientError
+from invoices.ledger.mails import Arrival, MailMessage
+from invoices.ledger.sightings import Sighting
 from invoices.run_report import RunReport
-from invoices.settings import Settings
+from invoices.settings import FolderSettings, Settings
 from invoices.settings.settings import ReadingSettings
 
 
@@ -106,3 +112,40 @@ def test_the_log_of_errors_is_limited(app: App) -> None:
     describe_error(app.settings, "stage 'load'", ValueError())
     assert log_path.stat().st_size < 1_000
     assert log_path.with_name("errors.log.1").stat().st_size > MAX_LOG_BYTES
+
+
+def test_a_value_that_the_ledger_refuses_keeps_no_other_item_out(app: App) -> None:
+    arrivals = []
+    subject: Any
+    for number, subject in enumerate(("Invoice 1", 2, "Invoice 3")):
+        sha256 = app.store.put(b"%d" % number)
+        mail = MailMessage(f"key-{number}", "office", "INBOX", "collected", 7, number + 1, subject=subject)
+        sighting = Sighting(
+            f"sighting-{number}", sha256, "application/pdf", 1, "office", "mailbox", f"/INBOX;UID={number}",
+            subject=subject, message_key=f"key-{number}",
+        )  # fmt: skip
+        arrivals.append(Arrival([sighting], mail))
+    report = RunReport()
+    collect.process_batch(app, arrivals, report)
+    assert report.new_documents == 3
+    (problem,) = report.problems
+    assert problem.startswith("'INBOX' UID 2 is collected without its names and subject")
+    with app.ledger.open_snapshot() as connection:
+        rows = connection.execute(text("select uid, subject from messages order by uid")).all()
+    assert [tuple(row) for row in rows] == [(1, "Invoice 1"), (2, None), (3, "Invoice 3")]
+
+
+def test_an_error_in_one_source_is_a_problem_and_the_others_are_visited(tmp_path: Path) -> None:
+    folders = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "invoice.pdf").write_bytes(name.encode())
+        folders.append(FolderSettings(name=name, url=str(tmp_path / name), settle_seconds=0))
+    settings = Settings(home=tmp_path / "home", folders=tuple(folders), reading=ReadingSettings(workers=1))
+    report = RunReport()
+    with App(settings, lambda _exit_stack: settings) as app:
+        with track_source_visit(app, settings.sources[0], report):
+            raise ValueError("offset must be strictly between")
+        run_stages(app, (collect,), report)
+    assert report.new_documents == 2
+    assert report.problems[0].startswith("source 'first': unexpected error ValueError")

@@ -181,10 +181,6 @@ NONSENSE_RESPONSES = {
     "an invalid UID": ("SEARCH", b"* SEARCH 99999999999\r\n{tag} OK done\r\n"),
     "not IMAP": ("SEARCH", b"HTTP/1.1 400 Bad Request\r\n\r\n"),
     "a tag never used": ("SEARCH", b"XYZ9 OK\r\n"),
-    "an open bracket": ("FETCH", b"* 1 FETCH (UID 1\r\n{tag} OK done\r\n"),
-    "a size that is a word": ("FETCH", b"* 1 FETCH (UID 1 RFC822.SIZE large)\r\n{tag} OK done\r\n"),
-    "brackets in brackets": ("FETCH", b"* 1 FETCH " + b"(" * 50_000 + b"\r\n{tag} OK done\r\n"),
-    "a body that is a list": ("FETCH", b"* 1 FETCH (UID 1 RFC822.SIZE 3 BODY[] (1 2))\r\n{tag} OK done\r\n"),
 }
 
 

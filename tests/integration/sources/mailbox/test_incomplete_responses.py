@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import re
-import socket
-from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -13,64 +11,13 @@ from invoices.errors import AccountError, TransientError
 from sources.mailbox import open_session
 from sources.mailbox.account import Account
 from tests.integration.sources.mailbox.mailbox_fixtures import MailboxHarness, build_invoice_mail
+from tests.servers.incomplete_imap_server import IncompleteImapServer, ServerMailbox
 from tests.servers.scripted_imap_server import ScriptedImapServer
 
-WELCOME_RESPONSE = b"{tag} OK [CAPABILITY IMAP4rev1 UIDPLUS %s] welcome\r\n"
 
-
-@dataclass(slots=True)
-class ServerMailbox:
-    """The mails on a server, and how its responses differ from them."""
-
-    mails: dict[int, bytes] = field(default_factory=lambda: {n: build_invoice_mail(n) for n in range(1, 4)})
-    uid_next: int | None = None
-    stated_count: int | None = None
-    uids_without_header: set[int] = field(default_factory=set)
-    body_replacements: dict[int, bytes] = field(default_factory=dict)  # what a FETCH returns instead
-    hidden_uids: set[int] = field(default_factory=set)
-    extra_capability: bytes = b""
-
-
-class IncompleteImapServer(ScriptedImapServer):
-    """A server that answers from a ServerMailbox, for any number of commands."""
-
-    def __init__(self, mailbox: ServerMailbox) -> None:
-        super().__init__(AUTHENTICATE=WELCOME_RESPONSE.replace(b"%s", mailbox.extra_capability))
-        self.mailbox = mailbox
-
-    def _send_response(self, connection: socket.socket, command: bytes) -> None:
-        tag, _, command_text = command.partition(b" ")
-        mailbox, uids = self.mailbox, re.search(rb"UID (?:FETCH ([0-9,:]+)|SEARCH UID ([0-9]+))", command_text)
-        if command_text.startswith(b"EXAMINE"):
-            message_count = len(mailbox.mails) if mailbox.stated_count is None else mailbox.stated_count
-            next_uid = mailbox.uid_next or max(mailbox.mails, default=0) + 1
-            examine_response = (
-                f"* {message_count} EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n* OK [UIDNEXT {next_uid}] ok\r\n".encode()
-            )
-            connection.sendall(examine_response + tag + b" OK [READ-ONLY] done\r\n")
-        elif command_text.startswith(b"UID SEARCH"):
-            first_uid = int(uids[2]) if uids else 0
-            listed_uids = sorted(set(mailbox.mails) - mailbox.hidden_uids)
-            matching_uids = [uid for uid in listed_uids if uid >= first_uid] or listed_uids[-1:]
-            connection.sendall(
-                b"* SEARCH " + b" ".join(b"%d" % uid for uid in matching_uids) + b"\r\n" + tag + b" OK done\r\n"
-            )
-        elif uids and uids[1]:
-            for uid in map(int, uids[1].split(b",")):
-                connection.sendall(self._build_fetch_response(uid, b"BODY.PEEK[]" in command_text))
-            connection.sendall(tag + b" OK done\r\n")
-        else:
-            super()._send_response(connection, command)
-
-    def _build_fetch_response(self, uid: int, is_body: bool) -> bytes:
-        mailbox, mail = self.mailbox, self.mailbox.mails.get(uid)
-        if mail is None or (uid in mailbox.uids_without_header and not is_body):
-            return b""
-        if is_body and uid in mailbox.body_replacements:
-            return b"".join([b"* %d FETCH (UID %d " % (uid, uid), mailbox.body_replacements[uid], b")\r\n"])
-        if is_body:
-            return b"* %d FETCH (UID %d BODY[] {%d}\r\n%s)\r\n" % (uid, uid, len(mail), mail)
-        return b"* %d FETCH (UID %d RFC822.SIZE %d FLAGS ())\r\n" % (uid, uid, len(mail))
+def build_server_mailbox(**differences: Any) -> ServerMailbox:
+    """Return a mailbox with three mails."""
+    return ServerMailbox({number: build_invoice_mail(number) for number in range(1, 4)}, **differences)
 
 
 def list_scan_problems(harness_without_mails: MailboxHarness, mailbox: ServerMailbox) -> list[str]:
@@ -83,7 +30,7 @@ def list_scan_problems(harness_without_mails: MailboxHarness, mailbox: ServerMai
 def test_a_mail_missing_in_the_header_response_waits_and_is_collected_later(
     harness_without_mails: MailboxHarness,
 ) -> None:
-    server_mailbox = ServerMailbox(uids_without_header={2})
+    server_mailbox = build_server_mailbox(uids_without_header={2})
     assert "UID=2" in str(list_scan_problems(harness_without_mails, server_mailbox))
     assert harness_without_mails.list_outcomes_by_uid() == {1: "collected", 2: "waiting", 3: "collected"}
     server_mailbox.uids_without_header = set()
@@ -95,7 +42,7 @@ def test_a_mail_missing_in_the_header_response_waits_and_is_collected_later(
 def test_a_mail_without_content_in_the_response_waits_and_is_collected_later(
     harness_without_mails: MailboxHarness, fetch_data: bytes
 ) -> None:
-    server_mailbox = ServerMailbox(body_replacements={2: fetch_data})
+    server_mailbox = build_server_mailbox(body_replacements={2: fetch_data})
     assert "UID=2" in str(list_scan_problems(harness_without_mails, server_mailbox))
     assert harness_without_mails.list_outcomes_by_uid() == {1: "collected", 2: "waiting", 3: "collected"}
     server_mailbox.body_replacements = {}
@@ -104,7 +51,7 @@ def test_a_mail_without_content_in_the_response_waits_and_is_collected_later(
 
 
 def test_a_waiting_mail_does_not_count_as_removed_while_it_is_listed(harness_without_mails: MailboxHarness) -> None:
-    server_mailbox = ServerMailbox(body_replacements={2: b"BODY[] NIL"})
+    server_mailbox = build_server_mailbox(body_replacements={2: b"BODY[] NIL"})
     list_scan_problems(harness_without_mails, server_mailbox)
     server_mailbox.uids_without_header = {2}
     list_scan_problems(harness_without_mails, server_mailbox)
@@ -130,7 +77,7 @@ def test_mails_that_the_server_never_returns_do_not_block_the_folder(
 def test_a_wrong_next_uid_from_the_server_hides_no_later_mail(
     harness_without_mails: MailboxHarness, uid_next: int
 ) -> None:
-    server_mailbox = ServerMailbox(uid_next=uid_next)
+    server_mailbox = build_server_mailbox(uid_next=uid_next)
     list_scan_problems(harness_without_mails, server_mailbox)
     server_mailbox.mails[4] = build_invoice_mail(4)
     server_mailbox.uid_next = max(uid_next, 5) if uid_next == 4 else uid_next
@@ -141,7 +88,7 @@ def test_a_wrong_next_uid_from_the_server_hides_no_later_mail(
 def test_a_mail_that_appears_late_below_others_is_collected_with_the_next_one(
     harness_without_mails: MailboxHarness,
 ) -> None:
-    server_mailbox = ServerMailbox(hidden_uids={2}, stated_count=2)
+    server_mailbox = build_server_mailbox(hidden_uids={2}, stated_count=2)
     list_scan_problems(harness_without_mails, server_mailbox)
     server_mailbox.hidden_uids, server_mailbox.stated_count = set(), None
     server_mailbox.mails[4] = build_invoice_mail(4)
@@ -152,7 +99,7 @@ def test_a_mail_that_appears_late_below_others_is_collected_with_the_next_one(
 def test_a_listing_with_too_few_mails_is_a_problem_and_is_repeated(
     harness_without_mails: MailboxHarness,
 ) -> None:
-    server_mailbox = ServerMailbox(hidden_uids={2})
+    server_mailbox = build_server_mailbox(hidden_uids={2})
     assert "lists only 2" in str(list_scan_problems(harness_without_mails, server_mailbox))
     server_mailbox.hidden_uids = set()
     assert list_scan_problems(harness_without_mails, server_mailbox) == []
@@ -160,14 +107,14 @@ def test_a_listing_with_too_few_mails_is_a_problem_and_is_repeated(
 
 
 def test_a_next_uid_that_went_back_is_a_problem(harness_without_mails: MailboxHarness) -> None:
-    server_mailbox = ServerMailbox()
+    server_mailbox = build_server_mailbox()
     list_scan_problems(harness_without_mails, server_mailbox)
     del server_mailbox.mails[3]
     assert "went back" in str(list_scan_problems(harness_without_mails, server_mailbox))
 
 
 def test_a_plain_search_response_from_an_esearch_server_is_accepted(harness_without_mails: MailboxHarness) -> None:
-    server_mailbox = ServerMailbox(extra_capability=b"ESEARCH")
+    server_mailbox = build_server_mailbox(extra_capability=b"ESEARCH")
     assert list_scan_problems(harness_without_mails, server_mailbox) == []
     assert harness_without_mails.list_outcomes_by_uid() == dict.fromkeys((1, 2, 3), "collected")
 
