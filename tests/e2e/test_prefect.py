@@ -43,10 +43,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "0.5",
-        "DO_NOT_TRACK": "1",
         "INVOICES_HOME": str(home / "app"),
         "INVOICES_INBOX__PATH": str(inbox),
         "INVOICES_INBOX__SETTLE_SECONDS": "0",
@@ -88,6 +86,12 @@ def test_the_worker_runs_all_stages_and_a_second_run_changes_nothing(environment
     second = _run_deployment(environment, "ingest-invoices/scheduled")
     assert second["state"]["type"] == "COMPLETED"
     assert (warehouse / "current").readlink() == release
+
+
+def test_no_usage_data_is_sent_by_server_or_flows(environment: dict[str, str], worker: Path) -> None:
+    assert _call_api(environment, "admin/settings")["server"]["analytics_enabled"] is False
+    for deployment in _call_api(environment, "deployments/filter", {}):
+        assert deployment["job_variables"]["env"] == {"DO_NOT_TRACK": "1"}
 
 
 def test_batches_are_tasks_and_no_file_name_is_in_the_database_of_prefect(
