@@ -9,6 +9,8 @@ DECODABLE_ENCODINGS = frozenset({"base64", "quoted-printable", "x-uuencode", "uu
 
 _UUENCODE_BEGIN_PATTERN = re.compile(rb"^begin(?:-base64)? [0-7]{3,4} ([^\r\n]{1,1000})\r?\n", re.MULTILINE)
 _UUENCODE_END_PATTERN = re.compile(rb"^(?:end|====)[ \t]*\r?$", re.MULTILINE)
+_BASE64_LINE_PATTERN = re.compile(rb"[A-Za-z0-9+/=]+")
+_PADDED_RUN_PATTERN = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _NON_BASE64_CHARS = re.compile(rb"[^A-Za-z0-9+/]+")
 
 
@@ -40,6 +42,26 @@ def extract_uuencoded_files(text: bytes, limit: int) -> list[tuple[str, bytes]]:
 
 
 def _decode_base64_leniently(raw: bytes) -> bytes:
+    """Return the decoded bytes of all padded runs; a truncated end loses at most two bytes."""
+    return b"".join(_decode_base64_run(run) for run in _split_padded_runs(raw))
+
+
+def _split_padded_runs(raw: bytes) -> list[bytes]:
+    """Return the runs that end with padding, for a body that a program encoded in pieces; otherwise ``raw`` alone.
+
+    Padding ends the data (RFC 2045 §6.8), so what follows counts only if all of it is complete runs, line by line. A
+    footer that a mailing list adds has other characters or lengths.
+    """
+    first_padding = raw.find(b"=")
+    rest = raw[first_padding:].lstrip(b"= \t\r\n") if first_padding >= 0 else b""
+    lines = [line.strip() for line in rest.splitlines()]
+    if not rest or any(line and not _BASE64_LINE_PATTERN.fullmatch(line) for line in lines):
+        return [raw]
+    runs: list[bytes] = _PADDED_RUN_PATTERN.findall(b"".join(lines))
+    return [raw] if any(len(run) % 4 for run in runs) else [raw[: len(raw) - len(rest)], *runs]
+
+
+def _decode_base64_run(raw: bytes) -> bytes:
     """Return the bytes decoded up to the first padding; a truncated end loses at most two bytes."""
     for padding in (b"", b"=="):
         try:

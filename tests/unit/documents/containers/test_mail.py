@@ -88,6 +88,13 @@ def test_encoded_mails_in_mails_count_against_the_same_limits() -> None:
             id="B-13-base64-junk",
         ),
         pytest.param(b"base64", base64.b64encode(b"%PDF-1.4") + b"\r\n_____\r\nlist footer", b"%PDF-1.4", id="footer"),
+        pytest.param(
+            b"base64",
+            b"\r\n".join(base64.b64encode(piece) for piece in (b"%PDF", b"-1.4", b"...")),
+            b"%PDF-1.4...",
+            id="padded runs",
+        ),
+        pytest.param(b"base64", base64.b64encode(b"%PDF") + b"\r\nlistfooter", b"%PDF", id="a footer of one word"),
         pytest.param(b"quoted-printable", b"%PDF-1.7=0A=\r\n=ZZend", b"%PDF-1.7\n=ZZend", id="B-13-quoted-printable"),
         pytest.param(
             b"x-uuencode", b"begin 644 /etc/passwd\n%s`\nend\n" % binascii.b2a_uu(b"%PDF-1"), b"%PDF-1", id="B-13-uu"
