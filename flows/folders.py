@@ -42,7 +42,7 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
     report.remarks += [
         f"{name!r} is still being written; a later run will collect it." for name in scan_state.changing_files
     ]
-    _report_uncollected_files(app, source, scan_state, report)
+    report_uncollected_files(app, source, scan_state, report)
     if scan_state.over_limit_count:
         report.remarks.append(
             f"source {source.name!r}: {format_count(scan_state.over_limit_count, 'file')} over the limit of one run; "
@@ -54,7 +54,7 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
         report.remarks += move_recorded_files(source, read_known_fingerprints, scan_state.movable_files)
 
 
-def _report_uncollected_files(app: App, source: FolderSettings, scan_state: FolderScanState, report: RunReport) -> None:
+def report_uncollected_files(app: App, source: FolderSettings, scan_state: FolderScanState, report: RunReport) -> None:
     """Add a problem for each file that cannot be read, and a remark for each link or pipe, which nobody collects."""
     for reason in scan_state.unreadable_files:
         if reason.endswith(NOT_REGULAR_REASON):

@@ -72,12 +72,18 @@ def collect(
 
 
 @cli.command()
-def reconcile(source: SourceOption = None, settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
+def reconcile(
+    source: SourceOption = None,
+    inbox: InboxOption = None,
+    samples: SamplesOption = False,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Compare the listing of each source with the ledger: what is missing, and what was collected twice."""
     from flows.progress import show_progress
     from flows.reports.reconcile import format_reconciliation, reconcile_sources
 
-    with exit_on_known_errors(), open_app(load_command_settings(settings_file, source_name=source)) as app:
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file, inbox, samples, source)) as app:
         with show_progress("Comparing", "mails and files") as advance_progress:
             reconciliation = reconcile_sources(app, advance_progress)
         typer.echo(format_reconciliation(reconciliation))

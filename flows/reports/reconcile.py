@@ -23,6 +23,7 @@ PLACE_LABELS = {
     "missing": "missing",
     "duplicated": "collected twice",
     "waiting": "known, but not collected",
+    "elsewhere": "collected from another directory; compare it with --inbox",
     "unsafe": "marked, moved or deleted although its documents are not stored",
 }
 
@@ -42,6 +43,7 @@ class SourceComparison:
     duplicated: list[str] = field(default_factory=list)  # collected twice
     waiting: list[str] = field(default_factory=list)  # in the ledger, but not collected
     unsafe: list[str] = field(default_factory=list)  # marked, moved or deleted although not everything is in the store
+    elsewhere: list[str] = field(default_factory=list)  # directories outside the folder that its documents came from
     problem: str | None = None  # why the source could not be listed
 
     @property
@@ -81,6 +83,12 @@ def _compare_source_with_ledger(
             advance_progress(1)
     except InvoicesError as error:
         comparison.problem = str(error)
+    comparison.elsewhere = _list_other_directories(app, source)
+    if comparison.elsewhere and not comparison.listed and not comparison.problem:
+        comparison.problem = (
+            f"this folder is empty, and the documents of the source came from {comparison.elsewhere[0]!r}: "
+            "compare that directory with --inbox, or the samples with --samples"
+        )
     with app.ledger.open_snapshot() as connection:
         comparison.duplicated = list_locations_collected_twice(connection, source.name)
         comparison.missing += list_incomplete_mails(connection, source.name)
@@ -94,6 +102,20 @@ def _compare_source_with_ledger(
         ]
     comparison.missing += [f"{place} (its document is not in the store)" for place in sorted(unstored_places)]
     return comparison
+
+
+def _list_other_directories(app: App, source: SourceSettings) -> list[str]:
+    """Return the directories outside a local folder in which documents of this source were found, by ``--inbox``."""
+    if isinstance(source, MailboxSettings) or source.is_remote:
+        return []
+    from sources.folder.listing import decode_path
+    from sources.folder.local_folder import resolve_folder_root
+
+    root = f"{decode_path(resolve_folder_root(source)).rstrip('/')}/"
+    with app.ledger.open_snapshot() as connection:
+        locations = [location for location, _, _ in iter_sighted_documents(connection, source.name)]
+    paths = {location.partition("/;")[0] for location in locations if not location.startswith(root)}
+    return sorted({path.rpartition("/")[0] for path in paths})
 
 
 def _is_document_stored(app: App, sha256: str, byte_count: int) -> bool:

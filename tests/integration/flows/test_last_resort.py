@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from flows.folders import report_uncollected_files
 from flows.runner import run_stages
 from flows.source_visits import track_source_visit
 from flows.stages import collect
@@ -24,6 +26,7 @@ from invoices.ledger.sightings import Sighting
 from invoices.run_report import RunReport
 from invoices.settings import FolderSettings, Settings
 from invoices.settings.settings import ReadingSettings
+from sources.folder import FolderScanState
 
 
 @pytest.fixture
@@ -149,3 +152,25 @@ def test_an_error_in_one_source_is_a_problem_and_the_others_are_visited(tmp_path
         run_stages(app, (collect,), report)
     assert report.new_documents == 2
     assert report.problems[0].startswith("source 'first': unexpected error ValueError")
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_and_a_link_a_remark(app: App) -> None:
+    scan_state, report = FolderScanState(), RunReport()
+    scan_state.unreadable_files = ["'/in/a.pdf' cannot be read: Permission denied", "'/in/b.pdf' is not a regular file"]
+    scan_state.failures.append(("the file '/in/c.pdf'", ValueError("odd")))
+    report_uncollected_files(app, FolderSettings(name="scans", url="/in"), scan_state, report)
+    assert report.problems[0].startswith("source 'scans': not collected: '/in/a.pdf' cannot be read: Permission denied")
+    assert "the file '/in/c.pdf' is not collected: unexpected error ValueError" in report.problems[1]
+    assert report.remarks == ["Not collected: '/in/b.pdf' is not a regular file."]
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_in_the_inbox_makes_the_run_end_with_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "invoice.pdf").write_bytes(b"%PDF")
+    (tmp_path / "in" / "invoice.pdf").chmod(0)
+    folder = FolderSettings(name="scans", url=str(tmp_path / "in"), settle_seconds=0)
+    settings = Settings(home=tmp_path / "home", folders=(folder,), reading=ReadingSettings(workers=1))
+    with App(settings, lambda _exit_stack: settings) as app:
+        report = run_stages(app, (collect,), RunReport())
+    assert ["cannot be read" in problem for problem in report.problems] == [True]

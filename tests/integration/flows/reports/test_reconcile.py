@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from flows.cli.command_runner import load_command_settings
 from flows.reports.doctor_sources import check_sources
 from flows.reports.reconcile import format_reconciliation, reconcile_sources
 from flows.runner import run_stages
@@ -178,3 +179,26 @@ def test_the_doctor_reports_a_missing_target_folder_for_moved_mails(account: Mai
     ]
     account.create_folder("Booked")
     assert [ok for _, ok, _ in check_sources(settings)] == [True]
+
+
+def test_documents_of_an_inbox_option_are_compared_with_that_folder_only(
+    tmp_path: Path, documents_folder: Path
+) -> None:
+    settings_file = tmp_path / "invoices.toml"
+    settings_file.write_text(f'home = "{tmp_path}/home"\n[inbox]\nsettle_seconds = 0\n', encoding="utf-8")
+
+    def reconcile_inbox(inbox: Path | None) -> dict[str, Any]:
+        settings = load_command_settings(settings_file, inbox=inbox)
+        with App(settings, prepare_vendor_settings=lambda _exit_stack: settings) as app:
+            if inbox is not None:
+                run_stages(app, (collect,), RunReport())
+            reconciliation = reconcile_sources(app)
+        return reconciliation
+
+    compared_with_it = reconcile_inbox(documents_folder)
+    assert (compared_with_it["sound"], compared_with_it["sources"][0]["known"]) == (True, 2)
+    compared_with_inbox = reconcile_inbox(None)
+    assert not compared_with_inbox["sound"]
+    assert compared_with_inbox["sources"][0]["elsewhere"] == [str(documents_folder)]
+    assert f"came from {str(documents_folder)!r}" in compared_with_inbox["sources"][0]["problem"]
+    assert "--inbox" in format_reconciliation(compared_with_inbox)
