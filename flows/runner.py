@@ -44,6 +44,8 @@ def run_stages(
     run_lock = nullcontext() if may_run_beside_others else app.acquire_run_lock()
     with run_lock, open_progress_display() as progress:
         app.record_rehearsal_mode()
+        if app.opening_remark is not None:
+            report.remarks.append(app.opening_remark)
         failed_stages: set[str] = set()
         for stage in stages:
             stage_name = get_stage_name(stage)

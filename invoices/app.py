@@ -34,6 +34,9 @@ from invoices.ledger.claims import (
     release_claims,
 )
 from invoices.ledger.documents import PendingDocument, Stage, list_pending_documents
+from invoices.ledger.high_water_mark import HighWaterMark, HighWaterMarkFile
+from invoices.ledger.identity import Recovery, RecoveryArea, begin_recovery, find_recovery
+from invoices.ledger.identity_check import check_ledger_identity
 from invoices.ledger.stage_lease_keeper import StageLeaseKeeper
 from invoices.ledger.stage_leases import StageLease, expire_stage_leases, list_stage_lease_holders
 from invoices.ledger.workers import Worker
@@ -72,8 +75,30 @@ class App:
             raise ConfigurationError(
                 f"the home directory {str(settings.home)!r} cannot be written: {error.strerror}"
             ) from error
-        self.ledger = Ledger(settings.effective_ledger_url)
+        self.ledger = Ledger(settings.effective_ledger_url, on_commit=self._raise_high_water_mark)
         self._exit_stack.callback(self.ledger.close)
+        self._mark_file = HighWaterMarkFile(settings.home / "high_water_mark.json")
+        try:
+            self.ledger_id, self.opening_remark = check_ledger_identity(self.ledger, self._mark_file)
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(f"{error.filename!r} cannot be written: {error.strerror}") from error
+
+    def _raise_high_water_mark(self, revision: int) -> None:
+        self._mark_file.raise_to(HighWaterMark(self.ledger_id, revision))
+
+    def find_recovery(self, area: RecoveryArea) -> Recovery | None:
+        """Return why, and since when, everything in this area has to be looked up before it is sent; None if it is not.
+
+        The ledger is new to this home, or was restored: it may lack records of what was sent.
+        """
+        with self.ledger.open_snapshot() as connection:
+            return find_recovery(connection, area)
+
+    def begin_recovery(self) -> None:
+        """Record that the ledger was restored: what is outside and not in it has been found."""
+        with self.ledger.begin_transaction() as tx:
+            begin_recovery(tx, "restored")
 
     @property
     def is_rehearsal(self) -> bool:

@@ -182,15 +182,11 @@ def plan(
 def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Rebuild the warehouse from the ledger."""
     from flows.stages import load as stage
-    from invoices.ledger.changes import WATERMARK_COUNTER
-    from invoices.ledger.ledger import set_counter_value
     from transforms.loading.working_warehouse import delete_working_warehouse
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app, app.acquire_run_lock():
         app.check_rehearsal_mode()
         delete_working_warehouse(app.settings.warehouse_directory)
-        with app.ledger.begin_transaction() as tx:
-            set_counter_value(tx, WATERMARK_COUNTER, 0)
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
 
 

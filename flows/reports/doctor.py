@@ -16,10 +16,11 @@ from invoices.app import format_mode_mismatch, get_rehearsal_mode, list_vendor_s
 from invoices.documents.document_reader_pool import DocumentReaderPool
 from invoices.errors import ConfigurationError
 from invoices.ledger import Ledger
-from invoices.ledger.changes import count_loadable_rows, get_loaded_revision
+from invoices.ledger.changes import count_loadable_rows
+from invoices.ledger.identity import build_ledger_key
 from invoices.settings import PAID_EXTRACTORS, Settings
-from transforms.loading.release import find_published_revision
-from transforms.loading.working_warehouse import is_warehouse_complete
+from transforms.loading.release import find_published_watermark
+from transforms.loading.working_warehouse import get_working_database_path, is_warehouse_complete
 
 MIN_FREE_BYTES = 1 << 30
 INCOMPATIBLE_VERSIONS = {
@@ -102,8 +103,10 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
     except ConfigurationError as error:
         yield _build_check_result("ledger", False, str(error))
         return
+    watermark = find_published_watermark(settings.warehouse_directory)
+    revision = watermark.revision if watermark is not None else 0
     with ledger.open_snapshot() as connection:
-        revision = get_loaded_revision(connection)
+        is_derived = watermark is None or watermark.ledger_key == build_ledger_key(connection)
         expected_row_counts = count_loadable_rows(connection, revision)
     mode, recorded_mode = get_rehearsal_mode(settings), ledger.find_note("mode")
     ledger.close()
@@ -114,21 +117,23 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
     )
     if mode != (recorded_mode or mode):
         yield _build_check_result("kind", False, format_mode_mismatch(settings, recorded_mode or mode))
-    yield _check_warehouse(settings.home / "run.lock", settings.warehouse_directory, expected_row_counts, revision)
+    if not is_derived:
+        detail = "it was made from the ledger before that was restored or upgraded; run: invoices rebuild"
+        yield _build_check_result("warehouse", False, detail)
+        return
+    yield _check_warehouse(settings.home / "run.lock", settings.warehouse_directory, expected_row_counts)
 
 
-def _check_warehouse(
-    lock_path: Path, directory: Path, expected_row_counts: Mapping[str, int], revision: int
-) -> CheckResult:
+def _check_warehouse(lock_path: Path, directory: Path, expected_row_counts: Mapping[str, int]) -> CheckResult:
     """Check the working warehouse, but only while no run is active: a load fails if another process has it open."""
     with lock_path.open("a+", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _build_check_result("warehouse", True, "not checked: a run is active")
-        is_sound = (
-            is_warehouse_complete(directory, expected_row_counts)
-            and (find_published_revision(directory) or 0) == revision
+        is_published = find_published_watermark(directory) is not None
+        is_sound = is_warehouse_complete(directory, expected_row_counts) and (
+            is_published or not get_working_database_path(directory).exists()
         )
     return _build_check_result(
         "warehouse", is_sound, str(directory) if is_sound else "it lacks rows that were loaded; run: invoices rebuild"

@@ -6,14 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from invoices.app import App
-from invoices.ledger.changes import (
-    WATERMARK_COUNTER,
-    count_loadable_rows,
-    get_latest_revision,
-    get_loaded_revision,
-    iter_changed_rows,
-)
-from invoices.ledger.ledger import set_counter_value
+from invoices.ledger.changes import count_loadable_rows, get_latest_revision, iter_changed_rows
+from invoices.ledger.identity import build_ledger_key
 from invoices.run_report import RunReport
 
 PROGRESS_LABEL, UNIT = "Loading", "loads"
@@ -28,48 +22,50 @@ def count_pending(_app: App) -> int | None:
 
 
 def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
-    """Yield the revisions that the warehouse does not have; all of them if it lacks rows that were loaded.
+    """Yield the revisions that the warehouse of this home does not have; all of them if it cannot be continued.
 
-    All of them, too, if the warehouse is ahead of the ledger: the ledger was restored or upgraded, or a run was killed
-    just after publishing. A merge would keep rows that the ledger does not have, or columns of an earlier version.
+    That is so if it lacks rows that were loaded, is ahead of the ledger, or was derived from the ledger before that was
+    restored or upgraded. A merge would keep rows that the ledger does not have, or columns of an earlier version.
     """
-    from transforms.loading.release import find_published_revision
+    from transforms.loading.release import find_published_watermark
     from transforms.loading.working_warehouse import (
         delete_working_warehouse,
         get_working_database_path,
         is_warehouse_complete,
     )
 
-    with app.ledger.open_snapshot() as connection:
-        after_revision, up_to_revision = get_loaded_revision(connection), get_latest_revision(connection)
     warehouse_directory = app.settings.warehouse_directory
-    published_revision = find_published_revision(warehouse_directory)
-    if after_revision >= up_to_revision and published_revision == after_revision:
-        return
+    watermark = find_published_watermark(warehouse_directory)
+    after_revision = watermark.revision if watermark is not None else 0
     with app.ledger.open_snapshot() as connection:
-        expected_row_counts = count_loadable_rows(connection, after_revision)
-    if get_working_database_path(warehouse_directory).exists() and (published_revision or 0) > after_revision:
+        ledger_key, up_to_revision = build_ledger_key(connection), get_latest_revision(connection)
+        is_derived = watermark is None or (watermark.ledger_key == ledger_key and after_revision <= up_to_revision)
+        expected_row_counts = count_loadable_rows(connection, after_revision) if is_derived else {}
+    if (
+        watermark is not None and is_derived and after_revision == up_to_revision
+        and get_working_database_path(warehouse_directory).exists()
+    ):  # fmt: skip
+        return
+    if not is_derived:
         report.remarks.append("The warehouse was ahead of the ledger, or from an earlier version, and is rebuilt.")
-        delete_working_warehouse(warehouse_directory)
         after_revision = 0
-    elif (
-        after_revision == 0
-    ):  # nothing was published; an unfinished first load may have the columns of an earlier version
-        delete_working_warehouse(warehouse_directory)
-    elif not is_warehouse_complete(warehouse_directory, expected_row_counts):
+    elif watermark is not None and not is_warehouse_complete(warehouse_directory, expected_row_counts):
         report.remarks.append("The warehouse lacked rows that the ledger has and is rebuilt.")
-        delete_working_warehouse(warehouse_directory)
         after_revision = 0
+    if after_revision == 0:  # an unfinished first load may have the columns of an earlier version
+        delete_working_warehouse(warehouse_directory)
     yield after_revision, up_to_revision
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
-    """Merge the changes, build views and marts, publish the copy, and record the loaded revision."""
+    """Merge the changes, build views and marts, and publish the copy with the revision that it has."""
     from transforms.loading.dlt_loader import load_changed_rows
-    from transforms.loading.release import publish_warehouse
+    from transforms.loading.release import Watermark, publish_warehouse
     from transforms.mart_builder import build_views_and_marts
 
     after_revision, up_to_revision = batch
+    with app.ledger.open_snapshot() as connection:
+        ledger_key = build_ledger_key(connection)
 
     def read_table_changes(table: str) -> Iterator[list[Mapping[str, Any]]]:
         with app.ledger.open_snapshot() as connection:
@@ -78,7 +74,5 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     warehouse_directory = app.settings.warehouse_directory
     report.rows_loaded += sum(load_changed_rows(warehouse_directory, read_table_changes).values())
     build_views_and_marts(warehouse_directory)
-    publish_warehouse(warehouse_directory, up_to_revision)
-    with app.ledger.begin_transaction() as tx:
-        set_counter_value(tx, WATERMARK_COUNTER, up_to_revision)
+    publish_warehouse(warehouse_directory, Watermark(ledger_key, up_to_revision))
     report.advance_progress(1)

@@ -8,9 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 
 from invoices.ledger import tables
-from invoices.ledger.ledger import get_counter_value
 
-WATERMARK_COUNTER = "loaded_revision"
 LOADABLE_TABLES: Mapping[str, Table] = {
     "documents": tables.documents,
     "sightings": tables.sightings,
@@ -26,11 +24,6 @@ LOADABLE_TABLES: Mapping[str, Table] = {
 def get_latest_revision(connection: Connection) -> int:
     """Return the revision of the last transaction that changed a loadable row; 0 if none did."""
     return max(connection.scalar(select(func.max(table.c.revision))) or 0 for table in LOADABLE_TABLES.values())
-
-
-def get_loaded_revision(connection: Connection) -> int:
-    """Return the revision up to which the warehouse has every row; 0 if nothing was loaded."""
-    return get_counter_value(connection, WATERMARK_COUNTER)
 
 
 def iter_changed_rows(

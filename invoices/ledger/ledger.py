@@ -36,13 +36,21 @@ class Transaction:
 class Ledger:
     """The ledger at a SQLAlchemy URL (SQLite in WAL mode, or PostgreSQL). Close it after use."""
 
-    def __init__(self, url: str, *, now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        on_commit: Callable[[int], None] = lambda _revision: None,
+    ) -> None:
         """Open the ledger; create it if it is missing, and upgrade it if it is older.
+
+        ``on_commit`` is called with the revision of each committed transaction.
 
         Raises:
             ConfigurationError: the database cannot be opened, or a newer version of this program wrote it.
         """
-        self.now = now
+        self.now, self._on_commit = now, on_commit
         self._engine = _create_ledger_engine(url)
         is_sqlite = self._engine.dialect.name == "sqlite"  # all transactions of SQLite in WAL mode are snapshots
         self._snapshot_engine = (
@@ -50,7 +58,7 @@ class Ledger:
         )
         try:
             with self._engine.connect() as connection, connection.begin():
-                version = _prepare_schema(connection)
+                version, self.was_upgraded = _prepare_schema(connection)
         except SQLAlchemyError as error:
             self.close()
             raise ConfigurationError(f"cannot open the ledger: {getattr(error, 'orig', error)}") from error
@@ -66,7 +74,9 @@ class Ledger:
         """Write everything in the block or nothing, under a new revision; concurrent writers wait for each other."""
         with self._engine.connect() as connection, connection.begin():
             _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
-            yield Transaction(connection, _increment_counter(connection, "revision"), self.now())
+            tx = Transaction(connection, _increment_counter(connection, "revision"), self.now())
+            yield tx
+        self._on_commit(tx.revision)
 
     @contextmanager
     def begin_log_transaction(self) -> Iterator[Transaction]:
@@ -85,7 +95,7 @@ class Ledger:
     def find_note(self, name: str) -> str | None:
         """Return the note of this name, or None."""
         with self.open_snapshot() as connection:
-            return _find_note(connection, name)
+            return find_note(connection, name)
 
     def get_or_record_note(self, name: str, value: str) -> str:
         """Return the note of this name; record ``value`` if there is none yet."""
@@ -93,7 +103,7 @@ class Ledger:
         if recorded is not None:
             return recorded
         with self.begin_transaction() as tx:
-            recorded = _find_note(tx.connection, name)  # another process may have been first
+            recorded = find_note(tx.connection, name)  # another process may have been first
             if recorded is None:
                 tx.connection.execute(insert(notes).values(name=name, value=value))
             return value if recorded is None else recorded
@@ -133,16 +143,18 @@ def _increment_counter(connection: Connection, counter_name: str, increment: int
     return get_counter_value(connection, counter_name)
 
 
-def _prepare_schema(connection: Connection) -> str:
-    """Create or upgrade the tables, one process at a time; return the schema version that they have then."""
+def _prepare_schema(connection: Connection) -> tuple[str, bool]:
+    """Create or upgrade the tables, one process at a time; return their schema version, and whether it is upgraded."""
     _begin_if_sqlite(connection, "BEGIN IMMEDIATE")
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK_ID)))
     version = find_schema_version(connection)
     if version is None:
         create_schema(connection)
-        return SCHEMA_VERSION
-    return version if version == SCHEMA_VERSION else upgrade_schema(connection, version)
+        return SCHEMA_VERSION, False
+    if version == SCHEMA_VERSION:
+        return version, False
+    return upgrade_schema(connection, version), True
 
 
 def _begin_if_sqlite(connection: Connection, statement: str) -> None:
@@ -150,8 +162,15 @@ def _begin_if_sqlite(connection: Connection, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _find_note(connection: Connection, name: str) -> str | None:
+def find_note(connection: Connection, name: str) -> str | None:
+    """Return the note of this name, or None."""
     return connection.scalar(select(notes.c.value).where(notes.c.name == name))
+
+
+def set_note(tx: Transaction, name: str, value: str) -> None:
+    """Record a note, in place of an earlier one of this name."""
+    if tx.connection.execute(update(notes).where(notes.c.name == name).values(value=value)).rowcount == 0:
+        tx.connection.execute(insert(notes).values(name=name, value=value))
 
 
 def _create_ledger_engine(url: str) -> Engine:

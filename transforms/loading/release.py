@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from transforms.loading.working_warehouse import get_working_database_path, open_warehouse
@@ -20,7 +21,15 @@ LINKS = ("invoices.duckdb", "parquet", "manifest.json")
 RELEASES_KEPT = 2  # the current release, and the previous one, which a reader may just be opening
 
 
-def publish_warehouse(warehouse_directory: Path, revision: int) -> Path:
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What a warehouse has: every row of a ledger up to a revision. ``ledger_key``: the ledger's id and its schema."""
+
+    ledger_key: str
+    revision: int
+
+
+def publish_warehouse(warehouse_directory: Path, watermark: Watermark) -> Path:
     """Publish the working warehouse as a new release; return its directory. A kill before the end changes nothing."""
     releases_directory = warehouse_directory / "releases"
     draft = releases_directory / f"draft-{os.getpid()}"
@@ -29,11 +38,16 @@ def publish_warehouse(warehouse_directory: Path, revision: int) -> Path:
     draft.mkdir(parents=True, mode=0o700)
     tables = _write_parquet_files(warehouse_directory, draft)
     shutil.copyfile(get_working_database_path(warehouse_directory), draft / "invoices.duckdb")
-    manifest = {"revision": revision, "tables": tables, "files": _hash_files_by_path(draft)}
+    manifest = {
+        "ledger": watermark.ledger_key,
+        "revision": watermark.revision,
+        "tables": tables,
+        "files": _hash_files_by_path(draft),
+    }
     (draft / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     for file in draft.rglob("*"):
         _flush_to_disk(file)
-    release_directory = _choose_release_directory(releases_directory, revision)
+    release_directory = _choose_release_directory(releases_directory, watermark.revision)
     draft.rename(release_directory)
     _flush_to_disk(releases_directory)
     _replace_symlink(warehouse_directory / "current", f"releases/{release_directory.name}")
@@ -47,10 +61,11 @@ def publish_warehouse(warehouse_directory: Path, revision: int) -> Path:
     return release_directory
 
 
-def find_published_revision(warehouse_directory: Path) -> int | None:
-    """Return the ledger revision that the published warehouse has; None without a valid manifest."""
+def find_published_watermark(warehouse_directory: Path) -> Watermark | None:
+    """Return what the published warehouse has; None without a valid manifest."""
     try:
-        return int(json.loads((warehouse_directory / "manifest.json").read_text(encoding="utf-8"))["revision"])
+        manifest = json.loads((warehouse_directory / "manifest.json").read_text(encoding="utf-8"))
+        return Watermark(str(manifest["ledger"]), int(manifest["revision"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

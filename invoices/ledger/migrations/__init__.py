@@ -6,6 +6,7 @@ That note is kept up to date, so that a program of that time refuses a newer led
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, column, insert, inspect, select, table, update
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 SCHEMA_VERSION = "5"
+LEDGER_ID_NOTE = "ledger_id"
 _OLDER_VERSIONS = [str(version) for version in range(1, int(SCHEMA_VERSION))]
 _ALEMBIC_VERSION = table("alembic_version", column("version_num"))
 
@@ -36,6 +38,7 @@ def create_schema(connection: Connection) -> None:
 
     metadata.create_all(connection)
     connection.execute(insert(notes).values(name="schema_version", value=SCHEMA_VERSION))
+    connection.execute(insert(notes).values(name=LEDGER_ID_NOTE, value=uuid.uuid4().hex))
     connection.execute(insert(counters).values(name="revision", value=0))
     command.stamp(build_alembic_config(connection), "head")
 

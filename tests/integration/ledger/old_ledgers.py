@@ -6,6 +6,7 @@ import gzip
 import sqlite3
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -164,8 +165,9 @@ def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
     for row in translated["receipts"]:
         row["last_sent_at"] = row["first_sent_at"]
     translated |= {"stage_leases": [], "stage_attempts": []}
-    for row in translated["counters"]:
-        row["value"] = 0 if row["name"] == "loaded_revision" else row["value"]
+    translated["counters"] = [row for row in translated["counters"] if row["name"] != "loaded_revision"]
+    translated["notes"].append({"name": "ledger_id", "value": ANY})
+    translated["notes"].sort(key=lambda row: str(row["name"]))
     for row in translated["notes"]:
         row["value"] = SCHEMA_VERSION if row["name"] == "schema_version" else row["value"]
     return translated

@@ -1,6 +1,11 @@
-"""Version 5: leases of stages, attempts that have not ended, and when a receipt was last sent."""
+"""Version 5: leases of stages, attempts that have not ended, when a receipt was last sent, and the ledger's id.
+
+The revision that was loaded is no longer here: each warehouse has its own, with the id of the ledger.
+"""
 
 from __future__ import annotations
+
+import uuid
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,3 +36,6 @@ def upgrade() -> None:
     )
     op.add_column("receipts", sa.Column("last_sent_at", INSTANT))
     op.execute("UPDATE receipts SET last_sent_at = first_sent_at")
+    notes = sa.table("notes", sa.column("name"), sa.column("value"))
+    op.execute(notes.insert().values(name="ledger_id", value=uuid.uuid4().hex))
+    op.execute("DELETE FROM counters WHERE name = 'loaded_revision'")

@@ -20,7 +20,7 @@ import pytest
 
 from invoices.app import App
 from invoices.errors import ContractError
-from invoices.ledger.changes import LOADABLE_TABLES, get_latest_revision, get_loaded_revision, iter_changed_rows
+from invoices.ledger.changes import LOADABLE_TABLES, get_latest_revision, iter_changed_rows
 from invoices.ledger.documents import set_document_state
 from invoices.ledger.extractions import update_extraction
 from invoices.settings import Settings
@@ -34,7 +34,7 @@ from tests.integration.populated_app import (
 )
 from transforms.loading.accepted_invoice_reader import read_accepted_invoices, sum_accepted_amounts_by_currency
 from transforms.loading.dlt_loader import load_changed_rows
-from transforms.loading.release import find_published_revision, get_published_database_path
+from transforms.loading.release import find_published_watermark, get_published_database_path
 from transforms.loading.working_warehouse import get_working_database_path, open_warehouse
 
 LOAD_AND_DIE_SCRIPT = """
@@ -313,8 +313,7 @@ def test_a_value_that_does_not_fit_is_rejected_and_changes_nothing(app_after_fir
     assert query_warehouse(app, "select count(*) from core.candidates") == [(4,)]
     with open_warehouse(get_working_database_path(app.settings.warehouse_directory)) as connection:
         assert connection.execute("select count(*) from core.candidates").fetchone() == (4,)
-    with app.ledger.open_snapshot() as connection:
-        assert get_loaded_revision(connection) < get_latest_revision(connection)
+    assert get_published_revision(app) < get_ledger_revision(app)
 
 
 def test_the_loader_works_while_a_reader_has_the_published_file_open(app_after_first_load: App) -> None:
@@ -353,5 +352,15 @@ def publish_warehouse_again(app: App) -> None:
     """Publish the working warehouse again."""
     (app.settings.warehouse_directory / "manifest.json").unlink()
     load_warehouse(app)
+    assert get_published_revision(app) == get_ledger_revision(app)
+
+
+def get_published_revision(app: App) -> int:
+    watermark = find_published_watermark(app.settings.warehouse_directory)
+    assert watermark is not None
+    return watermark.revision
+
+
+def get_ledger_revision(app: App) -> int:
     with app.ledger.open_snapshot() as connection:
-        assert find_published_revision(app.settings.warehouse_directory) == get_latest_revision(connection)
+        return get_latest_revision(connection)

@@ -19,7 +19,8 @@ from tests.sweep_size import spread
 from transforms.loading.release import (
     LINKS,
     RELEASES_KEPT,
-    find_published_revision,
+    Watermark,
+    find_published_watermark,
     get_published_database_path,
     publish_warehouse,
 )
@@ -44,9 +45,9 @@ def die(event, arguments):
         if calls < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-from transforms.loading.release import publish_warehouse
+from transforms.loading.release import Watermark, publish_warehouse
 sys.addaudithook(die)
-publish_warehouse(Path(sys.argv[1]), 2)
+publish_warehouse(Path(sys.argv[1]), Watermark("ledger", 2))
 """
 
 LOSE_LOG_SCRIPT = """
@@ -98,9 +99,10 @@ def list_releases(warehouse_directory: Path) -> list[str]:
 
 
 def test_the_manifest_has_the_row_counts_and_hashes_of_the_release(warehouse_directory: Path) -> None:
-    final = publish_warehouse(warehouse_directory, 7)
+    final = publish_warehouse(warehouse_directory, Watermark("ledger", 7))
     manifest = json.loads((warehouse_directory / "manifest.json").read_text())
-    assert manifest["revision"] == find_published_revision(warehouse_directory) == 7
+    assert manifest["revision"] == 7
+    assert find_published_watermark(warehouse_directory) == Watermark("ledger", 7)
     assert manifest["tables"] == {
         "core.candidates": 1, "core.documents": 2, "core.invoices": 1, "marts.spend": 1, "raw.documents": 2,
     }  # fmt: skip
@@ -115,37 +117,37 @@ def test_the_manifest_has_the_row_counts_and_hashes_of_the_release(warehouse_dir
 
 
 def test_amounts_stay_decimals_in_the_parquet_files(warehouse_directory: Path) -> None:
-    publish_warehouse(warehouse_directory, 1)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 1))
     schema = pq.read_schema(warehouse_directory / "parquet" / "core" / "candidates" / "candidates.parquet")
     assert str(schema.field("total").type) == "decimal128(18, 4)"
 
 
 def test_database_parquet_and_manifest_flip_together(warehouse_directory: Path) -> None:
-    publish_warehouse(warehouse_directory, 1)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 1))
     insert_documents(warehouse_directory, "c")
-    publish_warehouse(warehouse_directory, 2)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 2))
     places = {(warehouse_directory / name).resolve().parent for name in LINKS}
     assert places == {(warehouse_directory / "current").resolve()}
     assert count_rows(get_published_database_path(warehouse_directory)) == 3
-    assert find_published_revision(warehouse_directory) == 2
+    assert find_published_watermark(warehouse_directory) == Watermark("ledger", 2)
 
 
 def test_a_reader_keeps_the_release_that_it_has_open(warehouse_directory: Path) -> None:
-    publish_warehouse(warehouse_directory, 1)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 1))
     with duckdb.connect(get_published_database_path(warehouse_directory), read_only=True) as reader:
         assert reader.execute("select count(*) from raw.documents").fetchone() == (2,)
         for revision in range(2, 6):
             insert_documents(warehouse_directory, f"new-{revision}")
-            publish_warehouse(warehouse_directory, revision)
+            publish_warehouse(warehouse_directory, Watermark("ledger", revision))
             assert reader.execute("select count(*) from raw.documents").fetchone() == (2,)
     assert count_rows(get_published_database_path(warehouse_directory)) == 6
 
 
 def test_only_the_current_release_and_the_one_before_are_kept(warehouse_directory: Path) -> None:
     for revision in (3, 3, 12, 5):  # a rebuild may publish an earlier revision again
-        final = publish_warehouse(warehouse_directory, revision)
+        final = publish_warehouse(warehouse_directory, Watermark("ledger", revision))
         assert (warehouse_directory / "current").resolve() == final
-        assert find_published_revision(warehouse_directory) == revision
+        assert find_published_watermark(warehouse_directory) == Watermark("ledger", revision)
     assert list_releases(warehouse_directory) == ["00000003-r12", "00000004-r5"]
     assert len(list_releases(warehouse_directory)) == RELEASES_KEPT
 
@@ -155,7 +157,7 @@ def test_leftovers_of_a_killed_run_are_removed(warehouse_directory: Path) -> Non
     (leftover / "parquet").mkdir(parents=True)
     (leftover / "invoices.duckdb").write_bytes(b"half")
     (warehouse_directory / ".current.new").symlink_to("nowhere")
-    publish_warehouse(warehouse_directory, 1)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 1))
     assert list_releases(warehouse_directory) == ["00000001-r1"]
     assert count_rows(get_published_database_path(warehouse_directory)) == 2
 
@@ -165,39 +167,38 @@ def test_leftovers_of_a_killed_run_are_removed(warehouse_directory: Path) -> Non
 def test_a_kill_at_any_step_shows_readers_the_old_release_or_the_new_one_whole(
     warehouse_directory: Path, step: int
 ) -> None:
-    publish_warehouse(warehouse_directory, 1)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 1))
     insert_documents(warehouse_directory, "c")
     killed = subprocess.run(
         [sys.executable, "-c", RELEASE_AND_DIE_SCRIPT, str(warehouse_directory), str(step)], check=False, timeout=60
     )
     assert killed.returncode in (-signal.SIGKILL, 0)
-    visible_revision = find_published_revision(warehouse_directory)
-    assert (visible_revision, count_rows(get_published_database_path(warehouse_directory))) in ((1, 2), (2, 3))
+    watermark = find_published_watermark(warehouse_directory)
+    assert watermark is not None
+    assert (watermark.revision, count_rows(get_published_database_path(warehouse_directory))) in ((1, 2), (2, 3))
     parquet = warehouse_directory / "parquet" / "raw" / "documents" / "documents.parquet"
-    assert pq.read_metadata(parquet).num_rows == (2 if visible_revision == 1 else 3)
-    publish_warehouse(warehouse_directory, 3)
-    assert (
-        find_published_revision(warehouse_directory),
-        count_rows(get_published_database_path(warehouse_directory)),
-    ) == (3, 3)
+    assert pq.read_metadata(parquet).num_rows == (2 if watermark.revision == 1 else 3)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 3))
+    assert find_published_watermark(warehouse_directory) == Watermark("ledger", 3)
+    assert count_rows(get_published_database_path(warehouse_directory)) == 3
     assert not list((warehouse_directory / "releases").glob("draft-*"))
 
 
 def test_before_the_first_release_there_is_none(tmp_path: Path) -> None:
-    assert find_published_revision(tmp_path) is None
+    assert find_published_watermark(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"revision": null}', "\ufffd"])
 def test_a_damaged_manifest_counts_as_none_so_that_the_next_load_publishes_anew(
     warehouse_directory: Path, text: str
 ) -> None:
-    publish_warehouse(warehouse_directory, 1)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 1))
     (warehouse_directory / "manifest.json").resolve().write_text(text)
-    assert find_published_revision(warehouse_directory) is None
+    assert find_published_watermark(warehouse_directory) is None
 
 
 def test_the_release_is_for_its_owner_only(warehouse_directory: Path) -> None:
-    assert publish_warehouse(warehouse_directory, 1).stat().st_mode & 0o077 == 0
+    assert publish_warehouse(warehouse_directory, Watermark("ledger", 1)).stat().st_mode & 0o077 == 0
 
 
 # The working warehouse
@@ -220,7 +221,7 @@ def test_a_file_that_is_not_a_warehouse_is_not_complete(warehouse_directory: Pat
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
 def test_a_warehouse_cut_short_is_not_complete(warehouse_directory: Path, kept: float) -> None:
     path = get_working_database_path(warehouse_directory)
-    publish_warehouse(warehouse_directory, 1)
+    publish_warehouse(warehouse_directory, Watermark("ledger", 1))
     assert is_warehouse_complete(warehouse_directory, EXPECTED_COUNTS)
     os.truncate(path, int(path.stat().st_size * kept))
     assert not is_warehouse_complete(warehouse_directory, EXPECTED_COUNTS)

@@ -1,0 +1,55 @@
+"""Detects, when a home opens its ledger, that the ledger is not the one, or not as far, as the home knows."""
+
+from __future__ import annotations
+
+from invoices.ledger.high_water_mark import HighWaterMark, HighWaterMarkFile
+from invoices.ledger.identity import (
+    RecoveryReason,
+    begin_recovery,
+    get_ledger_id,
+    is_known_ledger_id,
+    renew_ledger_id,
+)
+from invoices.ledger.ledger import Ledger, get_counter_value
+
+RESTORED_REMARK = (
+    "The ledger was restored: this home knows revision {known} of it, and it is at {actual}. What was exported, sent "
+    "and submitted since is looked up before anything is repeated."
+)
+REPLACED_REMARK = (
+    "The ledger is not the one that this home has worked with so far. What is outside is looked up before anything is "
+    "sent."
+)
+
+
+def check_ledger_identity(ledger: Ledger, mark_file: HighWaterMarkFile) -> tuple[str, str | None]:
+    """Compare the ledger with the home's mark; return the ledger's id, and a remark if the ledger was restored.
+
+    A restored ledger gets a new id, and a recovery begins: everything is looked up before it is sent.
+    """
+    mark = mark_file.read()
+    with ledger.open_snapshot() as connection:
+        ledger_id, revision = get_ledger_id(connection), get_counter_value(connection, "revision")
+        is_known = mark is not None and is_known_ledger_id(connection, mark.ledger_id)
+    if mark is not None and mark.ledger_id == ledger_id and mark.revision <= revision:
+        return ledger_id, None
+    if mark is not None and mark.ledger_id != ledger_id and is_known:  # another home has noticed it already
+        mark_file.replace(HighWaterMark(ledger_id, revision))
+        return ledger_id, None
+    if mark is None and ledger.was_upgraded:  # a home of an earlier version has no mark
+        mark_file.replace(HighWaterMark(ledger_id, revision))
+        return ledger_id, None
+    if mark is None:
+        return _begin(ledger, mark_file, "joined" if revision else "new"), None
+    remark = RESTORED_REMARK.format(known=mark.revision, actual=revision) if is_known else REPLACED_REMARK
+    return _begin(ledger, mark_file, "restored"), remark
+
+
+def _begin(ledger: Ledger, mark_file: HighWaterMarkFile, reason: RecoveryReason) -> str:
+    """Begin a recovery and write the mark; another process may have done so meanwhile, which does no harm."""
+    with ledger.begin_log_transaction() as tx:
+        begin_recovery(tx, reason)
+        ledger_id = renew_ledger_id(tx) if reason == "restored" else get_ledger_id(tx.connection)
+        mark = HighWaterMark(ledger_id, get_counter_value(tx.connection, "revision"))
+    mark_file.replace(mark)
+    return ledger_id
