@@ -7,6 +7,7 @@ InvoicesError
 ├── UnknownOutcome         it may have happened: look it up before trying again
 ├── DocumentError          take this document out and continue with the rest (carries ``reason_code``)
 └── ContractError          the other side broke its contract: stop this source and notify someone
+    └── UnreadableResponse a read succeeded, but its response cannot be used: read again, which costs nothing
 """
 
 from __future__ import annotations
@@ -50,3 +51,7 @@ class DocumentError(InvoicesError):
 
 class ContractError(InvoicesError):
     """The other side broke its contract: stop this source and notify someone."""
+
+
+class UnreadableResponse(ContractError):
+    """A read succeeded, but its response cannot be used: read again, which costs nothing, before you believe it."""

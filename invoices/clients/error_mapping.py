@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from invoices.clients.error_bodies import ErrorDetail, find_plausible_request_id, parse_error_body, redact_secrets
 from invoices.clients.rate_limit_headers import find_retry_after
-from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError, UnknownOutcome
+from invoices.errors import (
+    AccountError,
+    ContractError,
+    DocumentError,
+    InvoicesError,
+    TransientError,
+    UnknownOutcome,
+    UnreadableResponse,
+)
 
 DOCUMENT_REFUSAL_REASONS = {  # for requests that carry a document
     400: "request_refused",
@@ -24,6 +32,7 @@ RETRYABLE_STATUSES = {408, 425, 429}
 ACCOUNT_STATUSES = {401, 402, 403}
 NOT_FOUND_STATUSES = {404, 410}
 IDEMPOTENT_METHODS = {"GET", "HEAD", "PUT", "DELETE"}  # RFC 9110 §9.2.2
+READING_METHODS = {"GET", "HEAD"}  # these have no effect (RFC 9110 §9.2.1), so a repeat costs nothing
 
 
 class NotFound(ContractError):
@@ -110,14 +119,16 @@ def build_unreadable_response_error(
 ) -> InvoicesError:
     """Return the error for a 2xx that cannot be used; a POST has done its work all the same.
 
-    A POST that carries an id of ours may be sent again; its response then shows what it has done.
+    A POST that carries an id of ours may be sent again; its response then shows what it has done. A read may be sent
+    again as well, and costs nothing.
     """
     message = f"{call} succeeded, but its response cannot be used: {problem}"
     if not call.is_idempotent:
         return UnknownOutcome(message, request_id=request_id)
     if is_truncated or call.has_idempotency_id:
         return TransientError(message, request_id=request_id)
-    return ContractError(message, request_id=request_id)
+    error_type = UnreadableResponse if call.method in READING_METHODS else ContractError
+    return error_type(message, request_id=request_id)
 
 
 def build_forbidden_address_error(call: ApiCall, address: str) -> InvoicesError:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from invoices.clients.http_client import ApiResponse
+from invoices.errors import ContractError
 
 _PAGE_COUNT_KEYS = ("totalPages", "total_pages", "pageCount")
 _ENTRY_COUNT_KEYS = ("total", "total_count", "totalCount")
@@ -37,7 +38,7 @@ def _check_list_is_complete(response_object: Mapping[str, Any], entry_count: int
             or _get_first_integer(section, _PAGE_COUNT_KEYS) > 1
             or _get_first_integer(section, _ENTRY_COUNT_KEYS) > entry_count
         ):
-            raise response.build_unreadable_error("it holds only a part of the list")
+            raise ContractError(f"{response.call} succeeded, but its response holds only a part of the list")
 
 
 def _get_first_integer(section: Mapping[str, Any], keys: Sequence[str]) -> int:

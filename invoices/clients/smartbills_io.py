@@ -25,7 +25,7 @@ MAX_PAGES = 100_000
 MAX_CLOCK_SKEW = dt.timedelta(days=1)
 
 
-class DuplicateReceipt(UnknownOutcome):
+class DuplicateReceipt(Conflict):
     """The API already has the receipt, or another one under the same key: look it up and compare."""
 
 

@@ -85,12 +85,20 @@ class DocumentQueue:
         except CapReached as cap_error:
             self.defer_documents_over_cap([document], cap_error)
 
-    def defer_documents(self, documents: Sequence[PendingDocument], reason: str) -> None:
-        """Defer documents to a later run because the vendor cannot process them now, and report a problem."""
+    def defer_documents(
+        self,
+        documents: Sequence[PendingDocument],
+        reason: str,
+        reason_code: str = "vendor_unavailable",
+        *,
+        is_problem: bool = True,
+    ) -> None:
+        """Defer documents to a later run because the vendor cannot process them now; ``is_problem``: report it."""
         document_hashes = [document.document_sha256 for document in documents]
-        self._recorder.record_waiting_reason(document_hashes, "vendor_unavailable", reason)
+        self._recorder.record_waiting_reason(document_hashes, reason_code, reason)
         self._recorder.deferred.update(document_hashes)
-        self._recorder.report.problems.append(f"{format_document_count(len(documents))} deferred: {reason}")
+        if is_problem:
+            self._recorder.report.problems.append(f"{format_document_count(len(documents))} deferred: {reason}")
         self.mark_concluded(*document_hashes)
 
     def defer_documents_over_cap(self, documents: Sequence[PendingDocument], cap_error: CapReached) -> None:

@@ -11,11 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from invoices.clients.error_mapping import NotFound
 from invoices.clients.invoicedataextraction_com import (
-    ExpiredUrl,
     FilesRefused,
-    OutputGone,
     SessionGone,
     TaskError,
     TaskRefused,
@@ -35,12 +32,13 @@ from invoices.extraction.batches.batch_uploader import (
 )
 from invoices.extraction.batches.batch_uploader import BatchUploader
 from invoices.extraction.batches.failure_handler import BatchFailureHandler
-from invoices.extraction.batches.file_uploader import FileUploader
+from invoices.extraction.batches.file_uploader import STORAGE_ROUTES, FileUploader
 from invoices.extraction.batches.prompt import OutputStructure
+from invoices.extraction.batches.unreadable_response_handler import UnreadableResponseHandler
 from invoices.extraction.document_queue import DocumentQueue
 from invoices.extraction.extraction_recorder import ClaimLost, ExtractionRecorder
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
-from invoices.extraction.resilience.retry import RetryingCaller, VendorSuspended
+from invoices.extraction.resilience.retry import RetryingCaller, StorageSuspended, VendorSuspended
 from invoices.extraction.resilience.worker_pool import Action, WorkerPool
 from invoices.ledger.documents import PendingDocument
 from invoices.ledger.extractions import list_jobs_by_document
@@ -53,8 +51,6 @@ CALLS_PER_MINUTE = {  # by route group (contract sheet 02 §2)
 }  # fmt: skip
 MAX_OPEN_BATCHES = 11  # those that run at the vendor, and one that is uploaded meanwhile
 MAX_SUBMISSION_DEFERRALS = 3
-UNREADABLE_RESPONSES_TO_SUSPEND = 5  # in a row
-UNREADABLE_RESPONSES_TO_GIVE_UP = 3  # in a row about one batch that the vendor no longer has
 
 
 def get_rate_windows(route_group: str) -> tuple[RateWindow, ...]:
@@ -80,7 +76,7 @@ class InvoiceDataExtractor:
     ) -> None:
         """Set up extraction; no call is made yet."""
         self.recorder, self._client = recorder, client
-        self.caller = RetryingCaller(VENDOR, rate_limiters, sleep)
+        self.caller = RetryingCaller(VENDOR, rate_limiters, sleep, storage_groups=(STORAGE_ROUTES,))
         self._time_scale = rate_limiters["poll"].time_scale
         self._max_wait_seconds = rate_limiters["submit"].max_wait_seconds
         self._connections, self._worker_pool = connections, WorkerPool(connections)
@@ -100,7 +96,15 @@ class InvoiceDataExtractor:
         self._failure_handler = BatchFailureHandler(
             recorder, self._batch_queue, self._document_queue, self._batch_recorder, self._time_scale
         )
-        self._unreadable_responses = 0  # in a row, about any batch
+        self._unreadable_response_handler = UnreadableResponseHandler(
+            VENDOR,
+            self.caller,
+            self._batch_queue,
+            self._batch_poller,
+            self._batch_recorder,
+            self._failure_handler,
+            self._time_scale,
+        )
 
     def extract_documents(
         self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
@@ -202,6 +206,8 @@ class InvoiceDataExtractor:
         except ClaimLost:
             self._batch_queue.remove_batch(batch)
             self._document_queue.mark_concluded(*batch.documents)
+        except StorageSuspended as suspension:
+            self._defer_batch_without_storage(batch, suspension)
         except TaskRefused as error:
             self._failure_handler.handle_task_failure(batch, error.error)
         except FilesRefused as error:
@@ -211,30 +217,18 @@ class InvoiceDataExtractor:
         except ConfigurationError:
             raise
         except InvoicesError as error:
-            self._handle_unreadable_response(batch, error)
+            self._unreadable_response_handler.handle_unreadable_response(batch, error)
         finally:
             with self._batch_queue.lock:
                 batch.running_actions -= 1
 
-    def _handle_unreadable_response(self, batch: Batch, error: InvoicesError) -> None:
-        """Poll again after an unreadable response, up to a limit; give up a batch that the vendor no longer has."""
-        batch.unreadable_responses += 1
-        is_gone = isinstance(error, NotFound) and not isinstance(error, (OutputGone, ExpiredUrl))
-        if batch.is_submitted and (
-            self._batch_poller.is_batch_overdue(batch)
-            or (is_gone and batch.unreadable_responses >= UNREADABLE_RESPONSES_TO_GIVE_UP)
-        ):
-            self._batch_recorder.record_lost_extraction(batch, error)
-            self._batch_queue.remove_batch(batch)
-            return
-        self._unreadable_responses += not isinstance(error, NotFound)
-        reason = f"{VENDOR} no longer answers as documented: {error}"
-        if self._unreadable_responses >= UNREADABLE_RESPONSES_TO_SUSPEND:
-            self.caller.suspend_vendor("contract_changed", reason, is_problem=True)
-        if batch.is_submitted and batch.unreadable_responses < UNREADABLE_RESPONSES_TO_SUSPEND:
-            batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
-        else:
-            self._failure_handler.defer_batch(batch, reason)
+    def _defer_batch_without_storage(self, batch: Batch, suspension: StorageSuspended) -> None:
+        """Leave a batch that cannot be uploaded to a later run, and create no more; uploaded ones continue."""
+        self._batch_queue.remove_batch(batch)
+        self._document_queue.defer_documents(
+            list(batch.documents.values()), suspension.reason, suspension.reason_code, is_problem=False
+        )
+        self._batch_queue.suspend_creation(suspension.reason_code, suspension.reason, is_problem=suspension.is_problem)
 
     # Creating batches
 
@@ -265,11 +259,17 @@ class InvoiceDataExtractor:
             reserved_credits = (
                 f"{balance.credits_reserved:,} of {balance.credits_balance:,} are reserved by running extractions"
             )
-            self._batch_queue.suspend_creation("account_stopped", f"{VENDOR}: {error} ({reserved_credits})")
+            self._batch_queue.suspend_creation(
+                "account_stopped", f"{VENDOR}: {error} ({reserved_credits})", is_problem=True
+            )
         except TransientError as error:
-            self._batch_queue.suspend_creation("vendor_unavailable", f"{VENDOR} did not answer: {error}")
+            self._batch_queue.suspend_creation(
+                "vendor_unavailable", f"{VENDOR} did not answer: {error}", is_problem=True
+            )
         except ContractError as error:
-            self._batch_queue.suspend_creation("contract_changed", f"{VENDOR} no longer answers as documented: {error}")
+            self._batch_queue.suspend_creation(
+                "contract_changed", f"{VENDOR} no longer answers as documented: {error}", is_problem=True
+            )
         else:
             self._document_queue.put_back_first(created_batch.remaining)
             self._document_queue.mark_concluded(*created_batch.claimed_elsewhere)
@@ -284,7 +284,7 @@ class InvoiceDataExtractor:
         except SubmissionDeferred as deferral:
             self._handle_deferred_submission(batch, deferral)
         else:
-            self._unreadable_responses = 0
+            self._unreadable_response_handler.record_readable_response(batch)
             batch.schedule_after(MIN_POLL_SECONDS * self._time_scale)
 
     def _handle_deferred_submission(self, batch: Batch, deferral: SubmissionDeferred) -> None:
@@ -313,7 +313,7 @@ class InvoiceDataExtractor:
             )
         elif self._batch_poller.record_outcome_if_over(batch, extraction):
             self._batch_queue.remove_batch(batch)
-        self._unreadable_responses = batch.unreadable_responses = 0
+        self._unreadable_response_handler.record_readable_response(batch)
 
     def _has_only_polls_left(self) -> bool:
         batch_queue = self._batch_queue

@@ -20,7 +20,7 @@ from invoices.extraction import smartbills_com_lookup
 from invoices.extraction.document_queue import DocumentQueue
 from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder
 from invoices.extraction.resilience.contract_drift import ContractDriftDetector
-from invoices.extraction.resilience.poll_schedule import PollSchedule
+from invoices.extraction.resilience.poll_schedule import FIRST_POLL_SECONDS, PollSchedule
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
 from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
 from invoices.extraction.resilience.worker_pool import Action, WorkerPool
@@ -207,7 +207,11 @@ class SmartBillsExtractor:
     def _poll_job(self, job: ExtractionJob, poll_count: int) -> None:
         """Poll a job, and schedule the next poll if it is not over."""
         try:
-            remote_job = self.caller.send_with_retries(partial(self._client.poll_job, job.remote_id or ""))
+            remote_job = self.caller.send_with_retries(
+                partial(self._client.poll_job, job.remote_id or ""),
+                repeats_unreadable=False,
+                min_pause_seconds=FIRST_POLL_SECONDS,
+            )
         except TransientError as error:
             with self._lock:
                 self._unanswered_polls.append(_UnansweredPoll(job, str(error), self._drift_detector.readable_responses))
@@ -215,7 +219,7 @@ class SmartBillsExtractor:
         except ContractError as error:
             is_over = self._give_up_if_unreadable(job, error)
         else:
-            self._drift_detector.record_readable_response()
+            self._drift_detector.record_readable_response(job.extraction_id)
             self.caller.apply_reported_limit(remote_job.rate_limit)
             is_over = self._record_outcome_if_over(job, remote_job)
         if not is_over:

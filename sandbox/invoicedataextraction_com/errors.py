@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -83,7 +84,17 @@ def build_error_body(code: str, message: str, details: dict[str, Any] | None) ->
     return {"code": code, "message": message, "retryable": is_retryable, "details": details}
 
 
-def build_storage_error_response(status: int, code: str, message: str) -> Response:
+def build_storage_error_response(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return an error in the XML format of the storage behind presigned URLs."""
     xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{escape(code)}</Code><Message>{escape(message)}'
-    return Response(f"{xml}</Message></Error>", status, media_type="application/xml")
+    return Response(f"{xml}</Message></Error>", status, headers, media_type="application/xml")
+
+
+def build_garbled_response(number: int, response: Response) -> Response:
+    """Return a 200 without sense in place of ``response``: by turns a page, half of its body, and an empty object."""
+    if number % 3 == 0:
+        return Response("<html><body>Please log in</body></html>", media_type="text/html")
+    body = bytes(response.body)[: len(response.body) // 2] if number % 3 == 1 else b"{}"
+    return Response(body, media_type="application/json")

@@ -21,6 +21,11 @@ _CALL_SETTINGS: Mapping[str, SettingDefinition] = {
         "routes that do their work and then answer 500: submit=1,complete=2", "names", ()
     ),
     "lost_response": SettingDefinition("routes that do their work and do not answer: submit=1,complete=2", "names", ()),
+    "garbled_response": SettingDefinition(
+        "routes that do their work and answer 200 with a page, half a body or an empty object: balance=1,status=2",
+        "names",
+        (),
+    ),
     "key_state": build_choice("the state of the API key", "valid", "expired", "revoked"),
     "team_admin": build_switch("scope=team is allowed"),
 }
@@ -29,6 +34,7 @@ _UPLOAD_SETTINGS: Mapping[str, SettingDefinition] = {
     "put_expiry": SettingDefinition(
         "how long presigned URLs are valid; default: 15 of the vendor's minutes", "seconds", None
     ),
+    "put_busy_seconds": build_count("seconds from the first PUT on in which PUTs are answered 503 with Retry-After"),
     "complete_fail_n": build_count("the next n completions are answered 502 UPLOAD_COMPLETE_FAILED and not processed"),
     "abort_files": SettingDefinition("files whose upload was aborted", "names", ()),
     "strict_etag": build_switch("an e_tag without its double quotes is refused", True),

@@ -13,7 +13,7 @@ from sandbox.invoicedataextraction_com.outcomes import SubmittedFile, is_file_se
 from sandbox.invoicedataextraction_com.request_validation import parse_valid_body
 from sandbox.invoicedataextraction_com.upload_store import SESSION_LIFETIME_SECONDS, Row
 from sandbox.invoicedataextraction_com.vendor import Vendor
-from sandbox.request_context import ExactJsonResponse
+from sandbox.request_context import ExactJsonResponse, get_request_context
 
 MAX_PDF_BYTES, MAX_IMAGE_BYTES, MAX_SESSION_BYTES = 157_286_400, 5_242_880, 2_000_000_000
 PUT_URL_LIFETIME_SECONDS = 900.0
@@ -79,6 +79,10 @@ async def store_part(vendor: Vendor, request: Request) -> Response:
         return url_error
     if file is None or _get_upload_state(vendor, file, file["api_key"]) != "open":
         return build_storage_error_response(404, "NoSuchUpload", "The specified upload does not exist.")
+    get_request_context(request).api_key = file["api_key"]  # the signed URL says whose file it is
+    if (wait_seconds := vendor.compute_put_wait(file["api_key"])) > 0:
+        headers = {"Retry-After": str(math.ceil(wait_seconds))}
+        return build_storage_error_response(503, "SlowDown", "Please reduce your request rate.", headers)
     e_tag = vendor.upload_store.record_part(file, request.path_params["part"], content)
     return vendor.apply_response_faults(Response(status_code=200, headers={"ETag": e_tag}), "put", file["api_key"])
 

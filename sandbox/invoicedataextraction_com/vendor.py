@@ -12,7 +12,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sandbox.invoicedataextraction_com.errors import TASK_ERRORS, ApiError, build_error_body
+from sandbox.invoicedataextraction_com.errors import TASK_ERRORS, ApiError, build_error_body, build_garbled_response
 from sandbox.invoicedataextraction_com.extraction_store import ExtractionStore, Row
 from sandbox.invoicedataextraction_com.limits import CALLS_PER_MINUTE, BucketRateLimiter
 from sandbox.invoicedataextraction_com.presigned_urls import PresignedUrlSigner
@@ -31,6 +31,7 @@ COUNTED_SETTING_TARGETS = {
     "task_fail_code": tuple(TASK_ERRORS),
 }  # fmt: skip
 COUNTED_SETTING_TARGETS["http_500_after_work"] = COUNTED_SETTING_TARGETS["lost_response"]
+COUNTED_SETTING_TARGETS["garbled_response"] = COUNTED_SETTING_TARGETS["lost_response"]
 """The settings that are names with counts, and the names that each accepts."""
 UNLIMITED_COUNT = 2**31
 
@@ -44,6 +45,7 @@ class Vendor:
         self.minute_seconds = minute_seconds
         self._settings, self._rate_limiter = settings, BucketRateLimiter(journal, minute_seconds)
         self._call_counts: dict[str, int] = {}
+        self._first_put_times: dict[str, float] = {}
         self._remaining_counts: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {}
         self._change_events: dict[str, asyncio.Event] = {}
 
@@ -100,7 +102,15 @@ class Vendor:
             return LostResponse()
         if self.consume_counted_fault("http_500_after_work", route, api_key):
             return ApiError("INTERNAL_ERROR", "Something went wrong.").build_response()
+        if self.consume_counted_fault("garbled_response", route, api_key):
+            return build_garbled_response(self.get_setting_counts("garbled_response", api_key)[route], response)
         return response
+
+    def compute_put_wait(self, api_key: str) -> float:
+        """Return the seconds for which the storage accepts no PUT."""
+        now = time.time()
+        busy_until = self._first_put_times.setdefault(api_key, now) + self.get_setting("put_busy_seconds", api_key)
+        return max(0.0, float(busy_until - now))
 
     def get_balance_and_reserved_credits(self, api_key: str) -> tuple[int, int]:
         """Return a key's balance and the credits that its running extractions reserve."""

@@ -75,10 +75,10 @@ def parse_success_object(response: ApiResponse) -> JsonObject:
 
 
 def check_echoed_id(response: ApiResponse, fields: Mapping[str, Any], name: str, expected: str) -> None:
-    """Raise ContractError if the response is for another id; one without the field is accepted."""
+    """Raise the error of an unreadable response if it is for another id; one without the field is accepted."""
     echoed_id = fields.get(name)
     if echoed_id is not None and echoed_id != expected:
-        raise ContractError(f"{response.call} answered for another {name} than {expected!r}: {str(echoed_id)[:200]!r}")
+        raise response.build_unreadable_error(f"it is for another {name} than {expected!r}: {str(echoed_id)[:200]!r}")
 
 
 def check_client_chosen_ids(*ids: str) -> None:

@@ -286,7 +286,7 @@ def _parse_extraction_state(response: ApiResponse, fields: JsonObject, extractio
     if status is None:
         raise build_envelope_error(response.call, response.status, response.headers, response.body)
     if fields.get("extraction_id") != extraction_id:
-        raise ContractError(f"{response.call} returned the state of another extraction than {extraction_id!r}")
+        raise response.build_unreadable_error(f"it is the state of another extraction than {extraction_id!r}")
     try:
         return parse_extraction(extraction_id, status, fields, response.call.secrets)
     except InvalidPageError as error:

@@ -120,8 +120,12 @@ def build_envelope_error(call: ApiCall, status: int, headers: Mapping[str, str],
     envelope = _find_error_envelope(call, status, headers, body)
     if envelope is not None and (mapped_error := _find_error_by_code(envelope)) is not None:
         return mapped_error
-    message = envelope.message if envelope else f"{call} answered {status}, but reports neither success nor an error"
-    return ContractError(message, request_id=error_mapping.find_request_id(call, headers))
+    request_id = error_mapping.find_request_id(call, headers)
+    if envelope is None:
+        return error_mapping.build_unreadable_response_error(
+            call, "it reports neither success nor an error", request_id
+        )
+    return ContractError(envelope.message, request_id=request_id)
 
 
 def _find_error_by_code(envelope: ErrorEnvelope) -> InvoicesError | None:

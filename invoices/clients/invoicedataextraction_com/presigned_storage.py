@@ -27,6 +27,7 @@ from invoices.clients.http_client import (
     send_request_once,
 )
 from invoices.clients.invoicedataextraction_com.errors import ExpiredUrl, PartRefused
+from invoices.clients.rate_limit_headers import find_retry_after
 from invoices.errors import ContractError, InvoicesError, TransientError
 
 _ETAG_PATTERN = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
@@ -138,7 +139,7 @@ def _build_storage_error(
     if status in (401, 403, 404, 410) or code in _EXPIRED_URL_CODES:
         return ExpiredUrl(f"{message}; the URL has expired")
     if code in _RETRYABLE_CODES:
-        return TransientError(message)
+        return TransientError(message, retry_after=find_retry_after(headers, None))
     if status in error_mapping.RETRYABLE_STATUSES or status >= 500:
         return error_mapping.build_status_error(call, status, headers, body)
     return refusal_type(message)

@@ -15,7 +15,7 @@ from invoices.clients.invoicedataextraction_com.response_parsers import (
 )
 from invoices.clients.json_fields import find_text, find_whole_number
 from invoices.clients.strict_json import InvalidJsonError, parse_json
-from invoices.errors import ContractError, TransientError
+from invoices.errors import ContractError, TransientError, UnreadableResponse
 
 MAX_ROWS = 500_000
 MAX_PAGES = 1_000
@@ -80,13 +80,13 @@ def collect_all_results(extraction_id: str, fetch_page: Callable[[int], ResultsP
 
 
 def parse_output_rows(content: bytes, extraction_id: str) -> list[dict[str, Any]]:
-    """Return the rows of a JSON output; raises ContractError unless it is an array of flat objects."""
+    """Return the rows of a JSON output; raises UnreadableResponse unless it is an array of flat objects."""
     try:
         rows = _find_flat_rows(parse_json(content))
     except InvalidJsonError as error:
-        raise ContractError(f"the output of {extraction_id!r} is not valid JSON: {error}") from None
+        raise UnreadableResponse(f"the output of {extraction_id!r} is not valid JSON: {error}") from None
     if rows is None:
-        raise ContractError(f"the output of {extraction_id!r} is not an array of flat objects")
+        raise UnreadableResponse(f"the output of {extraction_id!r} is not an array of flat objects")
     return [dict(row) for row in rows]
 
 

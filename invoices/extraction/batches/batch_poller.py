@@ -38,14 +38,21 @@ class BatchPoller:
         """Return the state of the extraction, and schedule the next poll of the batch.
 
         The ``running_count`` batches share 120 polls a minute (contract sheet 02 §3). If the vendor does not hold a
-        long poll, the next one still comes no sooner.
+        long poll, the next one still comes no sooner. The time of failed attempts and of waits between them is no rest.
         """
         long_poll_seconds = max(1, round(LONG_POLL_SECONDS * self._time_scale)) if may_long_poll else None
-        started_at, interval = time.monotonic(), max(MIN_POLL_SECONDS, running_count / 2) * self._time_scale
+        interval = max(MIN_POLL_SECONDS, running_count / 2) * self._time_scale
+        sent_at = 0.0
+
+        def send_poll() -> Extraction:
+            nonlocal sent_at
+            sent_at = time.monotonic()
+            return self._client.poll_extraction(batch.record.remote_id or "", long_poll_seconds)
+
         extraction = self._caller.send_with_retries(
-            partial(self._client.poll_extraction, batch.record.remote_id or "", long_poll_seconds), "poll"
+            send_poll, "poll", repeats_unreadable=False, min_pause_seconds=MIN_POLL_SECONDS
         )
-        elapsed = time.monotonic() - started_at if may_long_poll else 0.0
+        elapsed = time.monotonic() - sent_at if may_long_poll else 0.0
         batch.schedule_after(max(interval - elapsed, 0.0))
         return extraction
 

@@ -66,10 +66,11 @@ class BatchQueue:
         with self.lock:
             self.max_running = max(min(self.max_running - 1, self.running_count), 1)
 
-    def suspend_creation(self, reason_code: str, reason: str) -> None:
-        """Create no more batches in this run; the reason is reported as a problem."""
+    def suspend_creation(self, reason_code: str, reason: str, *, is_problem: bool) -> None:
+        """Create no more batches in this run; the first reason counts."""
         with self.lock:
-            self.creation_suspension = VendorSuspended(reason_code, reason, is_problem=True)
+            if self.creation_suspension is None:
+                self.creation_suspension = VendorSuspended(reason_code, reason, is_problem=is_problem)
 
     def suspend_submission(self, reason_code: str, reason: str, *, is_problem: bool) -> None:
         """Create and submit no more batches in this run; the first reason counts."""

@@ -12,7 +12,7 @@ from invoices.clients.invoicedataextraction_com import (
     SubmissionsPaused,
     TaskRefused,
 )
-from invoices.errors import TransientError
+from invoices.errors import ContractError, TransientError
 from invoices.extraction.batches.batch import Batch
 from invoices.extraction.batches.batch_api import BatchApi, convert_credit_error_to_task_refusal
 from invoices.extraction.batches.batch_recorder import BatchRecorder
@@ -119,13 +119,12 @@ class BatchSubmitter:
             mark_batch_sent(tx, batch.id, is_sent=False)
 
     def _get_existing_extraction_id(self, error: SubmissionExists) -> str:
-        """Return the extraction that the vendor has for our submission id; the same id means the same content."""
+        """Return the extraction that the vendor has for our submission id; the same id means the same content.
+
+        Raises ContractError if the vendor does not name it.
+        """
         if error.extraction_id is None:
-            self._caller.suspend_vendor(
-                "contract_changed",
-                f"{self._recorder.vendor} does not name the existing extraction: {error}",
-                is_problem=True,
-            )
+            raise ContractError(f"the vendor does not name the extraction that it has under our submission id: {error}")
         return error.extraction_id
 
 

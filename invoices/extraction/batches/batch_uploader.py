@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from invoices.clients.invoicedataextraction_com import FilesRefused, SessionGone
-from invoices.errors import TransientError
+from invoices.errors import ContractError, TransientError
 from invoices.extraction.batches.batch import Batch
 from invoices.extraction.batches.batch_queue import BatchQueue
 from invoices.extraction.batches.batch_recorder import BatchRecorder
@@ -36,7 +36,7 @@ class BatchUploader:
         """Keep the queues, where to record, and the clients of the vendor."""
         self._recorder, self._batch_queue = recorder, batch_queue
         self._document_queue, self._batch_recorder = document_queue, batch_recorder
-        self._submitter, self._file_uploader, self._caller = submitter, file_uploader, file_uploader.caller
+        self._submitter, self._file_uploader = submitter, file_uploader
 
     def open_session(self, batch: Batch) -> None:
         """Open the session of a batch; raises SessionGone when it is too old or used for other files."""
@@ -65,7 +65,7 @@ class BatchUploader:
     def renew_session(self, batch: Batch, session_id: str, error: SessionGone) -> None:
         """Plan the upload in a new session, unless the submission has arrived after all.
 
-        Raises VendorSuspended when the batch has lost too many sessions in this run.
+        Raises ContractError when the batch has lost too many sessions in this run.
         """
         if batch.record.status == "submitting" and self._submitter.recover_existing_submission(batch):
             return
@@ -74,8 +74,7 @@ class BatchUploader:
                 return  # another thread has renewed it already
             batch.session_renewals += 1
             if batch.session_renewals > MAX_SESSION_RENEWALS:
-                message = f"{self._recorder.vendor} keeps losing upload sessions: {error}"
-                self._caller.suspend_vendor("contract_changed", message, is_problem=True)
+                raise ContractError(f"the upload sessions of this batch are lost again and again: {error}")
             with self._recorder.ledger.begin_transaction() as tx:
                 next_generation = batch.record.session_generation + 1
                 batch.record = update_extraction_batch(

@@ -21,6 +21,7 @@ REASON_CODE_BY_TASK_ERROR = {
     "FILE_PAGE_LIMIT_EXCEEDED": "too_many_pages",
     "NO_PAGES_FOUND": "no_pages",
 }
+REFUSED_PROMPTS_TO_SUSPEND = 2  # in a run; one may be due to the documents of its batch
 PROMPT_ERROR_CODES = ("PROMPT_REJECTED", "PROMPT_UNCLEAR")
 
 
@@ -38,7 +39,7 @@ class BatchFailureHandler:
         """Keep the queues and where to record; ``time_scale`` shortens delays for a rehearsal."""
         self._recorder, self._batch_queue = recorder, batch_queue
         self._document_queue, self._batch_recorder = document_queue, batch_recorder
-        self._time_scale = time_scale
+        self._time_scale, self._refused_prompts = time_scale, 0
 
     def handle_task_failure(self, batch: Batch, error: TaskError) -> None:
         """Suspend submission, submit again, defer, or split the batch, as the failure's code requires."""
@@ -47,9 +48,7 @@ class BatchFailureHandler:
             self._batch_queue.suspend_submission("account_stopped", f"{vendor}: {description}", is_problem=True)
             self.release_documents(batch, description)
         elif error.code in PROMPT_ERROR_CODES:
-            reason = f"{vendor} does not accept the prompt: {description}"
-            self._batch_queue.suspend_submission("contract_changed", reason, is_problem=True)
-            self.release_documents(batch, description)
+            self._release_batch_without_prompt(batch, f"{vendor} does not accept the prompt: {description}")
         elif error.retryable:
             self._retry_defer_or_split_batch(batch, error)
         else:
@@ -60,15 +59,24 @@ class BatchFailureHandler:
         """Reject the files that the vendor refuses; halve the batch when it names none."""
         self._reject_files_or_halve(batch, (*error.file_names, *error.file_ids), error.reason_code, str(error))
 
-    def defer_batch(self, batch: Batch, reason: str) -> None:
-        """Leave the batch unchanged for a later run, and report a problem."""
+    def defer_batch(self, batch: Batch, reason: str, reason_code: str = "vendor_unavailable") -> None:
+        """Leave the batch unchanged for a later run, and report a problem; the other batches continue."""
         self._batch_queue.remove_batch(batch)
-        self._document_queue.defer_documents(list(batch.documents.values()), reason)
+        self._document_queue.defer_documents(list(batch.documents.values()), reason, reason_code)
 
     def release_documents(self, batch: Batch, message: str) -> None:
         """Conclude a batch without charge; its documents may be submitted again, to this or another vendor."""
         self._batch_queue.remove_batch(batch)
         self._batch_recorder.record_failed_batch(batch, (), "", message)
+
+    def _release_batch_without_prompt(self, batch: Batch, reason: str) -> None:
+        """Release a batch whose prompt is refused; after a second one the prompt is the cause, and no batch follows."""
+        self._refused_prompts += 1
+        if self._refused_prompts >= REFUSED_PROMPTS_TO_SUSPEND:
+            self._batch_queue.suspend_submission("contract_changed", reason, is_problem=True)
+        documents = list(batch.documents.values())
+        self.release_documents(batch, reason)
+        self._document_queue.defer_documents(documents, reason, "contract_changed")
 
     def _retry_defer_or_split_batch(self, batch: Batch, error: TaskError) -> None:
         is_vendor_full = error.code == "CONCURRENT_TASK_LIMIT"

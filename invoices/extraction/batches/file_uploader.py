@@ -17,7 +17,7 @@ from invoices.extraction.batches.batch_api import BatchApi, convert_credit_error
 from invoices.extraction.resilience.retry import RetryingCaller
 from invoices.ledger.documents import PendingDocument
 
-UPLOAD_ROUTES, STORAGE_ROUTES = "upload", "storage"  # route groups; storage calls have no rate limit
+UPLOAD_ROUTES, STORAGE_ROUTES = "upload", "storage"  # route groups; storage is another host, without a rate limit
 MAX_UPLOAD_ATTEMPTS = 3  # of one file, after an expired URL or a damaged part
 PART_URLS_PER_REQUEST = 8  # few, because they expire after 15 minutes (contract sheet 02 §2.2)
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from typing import Literal
 
-MAX_UNREADABLE_RESPONSES = 5  # in a row from the vendor, or in total for one job
+MAX_UNREADABLE_RESPONSES = 5  # in a row, from the vendor or about one job
 
 DriftDecision = Literal["poll again", "abandon job", "suspend vendor"]
 
@@ -26,9 +26,11 @@ class ContractDriftDetector:
         self._consecutive_unreadable = 0
         self._unreadable_by_job: Counter[str] = Counter()
 
-    def record_readable_response(self) -> None:
-        """Count a response that matches the contract."""
+    def record_readable_response(self, extraction_id: str | None = None) -> None:
+        """Count a response that matches the contract, about a job or about none."""
         with self._lock:
+            if extraction_id is not None:
+                self._unreadable_by_job.pop(extraction_id, None)
             self.readable_responses += 1
             self._consecutive_unreadable = 0
 

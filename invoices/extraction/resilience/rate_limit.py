@@ -50,11 +50,14 @@ class RateLimiter:
     def __init__(
         self,
         windows: Sequence[RateWindow],
-        bucket: AbstractBucket,
+        bucket: AbstractBucket | None,
         time_scale: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Count calls in ``bucket``, whose rates must be those of ``windows`` (``RateWindow.to_rate``)."""
+        """Count calls in ``bucket``, whose rates must be those of ``windows`` (``RateWindow.to_rate``).
+
+        Without a bucket, calls are limited only by the waits that the vendor requests.
+        """
         self._windows, self._bucket, self.time_scale, self._clock = windows, bucket, time_scale, clock
         self._blocked_until = float("-inf")
         self._counted_calls = 0
@@ -70,15 +73,17 @@ class RateLimiter:
             blocked_seconds = self._blocked_until - self._clock()
             if blocked_seconds > 0:
                 return blocked_seconds
+            if self._bucket is None:
+                return 0.0
             with translate_bucket_errors(), self._bucket.limiter_lock() or nullcontext():  # type: ignore[attr-defined]  # an object
-                return self._count_call_or_wait_seconds(int(self._bucket.now()))  # type: ignore[no-untyped-call]  # the library's
+                return self._count_call_or_wait_seconds(self._bucket, int(self._bucket.now()))  # type: ignore[no-untyped-call]  # the library's
 
-    def _count_call_or_wait_seconds(self, now_ms: int) -> float:
-        decision = self._put_calls(now_ms)
+    def _count_call_or_wait_seconds(self, bucket: AbstractBucket, now_ms: int) -> float:
+        decision = _put_calls(bucket, now_ms)
         if decision.allowed:
             self._counted_calls += 1
             if self._counted_calls % CALLS_BETWEEN_CLEANUPS == 0:
-                self._bucket.leak(now_ms)
+                bucket.leak(now_ms)
             return 0.0
         if decision.retry_after_ms is None:
             return _CONTENTION_WAIT_SECONDS * (1 + random.random())  # noqa: S311  not used as a secret
@@ -86,29 +91,17 @@ class RateLimiter:
             decision.failing_rate is not None
             and decision.retry_after_ms > decision.failing_rate.interval + _MAX_CLOCK_DIFFERENCE_MS
         ):
-            return self._reset_after_clock_change(now_ms)
+            return _reset_after_clock_change(bucket, now_ms)
         return max(decision.retry_after_ms, 1) / 1000
-
-    def _reset_after_clock_change(self, now_ms: int) -> float:
-        """Drop counted calls that lie in the future because the clock was set back; return the seconds to wait.
-
-        They would block all calls for as long as the clock was wrong. The tightest window counts as full instead.
-        """
-        tightest_rate = self._bucket.rates[0]
-        self._bucket.flush()
-        self._put_calls(now_ms, tightest_rate.limit)
-        return tightest_rate.interval / 1000
-
-    def _put_calls(self, now_ms: int, calls: int = 1) -> Decision:
-        decision = self._bucket.put_decision(RateItem("call", now_ms, calls))
-        if not isinstance(decision, Decision):
-            raise TypeError("asyncio buckets are not supported")
-        return decision
 
     def block_for_seconds(self, seconds: float) -> None:
         """Allow no call for ``seconds`` of real time."""
         with self._lock:
             self._blocked_until = max(self._blocked_until, self._clock() + seconds)
+
+    def build_unlimited(self) -> RateLimiter:
+        """Return a limiter with the same time scale and clock for routes that the vendor does not count."""
+        return RateLimiter((), None, self.time_scale, self._clock)
 
     @property
     def max_wait_seconds(self) -> float:
@@ -128,3 +121,21 @@ def translate_bucket_errors(location: str = "") -> Iterator[None]:
         yield
     except (sqlite3.Error, psycopg.Error, OSError) as error:
         raise ConfigurationError(f"calls to a vendor cannot be counted{location}: {error}") from error
+
+
+def _reset_after_clock_change(bucket: AbstractBucket, now_ms: int) -> float:
+    """Drop counted calls that lie in the future because the clock was set back; return the seconds to wait.
+
+    They would block all calls for as long as the clock was wrong. The tightest window counts as full instead.
+    """
+    tightest_rate = bucket.rates[0]
+    bucket.flush()
+    _put_calls(bucket, now_ms, tightest_rate.limit)
+    return tightest_rate.interval / 1000
+
+
+def _put_calls(bucket: AbstractBucket, now_ms: int, calls: int = 1) -> Decision:
+    decision = bucket.put_decision(RateItem("call", now_ms, calls))
+    if not isinstance(decision, Decision):
+        raise TypeError("asyncio buckets are not supported")
+    return decision

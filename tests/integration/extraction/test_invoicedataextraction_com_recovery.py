@@ -156,9 +156,11 @@ def test_a_submission_that_is_not_listed_yet_is_not_created_twice(batch_harness:
     batch_harness.assert_accounts_match(*hashes, was_killed=True)
 
 
-@pytest.mark.parametrize("error", [TransientError, ContractError])
+@pytest.mark.parametrize(
+    ("error", "reason_code"), [(TransientError, "vendor_unavailable"), (ContractError, "contract_changed")]
+)
 def test_an_old_submission_waits_for_a_later_run_if_the_list_is_unavailable(
-    batch_harness: BatchHarness, error: type[Exception]
+    batch_harness: BatchHarness, error: type[Exception], reason_code: str
 ) -> None:
     hashes = _run_until_killed(batch_harness, "submit_extraction")
     batch_harness.update_batches(opened_at=EXPIRED_AT)
@@ -168,7 +170,7 @@ def test_an_old_submission_waits_for_a_later_run_if_the_list_is_unavailable(
 
     batch_harness.call_overrides["list_extractions"] = raise_list_error
     batch_harness.run_extraction()
-    assert batch_harness.list_document_states(*hashes) == {("extract_remote", "vendor_unavailable")}
+    assert batch_harness.list_document_states(*hashes) == {("extract_remote", reason_code)}
     assert batch_harness.client.call_counts["submit_extraction"] == 0
     batch_harness.call_overrides.clear()
     batch_harness.run_extraction()

@@ -9,6 +9,7 @@ import pytest
 from invoices.clients.http_client import make_session
 from invoices.clients.smartbills_com import SmartBillsComClient, SubmittedJob
 from invoices.extraction.resilience.rate_limit import RateWindow
+from invoices.extraction.resilience.retry import MAX_ATTEMPTS
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
     LOST_RESPONSE,
@@ -127,7 +128,7 @@ def test_with_an_unusable_list_the_submission_is_repeated_once_and_flagged(
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE)
-    runner.proxy.plan_events("list", unusable)
+    runner.proxy.plan_events("list", unusable, repeat=MAX_ATTEMPTS)
     report = runner.run_extraction()
     assert runner.list_charged_documents() == [sha, sha]
     assert (list_double_charge_flags(runner, sha), runner.harness.get_document_state(sha)) == ([True], ANSWERED)
@@ -179,7 +180,7 @@ def test_a_document_waits_while_the_list_is_unavailable(runner: SmartBillsRunner
 def test_a_refused_repeat_leaves_the_first_submission_unknown(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE)
-    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=MAX_ATTEMPTS)
     runner.run_extraction()
     job = runner.harness.get_extraction(sha)
     assert (job["status"], job["possible_double_charge"], job["pages_reserved"]) == ("unknown", False, 1)
@@ -194,7 +195,7 @@ def test_a_refused_repeat_leaves_the_first_submission_unknown(runner: SmartBills
 def test_at_most_one_repeat_arrives(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, NO_CREDIT_RESPONSE, LOST_RESPONSE)
-    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=9)
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=9 * MAX_ATTEMPTS)
     runner.run_extraction()
     runner.run_extraction()
     assert runner.harness.get_document_state(sha) == ("done", "quarantined", "outcome_unknown")
@@ -204,7 +205,7 @@ def test_at_most_one_repeat_arrives(runner: SmartBillsRunner) -> None:
 def test_a_finally_refused_repeat_counts_the_possible_charge(runner: SmartBillsRunner) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
     runner.proxy.plan_events("submit", LOST_RESPONSE, Response(422))
-    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=MAX_ATTEMPTS)
     runner.run_extraction()
     job = runner.harness.get_extraction(sha)
     assert (job["status"], job["pages_charged"], job["possible_double_charge"]) == ("failed", 1, False)
@@ -219,7 +220,7 @@ def test_a_document_lost_from_the_store_before_its_repeat_counts_the_possible_ch
     runner.proxy.plan_events("list", Response(401))
     runner.run_extraction()
     runner.harness.store.get_path(sha).unlink()
-    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE)
+    runner.proxy.plan_events("list", UNUSABLE_LIST_RESPONSE, repeat=MAX_ATTEMPTS)
     runner.run_extraction()
     job = runner.harness.get_extraction(sha)
     assert runner.harness.get_document_state(sha) == ("done", "quarantined", "missing")

@@ -5,13 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count, cycle, repeat
+from contextlib import suppress
+from itertools import count, cycle, pairwise, repeat
 
 import pytest
 from pyrate_limiter import InMemoryBucket
 
-from invoices.errors import AccountError, ContractError, DocumentError, InvoicesError, TransientError, UnknownOutcome
-from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
+from invoices.clients.error_mapping import Conflict
+from invoices.errors import (
+    AccountError,
+    ContractError,
+    DocumentError,
+    InvoicesError,
+    TransientError,
+    UnknownOutcome,
+    UnreadableResponse,
+)
+from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN, REMEMBERED_CALLS
 from invoices.extraction.resilience.rate_limit import MAX_WAIT_SECONDS, RateLimiter, RateWindow
 from invoices.extraction.resilience.retry import (
     ALL_ROUTES,
@@ -19,10 +29,12 @@ from invoices.extraction.resilience.retry import (
     COOL_DOWN_SECONDS,
     MAX_ATTEMPTS,
     RetryingCaller,
+    StorageSuspended,
     VendorSuspended,
 )
 from tests.unit.extraction.resilience.clock import ClockedBucket, ManualClock
 
+STORAGE = "storage"
 BUSY_ERROR = TransientError("busy")
 
 
@@ -60,9 +72,8 @@ def retrying_caller(clock: ManualClock) -> RetryingCaller:
 
 def build_retrying_caller(clock: ManualClock, window: RateWindow, scale: float = 1.0) -> RetryingCaller:
     bucket = ClockedBucket([window.to_rate(scale)], clock)
-    return RetryingCaller(
-        "vendor.example", {ALL_ROUTES: RateLimiter((window,), bucket, scale, clock.get_seconds)}, clock.sleep
-    )
+    rate_limiters = {ALL_ROUTES: RateLimiter((window,), bucket, scale, clock.get_seconds)}
+    return RetryingCaller("vendor.example", rate_limiters, clock.sleep, storage_groups=(STORAGE,))
 
 
 def submit_documents(
@@ -268,10 +279,81 @@ def test_stopping_wakes_sleeping_threads() -> None:
     assert reasons == ["interrupted"] * 3
 
 
-def test_a_route_group_without_rate_limit_waits_at_most_the_maximum(clock: ManualClock) -> None:
-    caller = build_retrying_caller(clock, RateWindow(10_000, 60))
-    assert caller.send_with_retries(FakeVendor(TransientError("wait", retry_after=36_000)), "storage") == "fine"
-    assert sum(clock.sleeps) == MAX_WAIT_SECONDS
+def test_the_storage_waits_as_long_as_it_requests_and_for_all_its_calls(
+    retrying_caller: RetryingCaller, clock: ManualClock
+) -> None:
+    with pytest.raises(DocumentError):  # the second attempt comes after the wait
+        retrying_caller.send_with_retries(
+            FakeVendor(TransientError("wait", retry_after=40), DocumentError("torn", reason_code="x")), STORAGE
+        )
+    assert sum(clock.sleeps) == pytest.approx(40)
+
+
+def test_a_wait_above_the_maximum_suspends_the_storage_and_not_the_vendor(
+    retrying_caller: RetryingCaller, clock: ManualClock
+) -> None:
+    storage = FakeVendor(TransientError("wait", retry_after=MAX_WAIT_SECONDS + 1))
+    for _ in range(2):
+        with pytest.raises(StorageSuspended, match="66 s") as caught:
+            retrying_caller.send_with_retries(storage, STORAGE)
+        assert (caught.value.reason_code, caught.value.is_problem) == ("rate_limited", False)
+    assert (storage.calls, sum(clock.sleeps)) == (1, 0)
+    assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
+
+
+def test_a_storage_that_is_down_does_not_suspend_the_vendor(retrying_caller: RetryingCaller) -> None:
+    storage = FakeVendor(default_answers=repeat(BUSY_ERROR))
+    for _ in range(CONSECUTIVE_FAILURES_TO_OPEN):
+        with suppress(TransientError, StorageSuspended):
+            retrying_caller.send_with_retries(storage, STORAGE)
+    with pytest.raises(StorageSuspended, match=r"the storage of vendor\.example is not available: busy"):
+        retrying_caller.send_with_retries(storage, STORAGE)
+    assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
+
+
+def test_conflicts_do_not_open_the_breaker(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
+    for _ in range(2 * REMEMBERED_CALLS):
+        with pytest.raises(Conflict):
+            retrying_caller.send_with_retries(FakeVendor(Conflict("409, already there")))
+    assert (retrying_caller.send_with_retries(FakeVendor()), sum(clock.sleeps)) == ("fine", 0)
+
+
+def test_a_read_without_a_usable_response_is_repeated_within_the_rate_limit(clock: ManualClock) -> None:
+    caller = build_retrying_caller(clock, RateWindow(2, 60))
+    vendor = FakeVendor(*[UnreadableResponse("a login page")] * (MAX_ATTEMPTS - 1))
+    assert caller.send_with_retries(vendor) == "fine"
+    assert sum(clock.sleeps) >= 60 * (MAX_ATTEMPTS // 2)
+
+
+def test_a_read_that_is_never_usable_fails_and_suspends_nobody(retrying_caller: RetryingCaller) -> None:
+    for _ in range(REMEMBERED_CALLS):
+        vendor = FakeVendor(default_answers=repeat(UnreadableResponse("a login page")))
+        with pytest.raises(UnreadableResponse):
+            retrying_caller.send_with_retries(vendor)
+        assert vendor.calls == MAX_ATTEMPTS
+    assert retrying_caller.send_with_retries(FakeVendor()) == "fine"
+
+
+def test_a_caller_that_repeats_reads_itself_gets_the_first_unusable_response(retrying_caller: RetryingCaller) -> None:
+    vendor = FakeVendor(UnreadableResponse("a login page"))
+    with pytest.raises(UnreadableResponse):
+        retrying_caller.send_with_retries(vendor, repeats_unreadable=False)
+    assert vendor.calls == 1
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.0, 1.0])
+def test_attempts_are_a_minimum_pause_apart(clock: ManualClock, retry_after: float | None) -> None:
+    caller = build_retrying_caller(clock, RateWindow(10_000, 60), scale=0.5)
+    sent_at: list[float] = []
+
+    def poll() -> str:
+        sent_at.append(clock.get_seconds())
+        if len(sent_at) < MAX_ATTEMPTS:
+            raise TransientError("busy", retry_after=retry_after)
+        return "fine"
+
+    assert caller.send_with_retries(poll, min_pause_seconds=5) == "fine"
+    assert all(later - earlier >= 0.5 * 5 for earlier, later in pairwise(sent_at))
 
 
 def test_a_blocked_route_group_waits(retrying_caller: RetryingCaller, clock: ManualClock) -> None:
