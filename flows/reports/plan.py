@@ -167,7 +167,8 @@ def _take_inventory(app: App, advance_progress: ProgressCallback) -> _Inventory:
         advance_progress(len(files))
     for documents in iter_waiting_batches(app, "extract_local", PLAN_BATCH_SIZE):
         readings = app.document_reader_pool.read_in_order(
-            app.store.get_path(document.document_sha256) for document in documents
+            (app.store.get_path(document.document_sha256) for document in documents),
+            (document.document_sha256 for document in documents),
         )
         for document, reading in zip(documents, readings, strict=True):
             _add_document_to_inventory(inventory, reading, document.document_sha256, document.byte_count)

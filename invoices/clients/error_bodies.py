@@ -18,7 +18,7 @@ MAX_TEXT_CHARS = 200
 _REDACTED = "[hidden]"
 _SECRET_PATTERN = re.compile(
     r"(?i)\b(?:bearer|basic)\s+[^\s\"'<>,;]+|\b(?:sk|pk|rk|bf)_(?:live|test)_\w+|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
-    r"|\b(?:authorization|x-api-key|x-api-secret|api[_-]?key|token|password|cookie)\b\s*[\"']?\s*[:=]\s*[\"']?"
+    r"|\b(?:authorization|x-api-key|x-api-secret|api[_-]?key|token|password|cookie)\b\s*+(?:[\"']\s*+)?[:=]\s*+[\"']?"
     r"(?:(?:bearer|basic)\s+)?[^\s\"'<>,;&]+"
 )
 _CODE_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,64}")

@@ -20,7 +20,7 @@ NON_PUBLIC_TOP_LEVEL_DOMAINS = {  # not resolved in public: RFC 2606, 6761, 6762
     "arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion",
     "private", "test",
 }  # fmt: skip
-_HOST_PATTERN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_HOST_PATTERN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)++[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 _SUFFIX_PATTERN = re.compile(r"[a-z0-9]{1,8}")
 _PATH_PATTERN = re.compile(r"/((0|[1-9][0-9]{0,11})/[0-9a-f]{64}\.[a-z0-9]{1,8})")

@@ -14,6 +14,7 @@ UNKNOWN_TYPE = "application/octet-stream"
 SVG_TYPE = "image/svg+xml"
 POSTSCRIPT_TYPE = "application/postscript"
 RTF_TYPE = "application/rtf"
+MBOX_TYPE = "application/mbox"  # RFC 4155
 OLE_TYPE = "application/x-ole-storage"
 
 _TYPE_BY_SIGNATURE: tuple[tuple[bytes, str], ...] = (
@@ -57,12 +58,13 @@ _CMS_OBJECT_IDENTIFIERS = (
 )  # fmt: skip
 _PDF_SIGNATURE_PATTERN = re.compile(rb"[^\n\r]{0,200}%PDF-\d")
 _PDF_WITHOUT_SIGNATURE_PATTERN = re.compile(rb"(?:%[^\r\n]{0,20}[\r\n])?\s*\d{1,9} \d{1,5} obj\b")
+# Possessive: a second way to match comments and blanks would take exponential time.
 _HTML_PATTERN = re.compile(
-    rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+    rb"\s*+(?:<!--.{0,2000}?-->\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
 HTML_TAG_PATTERN = re.compile(rb"<(?:!doctype\s+html|html|head|body|script)\b", re.IGNORECASE)
 _SVG_PATTERN = re.compile(
-    rb"\s*(?:<\?xml.{0,200}?\?>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!DOCTYPE\s+svg\b|(?:[\w.-]{1,40}:)?svg[\s/>])",
+    rb"\s*+(?:<\?xml.{0,200}?\?>\s*+)?+(?:<!--.{0,2000}?-->\s*+)*+<(?:!DOCTYPE\s+svg\b|(?:[\w.-]{1,40}:)?svg[\s/>])",
     re.DOTALL,
 )
 _BATCH_FILE_PATTERN = re.compile(rb"\s*@echo\s+off\b", re.IGNORECASE)
@@ -75,6 +77,15 @@ _MAIL_HEADER_PATTERN = re.compile(
 )
 _MIN_CUT_HEADER_BYTES = 4000
 _BASE64_PATTERN = re.compile(rb"[A-Za-z0-9+/\s]{40,}")
+# A sender, and a date with a time and a year in any order; an ordinary sentence that begins with "From" lacks these.
+MBOX_FROM_LINE_PATTERN = re.compile(
+    rb"From (?=[^\r\n]{0,300}\b\d{1,2}:\d\d\b)(?=[^\r\n]{0,300}\b(?:19|20)\d\d\b)[^\r\n]{1,300}\r?\n"
+)
+
+
+def detect_file_type(head: bytes) -> str:
+    """Return the media type of a whole file as ``detect_media_type``, and ``application/mbox`` for an mbox."""
+    return MBOX_TYPE if MBOX_FROM_LINE_PATTERN.match(head) else detect_media_type(head)
 
 
 def detect_media_type(head: bytes) -> str:

@@ -8,6 +8,7 @@ import queue
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 
@@ -57,22 +58,30 @@ class DocumentReaderPool:
     ) -> None:
         self.close()
 
-    def read(self, path: Path) -> DocumentReading:
-        """Return what the document at ``path`` is; waits until a process is idle."""
-        reading = _read_with_idle_reader(self._idle_readers, path)
+    def read(self, path: Path, expected_sha256: str | None = None) -> DocumentReading:
+        """Return what the document at ``path`` is; waits until a process is idle.
+
+        A document whose bytes do not have the hash ``expected_sha256`` is not opened; its reason code is ``altered``.
+        """
+        reading = _read_with_idle_reader(self._idle_readers, path, expected_sha256)
         if self._uses_title_ocr and reading.outcome == "needs_extraction" and reading.media_type in _IMAGE_TYPES:
             with contextlib.suppress(TransientError):  # if it does not start, the picture goes to a model anyway
-                title_reading = _read_with_idle_reader(self._idle_title_readers, path)
+                title_reading = _read_with_idle_reader(self._idle_title_readers, path, expected_sha256)
                 return title_reading if title_reading.outcome == "not_invoice" else reading
         return reading
 
-    def read_in_order(self, paths: Iterable[Path]) -> Iterator[DocumentReading]:
-        """Yield the reading of each path in order; all processes work, a bounded number of documents ahead."""
+    def read_in_order(
+        self, paths: Iterable[Path], expected_hashes: Iterable[str] | None = None
+    ) -> Iterator[DocumentReading]:
+        """Yield the reading of each path in order; all processes work, a bounded number of documents ahead.
+
+        ``expected_hashes`` are in the order of the paths, see ``read``.
+        """
         pending_futures: deque[Future[DocumentReading]] = deque()
         with ThreadPoolExecutor(self._worker_count, thread_name_prefix="document-reader") as executor:
             try:
-                for path in paths:
-                    pending_futures.append(executor.submit(self.read, path))
+                for path, expected_sha256 in zip(paths, expected_hashes or repeat(None)):  # noqa: B905 - repeats forever
+                    pending_futures.append(executor.submit(self.read, path, expected_sha256))
                     if len(pending_futures) > 8 * self._worker_count:
                         yield pending_futures.popleft().result()
                 while pending_futures:
@@ -88,9 +97,11 @@ class DocumentReaderPool:
                 stack.callback(reader.close)
 
 
-def _read_with_idle_reader(idle_readers: queue.Queue[DocumentReader], path: Path) -> DocumentReading:
+def _read_with_idle_reader(
+    idle_readers: queue.Queue[DocumentReader], path: Path, expected_sha256: str | None
+) -> DocumentReading:
     reader = idle_readers.get()
     try:
-        return reader.read(path)
+        return reader.read(path, expected_sha256)
     finally:
         idle_readers.put(reader)

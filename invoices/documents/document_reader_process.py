@@ -1,11 +1,13 @@
 """The process that reads untrusted documents: limited, without secrets or network.
 
-Run as ``python -I -m invoices.documents.document_reader_process <limits as JSON>``. A request is ``{"path": …}``; the
-response is ``{"reading": …, "is_last": …}``.
+Run as ``python -I -m invoices.documents.document_reader_process <limits as JSON>``. A request is
+``{"path": …, "sha256": …}``; the response is ``{"reading": …, "is_last": …}``. A document whose bytes do not have the
+hash is not opened; the hash may be null.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -40,10 +42,24 @@ def serve_read_requests(
     """Answer each path with its reading; the process ends after one that ran out of memory or crashed a parser."""
 
     def handle_request(request: dict[str, Any]) -> ChildResponse:
-        reading, must_exit = read_catching_parser_errors(read_document, Path(request["path"]))
+        path = Path(request["path"])
+        if request["sha256"] is not None and has_other_hash(path, request["sha256"]):
+            return ChildResponse({"reading": build_reading("altered", UNKNOWN_TYPE).to_dict()})
+        reading, must_exit = read_catching_parser_errors(read_document, path)
         return ChildResponse({"reading": reading.to_dict()}, is_last=must_exit)
 
     serve_requests(handle_request, response_descriptor, limits, _MAX_DOCUMENTS_PER_PROCESS)
+
+
+def has_other_hash(path: Path, expected_sha256: str) -> bool:
+    """Return whether a file can be read and its bytes do not have the SHA-256 ``expected_sha256``."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() != expected_sha256
+    except OSError:  # the reading states that the file cannot be opened
+        return False
 
 
 def read_catching_parser_errors(

@@ -37,6 +37,7 @@ REASON_CODES: dict[str, tuple[Outcome, str]] = {
     "broken_signature": ("review", "the PDF was changed after it was signed"),
     "damaged_einvoice": ("needs_extraction", "the structured invoice inside is damaged; the page can still be read"),
     "not_a_file": ("unreadable", "there is no ordinary file under this name"),
+    "altered": ("unreadable", "its bytes were changed after it was stored"),
     "damaged_pdf": ("unreadable", "the PDF is damaged beyond repair"),
     "hostile_pdf": ("unreadable", "a PDF made to attack its reader"),
     "executable": ("unreadable", "a program, a script, a shortcut or a disk image, not a document"),

@@ -9,7 +9,7 @@ from typing import BinaryIO, Protocol
 
 from invoices.documents.containers.container_media_types import MAIL_TYPE, is_container_type
 from invoices.documents.containers.opened_container import OpenedContainer
-from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, detect_media_type
+from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, MBOX_TYPE
 from invoices.documents.store_batch import StoreBatch
 from invoices.ledger.mails import Arrival
 from invoices.ledger.sightings import Sighting
@@ -27,7 +27,7 @@ from sources.arrivals import (
 from sources.authentication_results import UNKNOWN_RESULT
 from sources.folder.folder_backend import FileChangedError, FolderBackend, ListedFile
 from sources.folder.listing import LocalFile, decode_path
-from sources.folder.mbox import MailSpan, is_mbox, split_mbox, unescape_from_lines
+from sources.folder.mbox import MailSpan, split_mbox, unescape_from_lines
 
 SOURCE_KIND = "folder"
 MAX_CONTAINER_BYTES = 50 * 1024 * 1024  # a larger container is stored unopened
@@ -40,6 +40,10 @@ class ContainerOpener(Protocol):
         self, container: bytes | Path, store_batch: StoreBatch, file_name: str | None = None, /
     ) -> OpenedContainer:
         """Return what is in a container; the parts are put into ``store_batch``."""
+        ...
+
+    def detect_file_type(self, head: bytes, /) -> str:
+        """Return the media type of a file by its first bytes; ``application/octet-stream`` if detection fails."""
         ...
 
 
@@ -65,10 +69,11 @@ def fetch_file_arrivals(
     with context.backend.open_file(file) as stream:
         head = stream.read(MAX_SNIFFED_BYTES)
         stream.seek(0)
-        if is_mbox(head):
+        media_type = context.container_opener.detect_file_type(head)
+        if media_type == MBOX_TYPE:
             yield from _fetch_mbox_arrivals(context, file, stream, known_fingerprints)
             return
-        arrival = _store_file_and_open_containers(context, file, stream, detect_media_type(head))
+        arrival = _store_file_and_open_containers(context, file, stream, media_type)
     yield arrival
 
 

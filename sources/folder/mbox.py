@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from invoices.documents.content_sniffing import MBOX_FROM_LINE_PATTERN
+
 _BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1000
-# A sender, and a date with a time and a year in any order; an ordinary sentence that begins with "From" lacks these.
-_FROM_LINE_PATTERN = rb"From (?=[^\r\n]{0,300}\b\d{1,2}:\d\d\b)(?=[^\r\n]{0,300}\b(?:19|20)\d\d\b)[^\r\n]{1,300}\r?\n"
-_FROM_LINE_REGEX = re.compile(_FROM_LINE_PATTERN)
 _FROM_CANDIDATE_REGEX = re.compile(rb"\nFrom ")  # a fast search; the empty line before it is checked afterwards
 _QUOTED_FROM_REGEX = re.compile(rb"^>(>*From )", re.MULTILINE)
 _END_OF_HEADER_REGEX = re.compile(rb"\r?\n\r?\n")
@@ -22,7 +21,7 @@ _MAX_HEADER_BYTES = 64 * 1024
 # Header fields that mail programs add to a mail in an mbox: whether it was read, and other marks.
 _STATUS_FIELDS_REGEX = re.compile(
     rb"^(?:(?:X-)?Status|X-Keywords|X-UID|X-IMAP(?:base)?|X-Mozilla-(?:Status2?|Keys)|Content-Length|Lines):"
-    rb"[^\n]*\n(?:[ \t][^\n]*\n)*",
+    rb"[^\n]*+\n(?:[ \t][^\n]*+\n)*+",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -39,11 +38,6 @@ class MailSpan:
     length: int
     key: str
     is_last: bool = False
-
-
-def is_mbox(head: bytes) -> bool:
-    """Return whether a file that begins with ``head`` is an mbox."""
-    return _FROM_LINE_REGEX.match(head) is not None
 
 
 def split_mbox(stream: BinaryIO) -> Iterator[MailSpan]:
@@ -82,7 +76,7 @@ def _locate_mails(stream: BinaryIO) -> Iterator[tuple[int, int]]:
 def _locate_from_lines(stream: BinaryIO) -> Iterator[tuple[int, int]]:
     """Yield where the mail before each From_ line ends, and where the mail after it begins."""
     offset, block, last_line_end = 0, _read_at(stream, 0, _BLOCK_BYTES), 0
-    if first_line := _FROM_LINE_REGEX.match(block):
+    if first_line := MBOX_FROM_LINE_PATTERN.match(block):
         yield 0, first_line.end()
     while block:
         for candidate in _FROM_CANDIDATE_REGEX.finditer(block):
@@ -90,7 +84,7 @@ def _locate_from_lines(stream: BinaryIO) -> Iterator[tuple[int, int]]:
             blank_line_length = (
                 2 if block.endswith(b"\n\r\n", 0, start) else 1 if block.endswith(b"\n\n", 0, start) else 0
             )
-            from_line = _FROM_LINE_REGEX.match(block, start) if blank_line_length else None
+            from_line = MBOX_FROM_LINE_PATTERN.match(block, start) if blank_line_length else None
             if from_line and offset + from_line.end() > last_line_end:
                 last_line_end = offset + from_line.end()
                 yield offset + start - blank_line_length, last_line_end

@@ -16,7 +16,7 @@ from invoices.ledger.mails import Arrival, MailOutcome
 from invoices.settings.sources import MailboxSettings
 from sources.mailbox.account import MEGABYTE
 from sources.mailbox.arrivals import MailboxFolder, build_fetched_arrival, build_unfetched_arrival
-from sources.mailbox.headers import ensure_detected_as_mail, parse_mail_headers
+from sources.mailbox.headers import parse_mail_headers
 from sources.mailbox.imap_responses import MessageSummary
 from sources.mailbox.mailbox_session import MailboxSession
 from sources.mailbox.rules import (
@@ -88,7 +88,7 @@ class FolderFetch:
             fetched_mails = self._fetch_mails(store_batch)
             while not self._is_finished:
                 for container in self.opener_pool.open_containers_in_order(
-                    self._queue_contents_for_opening(fetched_mails), store_batch
+                    self._queue_contents_for_opening(fetched_mails), store_batch, are_mails=True
                 ):
                     self._add_fetched_mail(self._mails_being_opened.popleft(), container, store_batch)
                     if len(self._pending_arrivals) >= PAGE_SIZE:
@@ -124,7 +124,7 @@ class FolderFetch:
             for fetched_mail in fetched_mails:
                 if fetched_mail is not None:
                     self._mails_being_opened.append(fetched_mail)
-                    yield ensure_detected_as_mail(fetched_mail.content)
+                    yield fetched_mail.content
                 elif len(self._pending_arrivals) >= PAGE_SIZE:
                     return
         except InvoicesError as error:

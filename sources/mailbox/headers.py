@@ -6,13 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.containers.opened_container import MailHeader
-from invoices.documents.content_sniffing import detect_media_type
 from invoices.documents.store_batch import StoreBatch
-from sources.arrivals import MAIL_MEDIA_TYPE
 from sources.mailbox.imap_responses import MessageSummary
-
-_MAIL_PREFIX = b"X-Mailbox:\r\nDelivered-To:\r\n"  # makes any content a mail for the detection of media types
-_SNIFFED_BYTES = 4096  # enough to recognise a mail
 
 
 def parse_mail_headers(
@@ -30,13 +25,8 @@ def parse_mail_headers(
     if not fields:
         yield from ((summary, MailHeader()) for summary in summaries)
         return
-    header_blocks = (ensure_detected_as_mail(summary.header_bytes) for summary in summaries)
+    header_blocks = (summary.header_bytes for summary in summaries)
     for summary, container in zip(
-        summaries, opener_pool.open_containers_in_order(header_blocks, store_batch), strict=True
+        summaries, opener_pool.open_containers_in_order(header_blocks, store_batch, are_mails=True), strict=True
     ):
         yield summary, container.header
-
-
-def ensure_detected_as_mail(content: bytes) -> bytes:
-    """Return a mail that is also detected as one: what is in a mailbox is a mail, whatever its bytes look like."""
-    return content if detect_media_type(content[:_SNIFFED_BYTES]) == MAIL_MEDIA_TYPE else _MAIL_PREFIX + content

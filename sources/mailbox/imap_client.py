@@ -26,7 +26,7 @@ MAX_LINE_BYTES = 8 * MEGABYTE  # the UIDs of a million messages, from a server w
 MAX_SMALL_RESPONSE_BYTES = 16 * MEGABYTE  # for the whole response to a command that fetches no content
 _LINE_OVERHEAD_BYTES = 128  # memory per line beside its bytes: a million empty lines are not free
 _UNSOLICITED_RESPONSES = ("EXISTS", "RECENT", "EXPUNGE", "FETCH", "VANISHED", "ESEARCH", "SEARCH", "LIST")
-_STATUS_PATTERN = re.compile(rb"\S+ (OK|NO|BAD|BYE|PREAUTH)\b ?(?:\[([A-Za-z0-9/_-]+)[^\]]*\])? ?(.*)", re.DOTALL)
+_STATUS_PATTERN = re.compile(rb"\S+ (OK|NO|BAD|BYE|PREAUTH)\b ?(?:\[([A-Za-z0-9/_-]++)[^\]]*+\])? ?(.*)", re.DOTALL)
 _INTERNAL_DATE_PATTERN = re.compile(rb'INTERNALDATE (?:"[^"\r\n]*"|[^\s()"]+)', re.IGNORECASE)
 # What imaplib and IMAPClient raise on invalid responses: neither checks everything that it reads.
 INVALID_RESPONSE_ERRORS = (

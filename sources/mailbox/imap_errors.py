@@ -22,14 +22,16 @@ THROTTLED_RETRY_AFTER_SECONDS = 5.0  # for a server that throttles without reque
 TRANSIENT_CODES = {"LIMIT", "OVERQUOTA", "UNAVAILABLE", "INUSE", "THROTTLED", "SERVERBUG", "SYS/TEMP", "SYS"}
 PERMANENT_CODES = {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED"}  # with any text
 BUSY_PATTERN = re.compile(
-    r"too many|simultaneous|maximum number of connections|limits?\b.*exceeded|exceeded.*\blimit|throttl|rate.?limit|"
+    r"too many|simultaneous|maximum number of connections|limits?\b.{0,200}exceeded|exceeded.{0,200}\blimit|throttl|rate.?limit|"
     r"try again|temporar|unavailable|server busy|system error|not connected",
     re.IGNORECASE,
 )
 EXPIRED_PATTERN = re.compile(
     r"expired|log ?in again|re-?authenticate|AccessTokenExpired|session invalidated", re.IGNORECASE
 )
-_THROTTLED_PATTERN = re.compile(r"too many|limits?\b.*exceeded|exceeded.*\blimit|throttl|rate.?limit", re.IGNORECASE)
+_THROTTLED_PATTERN = re.compile(
+    r"too many|limits?\b.{0,200}exceeded|exceeded.{0,200}\blimit|throttl|rate.?limit", re.IGNORECASE
+)
 _BACKOFF_PATTERN = re.compile(r"backoff time: ([0-9]{1,9}) milliseconds", re.IGNORECASE)
 _TLS_VERSION_ERRORS = {"WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "HTTP_REQUEST"}
 _UNREACHABLE_ERRNOS = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}

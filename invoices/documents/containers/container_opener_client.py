@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 
 from invoices.documents.child_process import ProcessLimits
 from invoices.documents.containers.opened_container import NOT_INVOICE_REASONS, OpenedContainer
+from invoices.documents.content_sniffing import UNKNOWN_TYPE
 from invoices.documents.limited_process import LimitedProcess, ProcessFailure, ResponseReader
 from invoices.documents.outcomes import REASON_CODES
 from invoices.documents.store_batch import StoreBatch
@@ -29,14 +30,20 @@ class ContainerOpener:
         self._process = LimitedProcess(limits, module)
 
     def open_container(
-        self, content: bytes, store_batch: StoreBatch, file_name: str | None, unpack_archives: bool
+        self,
+        content: bytes,
+        store_batch: StoreBatch,
+        file_name: str | None,
+        unpack_archives: bool,
+        *,
+        is_mail: bool = False,
     ) -> OpenedContainer:
         """Return the opened container, its parts put into the batch; or, without parts, why its process was stopped.
 
-        Raises OSError if the batch cannot write, TransientError if no child starts.
+        ``is_mail`` opens the content as a mail, whatever its bytes look like. Raises OSError if the batch cannot write, TransientError if no child starts.
         """
-        request_header = {"length": len(content), "file_name": file_name, "unpack_archives": unpack_archives}
-        request = json.dumps(request_header).encode() + b"\n" + content
+        request_header = {"file_name": file_name, "unpack_archives": unpack_archives, "is_mail": is_mail}
+        request = _build_request("open", content, **request_header)
         opened_container = self._process.send_request(
             request, lambda reader: _store_parts_of_response(reader, store_batch)
         )
@@ -44,6 +51,14 @@ class ContainerOpener:
             reason = opened_container.reason or REASON_CODES[opened_container.reason_code][1]
             return OpenedContainer(reason_code=opened_container.reason_code, reason=reason)
         return opened_container
+
+    def detect_file_type(self, head: bytes) -> str:
+        """Return the media type of a file by its first bytes; of bytes that stop the process, the unknown type.
+
+        Raises TransientError if no child starts.
+        """
+        media_type = self._process.send_request(_build_request("detect_file_type", head), _parse_media_type_response)
+        return UNKNOWN_TYPE if isinstance(media_type, ProcessFailure) else media_type
 
     def close(self) -> None:
         """End the child: close its input, and kill it if it does not end."""
@@ -59,7 +74,16 @@ class _ResponseHeader:
     is_last: bool
 
 
+@validated_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class _MediaTypeResponse:
+    """The response to the request for the type of a file."""
+
+    media_type: Annotated[str, Field(max_length=_MAX_MEDIA_TYPE_CHARS)]
+    is_last: bool
+
+
 _RESPONSE_HEADER_ADAPTER = TypeAdapter(_ResponseHeader)
+_MEDIA_TYPE_RESPONSE_ADAPTER = TypeAdapter(_MediaTypeResponse)
 
 
 @dataclass(slots=True)
@@ -73,6 +97,15 @@ class _PartStream:
         content = self.reader.read_exactly(min(size, self.remaining_bytes))
         self.remaining_bytes -= len(content)
         return content
+
+
+def _build_request(operation: str, content: bytes, **options: object) -> bytes:
+    return json.dumps({"operation": operation, "length": len(content), **options}).encode() + b"\n" + content
+
+
+def _parse_media_type_response(reader: ResponseReader) -> tuple[str, bool]:
+    response = _MEDIA_TYPE_RESPONSE_ADAPTER.validate_json(reader.read_line())
+    return response.media_type, response.is_last
 
 
 def _store_parts_of_response(reader: ResponseReader, store_batch: StoreBatch) -> tuple[OpenedContainer, bool]:

@@ -8,12 +8,14 @@ import queue
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from invoices.documents.child_process import ProcessLimits
 from invoices.documents.containers.container_opener_client import ContainerOpener
 from invoices.documents.containers.opened_container import OpenedContainer
+from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES
 from invoices.documents.outcomes import REASON_CODES
 from invoices.documents.store_batch import StoreBatch
 
@@ -57,12 +59,17 @@ class ContainerOpenerPool:
         self.close()
 
     def open_container(
-        self, container: bytes | Path, store_batch: StoreBatch, file_name: str | None = None
+        self,
+        container: bytes | Path,
+        store_batch: StoreBatch,
+        file_name: str | None = None,
+        *,
+        is_mail: bool = False,
     ) -> OpenedContainer:
         """Return what is in a container, with the SHA-256 of each part; the parts are put into ``store_batch``.
 
-        Nothing is durable before the batch is flushed. ``file_name`` helps to name the content of a signed file. Waits
-        until a process is idle. Raises OSError if the batch cannot write or the path cannot be read, and TransientError
+        Nothing is durable before the batch is flushed. ``file_name`` helps to name the content of a signed file;
+        ``is_mail`` opens the content as a mail, whatever its bytes look like. Waits until a process is idle. Raises OSError if the batch cannot write or the path cannot be read, and TransientError
         if no process starts.
         """
         content = self._read_container(container)
@@ -70,25 +77,38 @@ class ContainerOpenerPool:
             return OpenedContainer(reason_code="too_large", reason=REASON_CODES["too_large"][1])
         opener = self._idle_openers.get()
         try:
-            return opener.open_container(content, store_batch, file_name, self._unpack_archives)
+            return opener.open_container(content, store_batch, file_name, self._unpack_archives, is_mail=is_mail)
+        finally:
+            self._idle_openers.put(opener)
+
+    def detect_file_type(self, head: bytes) -> str:
+        """Return the media type of a file by its first bytes, at most 64 KB, which are matched in a process.
+
+        The type of bytes that stop the process is ``application/octet-stream``. Raises TransientError if no process
+        starts.
+        """
+        opener = self._idle_openers.get()
+        try:
+            return opener.detect_file_type(head[:MAX_SNIFFED_BYTES])
         finally:
             self._idle_openers.put(opener)
 
     def open_containers_in_order(
-        self, containers: Iterable[bytes], store_batch: StoreBatch
+        self, containers: Iterable[bytes], store_batch: StoreBatch, *, are_mails: bool = False
     ) -> Iterator[OpenedContainer]:
         """Yield what is in each container, in order; all processes work, a bounded number of containers ahead.
 
         ``containers`` is iterated in the caller's thread, so that fetching them, such as from a server, overlaps with
         opening them.
         """
+        open_container = partial(self.open_container, is_mail=are_mails)
         pending_futures: deque[tuple[Future[OpenedContainer], int]] = deque()
         bytes_ahead = 0
         max_containers_ahead = _MAX_CONTAINERS_AHEAD_PER_PROCESS * self._worker_count
         with ThreadPoolExecutor(self._worker_count, thread_name_prefix="container-opener") as executor:
             try:
                 for content in containers:
-                    pending_futures.append((executor.submit(self.open_container, content, store_batch), len(content)))
+                    pending_futures.append((executor.submit(open_container, content, store_batch), len(content)))
                     bytes_ahead += len(content)
                     while pending_futures and (
                         bytes_ahead > _MAX_BYTES_AHEAD

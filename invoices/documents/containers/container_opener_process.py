@@ -1,8 +1,10 @@
 """The process that opens untrusted containers: limited, without secrets or network; the bytes come and go by pipe.
 
 Run as ``python -I -m invoices.documents.containers.container_opener_process <limits as JSON>``. A request is the line
-``{"length": …, "unpack_archives": …, "file_name": …}`` and that many bytes; the response is the line
-``{"opened_container": …, "part_lengths": […], "is_last": …}`` and the bytes of the parts one after another.
+``{"operation": "open", "length": …, "unpack_archives": …, "file_name": …, "is_mail": …}`` and that many bytes; the
+response is the line ``{"opened_container": …, "part_lengths": […], "is_last": …}`` and the bytes of the parts one after
+another. To ``{"operation": "detect_file_type", "length": …}`` and the first bytes of a file, the response is the line
+``{"media_type": …, "is_last": …}``.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ from invoices.documents.child_process import (
     move_stdout_to_private_descriptor,
     serve_requests,
 )
+from invoices.documents.containers.container_media_types import MAIL_TYPE
 from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.containers.recursive_opener import open_container_recursively
-from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, detect_media_type
+from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, detect_file_type, detect_media_type
 from invoices.documents.outcomes import REASON_CODES, sanitise_for_display
 
 _MAX_CONTAINERS_PER_PROCESS = 20_000  # many, because the code that opens them is Python and does not leak
 _MAX_REASON_CHARS = 300
+_MAIL_PREFIX = b"X-Mailbox:\r\nDelivered-To:\r\n"  # makes any content a mail with a header
 _GC_THRESHOLD_OBJECTS = 20_000  # for Python's own collection: a mail makes some hundreds
 _GC_THRESHOLD_BYTES = 8 * 1024 * 1024  # of containers, for ours: the tree of a mail refers to itself
 
@@ -78,7 +82,11 @@ def _handle_catching_parser_errors(
 
 
 def _handle_container(content: bytes, request: dict[str, Any]) -> ChildResponse:
+    if request["operation"] == "detect_file_type":
+        return ChildResponse({"media_type": detect_file_type(content)})
     container_type = detect_media_type(content[:MAX_SNIFFED_BYTES])
+    if request["is_mail"] and container_type != MAIL_TYPE:
+        content, container_type = _MAIL_PREFIX + content, MAIL_TYPE
     opened_container, contents = open_container_recursively(
         content, container_type, file_name=request["file_name"], unpack_archives=request["unpack_archives"]
     )

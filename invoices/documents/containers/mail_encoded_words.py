@@ -10,8 +10,8 @@ from email.header import decode_header
 
 MAX_FIELD_CHARS = 2_000  # of a header that are decoded
 
-_ENCODED_WORD = r"=\?[^?\s]{1,64}\?[qQbB]\?[^\r\n]*?\?="
-_ENCODED_WORDS_PATTERN = re.compile(rf"{_ENCODED_WORD}(?:\s+{_ENCODED_WORD}|{_ENCODED_WORD})*")
+_ENCODED_WORD = r"=\?[^?\s]{1,64}\?[qQbB]\?[^\r\n]{0,2000}?\?="
+_ENCODED_WORDS_PATTERN = re.compile(rf"{_ENCODED_WORD}(?:\s*{_ENCODED_WORD})*+")
 _CHARSET_ALIASES = {
     "x-gbk": "gb18030", "gb2312": "gb18030", "gbk": "gb18030", "x-sjis": "cp932", "shift_jis": "cp932",
     "ks_c_5601-1987": "cp949", "x-unknown": "utf-8", "unknown-8bit": "utf-8", "unicode-1-1-utf-7": "utf-7",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from invoices.documents.containers.opened_container import OpenedContainer
+from invoices.documents.content_sniffing import detect_file_type
 from invoices.documents.store import DocumentStore
 from invoices.documents.store_batch import ByteSource, StoreBatch
 from invoices.settings.sources import FolderSettings
@@ -53,6 +54,9 @@ class DisabledContainerOpener:
         self, _container: bytes | Path, _store_batch: StoreBatch, _file_name: str | None = None
     ) -> OpenedContainer:
         return OpenedContainer(reason_code="damaged_archive", reason="nothing is opened here")
+
+    def detect_file_type(self, head: bytes) -> str:
+        return detect_file_type(head)
 
 
 def write_settled_file(path: Path, content: bytes | str = b"%PDF-1.7 one", modified: float = SETTLED_TIMESTAMP) -> Path:

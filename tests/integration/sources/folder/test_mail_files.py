@@ -168,18 +168,20 @@ def test_an_mbox_written_to_meanwhile_yields_whole_mails_and_is_finished_later(
     inbox: Path, collector: Collector
 ) -> None:
     path = write_settled_file(inbox / "archive.mbox", build_mbox(*(build_mail(number) for number in (1, 2))))
-    open_container, scan_state = collector.opener_pool.open_container, FolderScanState()
+    opener_pool, scan_state = collector.opener_pool, FolderScanState()
 
     class AppendingOpener:
+        detect_file_type = staticmethod(collector.opener_pool.detect_file_type)
+
         def open_container(self, *arguments: Any) -> Any:
             with path.open("ab") as mbox:
                 mbox.write(build_mbox(build_mail(3)))
-            return open_container(*arguments)
+            return opener_pool.open_container(*arguments)
 
     collector.opener_pool = AppendingOpener()  # type: ignore[assignment]  # all that the source uses
     assert collector(scan_state) == []
     assert scan_state.changing_files == [str(path)]
-    collector.opener_pool = type("PlainOpener", (), {"open_container": staticmethod(open_container)})()
+    collector.opener_pool = opener_pool
     os.utime(path, (SETTLED_TIMESTAMP, SETTLED_TIMESTAMP))
     assert list_subjects(collector())[:3] == ["Invoice 1", "Invoice 2", "Invoice 3"]
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.folder.mbox import is_mbox, split_mbox, unescape_from_lines
+from invoices.documents.content_sniffing import MBOX_TYPE, detect_file_type
+from sources.folder.mbox import split_mbox, unescape_from_lines
 
 FROM_LINE = b"From a@b.example Mon Jan  5 10:00:00 2026\n"
 lines = st.sampled_from(
@@ -67,4 +68,4 @@ def test_the_key_of_a_mail_depends_neither_on_marks_nor_on_other_mails() -> None
     ],
 )
 def test_an_mbox_begins_with_a_sender_and_a_date(head: bytes, expected: bool) -> None:
-    assert is_mbox(head) is expected
+    assert (detect_file_type(head) == MBOX_TYPE) is expected
