@@ -80,7 +80,8 @@ class DocumentReaderPool:
         pending_futures: deque[Future[DocumentReading]] = deque()
         with ThreadPoolExecutor(self._worker_count, thread_name_prefix="document-reader") as executor:
             try:
-                for path, expected_sha256 in zip(paths, expected_hashes or repeat(None)):  # noqa: B905 - repeats forever
+                hashes: Iterable[str | None] = repeat(None) if expected_hashes is None else expected_hashes
+                for path, expected_sha256 in zip(paths, hashes, strict=False):
                     pending_futures.append(executor.submit(self.read, path, expected_sha256))
                     if len(pending_futures) > 8 * self._worker_count:
                         yield pending_futures.popleft().result()

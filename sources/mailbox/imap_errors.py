@@ -22,8 +22,8 @@ THROTTLED_RETRY_AFTER_SECONDS = 5.0  # for a server that throttles without reque
 TRANSIENT_CODES = {"LIMIT", "OVERQUOTA", "UNAVAILABLE", "INUSE", "THROTTLED", "SERVERBUG", "SYS/TEMP", "SYS"}
 PERMANENT_CODES = {"AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED", "PRIVACYREQUIRED"}  # with any text
 BUSY_PATTERN = re.compile(
-    r"too many|simultaneous|maximum number of connections|limits?\b.{0,200}exceeded|exceeded.{0,200}\blimit|throttl|rate.?limit|"
-    r"try again|temporar|unavailable|server busy|system error|not connected",
+    r"too many|simultaneous|maximum number of connections|limits?\b.{0,200}exceeded|exceeded.{0,200}\blimit"
+    r"|throttl|rate.?limit|try again|temporar|unavailable|server busy|system error|not connected",
     re.IGNORECASE,
 )
 EXPIRED_PATTERN = re.compile(

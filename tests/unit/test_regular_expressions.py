@@ -106,7 +106,7 @@ def test_every_pattern_takes_milliseconds_for_the_worst_text() -> None:
     [
         (rb"\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html)\b", True),
         (r"(?:a+)+b", True),
-        (r"limits?\b.*exceeded", False),
+        (r"x.*y", False),
         (r"\[([a-z]+)[^\]]*\]", False),
     ],
 )
@@ -138,5 +138,5 @@ def test_every_macro_for_texts_takes_bounded_time() -> None:
     assert len(macros) > 15
     for macro in macros:
         started = time.process_time()
-        connection.execute(f"SELECT count({macro}(value)) FROM texts").fetchall()
+        connection.execute(f"SELECT count(TRY({macro}(value))) FROM texts").fetchall()
         assert time.process_time() - started < 2 * MAX_CPU_SECONDS, macro

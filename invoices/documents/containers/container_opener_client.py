@@ -40,7 +40,8 @@ class ContainerOpener:
     ) -> OpenedContainer:
         """Return the opened container, its parts put into the batch; or, without parts, why its process was stopped.
 
-        ``is_mail`` opens the content as a mail, whatever its bytes look like. Raises OSError if the batch cannot write, TransientError if no child starts.
+        ``is_mail`` opens the content as a mail, whatever its bytes look like. Raises OSError if the batch cannot write,
+        TransientError if no child starts.
         """
         request_header = {"file_name": file_name, "unpack_archives": unpack_archives, "is_mail": is_mail}
         request = _build_request("open", content, **request_header)

@@ -69,8 +69,8 @@ class ContainerOpenerPool:
         """Return what is in a container, with the SHA-256 of each part; the parts are put into ``store_batch``.
 
         Nothing is durable before the batch is flushed. ``file_name`` helps to name the content of a signed file;
-        ``is_mail`` opens the content as a mail, whatever its bytes look like. Waits until a process is idle. Raises OSError if the batch cannot write or the path cannot be read, and TransientError
-        if no process starts.
+        ``is_mail`` opens the content as a mail, whatever its bytes look like. Waits until a process is idle. Raises
+        OSError if the batch cannot write or the path cannot be read, and TransientError if no process starts.
         """
         content = self._read_container(container)
         if len(content) > self._limits.max_bytes:
