@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from invoices.app import App
 from invoices.ledger.documents import PendingDocument, Stage, count_pending_documents, list_pending_documents
@@ -29,7 +29,7 @@ def iter_waiting_batches(app: App, stage: Stage, batch_size: int | None = None) 
         last_sequence = batch[-1].sequence
 
 
-def iter_claimed_batches(app: App, stage: Stage) -> Iterator[list[PendingDocument]]:
+def iter_claimed_batches(app: App, stage: Stage) -> Generator[list[PendingDocument], None, None]:
     """Yield the same, but claim each batch for this worker until the caller asks for the next one."""
     last_sequence = 0
     with app.renew_leases():

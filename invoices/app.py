@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from invoices.clients.smartbills_io import SmartBillsIoClient
 from invoices.documents.containers.container_opener_pool import CONTAINER_LIMITS, ContainerOpenerPool
 from invoices.documents.document_reader_pool import DocumentReaderPool, ProcessLimits
+from invoices.documents.malware_scanner import MalwareScanner
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.extraction.client_factory import iter_extractor_settings_problems
@@ -135,6 +136,12 @@ class App:
         reader_pool = DocumentReaderPool(worker_count=reading_settings.workers, limits=limits)
         self._exit_stack.callback(reader_pool.close)
         return reader_pool
+
+    @cached_property
+    def malware_scanner(self) -> MalwareScanner | None:
+        """The malware scanner of the settings, or None; once it is down, it stays so for the whole run."""
+        command = self.settings.reading.scanner_command
+        return MalwareScanner(command) if command else None
 
     @cached_property
     def container_opener_pool(self) -> ContainerOpenerPool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from invoices.documents.containers.opened_container import Flag
+from invoices.documents.content_sniffing import UNKNOWN_TYPE
 from invoices.documents.document_reader_pool import DocumentReaderPool, DocumentReading, Outcome
-from invoices.documents.malware_scanner import MalwareScanner
+from invoices.documents.malware_scanner import MalwareScanner, ScanResult
 from invoices.documents.outcomes import build_reading
 from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger, Transaction
@@ -18,6 +19,7 @@ from invoices.ledger.documents import DocumentState, PendingDocument, set_docume
 from invoices.ledger.extractions import record_free_answer
 from invoices.ledger.flags import record_flags
 from invoices.ledger.sightings import filter_mail_body_documents
+from invoices.ledger.stage_attempts import list_stage_attempts, record_stage_attempt, remove_stage_attempts
 from invoices.model import compute_extraction_id
 
 EXTRACTOR = "einvoice"
@@ -28,12 +30,23 @@ STATE_BY_OUTCOME: Mapping[Outcome, DocumentState] = {
     "review": "review",
     "unreadable": "quarantined",
 }
+RETRIED_REASON_CODES = {"reader_timeout", "reader_crashed"}  # perhaps the machine was the cause and not the document
+NOT_SCANNED_CODE = "not_scanned"
 TEXT_REASON_CODES = {
     "unsupported_type",
     "other_xml",
     "malformed_xml",
     "encoding_mismatch",
 }  # an HTML fragment may get any of them
+
+
+@dataclass(slots=True)
+class LocalExtractionResult:
+    """The number of documents per outcome, and why some of them wait, by hash."""
+
+    outcome_counts: Counter[str] = field(default_factory=Counter)
+    unscanned_reasons: Mapping[str, str] = field(default_factory=dict)  # the malware scanner failed
+    retry_reasons: dict[str, str] = field(default_factory=dict)  # the reader was stopped or crashed for the first time
 
 
 def extract_documents_locally(
@@ -43,43 +56,77 @@ def extract_documents_locally(
     documents: Sequence[PendingDocument],
     on_progress: Callable[[int], None] = lambda _: None,
     scanner: MalwareScanner | None = None,
-) -> Counter[str]:
-    """Read documents in restricted processes and record the next stage of each; return the number per outcome.
+) -> LocalExtractionResult:
+    """Read documents in restricted processes and record the next stage of each.
 
     ``on_progress`` receives the number of documents just recorded. A document in which ``scanner`` finds malware is
-    never opened.
-
-    Raises:
-        TransientError: the scanner does not work; no document is read.
+    never opened; one at which the scanner fails waits. A document whose reader was stopped or crashed waits, too, for
+    one more attempt in a later run; only if that fails it is quarantined.
     """
-    outcome_counts: Counter[str] = Counter()
+    result = LocalExtractionResult()
+    scan = scanner.scan_files([store.get_path(d.document_sha256) for d in documents]) if scanner else ScanResult()
+    result.unscanned_reasons = {
+        document.document_sha256: scan.waiting_reasons[path]
+        for document in documents
+        if (path := store.get_path(document.document_sha256)) in scan.waiting_reasons
+    }
+    _record_unscanned(ledger, result)
+    scanned_documents = [d for d in documents if d.document_sha256 not in result.unscanned_reasons]
+    clean_hashes = [
+        document.document_sha256
+        for document in scanned_documents
+        if store.get_path(document.document_sha256) not in scan.infected_readings
+    ]
+    readings = readers.read_in_order(map(store.get_path, clean_hashes), clean_hashes)
     unwritten: list[tuple[PendingDocument, DocumentReading]] = []
-    infected_readings = (
-        {} if scanner is None else scanner.find_infected_files(store.get_path(d.document_sha256) for d in documents)
-    )
-    clean_paths = (path for d in documents if (path := store.get_path(d.document_sha256)) not in infected_readings)
-    readings = readers.read_in_order(clean_paths)
-    for document in documents:
-        reading = infected_readings.get(store.get_path(document.document_sha256)) or next(readings)
+    for document in scanned_documents:
+        reading = scan.infected_readings.get(store.get_path(document.document_sha256)) or next(readings)
+        if reading.media_type == UNKNOWN_TYPE:  # it was not opened to its end; the source has detected its type
+            reading = replace(reading, media_type=document.media_type)
         unwritten.append((document, reading))
         if len(unwritten) == DOCUMENTS_PER_TRANSACTION:
-            outcome_counts += _record_readings(ledger, unwritten)
+            _record_readings(ledger, unwritten, result)
             on_progress(len(unwritten))
             unwritten = []
-    outcome_counts += _record_readings(ledger, unwritten)
+    _record_readings(ledger, unwritten, result)
     on_progress(len(unwritten))
-    return outcome_counts
+    return result
+
+
+def _record_unscanned(ledger: Ledger, result: LocalExtractionResult) -> None:
+    if not result.unscanned_reasons:
+        return
+    with ledger.begin_transaction() as tx:
+        for document_sha256, reason in result.unscanned_reasons.items():
+            _record_waiting(tx, document_sha256, NOT_SCANNED_CODE, reason)
+            result.outcome_counts["waiting"] += 1
 
 
 def _record_readings(
-    ledger: Ledger, document_readings: Sequence[tuple[PendingDocument, DocumentReading]]
-) -> Counter[str]:
-    outcome_counts: Counter[str] = Counter()
+    ledger: Ledger,
+    document_readings: Sequence[tuple[PendingDocument, DocumentReading]],
+    result: LocalExtractionResult,
+) -> None:
     with ledger.begin_transaction() as tx:
-        for document, reading in _mark_mail_bodies(tx, document_readings):
-            _record_reading(tx, document, reading)
-            outcome_counts[reading.outcome] += 1
-    return outcome_counts
+        hashes = [document.document_sha256 for document, _ in document_readings]
+        attempted_hashes = {a.document_sha256 for a in list_stage_attempts(tx.connection, "extract_local", hashes)}
+        for document_sha256, reading in _mark_mail_bodies(tx, document_readings):
+            if reading.reason_code in RETRIED_REASON_CODES and document_sha256 not in attempted_hashes:
+                record_stage_attempt(tx, "extract_local", [document_sha256])
+                reason = f"{reading.reason}; the next run tries once more"
+                _record_waiting(tx, document_sha256, reading.reason_code, reason)
+                result.retry_reasons[document_sha256] = reason
+                result.outcome_counts["waiting"] += 1
+            else:
+                _record_reading(tx, document_sha256, reading)
+                result.outcome_counts[reading.outcome] += 1
+        remove_stage_attempts(tx, "extract_local", attempted_hashes)
+
+
+def _record_waiting(tx: Transaction, document_sha256: str, reason_code: str, reason: str) -> None:
+    set_document_state(
+        tx, document_sha256, stage="extract_local", state="waiting", reason_code=reason_code, reason=reason
+    )
 
 
 def _mark_mail_bodies(

@@ -1,0 +1,55 @@
+"""Attempts of stages: how often the work on a document began and did not end with a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from invoices.ledger.documents import Stage, iter_chunks
+from invoices.ledger.ledger import Transaction
+from invoices.ledger.tables import stage_attempts
+
+
+@dataclass(frozen=True, slots=True)
+class StageAttempt:
+    """The number of attempts at one document that did not end with a result."""
+
+    document_sha256: str
+    attempts: int
+
+
+def list_stage_attempts(connection: Connection, stage: Stage, document_hashes: Iterable[str]) -> list[StageAttempt]:
+    """Return the attempts at those of the documents that have some."""
+    attempts: list[StageAttempt] = []
+    columns = [stage_attempts.c[name] for name in StageAttempt.__slots__]
+    for chunk in iter_chunks(document_hashes):
+        rows = connection.execute(
+            select(*columns).where(stage_attempts.c.stage == stage, stage_attempts.c.document_sha256.in_(chunk))
+        )
+        attempts += [StageAttempt(*row) for row in rows]
+    return attempts
+
+
+def record_stage_attempt(tx: Transaction, stage: Stage, document_hashes: Sequence[str]) -> None:
+    """Add one attempt to each of the documents."""
+    earlier = {
+        attempt.document_sha256: attempt.attempts
+        for attempt in list_stage_attempts(tx.connection, stage, document_hashes)
+    }
+    remove_stage_attempts(tx, stage, list(earlier))
+    rows = [
+        {"document_sha256": sha256, "stage": stage, "attempts": 1 + earlier.get(sha256, 0), "started_at": tx.timestamp}
+        for sha256 in document_hashes
+    ]
+    if rows:
+        tx.connection.execute(insert(stage_attempts), rows)
+
+
+def remove_stage_attempts(tx: Transaction, stage: Stage, document_hashes: Iterable[str]) -> None:
+    """Remove the attempts at these documents, in the transaction that ends the work on them."""
+    for chunk in iter_chunks(document_hashes):
+        tx.connection.execute(
+            delete(stage_attempts).where(stage_attempts.c.stage == stage, stage_attempts.c.document_sha256.in_(chunk))
+        )
