@@ -13,6 +13,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from flows.plurals import format_unit_count
+
 LINE_INTERVAL_SECONDS = 10.0
 
 ProgressCallback = Callable[[int], None]  # gets the number of units that were just completed
@@ -119,8 +121,12 @@ class TextProgressDisplay:
                     self._write_line(f"{time.monotonic() - self._started_at:.0f} s so far")
 
     def _write_line(self, note: str) -> None:
-        total_text = "" if self._total is None else f" of {max(self._total, self._completed):,}"
+        if self._total is None:
+            count_text = format_unit_count(self._completed, self._unit)
+        else:
+            total_text = format_unit_count(max(self._total, self._completed), self._unit)
+            count_text = f"{self._completed:,} of {total_text}"
         timestamp = time.strftime("%H:%M:%SZ", time.gmtime())
         with suppress(OSError, ValueError):  # nobody reads stderr any more: the work goes on
-            self._stream.write(f"{timestamp} {self._label}: {self._completed:,}{total_text} {self._unit}, {note}\n")
+            self._stream.write(f"{timestamp} {self._label}: {count_text}, {note}\n")
             self._stream.flush()

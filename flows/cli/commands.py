@@ -84,7 +84,7 @@ def reconcile(
     from flows.reports.reconcile import format_reconciliation, reconcile_sources
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file, inbox, samples, source)) as app:
-        with show_progress("Comparing", "mails and files") as advance_progress:
+        with show_progress("Comparing", "places") as advance_progress:
             reconciliation = reconcile_sources(app, advance_progress)
         typer.echo(format_reconciliation(reconciliation))
         if as_json:

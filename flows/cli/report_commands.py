@@ -14,13 +14,14 @@ from flows.cli.options import JsonOption, SettingsOption
 
 
 def status(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Show the state of all documents, receipts and exports."""
+    """Show the state of all documents, receipts and exports, and which documents wait, why, and what comes next."""
     from flows.reports.run_summary import format_run_summary, get_pipeline_status
+    from flows.reports.waiting_documents import list_waiting_documents
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
         typer.echo(format_run_summary(app, None))
         if as_json:
-            typer.echo(json.dumps(get_pipeline_status(app)))
+            typer.echo(json.dumps({**get_pipeline_status(app), "waiting_documents": list_waiting_documents(app)}))
 
 
 def explain(

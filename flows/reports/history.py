@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from flows.plurals import format_count
+from flows.reports.invoice_comparison import describe_amounts, find_comparison, format_comparison
 from invoices.app import App
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.errors import ConfigurationError
@@ -106,12 +107,14 @@ def _add_action_text(mail: Mapping[str, Any], action_texts: Mapping[str, str]) -
 
 
 def _read_document_history(connection: Any, document: str, action_texts: Mapping[str, str]) -> History:
-    candidates = []
+    candidates, findings = [], list_finding_rows(connection, document)
     for row in list_candidate_rows(connection, document):
         body = json.loads(row["body"])
         receipts = list_receipt_rows(connection, row["invoice_id"])
         exports = list_export_batch_rows(connection, row["invoice_id"])
-        candidates.append({**row, **body, "receipts": receipts, "exports": exports})
+        own_findings = [finding for finding in findings if finding["invoice_id"] == row["invoice_id"]]
+        comparison = find_comparison(connection, body, own_findings)
+        candidates.append({**row, **body, "receipts": receipts, "exports": exports, "compared_with": comparison})
     sightings = list_sighting_rows(connection, document)
     message_keys = list(dict.fromkeys(row["message_key"] for row in sightings if row["message_key"]))
     mails_by_key = {
@@ -122,7 +125,7 @@ def _read_document_history(connection: Any, document: str, action_texts: Mapping
         "sightings": [dict(row) | {"mail": mails_by_key.get(row["message_key"])} for row in sightings],
         "extractions": list_extraction_rows(connection, document),
         "candidates": candidates,
-        "findings": list_finding_rows(connection, document),
+        "findings": findings,
     }
 
 
@@ -144,7 +147,7 @@ def _format_history_lines(history: History) -> Iterator[str]:
         yield from _format_sighting_lines(sighting)
     for finding in history["findings"]:
         if finding["invoice_id"] is None:  # a finding about the document itself
-            text = f"{finding['severity']}: {finding['rule_id']}: {finding['message']}"
+            text = f"{finding['severity']}: {finding['rule_id']}: {finding['message'] or 'no reason is recorded'}"
             yield _format_event(finding["checked_at"], text)
     for extraction in history["extractions"]:
         yield from _format_extraction_lines(extraction)
@@ -243,8 +246,14 @@ def _format_candidate_lines(candidate: Mapping[str, Any], findings: list[Mapping
     invoice_text = _describe_invoice(candidate["candidate"], len(candidate["lines"]))
     yield _format_event(candidate["validated_at"], f"{verdict_text}: {invoice_text}")
     yield _format_event(None, f"invoice id {candidate['invoice_id']}")
+    if findings and (amounts_text := describe_amounts(candidate["candidate"])):
+        yield _format_event(None, f"states {amounts_text}")
     for finding in findings:
-        yield _format_event(None, f"{finding['severity']}: {finding['rule_id']}: {finding['message']}")
+        message_note = f": {finding['message']}" if finding["message"] else ""
+        yield _format_event(None, f"{finding['severity']}: {finding['rule_id']}{message_note}")
+    if candidate["compared_with"]:
+        for line in format_comparison(candidate["compared_with"]):
+            yield _format_event(None, line)
     for receipt in candidate["receipts"]:
         text = f"receipt {receipt['receipt_id']} {receipt['status']}"
         text += f" as {receipt['remote_id']}" if receipt["remote_id"] else ""

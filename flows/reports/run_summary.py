@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.plurals import format_count
 from flows.reports.silent_sources import SilentSource, query_silent_sources
+from flows.reports.waiting_documents import format_waiting_documents
 from invoices.app import App
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.ledger.documents import count_documents_by_state
@@ -108,6 +109,7 @@ def format_run_summary(app: App, report: RunReport | None) -> str:
     sections = [
         _format_headline(app, report),
         _format_document_states(state_counts) if state_counts else _format_first_steps(app),
+        *(format_waiting_documents(app) if report is None else ()),
         f"Mails not collected: {', '.join(mail_counts)} (list them with: invoices reconcile)" if mail_counts else "",
         _format_accepted_amounts(app),
         _format_receipts(receipt_counts, report),

@@ -128,6 +128,22 @@ def count_documents_by_state(connection: Connection) -> dict[tuple[str, str], in
     return {(state, reason_code): count for state, reason_code, count in rows}
 
 
+def list_documents_in_states(
+    connection: Connection, states: Sequence[str], limit: int | None = None
+) -> list[Mapping[str, Any]]:
+    """Return the documents in these states in order of arrival, at most ``limit``.
+
+    Each has the columns of its row, and as ``file_name`` one of the names under which it was seen, or None.
+    """
+    file_name = (
+        select(func.min(sightings.c.file_name))
+        .where(sightings.c.document_sha256 == documents.c.document_sha256)
+        .scalar_subquery()
+    )
+    query = select(documents, file_name.label("file_name")).where(documents.c.state.in_(states))
+    return [dict(row) for row in connection.execute(query.order_by(documents.c.sequence).limit(limit)).mappings()]
+
+
 def list_document_hashes_by_prefix(connection: Connection, hash_prefix: str) -> list[str]:
     """Return up to ten document hashes that begin with ``hash_prefix``, in either case."""
     rows = connection.scalars(

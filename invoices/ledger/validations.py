@@ -132,6 +132,12 @@ def list_candidate_rows(connection: Connection, document_sha256: str) -> list[Ma
     return [dict(row) for row in rows]
 
 
+def find_candidate_row(connection: Connection, invoice_id: str) -> Mapping[str, Any] | None:
+    """Return the candidate of this invoice id, or None."""
+    row = connection.execute(select(candidates).where(candidates.c.invoice_id == invoice_id)).mappings().first()
+    return dict(row) if row else None
+
+
 def list_finding_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:
     """Return the findings about a document, ordered by rule."""
     rows = connection.execute(

@@ -46,6 +46,22 @@ def test_a_stage_is_named_when_it_begins_while_it_works_and_when_it_ends() -> No
         stream.wait_for(r"Validating: 1,200 of 4,000 documents, done in \d+\.\d s")
 
 
+@pytest.mark.parametrize(
+    ("count", "total", "units", "text"),
+    [
+        (1, None, "batches", "1 batch,"),
+        (1, 1, "documents", "1 of 1 document,"),
+        (0, 1_000, "loads", "0 of 1,000 loads,"),
+    ],
+)
+def test_one_unit_is_singular(count: int, total: int | None, units: str, text: str) -> None:
+    stream = io.StringIO()
+    with TextProgressDisplay(stream, interval_seconds=600) as display:
+        display.start_stage("Working", total, units)(count)
+        display.finish_stage()
+    assert text in stream.getvalue()
+
+
 def test_a_stage_that_makes_no_progress_is_named_as_well() -> None:
     stream = LineQueue()
     with TextProgressDisplay(stream, interval_seconds=0.005) as display:
