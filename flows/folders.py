@@ -14,6 +14,7 @@ from invoices.app import App
 from invoices.errors import ConfigurationError
 from invoices.ledger.mails import Arrival
 from invoices.ledger.sightings import list_fingerprints_by_location
+from invoices.private_files import make_private_directory
 from invoices.run_report import RunReport
 from invoices.settings import FolderSettings, Settings
 from sources.arrivals import from_row
@@ -32,7 +33,7 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
     """
     refuse_folder_containing_home(app.settings, source)
     if _is_default_inbox(app, source):
-        Path(source.url).mkdir(mode=0o700, exist_ok=True)
+        make_private_directory(Path(source.url))
     scan_state, read_known_fingerprints = FolderScanState(), partial(_read_known_fingerprints, app, source.name)
     for page in iter_row_pages(
         build_folder_source(source, app.store, app.container_opener_pool, read_known_fingerprints, scan_state)

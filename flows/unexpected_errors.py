@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.errors import InvoicesError
+from invoices.private_files import make_private_directory, open_privately
 from invoices.settings import Settings
 
 LOG_FILE = Path("logs", "errors.log")  # below the home directory
@@ -52,7 +53,7 @@ def _append_traceback(settings: Settings, subject: str, error: Exception) -> Pat
     Raises OSError.
     """
     log_path = settings.home / LOG_FILE
-    log_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(log_path.parent)
     if log_path.exists() and log_path.stat().st_size > MAX_LOG_BYTES:
         os.replace(log_path, log_path.with_name(f"{log_path.name}.1"))
     text = "".join(traceback.format_exception(error))
@@ -61,9 +62,7 @@ def _append_traceback(settings: Settings, subject: str, error: Exception) -> Pat
     lines = (sanitise_for_display(line, MAX_LINE_CHARS) for line in text.splitlines())
     timestamp = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     entry = "\n".join([f"{timestamp} {sanitise_for_display(subject, MAX_LINE_CHARS)}", *lines, "", ""])
-    descriptor = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "a", encoding="utf-8") as log_file:
-        os.fchmod(descriptor, 0o600)
+    with open(log_path, "a", encoding="utf-8", opener=open_privately) as log_file:
         log_file.write(entry)
     return log_path
 

@@ -41,6 +41,7 @@ from invoices.ledger.identity_check import check_ledger_identity
 from invoices.ledger.stage_lease_keeper import StageLeaseKeeper
 from invoices.ledger.stage_leases import StageLease, expire_stage_leases, list_stage_lease_holders
 from invoices.ledger.workers import Worker
+from invoices.private_files import make_private_directory, open_privately
 from invoices.receipts.client_factory import build_smartbills_io_client
 from invoices.settings import Settings
 
@@ -70,7 +71,7 @@ class App:
         self._prepare_vendor_settings = prepare_vendor_settings
         self._exit_stack = ExitStack()
         try:
-            settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_directory(settings.home)
             self.store = DocumentStore(settings.documents_directory)
         except OSError as error:
             raise ConfigurationError(
@@ -276,7 +277,7 @@ class App:
             AlreadyRunning: another run is active; the message has its process id and start time.
         """
         lock_path = self.settings.home / "run.lock"
-        with lock_path.open("a+", encoding="utf-8") as lock_file:
+        with open(lock_path, "a+", encoding="utf-8", opener=open_privately) as lock_file:
             try:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -51,6 +51,7 @@ def run_server(
     settings = SandboxSettings(setting_values)
     if not minute_seconds > 0:
         raise SettingError(f"--minute-seconds must be greater than 0, not {minute_seconds!r}")
+    os.umask(0o077)  # the journal holds what the documents say
     state_directory.mkdir(parents=True, exist_ok=True)
     with (state_directory / "lock").open("w") as lock_file:
         try:

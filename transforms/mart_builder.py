@@ -8,10 +8,12 @@ from pathlib import Path
 import duckdb
 
 from invoices.errors import ContractError
+from invoices.private_files import use_private_umask
 from transforms.loading.working_warehouse import get_working_database_path, open_warehouse
 from transforms.sql_runner import execute_model, read_sql_models, sort_by_dependency
 
 
+@use_private_umask()
 def build_views_and_marts(warehouse_directory: Path) -> None:
     """Rebuild the views and marts of the working warehouse, as of the day of its newest change.
 

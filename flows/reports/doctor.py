@@ -18,6 +18,7 @@ from invoices.errors import ConfigurationError
 from invoices.ledger import Ledger
 from invoices.ledger.changes import count_loadable_rows
 from invoices.ledger.identity import build_ledger_key
+from invoices.private_files import open_privately
 from invoices.settings import PAID_EXTRACTORS, Settings
 from transforms.loading.release import find_published_watermark
 from transforms.loading.working_warehouse import get_working_database_path, is_warehouse_complete
@@ -126,7 +127,7 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
 
 def _check_warehouse(lock_path: Path, directory: Path, expected_row_counts: Mapping[str, int]) -> CheckResult:
     """Check the working warehouse, but only while no run is active: a load fails if another process has it open."""
-    with lock_path.open("a+", encoding="utf-8") as lock:
+    with open(lock_path, "a+", encoding="utf-8", opener=open_privately) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
 
+from invoices.private_files import make_private_directory
+
 TEMPORARY_FOLDER_NAME = "incoming"  # the folder of temporary names in a store
 
 _BLOCK_BYTES = 1 << 20
@@ -231,7 +233,7 @@ def _is_complete_file(path: str, byte_count: int) -> bool:
 
 def make_private_folder(folder: Path) -> None:
     """Create the folder with mode 0700, or give it that mode."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_directory(folder)
     if folder.stat().st_mode & 0o777 != 0o700:
         folder.chmod(0o700)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from invoices.errors import ConfigurationError, TransientError
 from invoices.exports.batch_header import BatchHeader
+from invoices.private_files import make_private_directory, open_privately
 
 _PARTIAL_SUFFIX = ".partial"
 _TRANSIENT_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EINTR, errno.EMFILE, errno.ENFILE)
@@ -28,7 +29,7 @@ def write_batch_folder(root: Path, batch: BatchHeader, files: Mapping[str, bytes
     """
     target = root / batch.batch_id
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_private_directory(root)
         with _lock_directory(root) as root_descriptor:
             for partial_folder in root.glob(f".*{_PARTIAL_SUFFIX}"):
                 shutil.rmtree(partial_folder)
@@ -65,7 +66,7 @@ def _require_identical_files(target: Path, batch: BatchHeader, files: Mapping[st
 
 def _write_folder_atomically(target: Path, files: Mapping[str, bytes], root_descriptor: int) -> None:
     partial_folder = target.with_name(f".{target.name}{_PARTIAL_SUFFIX}")
-    partial_folder.mkdir()
+    make_private_directory(partial_folder)
     for name, content in files.items():
         _write_file_durably(partial_folder / name, content)
     _sync_directory(partial_folder)
@@ -74,7 +75,7 @@ def _write_folder_atomically(target: Path, files: Mapping[str, bytes], root_desc
 
 
 def _write_file_durably(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
+    with open(path, "xb", opener=open_privately) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from invoices.errors import ConfigurationError
 from invoices.ledger.migrations import SCHEMA_VERSION, create_schema, find_schema_version, upgrade_schema
 from invoices.ledger.tables import counters, notes
+from invoices.private_files import make_private_directory, make_private_file
 
 LOCK_TIMEOUT_SECONDS = 30
 IDLE_TRANSACTION_TIMEOUT_SECONDS = 900  # then PostgreSQL ends the transaction of an unreachable machine, with its locks
@@ -179,7 +180,7 @@ def _create_ledger_engine(url: str) -> Engine:
         if database_url.drivername in ("postgresql", "postgres"):
             database_url = database_url.set(drivername="postgresql+psycopg")
         if database_url.get_backend_name() == "sqlite" and database_url.database:
-            Path(database_url.database).parent.mkdir(exist_ok=True, mode=0o700)
+            _make_database_file(Path(database_url.database))
         engine = create_engine(
             database_url,
             hide_parameters=True,  # errors are logged and stored; rows contain personal data
@@ -192,6 +193,13 @@ def _create_ledger_engine(url: str) -> Engine:
         raise ConfigurationError("cannot use the ledger's URL: its port is not a number") from None
     event.listen(engine, "connect", partial(_configure_connection, engine.dialect.name))
     return engine
+
+
+def _make_database_file(path: Path) -> None:
+    """Create the file of a SQLite ledger for its owner only; SQLite gives its log the same mode. Raises OSError."""
+    if str(path) != ":memory:" and not str(path).startswith("file:"):
+        make_private_directory(path.parent)
+        make_private_file(path)
 
 
 def _configure_connection(dialect_name: str, connection: Any, _record: object) -> None:

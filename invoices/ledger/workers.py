@@ -13,16 +13,19 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from invoices.private_files import make_private_directory, open_privately
+
 
 class Worker:
     """This process as a worker in ``directory``; close it after use."""
 
     def __init__(self, directory: Path) -> None:
         """Create and lock the file of this worker; raises OSError if ``directory`` cannot be written."""
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_directory(directory)
         self._directory = directory
         self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(8)}"
-        self._lock_file = _build_lock_path(directory, self.name).open("w", encoding="utf-8")
+        lock_path = _build_lock_path(directory, self.name)
+        self._lock_file = os.fdopen(open_privately(lock_path, os.O_RDWR | os.O_CREAT), "r+", encoding="utf-8")
         fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def filter_dead_workers(self, worker_names: Iterable[str]) -> list[str]:

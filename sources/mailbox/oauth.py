@@ -29,6 +29,7 @@ from invoices.clients.error_mapping import ApiCall
 from invoices.clients.http_client import Timeouts, make_session, send_request_once, validate_base_url
 from invoices.documents.store_batch import sync_folder
 from invoices.errors import AccountError, ConfigurationError, ContractError, InvoicesError, TransientError
+from invoices.private_files import make_private_directory, open_privately
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 DEFAULT_LIFETIME_SECONDS = 300.0  # for a response without expires_in (RFC 6749 §5.1: it should have one)
@@ -154,8 +155,8 @@ class RefreshTokenFile:
     def lock_and_read_token(self) -> Iterator[str]:
         """Yield the refresh token to use; no other process can use or replace it until the end of the block."""
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock_fd = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_private_directory(self._path.parent)
+            lock_fd = open_privately(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise ConfigurationError(
                 f"a refresh token cannot be stored in {str(self._path.parent)!r}: {error}"
@@ -175,7 +176,7 @@ class RefreshTokenFile:
         draft_path = self._path.with_suffix(".draft")
         try:
             draft_path.unlink(missing_ok=True)
-            descriptor = os.open(draft_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = open_privately(draft_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             with open(descriptor, "w", encoding="utf-8") as file:
                 json.dump({"from": self._registration_digest, "refresh_token": refresh_token}, file)
                 file.flush()

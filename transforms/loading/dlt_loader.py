@@ -22,6 +22,7 @@ from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from invoices.errors import ContractError
+from invoices.private_files import use_private_umask
 from transforms.loading.warehouse_tables import WAREHOUSE_TABLES, LoadTable
 from transforms.loading.working_warehouse import create_working_warehouse, get_working_database_path, open_warehouse
 
@@ -33,6 +34,7 @@ CHILD_TABLE_KEYS = {
 ChangedRowsReader = Callable[[str], Iterator[list[Mapping[str, Any]]]]  # a ledger table's changed rows, in chunks
 
 
+@use_private_umask()
 def load_changed_rows(warehouse_directory: Path, read_changed_rows: ChangedRowsReader) -> dict[str, int]:
     """Merge the ledger's changed rows into the working warehouse; return the number of rows per table.
 

@@ -14,6 +14,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from invoices.private_files import use_private_umask
 from transforms.loading.working_warehouse import get_working_database_path, open_warehouse
 
 LAYERS = ("raw", "core", "marts")
@@ -29,6 +30,7 @@ class Watermark:
     revision: int
 
 
+@use_private_umask()
 def publish_warehouse(warehouse_directory: Path, watermark: Watermark) -> Path:
     """Publish the working warehouse as a new release; return its directory. A kill before the end changes nothing."""
     releases_directory = warehouse_directory / "releases"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from invoices.private_files import FILE_MODE, make_private_directory, use_private_umask
 from transforms.loading.warehouse_tables import WAREHOUSE_TABLES
 
 
@@ -17,9 +18,10 @@ def get_working_database_path(warehouse_directory: Path) -> Path:
 
 def open_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a warehouse for our own SQL, in UTC and without installing or loading extensions."""
-    connection = duckdb.connect(
-        path, config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    )
+    with use_private_umask():
+        connection = duckdb.connect(
+            path, config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        )
     connection.execute("SET TimeZone = 'UTC'")
     return connection
 
@@ -79,8 +81,9 @@ def create_working_warehouse(warehouse_directory: Path) -> None:
     path = get_working_database_path(warehouse_directory)
     if path.exists():
         return
-    warehouse_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_directory(warehouse_directory)
     temporary_path = path.with_name("creating.duckdb")
     temporary_path.unlink(missing_ok=True)
     open_warehouse(temporary_path).close()
+    temporary_path.chmod(FILE_MODE)
     temporary_path.rename(path)

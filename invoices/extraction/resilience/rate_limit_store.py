@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock
+from filelock import FileLock
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from pyrate_limiter import AbstractBucket, PostgresBucket, Rate, SQLiteBucket
 from sqlalchemy import URL
 
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow, translate_bucket_errors
+from invoices.private_files import FILE_MODE, make_private_file
 
 DATABASE_FILE_NAME = "budgets.sqlite"
 STORE_TIMEOUT_SECONDS = 30.0  # for a database that does not answer, or a file that another process has locked
@@ -54,10 +55,12 @@ class RateLimitStore:
     def _open_sqlite_bucket(self, account: str, rates: list[Rate]) -> AbstractBucket:
         database_path = str(self._directory / DATABASE_FILE_NAME)
         with translate_bucket_errors(f" in {database_path!r} (delete the file while no run is active)"):
+            for path in (database_path, f"{database_path}.lock"):
+                make_private_file(Path(path))
             bucket = SQLiteBucket.init_from_file(rates, table=account, db_path=database_path, use_file_lock=True)
         self._exit_stack.callback(bucket.close)
-        if isinstance(bucket.lock, BaseFileLock):
-            bucket.lock.timeout = self._timeout_seconds
+        lock: Any = FileLock(f"{database_path}.lock", self._timeout_seconds, FILE_MODE)
+        bucket.lock = lock
         return bucket
 
     def _get_connection_pool(self) -> ConnectionPool:
