@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.adopt_export_batches import adopt_unknown_batches
 from invoices.app import App
 from invoices.exports import REHEARSAL_SUFFIX, BatchHeader, render_batch_files, write_batch_folder
 from invoices.ledger.export_batches import (
@@ -31,9 +32,14 @@ def count_pending(_app: App) -> int | None:
 
 
 def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
-    """Yield batches whose files are not in place yet, then the accepted invoices that are in no batch."""
+    """Yield batches whose files are not in place yet, then the accepted invoices that are in no batch.
+
+    Batches in the exports directory that the ledger does not have are recorded first.
+    """
     from transforms.loading.accepted_invoice_reader import read_accepted_invoices
 
+    if not adopt_unknown_batches(app, report):
+        return
     warehouse_directory = app.settings.warehouse_directory
     with app.ledger.open_snapshot() as connection:
         interrupted_batches = [

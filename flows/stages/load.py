@@ -27,7 +27,7 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     That is so if it lacks rows that were loaded, is ahead of the ledger, or was derived from the ledger before that was
     restored or upgraded. A merge would keep rows that the ledger does not have, or columns of an earlier version.
     """
-    from transforms.loading.release import find_published_watermark
+    from transforms.loading.release import find_published_watermark, has_releases
     from transforms.loading.working_warehouse import (
         delete_working_warehouse,
         get_working_database_path,
@@ -49,7 +49,11 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     if not is_derived:
         report.remarks.append("The warehouse was ahead of the ledger, or from an earlier version, and is rebuilt.")
         after_revision = 0
-    elif watermark is not None and not is_warehouse_complete(warehouse_directory, expected_row_counts):
+    elif (
+        has_releases(warehouse_directory)
+        if watermark is None
+        else not is_warehouse_complete(warehouse_directory, expected_row_counts)
+    ):
         report.remarks.append("The warehouse lacked rows that the ledger has and is rebuilt.")
         after_revision = 0
     if after_revision == 0:  # an unfinished first load may have the columns of an earlier version

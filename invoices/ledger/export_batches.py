@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from invoices.ledger.documents import iter_chunks
-from invoices.ledger.ledger import Transaction, reserve_sequence_numbers
+from invoices.ledger.ledger import Transaction, raise_counter_value, reserve_sequence_numbers
 from invoices.ledger.tables import export_batches, exported_invoices
+
+BATCH_NUMBER_PATTERN = re.compile(r"batch-(\d{1,12})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,42 @@ def create_export_batch(
             .values(batch_id=batch.batch_id, revision=tx.revision)
         )
     return batch
+
+
+def adopt_export_batch(
+    tx: Transaction, batch_id: str, created_at: dt.datetime, manifest_sha256: str, invoice_ids: Sequence[str]
+) -> dict[str, str]:
+    """Record a batch that was issued before the ledger was restored; its number is never used again.
+
+    Its invoices count as exported, also those that the ledger does not have yet. Returns, for each invoice that the
+    ledger has in another batch, the id of that batch.
+    """
+    tx.connection.execute(
+        insert(export_batches).values(
+            batch_id=batch_id, status="issued", created_at=created_at, manifest_sha256=manifest_sha256,
+            revision=tx.revision,
+        )
+    )  # fmt: skip
+    known_rows: dict[str, str | None] = {}
+    for chunk in iter_chunks(invoice_ids):
+        query = select(exported_invoices.c.invoice_id, exported_invoices.c.batch_id)
+        rows = tx.connection.execute(query.where(exported_invoices.c.invoice_id.in_(chunk)))
+        known_rows |= {row.invoice_id: row.batch_id for row in rows}
+        tx.connection.execute(
+            update(exported_invoices)
+            .where(exported_invoices.c.invoice_id.in_(chunk), exported_invoices.c.batch_id.is_(None))
+            .values(batch_id=batch_id, revision=tx.revision)
+        )
+    new_rows = [
+        {"invoice_id": invoice_id, "batch_id": batch_id, "revision": tx.revision}
+        for invoice_id in invoice_ids
+        if invoice_id not in known_rows
+    ]
+    if new_rows:
+        tx.connection.execute(insert(exported_invoices), new_rows)
+    if number := BATCH_NUMBER_PATTERN.match(batch_id):
+        raise_counter_value(tx, "export_batches", int(number[1]))
+    return {invoice_id: other for invoice_id, other in known_rows.items() if other is not None}
 
 
 def mark_export_batch_issued(tx: Transaction, batch: ExportBatch, manifest_sha256: str) -> None:

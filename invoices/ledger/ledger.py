@@ -130,10 +130,11 @@ def get_counter_value(connection: Connection, counter_name: str) -> int:
     return int(value) if value is not None else 0
 
 
-def set_counter_value(tx: Transaction, counter_name: str, value: int) -> None:
-    """Set the value of a counter."""
-    if tx.connection.execute(update(counters).where(counters.c.name == counter_name).values(value=value)).rowcount == 0:
-        tx.connection.execute(insert(counters).values(name=counter_name, value=value))
+def raise_counter_value(tx: Transaction, counter_name: str, value: int) -> None:
+    """Set a counter to a value, unless it has a higher one."""
+    increment = value - get_counter_value(tx.connection, counter_name)
+    if increment > 0:
+        _increment_counter(tx.connection, counter_name, increment)
 
 
 def _increment_counter(connection: Connection, counter_name: str, increment: int = 1) -> int:

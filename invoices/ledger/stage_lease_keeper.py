@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from invoices.errors import InvoicesError
 from invoices.ledger.ledger import Ledger, Transaction
@@ -43,8 +43,7 @@ class StageLeaseKeeper:
     def hold_stage_lease(self, stage: str) -> Iterator[StageLease | None]:
         """Hold the lease of a stage during the block; yield None, and hold nothing, if another worker has it."""
         started_at = time.clock_gettime(SUSPEND_AWARE_CLOCK)
-        with self._ledger.begin_transaction() as tx:
-            lease = acquire_stage_lease(tx, stage, self._holder, self._duration)
+        lease = self._acquire(stage)
         if lease is None:
             yield None
             return
@@ -80,6 +79,13 @@ class StageLeaseKeeper:
         lease = self._get_lease(stage)
         if time.clock_gettime(SUSPEND_AWARE_CLOCK) >= self._deadlines[stage] and not self._extend(lease):
             raise _build_lost_error(lease)
+
+    def _acquire(self, stage: str) -> StageLease | None:
+        try:
+            with self._ledger.begin_log_transaction() as tx:
+                return acquire_stage_lease(tx, stage, self._holder, self._duration)
+        except IntegrityError:  # PostgreSQL: another worker has just recorded the first lease of this stage
+            return None
 
     def _get_lease(self, stage: str) -> StageLease:
         lease = self._leases.get(stage)

@@ -253,7 +253,8 @@ def _export_ledger_sql(home: Path) -> bytes:
     import sqlite3
 
     with sqlite3.connect(home / "ledger.sqlite") as connection:
-        lines = [line for line in connection.iterdump() if '"source_visits"' not in line]  # a log of all visits
+        no_history = ('"source_visits"', '"stage_leases"')  # a log of all visits, and who worked on a stage last
+        lines = [line for line in connection.iterdump() if not any(name in line for name in no_history)]
     connection.close()
     return "\n".join(lines).encode()
 

@@ -72,6 +72,11 @@ def find_published_watermark(warehouse_directory: Path) -> Watermark | None:
         return None
 
 
+def has_releases(warehouse_directory: Path) -> bool:
+    """Return whether a release is there, even if no link leads to it."""
+    return any((warehouse_directory / "releases").glob("[0-9]*-*"))
+
+
 def get_published_database_path(warehouse_directory: Path) -> Path:
     """Return the database that analysts open."""
     return warehouse_directory / "invoices.duckdb"

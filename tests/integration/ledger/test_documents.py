@@ -26,7 +26,7 @@ from invoices.ledger.documents import (
     list_sighting_rows,
     set_document_state,
 )
-from invoices.ledger.ledger import get_counter_value, reserve_sequence_numbers, set_counter_value
+from invoices.ledger.ledger import get_counter_value, raise_counter_value, reserve_sequence_numbers
 from invoices.ledger.sightings import Sighting, list_fingerprints_by_location, record_sighting
 from invoices.ledger.tables import notes, sightings
 from invoices.model import compute_sighting_id
@@ -233,14 +233,14 @@ def test_a_ledger_with_a_naive_clock_writes_nothing(ledger_url: str) -> None:
 def test_counters_continue_from_their_last_value(ledger: Ledger) -> None:
     with ledger.begin_transaction() as tx:
         assert [reserve_sequence_numbers(tx, "batches", 1) for _ in range(3)] == [1, 2, 3]
-        set_counter_value(tx, "mark", 7)
-        set_counter_value(tx, "mark", 5)
+        raise_counter_value(tx, "mark", 7)
+        raise_counter_value(tx, "mark", 5)
     with ledger.open_snapshot() as connection:
         assert (
             get_counter_value(connection, "batches"),
             get_counter_value(connection, "mark"),
             get_counter_value(connection, "never"),
-        ) == (3, 5, 0)
+        ) == (3, 7, 0)
 
 
 def test_the_first_value_of_a_note_stays(ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from invoices.ledger import Ledger
 from invoices.ledger.export_batches import (
+    adopt_export_batch,
     count_exports,
     create_export_batch,
     find_manifest_sha256,
@@ -72,3 +73,17 @@ def test_a_batch_id_whose_files_exist_is_not_assigned_again(ledger: Ledger) -> N
     with ledger.begin_transaction() as tx:
         batch = create_export_batch(tx, [], is_batch_id_taken=lambda batch_id: batch_id < "batch-000003")
     assert batch.batch_id == "batch-000003"
+
+
+def test_an_adopted_batch_counts_also_for_invoices_that_are_validated_later(ledger: Ledger) -> None:
+    validate_candidates(ledger, map(build_candidate, "ab"))
+    with ledger.begin_transaction() as tx:
+        first = create_export_batch(tx, ["a"])
+        mark_export_batch_issued(tx, first, "f" * 64)
+        assert adopt_export_batch(tx, "batch-000007", tx.timestamp, "e" * 64, ["a", "b", "c"]) == {"a": first.batch_id}
+    validate_candidates(ledger, map(build_candidate, "cd"))
+    with ledger.begin_transaction() as tx:
+        assert list_batch_invoice_ids(tx.connection, "batch-000007") == ["b", "c"]
+        assert list_unexported_invoice_ids(tx.connection, 10) == ["d"]
+        assert find_manifest_sha256(tx.connection, "batch-000007") == "e" * 64
+        assert create_export_batch(tx, ["d"]).batch_id == "batch-000008"
