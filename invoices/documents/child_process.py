@@ -1,7 +1,8 @@
 """What all child processes that open untrusted bytes share: their limits, and the loop that answers requests.
 
 A request is one line of JSON on standard input, perhaps followed by bytes; a response is one line of JSON, perhaps
-followed by bytes. A child ends when its input ends, so it cannot outlive its parent.
+followed by bytes. A child ends when its input ends, even in the middle of a request, so it cannot outlive its parent.
+While its parent is stopped, it finishes the request and waits.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import select
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -20,12 +23,13 @@ from invoices.documents.seccomp import install_seccomp_filter
 _MAX_OPEN_FILES = 64
 _MAX_ADDRESS_SPACE_BYTES = 2 << 30  # also counts mapped libraries and files, so it is only the outermost limit
 _MAX_RESIDENT_MEMORY_SHARE = 0.75  # of the allowed memory
+_WATCH_STACK_BYTES = 256 * 1024  # a stack of the usual size would count as memory of the document
 _MAX_JOINED_WRITE_BYTES = 1 << 20  # what a pipe takes
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """What one document may cost: bytes read, bytes of private memory, seconds on the clock."""
+    """What one document may cost: bytes read, bytes of private memory, seconds as in ``documents.request_deadline``."""
 
     max_bytes: int = 50 * 1024 * 1024
     memory_bytes: int = 220 * 1024 * 1024
@@ -52,11 +56,11 @@ def serve_requests(
     Each response states under ``is_last`` whether this process ends after it. ``handle_request`` may read what follows
     the request line from ``sys.stdin.buffer``.
     """
+    _start_parent_watch()
     _write_all_bytes(response_descriptor, _encode_json_line({"ready": True}))
     for request_count, request_line in enumerate(sys.stdin.buffer, start=1):
-        _set_kill_timers(limits.seconds)
+        _limit_cpu_time(limits.seconds)
         response = handle_request(json.loads(request_line))
-        signal.setitimer(signal.ITIMER_REAL, 0)
         with open("/proc/self/statm", "rb") as file:
             resident_bytes = int(file.read().split()[1]) * resource.getpagesize()
         is_last = (
@@ -100,9 +104,22 @@ def move_stdout_to_private_descriptor() -> int:
     return response_descriptor
 
 
-def _set_kill_timers(seconds: float) -> None:
-    """Let the kernel end this process even if the parent is gone: by the clock, and by processor time."""
-    signal.setitimer(signal.ITIMER_REAL, seconds + 5)
+def _start_parent_watch() -> None:
+    """Start a thread that ends this process when the other end of its input is closed, as when the parent has died."""
+
+    def exit_when_input_is_closed() -> None:
+        poll = select.poll()
+        poll.register(sys.stdin.fileno(), 0)  # 0: only the closing, which is always reported
+        poll.poll()
+        os._exit(0)
+
+    previous_size = threading.stack_size(_WATCH_STACK_BYTES)
+    threading.Thread(target=exit_when_input_is_closed, name="parent-watch", daemon=True).start()
+    threading.stack_size(previous_size)
+
+
+def _limit_cpu_time(seconds: float) -> None:
+    """Let the kernel end this process if the request takes too much processor time, even if the parent is gone."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     max_cpu_seconds = int(usage.ru_utime + usage.ru_stime + seconds) + 2
     _, hard_limit = resource.getrlimit(resource.RLIMIT_CPU)

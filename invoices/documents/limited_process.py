@@ -10,12 +10,13 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import IO, TypeVar
 
 from invoices.documents.child_process import ProcessLimits
+from invoices.documents.request_deadline import RequestDeadline, read_process_activity
 from invoices.errors import TransientError
 
 T = TypeVar("T")
@@ -44,10 +45,10 @@ class ProcessFailure:
 class ResponseReader:
     """The response to one request, read as it arrives: lines and bytes. It is untrusted."""
 
-    def __init__(self, descriptor: int, seconds: float) -> None:
+    def __init__(self, descriptor: int, seconds: float, pid: int) -> None:
         self.sent_byte_count = 0  # bytes of the request that are sent
         self._descriptor = descriptor
-        self._remaining_seconds = seconds  # of waiting for the child; our own work in between does not count
+        self._deadline = RequestDeadline(seconds, partial(read_process_activity, pid))  # our own work does not count
         self._buffer = bytearray()
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
@@ -79,12 +80,14 @@ class ResponseReader:
         return bool(self._buffer)
 
     def wait_until_ready(self, poll: select.poll) -> None:
-        """Wait for the child. Raises _ResponseTimeoutError when its seconds are used up."""
-        started = time.monotonic()
-        is_ready = self._remaining_seconds > 0 and poll.poll(self._remaining_seconds * 1000)
-        self._remaining_seconds -= time.monotonic() - started
-        if not is_ready:
-            raise _ResponseTimeoutError
+        """Wait for the child. Raises _ResponseTimeoutError when its time is used up."""
+        while not self._deadline.is_expired:
+            self._deadline.start_tick()
+            is_ready = bool(poll.poll(self._deadline.tick_seconds * 1000))
+            self._deadline.count_tick(is_ready=is_ready)
+            if is_ready:
+                return
+        raise _ResponseTimeoutError
 
     def _receive_block(self) -> None:
         self.wait_until_ready(self._poll)
@@ -118,7 +121,10 @@ class LimitedProcess:
             return self._send_request_retrying_if_killed(request, parse_response)
         except _ResponseTimeoutError:
             self.kill_process()
-            return ProcessFailure("reader_timeout", f"reading took more than {self._limits.seconds:g} seconds")
+            reason = (
+                f"reading took more than {self._limits.seconds:g} seconds of processor time, or stood still as long"
+            )
+            return ProcessFailure("reader_timeout", reason)
         except _ProcessExitedError:
             return self._classify_exit()
         except ValueError:
@@ -174,7 +180,7 @@ class LimitedProcess:
         """Return a child that received the start of the request; one that died while idle is replaced."""
         for _ in range(2):
             process = self._get_running_process()
-            reader = ResponseReader(_get_pipe_descriptor(process.stdout), self._limits.seconds)
+            reader = ResponseReader(_get_pipe_descriptor(process.stdout), self._limits.seconds, process.pid)
             with contextlib.suppress(BrokenPipeError):
                 reader.sent_byte_count = os.write(_get_pipe_descriptor(process.stdin), request)
                 return process, reader
@@ -186,7 +192,7 @@ class LimitedProcess:
             return self._process
         self._process = process = _start_process(self._module, self._limits)
         try:
-            ResponseReader(_get_pipe_descriptor(process.stdout), _START_TIMEOUT_SECONDS).read_line()
+            ResponseReader(_get_pipe_descriptor(process.stdout), _START_TIMEOUT_SECONDS, process.pid).read_line()
         except (_ProcessExitedError, _ResponseTimeoutError) as error:
             self.kill_process()
             raise TransientError(f"the reader process {self._module!r} did not start") from error
@@ -196,7 +202,7 @@ class LimitedProcess:
         """Return why the child ended, from its exit status; SIGKILL and SIGABRT mean that memory ran out."""
         self._collect_exit_status()
         status = self._exit_status
-        if status in {-signal.SIGXCPU, -signal.SIGALRM}:
+        if status == -signal.SIGXCPU:
             return ProcessFailure("reader_timeout")
         # The peak includes the parent's memory before the exec, so a large parent also makes this true.
         is_out_of_memory = self._peak_memory_bytes > _OUT_OF_MEMORY_SHARE * self._limits.memory_bytes

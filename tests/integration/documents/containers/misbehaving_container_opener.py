@@ -72,6 +72,16 @@ def sleep_forever() -> None:
         time.sleep(60)
 
 
+def compute_forever() -> None:
+    while True:
+        pass
+
+
+def stop_parent() -> bytes:
+    os.kill(os.getppid(), signal.SIGSTOP)
+    return b"done"
+
+
 def kill_self(signal_number: int) -> None:
     os.kill(os.getpid(), signal_number)
 
@@ -98,6 +108,8 @@ def raise_for_error_code(result: int) -> int:
 
 BEHAVIOURS: dict[bytes, Callable[[], ChildResponse]] = {
     b"hang": lambda: build_response(repr(sleep_forever()).encode()),
+    b"compute forever": lambda: build_response(repr(compute_forever()).encode()),
+    b"stop the parent, then echo": lambda: build_response(stop_parent()),
     b"crash": lambda: build_response(repr(kill_self(signal.SIGSEGV)).encode()),
     b"bomb": lambda: build_response(bytes(2000 * MEGABYTE)),
     b"hang in the middle": lambda: send_partial_response(sleep_forever),
