@@ -7,10 +7,8 @@ done and charged, so it is an UnknownOutcome. The vendor gives its host to custo
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 import requests
@@ -24,14 +22,13 @@ from invoices.clients.list_responses import get_complete_list
 from invoices.clients.multipart_form_parts import build_field_part, build_file_part
 from invoices.clients.presigned_urls import PresignedUrl
 from invoices.clients.rate_limit_headers import RateLimit, find_rate_limit, find_retry_after
-from invoices.clients.strict_json import render_json
+from invoices.clients.strict_json import InvalidJsonError, parse_json_keeping_odd_values, render_json
 from invoices.errors import ConfigurationError, DocumentError, InvoicesError, TransientError
 
 INVOICE_KINDS = ("expense", "revenue")
-TEXT_FIELDS = ("invoice_number", "date", "counterparty", "currency")
-AMOUNT_FIELDS = ("total", "subtotal", "discount", "tax")
-LINE_AMOUNT_FIELDS = ("quantity", "price", "line_total")
-_NUMBER_PATTERN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+INVOICE_FIELDS = (
+    "invoice_number", "date", "counterparty", "currency", "total", "subtotal", "discount", "tax", "items",
+)  # fmt: skip
 
 __all__ = ["BillflowAiClient", "ExtractionFailed", "ExtractionResponse", "RateLimit", "StoredInvoice"]
 
@@ -42,16 +39,18 @@ class ExtractionFailed(DocumentError):
 
 @dataclass(frozen=True, slots=True)
 class ExtractionResponse:
-    """What the vendor read: its JSON unchanged, fractions as ``Decimal``.
+    """What the vendor read: its JSON with every value as stated, fractions as ``Decimal``; a text if it is no object.
 
+    ``is_invoice`` is whether it has any field of an invoice.
     ``source`` is ``extracted``, ``cache`` (not counted against the quota), ``duplicate`` (an invoice with this number
     is already stored), an unknown word, or None if the response has none.
     """
 
-    payload: dict[str, Any] = field(repr=False)
+    payload: dict[str, Any] | str = field(repr=False)
     source: str | None = None
     invoice_id: str | None = None
     rate_limit: RateLimit | None = None
+    is_invoice: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class BillflowAiClient:
     ) -> ExtractionResponse:
         """Upload one document with exactly one POST, and return what the vendor read.
 
-        Raises UnknownOutcome if the work may have been done (also after an unreadable 2xx), ExtractionFailed if the
+        Raises UnknownOutcome if the work may have been done and its answer is lost, ExtractionFailed if the
         vendor cannot read the document, DocumentError if it refuses it, TransientError, AccountError, ContractError;
         and ConfigurationError for an ``invoice_kind`` other than ``expense`` and ``revenue``.
         """
@@ -161,37 +160,35 @@ def _build_refusal_error(call: ApiCall, status: int, headers: Mapping[str, str],
 
 
 def _parse_extraction_response(response: ApiResponse) -> ExtractionResponse:
-    payload = response.parse_json()
-    problem = _find_payload_problem(payload)
-    if problem:
-        raise response.build_unreadable_error(problem)
-    meta = payload.get("meta") or {}
+    """Return what the vendor read; a value of any kind is kept, because what it means is not decided here.
+
+    Raises UnknownOutcome only for a body that is not the vendor's answer: empty, cut off, or no JSON.
+    """
+    rate_limit = find_rate_limit(response.headers)
+    payload = _parse_payload(response)
+    if isinstance(payload, str):
+        return ExtractionResponse(payload, rate_limit=rate_limit, is_invoice=False)
+    meta = payload.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
     source = find_path_safe_id(meta, "source") or ("duplicate" if meta.get("duplicate") is True else None)
-    return ExtractionResponse(payload, source, find_path_safe_id(meta, "invoiceId"), find_rate_limit(response.headers))
+    is_invoice = any(name in payload for name in INVOICE_FIELDS)
+    return ExtractionResponse(payload, source, find_path_safe_id(meta, "invoiceId"), rate_limit, is_invoice)
 
 
-def _find_payload_problem(payload: Any) -> str | None:
-    """Return why the payload is not an invoice of contract sheet 03 §2.3, or None if it is one."""
-    if not isinstance(payload, dict):
-        return "it is not an object"
-    if not any(name in payload for name in (*TEXT_FIELDS, *AMOUNT_FIELDS, "items")):
-        return "it has none of the fields of an invoice"
-    if not isinstance(payload.get("meta", {}), dict | None):
-        return "its 'meta' is not an object"
-    for name in TEXT_FIELDS:
-        if isinstance(payload.get(name), (bool, dict, list)):
-            return f"its {name!r} is not a text"
-    items = payload.get("items")
-    if items is not None and not (isinstance(items, list) and all(isinstance(item, dict) for item in items)):
-        return "its 'items' are not a list of objects"
-    amounts = [(name, payload.get(name)) for name in AMOUNT_FIELDS]
-    amounts += [(name, item.get(name)) for item in items or () for name in LINE_AMOUNT_FIELDS]
-    for name, amount in amounts:
-        is_number = isinstance(amount, (int, Decimal)) and not isinstance(amount, bool)
-        is_number_text = isinstance(amount, str) and _NUMBER_PATTERN.fullmatch(amount) is not None
-        if amount is not None and not is_number and not is_number_text:
-            return f"its {name!r} is not a number"
-    return None
+def _parse_payload(response: ApiResponse) -> dict[str, Any] | str:
+    """Return the answer's object, or the text of an answer that is declared as JSON and is no object."""
+    try:
+        payload = parse_json_keeping_odd_values(response.body)
+    except InvalidJsonError as error:
+        payload, problem = None, f"its body is not valid JSON: {error}"
+    else:
+        problem = "it is not an object"
+    if isinstance(payload, dict):
+        return payload
+    text = response.find_stated_json()
+    if text is None:
+        raise response.build_unreadable_error(problem)
+    return text
 
 
 def _parse_stored_invoice(entry: Any, response: ApiResponse) -> StoredInvoice:

@@ -6,6 +6,7 @@ each client adds its own headers to its own requests. Sources: reliability V-43,
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from invoices.clients import error_mapping
 from invoices.clients.connection_watchdog import ConnectionWatchdog, WatchdogAdapter
 from invoices.clients.error_mapping import ApiCall
 from invoices.clients.response_body import decompress_body, is_length_declared, read_raw_body
-from invoices.clients.strict_json import InvalidJsonError, parse_json
+from invoices.clients.strict_json import InvalidJsonError, parse_json, parse_json_keeping_odd_values
 from invoices.errors import ConfigurationError, InvoicesError
 
 MEGABYTE = 1024 * 1024
@@ -78,6 +79,25 @@ class ApiResponse:
                 self.request_id,
                 is_truncated=not self.is_length_declared,
             ) from None
+
+    def parse_answer(self) -> Any:
+        """Return the value of a paid answer, in which no odd value is refused; raises as ``parse_json``."""
+        try:
+            return parse_json_keeping_odd_values(self.body)
+        except InvalidJsonError:
+            return self.parse_json()  # raises what fits the media type
+
+    def find_stated_json(self) -> str | None:
+        """Return the text of a complete body that is declared as JSON, or looks like it; None for anything else.
+
+        Bytes that are not of its encoding are shown as escapes, so that nothing is lost and nothing is guessed.
+        """
+        media_type = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        is_json = media_type in ("application/json", "text/json") or media_type.endswith("+json")
+        looks_like_json = not media_type and self.body.lstrip()[:1] in (b"{", b"[")
+        if not self.is_length_declared or not self.body.strip() or not (is_json or looks_like_json):
+            return None
+        return self.body.decode(json.detect_encoding(self.body), "backslashreplace")
 
     def build_unreadable_error(self, problem: str) -> InvoicesError:
         """Return the error to raise when this 2xx cannot be used because of ``problem``."""

@@ -44,12 +44,12 @@ class SubmittedJob:
 class RemoteJob:
     """A job's state: ``processing``, ``completed``, ``failed``, or an unknown word, which means not yet done.
 
-    ``extracted_data`` is the vendor's JSON unchanged, fractions as ``Decimal``.
+    ``extracted_data`` is the vendor's JSON with every value as stated, fractions as ``Decimal``; usually an object.
     """
 
     id: str
     status: str
-    extracted_data: dict[str, Any] | None = field(default=None, repr=False)
+    extracted_data: Any = field(default=None, repr=False)
     error_code: str | None = None
     error_message: str | None = None
     rate_limit: RateLimit | None = None
@@ -126,15 +126,12 @@ class SmartBillsComClient:
         fields = _parse_response_object(response)
         if fields.get("id") != job_id:
             raise response.build_unreadable_error(f"it is not for the job {job_id!r}")
-        extracted_data = fields.get("extracted_data")
-        if extracted_data is not None and not isinstance(extracted_data, dict):
-            raise response.build_unreadable_error(f"the extracted_data of {job_id!r} is not an object")
         status = find_text(fields, "status", 100)
         if status is None:
             raise response.build_unreadable_error(f"it has no status for {job_id!r}")
         error_code, error_message = _parse_job_error(fields, response)
         return RemoteJob(
-            job_id, status, extracted_data, error_code, error_message, find_rate_limit(response.headers),
+            job_id, status, fields.get("extracted_data"), error_code, error_message, find_rate_limit(response.headers),
             find_timestamp(fields, "created_at"), find_text(fields, "file_url"),
         )  # fmt: skip
 
@@ -185,7 +182,7 @@ def _get_url_origin(url_parts: SplitResult) -> tuple[str, str | None, int | None
 
 def _parse_response_object(response: ApiResponse) -> dict[str, Any]:
     """Return the object in the response, without the envelope."""
-    fields = _unwrap_success_envelope(response.parse_json(), response)
+    fields = _unwrap_success_envelope(response.parse_answer(), response)
     if not isinstance(fields, dict):
         raise response.build_unreadable_error("it is not an object")
     return fields

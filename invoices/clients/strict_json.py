@@ -1,4 +1,4 @@
-"""Strict JSON: parsed with exact numbers, and rendered with ``Decimal`` as a plain number.
+"""Strict JSON: parsed with exact numbers, and rendered with ``Decimal`` as a plain number; answers keep odd values.
 
 The standard parser keeps the last of two equal keys, turns ``NaN`` into a float and rounds to 17 digits. Which parser
 ``requests`` uses depends on what is installed. Money must not depend on either.
@@ -36,6 +36,33 @@ def parse_json(content: bytes) -> Any:
         )
     except UnicodeDecodeError:
         raise InvalidJsonError("it is not UTF-8 text") from None
+    except RecursionError:
+        raise InvalidJsonError(f"it is nested deeper than {MAX_NESTING_DEPTH} levels") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJsonError(f"{error.msg} at character {error.pos}") from None
+    _check_nesting_depth(value)
+    return value
+
+
+def parse_json_keeping_odd_values(content: bytes) -> Any:
+    """Return the value in ``content`` as ``parse_json`` does, but refuse no value of it.
+
+    A paid answer is kept whatever it states. NaN, Infinity and a number beyond any business use become their text, and
+    the different values of a key that an object has several times become a list; neither is an amount for staging. Any
+    encoding of JSON is read.
+
+    Raises InvalidJsonError for what is not JSON, and for nesting deeper than 64 levels.
+    """
+    try:
+        value = json.loads(
+            content.decode(json.detect_encoding(content)),
+            parse_float=_parse_number_or_keep_text,
+            parse_int=_parse_number_or_keep_text,
+            parse_constant=str,
+            object_pairs_hook=_build_object_with_lists_of_repeated_keys,
+        )
+    except UnicodeDecodeError:
+        raise InvalidJsonError("it is not text in any encoding of JSON") from None
     except RecursionError:
         raise InvalidJsonError(f"it is nested deeper than {MAX_NESTING_DEPTH} levels") from None
     except json.JSONDecodeError as error:
@@ -86,6 +113,25 @@ def _parse_number(text: str) -> Decimal | int:
     if abs(number.adjusted()) > MAX_EXPONENT:
         raise InvalidJsonError(f"a number has the exponent {number.adjusted()}")
     return number
+
+
+def _parse_number_or_keep_text(text: str) -> Decimal | int | str:
+    try:
+        return _parse_number(text)
+    except InvalidJsonError:
+        return text
+
+
+def _build_object_with_lists_of_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    json_object = dict(pairs)
+    if len(json_object) < len(pairs):
+        values_by_key: dict[str, list[Any]] = {key: [] for key in json_object}
+        for key, value in pairs:
+            values_by_key[key].append(value)
+        for key, values in values_by_key.items():
+            if any(value != values[0] or type(value) is not type(values[0]) for value in values):
+                json_object[key] = values
+    return json_object
 
 
 def _build_object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from invoices.clients.presigned_urls import PresignedUrl, build_presigned_url
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction.document_queue import DocumentQueue
 from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder
+from invoices.extraction.resilience.contract_drift import ContractDriftDetector
 from invoices.extraction.resilience.rate_limit import RateLimiter
 from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
 from invoices.extraction.resilience.worker_pool import Action, WorkerPool
@@ -95,7 +96,7 @@ class BillflowAiExtractor:
         self.caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
         self._repeat_after_unknown = repeat_after_unknown
         self._worker_pool, self._lock = WorkerPool(connections), threading.RLock()
-        self._document_queue = DocumentQueue(recorder)
+        self._document_queue, self._drift_detector = DocumentQueue(recorder), ContractDriftDetector()
         self._retry_heap: list[tuple[float, int, Action]] = []  # heap of due time, sequence number, action
         self._sequence = itertools.count()
 
@@ -171,6 +172,7 @@ class BillflowAiExtractor:
         else:
             self.caller.apply_reported_limit(response.rate_limit)
             self._record_answer(attempt, response)
+            self._suspend_if_no_invoices_come(extraction_id, response)
 
     def _record_intent_and_extract(self, attempt: _ExtractionAttempt, content: bytes) -> ExtractionResponse:
         """Commit the intent and submit at once; a refusal is recorded before the wait for the next attempt."""
@@ -198,6 +200,14 @@ class BillflowAiExtractor:
             self.recorder.get_extraction_id(sha256), sha256, response.payload, response.invoice_id, pages
         )
         self._document_queue.mark_concluded(sha256)
+
+    def _suspend_if_no_invoices_come(self, extraction_id: str, response: ExtractionResponse) -> None:
+        """Suspend the vendor after several answers in a row without any field of an invoice: its API has changed."""
+        if response.is_invoice:
+            self._drift_detector.record_readable_response()
+        elif self._drift_detector.record_unreadable_response(extraction_id, is_overdue=False) == "suspend vendor":
+            reason = f"{VENDOR} no longer answers as documented: its last answers have no field of an invoice."
+            self.caller.suspend_vendor("contract_changed", reason, is_problem=True)
 
     # After a failure
 

@@ -218,7 +218,7 @@ class ExtractionRecorder:
             self.report.pages_charged += pages
 
     def record_immediate_answer(
-        self, extraction_id: str, document_sha256: str, payload: dict[str, Any], remote_id: str | None, pages: int
+        self, extraction_id: str, document_sha256: str, payload: Any, remote_id: str | None, pages: int
     ) -> None:
         """Record a submission that was answered at once, with its charge."""
         with self.ledger.begin_transaction() as tx:
@@ -227,20 +227,21 @@ class ExtractionRecorder:
             self.report.submissions += 1
             self.report.pages_charged += pages
 
-    def record_answer(self, job: ExtractionJob, payload: dict[str, Any], **update_values: Any) -> None:
+    def record_answer(self, job: ExtractionJob, payload: Any, **update_values: Any) -> None:
         """Record the answer unchanged; the document waits for validation."""
         with self.ledger.begin_transaction() as tx:
             self.record_answer_in(tx, job.extraction_id, job.document_sha256, payload, **update_values)
 
     def record_answer_in(
-        self, tx: Transaction, extraction_id: str, document_sha256: str, payload: dict[str, Any], **update_values: Any
+        self, tx: Transaction, extraction_id: str, document_sha256: str, payload: Any, **update_values: Any
     ) -> None:
-        """Do the same as ``record_answer`` inside a transaction."""
+        """Do the same as ``record_answer`` inside a transaction; a text is stored as it is, anything else as JSON."""
         if not is_at_stage(tx.connection, document_sha256, "extract_remote"):
             return
         update_extraction(
-            tx, extraction_id, "answered", payload=to_exact_json(payload), answered_at=tx.timestamp, **update_values
-        )
+            tx, extraction_id, "answered", payload=payload if isinstance(payload, str) else to_exact_json(payload),
+            answered_at=tx.timestamp, **update_values,
+        )  # fmt: skip
         reason = f"Answered by {self.vendor}; not validated yet."
         set_document_state(
             tx, document_sha256, stage="validate", state="waiting", reason_code="answered", reason=reason
@@ -320,7 +321,7 @@ class ExtractionRecorder:
         update_extraction(tx, job.extraction_id, "failed", message=reason, answered_at=tx.timestamp, **update_values)
 
 
-def to_exact_json(data: dict[str, Any]) -> str:
+def to_exact_json(data: Any) -> str:
     """Return JSON with each Decimal as a string of its exact digits."""
 
     def serialise_decimal(value: object) -> str:

@@ -18,7 +18,7 @@ from invoices.clients.smartbills_com import RemoteJob, SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction import smartbills_com_lookup
 from invoices.extraction.document_queue import DocumentQueue
-from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder
+from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder, to_exact_json
 from invoices.extraction.resilience.contract_drift import ContractDriftDetector
 from invoices.extraction.resilience.poll_schedule import FIRST_POLL_SECONDS, PollSchedule
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
@@ -268,7 +268,9 @@ class SmartBillsExtractor:
     def _record_outcome_if_over(self, job: ExtractionJob, remote_job: RemoteJob) -> bool:
         """Record an answer, a failure or a missed deadline; return False when the job must be polled again."""
         if remote_job.status == "completed":
-            self.recorder.record_answer(job, remote_job.extracted_data or {})
+            extracted_data = {} if remote_job.extracted_data is None else remote_job.extracted_data
+            payload = to_exact_json(extracted_data) if isinstance(extracted_data, str) else extracted_data
+            self.recorder.record_answer(job, payload)
             self._document_queue.mark_concluded(job.document_sha256)
         elif remote_job.status == "failed":
             vendor_message = remote_job.error_message or remote_job.error_code or "no reason given"

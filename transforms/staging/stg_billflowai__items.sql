@@ -5,7 +5,7 @@ WITH item_lists AS (
     SELECT document_sha256, CASE json_type(payload -> '$.items')
         WHEN 'ARRAY' THEN from_json(payload -> '$.items', '["JSON"]')
         WHEN 'NULL' THEN NULL
-        ELSE [payload -> '$.items'] END AS items
+        ELSE [to_json(payload ->> '$.items')] END AS items
     FROM answers
     WHERE extracted_by = 'billflowai' AND payload IS NOT NULL
 ), items AS (

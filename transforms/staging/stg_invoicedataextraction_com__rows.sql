@@ -5,12 +5,12 @@
 WITH row_lists AS (
     SELECT document_sha256, payload ->> '$.output_structure' = 'per_invoice' AS is_per_invoice,
            from_json(payload -> '$.rows', '[{
-        "Document type": "VARCHAR", "Invoice number": "VARCHAR", "Invoice date": "VARCHAR", "Due date": "VARCHAR",
-        "Order number": "VARCHAR", "Supplier name": "VARCHAR", "Supplier tax ID": "VARCHAR", "Supplier country": "VARCHAR",
-        "Supplier IBAN": "VARCHAR", "Customer name": "VARCHAR", "Customer tax ID": "VARCHAR", "Currency": "VARCHAR",
-        "Net amount": "VARCHAR", "Tax amount": "VARCHAR", "Total amount": "VARCHAR", "Line description": "VARCHAR",
-        "Line quantity": "VARCHAR", "Line unit price": "VARCHAR", "Line net amount": "VARCHAR", "Line tax rate": "VARCHAR",
-        "Review Needed": "VARCHAR"
+        "Document type": "JSON", "Invoice number": "JSON", "Invoice date": "JSON", "Due date": "JSON",
+        "Order number": "JSON", "Supplier name": "JSON", "Supplier tax ID": "JSON", "Supplier country": "JSON",
+        "Supplier IBAN": "JSON", "Customer name": "JSON", "Customer tax ID": "JSON", "Currency": "JSON",
+        "Net amount": "JSON", "Tax amount": "JSON", "Total amount": "JSON", "Line description": "JSON",
+        "Line quantity": "JSON", "Line unit price": "JSON", "Line net amount": "JSON", "Line tax rate": "JSON",
+        "Review Needed": "JSON"
     }]') AS rows
     FROM answers
     WHERE extracted_by = 'invoicedataextraction_com' AND payload IS NOT NULL
@@ -19,27 +19,27 @@ WITH row_lists AS (
 ), normalised AS (
     SELECT
         document_sha256, row_number, is_per_invoice,
-        clean_text(r."Document type") AS document_type,
-        clean_text(r."Invoice number") AS invoice_number,
-        normalise_date(r."Invoice date") AS issued_on,
-        normalise_date(r."Due date") AS due_on,
-        clean_text(r."Order number") AS order_number,
-        clean_text(r."Supplier name") AS supplier_name,
-        clean_text(r."Supplier tax ID") AS supplier_tax_id,
-        clean_text(r."Supplier country") AS supplier_country,
-        clean_text(r."Supplier IBAN") AS supplier_iban,
-        clean_text(r."Customer name") AS customer_name,
-        clean_text(r."Customer tax ID") AS customer_tax_id,
-        clean_text(r."Currency") AS currency,
-        normalise_amount(r."Net amount") AS net_amount,
-        normalise_amount(r."Tax amount") AS tax_amount,
-        normalise_amount(r."Total amount") AS total_amount,
-        clean_text(r."Line description") AS line_description,
-        normalise_quantity(r."Line quantity") AS line_quantity,
-        normalise_amount(r."Line unit price") AS line_unit_price,
-        normalise_amount(r."Line net amount") AS line_net_amount,
-        normalise_rate(r."Line tax rate") AS line_tax_rate,
-        clean_text(r."Review Needed") AS review_needed
+        json_text(r."Document type") AS document_type,
+        json_text(r."Invoice number") AS invoice_number,
+        normalise_date(r."Invoice date" ->> '$') AS issued_on,
+        normalise_date(r."Due date" ->> '$') AS due_on,
+        json_text(r."Order number") AS order_number,
+        json_text(r."Supplier name") AS supplier_name,
+        json_text(r."Supplier tax ID") AS supplier_tax_id,
+        json_text(r."Supplier country") AS supplier_country,
+        json_text(r."Supplier IBAN") AS supplier_iban,
+        json_text(r."Customer name") AS customer_name,
+        json_text(r."Customer tax ID") AS customer_tax_id,
+        json_text(r."Currency") AS currency,
+        normalise_amount(r."Net amount" ->> '$') AS net_amount,
+        normalise_amount(r."Tax amount" ->> '$') AS tax_amount,
+        normalise_amount(r."Total amount" ->> '$') AS total_amount,
+        json_text(r."Line description") AS line_description,
+        normalise_quantity(r."Line quantity" ->> '$') AS line_quantity,
+        normalise_amount(r."Line unit price" ->> '$') AS line_unit_price,
+        normalise_amount(r."Line net amount" ->> '$') AS line_net_amount,
+        normalise_rate(r."Line tax rate" ->> '$') AS line_tax_rate,
+        json_text(r."Review Needed") AS review_needed
     FROM single_rows
 ), nonempty_rows AS (
     SELECT * FROM normalised

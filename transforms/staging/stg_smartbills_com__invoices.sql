@@ -3,10 +3,10 @@ WITH normalised AS (
     SELECT
         document_sha256,
         1 AS ordinal,
-        clean_text(payload ->> '$.invoice_number') AS invoice_number,
+        json_text(payload -> '$.invoice_number') AS invoice_number,
         normalise_date(payload ->> '$.date') AS issued_on,
-        coalesce(clean_text(payload ->> '$.vendor.name'), clean_text(payload ->> '$.vendor_info.company_name')) AS supplier_name,
-        clean_text(payload ->> '$.currency') AS currency,
+        coalesce(json_text(payload -> '$.vendor.name'), json_text(payload -> '$.vendor_info.company_name')) AS supplier_name,
+        json_text(payload -> '$.currency') AS currency,
         normalise_amount(payload ->> '$.total_amount') AS total_amount
     FROM answers
     WHERE extracted_by = 'smartbills_com' AND payload IS NOT NULL

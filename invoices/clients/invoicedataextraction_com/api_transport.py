@@ -60,7 +60,7 @@ class RestApi:
 
 def parse_response_object(response: ApiResponse) -> JsonObject:
     """Return the object in the response."""
-    fields = response.parse_json()
+    fields = response.parse_answer()
     if not isinstance(fields, dict):
         raise response.build_unreadable_error("it is not an object")
     return fields

@@ -14,7 +14,7 @@ from invoices.clients.invoicedataextraction_com.response_parsers import (
     parse_review_items,
 )
 from invoices.clients.json_fields import find_text, find_whole_number
-from invoices.clients.strict_json import InvalidJsonError, parse_json
+from invoices.clients.strict_json import InvalidJsonError, parse_json_keeping_odd_values
 from invoices.errors import ContractError, TransientError, UnreadableResponse
 
 MAX_ROWS = 500_000
@@ -24,11 +24,9 @@ MAX_PAGES = 1_000
 def parse_results_page(response: ApiResponse, fields: JsonObject, extraction_id: str, offset: int) -> ResultsPage:
     """Return one page of rows; raises ContractError if the extraction, the offset or the shape is not the right one."""
     check_echoed_id(response, fields, "extraction_id", extraction_id)
-    rows = _find_flat_rows(fields.get("rows"))
+    rows = _find_rows(fields.get("rows"))
     if rows is None or fields.get("offset", offset) != offset or fields.get("row_count", len(rows)) != len(rows):
-        raise response.build_unreadable_error(
-            f"its rows are not flat objects from offset {offset} on, in the stated number"
-        )
+        raise response.build_unreadable_error(f"its rows are not objects from offset {offset} on, in the stated number")
     has_more, next_offset = fields.get("has_more"), find_whole_number(fields, "next_offset")
     if not isinstance(has_more, bool) or (has_more and next_offset != offset + len(rows)) or (has_more and not rows):
         raise response.build_unreadable_error(f"it does not say how to get the rows from {offset + len(rows)} on")
@@ -80,18 +78,17 @@ def collect_all_results(extraction_id: str, fetch_page: Callable[[int], ResultsP
 
 
 def parse_output_rows(content: bytes, extraction_id: str) -> list[dict[str, Any]]:
-    """Return the rows of a JSON output; raises UnreadableResponse unless it is an array of flat objects."""
+    """Return the rows of a JSON output; raises UnreadableResponse unless it is an array of objects."""
     try:
-        rows = _find_flat_rows(parse_json(content))
+        rows = _find_rows(parse_json_keeping_odd_values(content))
     except InvalidJsonError as error:
         raise UnreadableResponse(f"the output of {extraction_id!r} is not valid JSON: {error}") from None
     if rows is None:
-        raise UnreadableResponse(f"the output of {extraction_id!r} is not an array of flat objects")
+        raise UnreadableResponse(f"the output of {extraction_id!r} is not an array of objects")
     return [dict(row) for row in rows]
 
 
-def _find_flat_rows(value: Any) -> tuple[Mapping[str, Any], ...] | None:
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        return None
-    is_nested = any(isinstance(cell, (dict, list)) for row in value for cell in row.values())
-    return None if is_nested else tuple(value)
+def _find_rows(value: Any) -> tuple[Mapping[str, Any], ...] | None:
+    """Return a list of objects; a cell may have any value, because what it means is decided by staging."""
+    is_list_of_objects = isinstance(value, list) and all(isinstance(row, dict) for row in value)
+    return tuple(value) if is_list_of_objects else None

@@ -129,24 +129,56 @@ def test_fields_that_the_vendor_could_not_read_may_be_missing(
     assert extract_file(client).payload == body
 
 
-NOT_INVOICES = [
-    {}, [], None, "x", {"meta": {"source": "extracted"}}, {"success": True, "data": SAMPLE_RESPONSE},
-    {"error": {"code": "X"}},
+ODD_ANSWERS = [
     {"total": "1,200.00"}, {"total": "12 €"}, {"total": True}, {"tax": {"amount": 1}}, {"total": ""}, {"discount": [1]},
     {"items": {}}, {"items": "x"}, {"items": [1]}, {"items": [None]}, {"items": [{"price": "one"}]},
     {"items": [{"quantity": True}]}, {"currency": ["USD"]}, {"date": {"year": 2026}}, {"total": 1, "meta": "cache"},
-    {"total": 1, "meta": [1]}, {"total": "１２"}, {"total": "1e9"},
+    {"total": 1, "meta": [1]}, {"total": "１２"}, {"total": "1e9"}, {"total": "NaN"},
+]  # fmt: skip
+OTHER_OBJECTS = [
+    {}, {"meta": {"source": "extracted"}}, {"success": True, "data": SAMPLE_RESPONSE}, {"error": {"code": "X"}},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("body", NOT_INVOICES)
-def test_a_success_without_an_invoice_is_an_unknown_outcome(
-    server: ScriptedServer, client: BillflowAiClient, body: Any
+@pytest.mark.parametrize("body", ODD_ANSWERS)
+def test_an_answer_with_a_value_of_any_kind_is_kept_as_it_came(
+    server: ScriptedServer, client: BillflowAiClient, body: dict[str, Any]
 ) -> None:
     server.set_replies(Response.from_json(body))
-    with pytest.raises(UnknownOutcome):
-        extract_file(client)
-    assert len(server.requests) == 1
+    extraction = extract_file(client)
+    assert (extraction.payload, extraction.is_invoice, len(server.requests)) == (body, True, 1)
+
+
+@pytest.mark.parametrize("body", OTHER_OBJECTS)
+def test_an_object_without_any_field_of_an_invoice_is_kept_and_marked(
+    server: ScriptedServer, client: BillflowAiClient, body: dict[str, Any]
+) -> None:
+    server.set_replies(Response.from_json(body))
+    extraction = extract_file(client)
+    assert (extraction.payload, extraction.is_invoice, len(server.requests)) == (body, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [
+        (b'{"total": NaN, "tax": -Infinity}', {"total": "NaN", "tax": "-Infinity"}),
+        (b'{"total": 1e400}', {"total": "1e400"}),
+        (b'{"total": %b}' % (b"9" * 5000), {"total": "9" * 5000}),
+        (b'{"total": 1, "total": 2, "tax": 3, "tax": 3}', {"total": [1, 2], "tax": 3}),
+        ('{"total": "5 €"}'.encode("utf-16"), {"total": "5 €"}),
+        (b'\xef\xbb\xbf{"total": 1}', {"total": 1}),
+        (b'{"counterparty": "K\xf6ln", "total": 1}', '{"counterparty": "K\\xf6ln", "total": 1}'),
+        (b'{"total": 1', '{"total": 1'),
+        (b"[]", "[]"), (b"null", "null"), (b'"x"', '"x"'), (b"[" * 300, "[" * 300),
+        (b'{"total": 1, "x": ' + b"[" * 70 + b"]" * 70 + b"}", '{"total": 1, "x": ' + "[" * 70 + "]" * 70 + "}"),
+    ],
+)  # fmt: skip
+def test_a_body_that_is_no_strict_json_is_kept_as_it_came(
+    server: ScriptedServer, client: BillflowAiClient, body: bytes, payload: Any
+) -> None:
+    server.set_replies(Response(200, body, {"Content-Type": "application/json"}))
+    extraction = extract_file(client)
+    assert (extraction.payload, extraction.source, len(server.requests)) == (payload, None, 1)
 
 
 @pytest.mark.parametrize(

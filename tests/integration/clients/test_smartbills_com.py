@@ -159,7 +159,7 @@ def test_an_unknown_status_is_passed_on(server: ScriptedServer, client: SmartBil
 
 @pytest.mark.parametrize(
     "answer",
-    [{**COMPLETED_RESPONSE, "id": "inv_2"}, {"id": "inv_1"}, {**COMPLETED_RESPONSE, "extracted_data": [1]}, [], None,
+    [{**COMPLETED_RESPONSE, "id": "inv_2"}, {"id": "inv_1"}, [], None,
      {"success": False, "error": {"code": "X"}}],
 )  # fmt: skip
 def test_a_response_for_something_else_is_refused(
@@ -168,6 +168,24 @@ def test_a_response_for_something_else_is_refused(
     server.set_replies(Response.from_json(answer))
     with pytest.raises(ContractError):
         client.poll_job("inv_1")
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [(b"[1]", [1]), (b'{"total_amount": NaN}', {"total_amount": "NaN"}), (b'{"a": 1, "a": 2}', {"a": [1, 2]}),
+     (b'{"total_amount": 1e400}', {"total_amount": "1e400"}), (b'"x"', "x")],
+)  # fmt: skip
+def test_extracted_data_of_any_kind_is_kept(
+    server: ScriptedServer, client: SmartBillsComClient, data: bytes, kept: Any
+) -> None:
+    server.set_replies(
+        Response(
+            200,
+            b'{"id": "inv_1", "status": "completed", "extracted_data": %b}' % data,
+            {"Content-Type": "application/json"},
+        )
+    )
+    assert client.poll_job("inv_1").extracted_data == kept
 
 
 def test_a_job_that_the_vendor_does_not_know_is_not_found(server: ScriptedServer, client: SmartBillsComClient) -> None:

@@ -160,17 +160,14 @@ def test_a_finally_refused_repeat_counts_the_possible_charge(runner: BillflowAiR
     "response",
     [
         Response(200, b"<html>", {"Content-Type": "text/html"}),
-        Response(200, b'{"total": NaN}', {"Content-Type": "application/json"}),
-        Response(200, b'{"total": 1, "total": 2}', {"Content-Type": "application/json"}),
-        Response.from_json({}),
-        Response.from_json({"total": [1]}),
+        Response(200, b"", {"Content-Type": "application/json"}),
         Response(200, b'{"total": 1}', declared_length=500, close_after_bytes=8),
         Response(504),
         Disconnect(is_reset=True),
     ],
     ids=repr,
 )
-def test_an_unreadable_answer_is_repeated_once(
+def test_a_lost_answer_of_any_kind_is_repeated_once(
     runner: BillflowAiRunner, proxy: VendorProxy, response: Response | Disconnect
 ) -> None:
     (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
@@ -181,6 +178,41 @@ def test_an_unreadable_answer_is_repeated_once(
         ("answered", 1, True),
     )
     assert (get_totals(report), runner.list_charged_documents()) == ((1, 1, 1), [sha])
+
+
+ODD_ANSWERS = [  # as the vendor sends them, and a part of what is stored
+    (b'{"total": NaN}', '"NaN"'), (b'{"total": 1e400}', '"1e400"'), (b'{"total": 1, "total": 2}', "[1, 2]"),
+    (b"{}", "{}"), (b'{"total": [1]}', "[1]"), (b"[]", "[]"), (b"null", "null"), (b'{"total": 1, "tax"', ' "tax"'),
+    (b'{"total": "1.250,00"}', "1.250,00"), ('{"total": "€ 1250"}'.encode(), "€ 1250"),
+    (b'{"total": "1,250.00"}', "1,250.00"), (b'{"total": {"amount": 1}}', '{"amount": 1}'),
+    (b'{"total": true, "items": "none"}', "none"), (b'{"counterparty": "K\xf6ln"}', r"K\xf6ln"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "stored_part"), ODD_ANSWERS)
+def test_an_odd_answer_is_kept_and_never_paid_for_again(
+    runner: BillflowAiRunner, proxy: VendorProxy, body: bytes, stored_part: str
+) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    proxy.plan_events("submit", ReplaceResponse(Response(200, body, {"Content-Type": "application/json"})))
+    for _ in range(2):
+        runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ANSWERED
+    assert get_extraction_cost(runner, sha) == ("answered", 1, False)
+    assert (runner.count_requests(), runner.list_charged_documents(), count_pages_spent_today(runner)) == (1, [sha], 1)
+    assert stored_part in runner.harness.get_extraction(sha)["payload"]
+
+
+def test_answers_without_any_field_of_an_invoice_are_kept_and_suspend_the_vendor(
+    runner: BillflowAiRunner, proxy: VendorProxy
+) -> None:
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:7])
+    proxy.plan_events("submit", Response.from_json({"data": {"total": 1}}), repeat=20)
+    report = runner.run_extraction()
+    states = [runner.harness.get_document_state(sha) for sha in hashes]
+    assert states.count(ANSWERED) == proxy.count_calls("submit") == 5
+    assert states.count(("extract_remote", "waiting", "contract_changed")) == 2
+    assert "no field of an invoice" in report.problems[0]
 
 
 class DyingClient(BillflowAiClient):

@@ -30,12 +30,17 @@ def _compress_with_padding(body: bytes) -> bytes:
     return gzip.compress(body + b" " * 20_000_000, 1)
 
 
-UNEXPECTED_RESPONSES: dict[str, Callable[[bytes], Response]] = {
+ODD_ANSWERS: dict[str, Callable[[bytes], Response]] = {
     "a number that is none": lambda body: Response(200, body.replace(b'"id"', b'"x":NaN,"id"'), JSON_HEADERS),
     "a number beyond all": lambda body: Response(200, body.replace(b'"id"', b'"x":1e400,"id"'), JSON_HEADERS),
     "a key twice": lambda body: Response(200, body.replace(b'"id"', b'"status":"completed","id"'), JSON_HEADERS),
     "a byte order mark": lambda body: Response(200, b"\xef\xbb\xbf" + body, JSON_HEADERS),
     "another encoding": lambda body: Response(200, body.decode().encode("utf-16"), JSON_HEADERS),
+    "data that is no object": lambda body: Response(
+        200, body.replace(b'"extracted_data":', b'"extracted_data":[],"d":'), JSON_HEADERS
+    ),
+}
+UNEXPECTED_RESPONSES: dict[str, Callable[[bytes], Response]] = {
     "a login page": lambda _: Response(200, b"<html>log in</html>", {"Content-Type": "text/html"}),
     "a page that says it is JSON": lambda _: Response(200, b"<html>log in</html>", JSON_HEADERS),
     "a bomb": lambda body: Response(200, _compress_with_padding(body), {**JSON_HEADERS, "Content-Encoding": "gzip"}),
@@ -45,9 +50,6 @@ UNEXPECTED_RESPONSES: dict[str, Callable[[bytes], Response]] = {
     "about another job": lambda body: Response(200, body.replace(b"inv_", b"inv_9"), JSON_HEADERS),
     "no status": lambda body: Response(200, body.replace(b'"status"', b'"state"'), JSON_HEADERS),
     "a list": lambda body: Response(200, b"[%b]" % body, JSON_HEADERS),
-    "data that is no object": lambda body: Response(
-        200, body.replace(b'"extracted_data":', b'"extracted_data":[],"d":'), JSON_HEADERS
-    ),
     "a false success": lambda _: Response.from_json(
         {"success": False, "data": None, "error": {"code": "X", "message": "no"}}
     ),
@@ -111,10 +113,21 @@ def test_an_unreadable_poll_is_repeated_and_nothing_is_charged_twice(
     )
 
 
+@pytest.mark.parametrize("build_response", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
+def test_an_answer_with_odd_values_is_kept_at_the_first_poll(
+    runner: SmartBillsRunner, build_response: Callable[[bytes], Response]
+) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    spoiler = PollSpoiler(runner, sha, build_response)
+    report = runner.run_extraction()
+    assert runner.harness.get_document_state(sha) == ANSWERED
+    assert (spoiler.poll_count, runner.list_charged_documents(), report.problems) == (1, [sha], [])
+
+
 def test_a_job_that_stays_unreadable_is_quarantined_and_stays_open(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     odd, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
-    spoiler = PollSpoiler(runner, odd, UNEXPECTED_RESPONSES["a number that is none"])
+    spoiler = PollSpoiler(runner, odd, UNEXPECTED_RESPONSES["a page that says it is JSON"])
     report = runner.run_extraction()
     assert runner.harness.get_document_state(odd) == LOST_STATE
     assert (spoiler.poll_count, runner.harness.get_extraction(odd)["status"]) == (5, "submitted")
