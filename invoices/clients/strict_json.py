@@ -128,10 +128,14 @@ def _build_object_with_lists_of_repeated_keys(pairs: list[tuple[str, Any]]) -> d
         values_by_key: dict[str, list[Any]] = {key: [] for key in json_object}
         for key, value in pairs:
             values_by_key[key].append(value)
-        for key, values in values_by_key.items():
-            if any(value != values[0] or type(value) is not type(values[0]) for value in values):
-                json_object[key] = values
+        return {key: _join_repeated_values(values) for key, values in values_by_key.items()}
     return json_object
+
+
+def _join_repeated_values(values: list[Any]) -> Any:
+    first = values[0]
+    is_same = all(value == first and type(value) is type(first) for value in values)
+    return first if is_same else values
 
 
 def _build_object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
