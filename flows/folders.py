@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flows.plurals import format_count
 from flows.unexpected_errors import describe_error
+from flows.unrecorded_documents import delete_unrecorded_documents
 from invoices.app import App
 from invoices.errors import ConfigurationError
 from invoices.ledger.mails import Arrival
@@ -43,6 +44,7 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
     report.remarks += [
         f"{name!r} is still being written; a later run will collect it." for name in scan_state.changing_files
     ]
+    delete_unrecorded_documents(app, scan_state.stored_hashes)
     report_uncollected_files(app, source, scan_state, report)
     if scan_state.over_limit_count:
         report.remarks.append(

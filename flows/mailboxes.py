@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from flows.unexpected_errors import describe_error
+from flows.unrecorded_documents import delete_unrecorded_documents
 from invoices.app import App
 from invoices.errors import ConfigurationError
 from invoices.ledger.mails import (
@@ -52,6 +53,7 @@ def collect_mailbox_arrivals(
     _check_same_account(app, source)
     try:
         yield from retry_scan_once(partial(_scan_mailbox, app, source, account, scan_state, report), sleep)
+        delete_unrecorded_documents(app, scan_state.stored_hashes)
     finally:
         report.known_files += scan_state.known_count
         report.remarks += [f"source {source.name!r}: {remark}" for remark in scan_state.remarks]

@@ -62,13 +62,20 @@ def collect(
     source: SourceOption = None,
     inbox: InboxOption = None,
     samples: SamplesOption = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Also collect documents of the store that a restored ledger lacks.")
+    ] = False,
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Collect new documents from mailboxes and folders into the store and the ledger."""
     from flows.stages import collect as stage
 
-    run_stages_and_print_summary((stage,), load_command_settings(settings_file, inbox, samples, source), as_json)
+    settings = load_command_settings(settings_file, inbox, samples, source)
+    if adopt:
+        with exit_on_known_errors(), open_app(settings) as app:
+            app.begin_recovery()
+    run_stages_and_print_summary((stage,), settings, as_json)
 
 
 @cli.command()

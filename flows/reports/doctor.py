@@ -12,8 +12,10 @@ from typing import Any
 
 from flows.plurals import format_count
 from flows.reports.doctor_sources import check_sources
+from flows.unrecorded_documents import UNRECORDED_HINT, list_unrecorded_hashes
 from invoices.app import format_mode_mismatch, get_rehearsal_mode, list_vendor_settings_problems
 from invoices.documents.document_reader_pool import DocumentReaderPool
+from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.ledger import Ledger
 from invoices.ledger.changes import count_loadable_rows
@@ -110,12 +112,14 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
         is_derived = watermark is None or watermark.ledger_key == build_ledger_key(connection)
         expected_row_counts = count_loadable_rows(connection, revision)
     mode, recorded_mode = get_rehearsal_mode(settings), ledger.find_note("mode")
+    store_check = _check_store(settings, ledger)
     ledger.close()
     yield _build_check_result(
         "ledger",
         True,
         f"{format_count(expected_row_counts['documents'], 'document')} loaded, up to revision {revision}",
     )
+    yield store_check
     if mode != (recorded_mode or mode):
         yield _build_check_result("kind", False, format_mode_mismatch(settings, recorded_mode or mode))
     if not is_derived:
@@ -123,6 +127,15 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
         yield _build_check_result("warehouse", False, detail)
         return
     yield _check_warehouse(settings.home / "run.lock", settings.warehouse_directory, expected_row_counts)
+
+
+def _check_store(settings: Settings, ledger: Ledger) -> CheckResult:
+    """List the document store against the ledger."""
+    if not settings.documents_directory.is_dir():
+        return _build_check_result("documents", True, "none yet (created by the first run)")
+    count = len(list_unrecorded_hashes(ledger, DocumentStore(settings.documents_directory)))
+    detail = UNRECORDED_HINT.format(count=format_count(count, "document"))
+    return _build_check_result("documents", not count, detail if count else "the ledger has every stored document")
 
 
 def _check_warehouse(lock_path: Path, directory: Path, expected_row_counts: Mapping[str, int]) -> CheckResult:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from flows.plurals import format_count
+from flows.unrecorded_documents import UNRECORDED_HINT, list_unrecorded_hashes
 from invoices.app import App
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.errors import InvoicesError
@@ -59,8 +61,10 @@ def reconcile_sources(app: App, advance_progress: ProgressCallback = lambda _: N
     Nothing is changed, neither at the sources nor in the home directory.
     """
     comparisons = [_compare_source_with_ledger(app, source, advance_progress) for source in app.settings.sources]
+    unrecorded_hashes = list_unrecorded_hashes(app.ledger, app.store)
     return {
-        "sound": all(comparison.is_sound for comparison in comparisons),
+        "sound": not unrecorded_hashes and all(comparison.is_sound for comparison in comparisons),
+        "unrecorded": unrecorded_hashes,
         "missing": sum(len(comparison.missing) for comparison in comparisons),
         "duplicated": sum(len(comparison.duplicated) for comparison in comparisons),
         "sources": [asdict(comparison) for comparison in comparisons],
@@ -161,6 +165,9 @@ def format_reconciliation(reconciliation: dict[str, Any]) -> str:
     if unlisted_sources:
         total_line += f"; incomplete, because {', '.join(unlisted_sources)} could not be listed"
     lines.append(total_line)
+    if reconciliation["unrecorded"]:
+        lines.append(UNRECORDED_HINT.format(count=format_count(len(reconciliation["unrecorded"]), "document")))
+        lines += [f"  unrecorded: {sha256}" for sha256 in reconciliation["unrecorded"][:MAX_PLACES_LISTED]]
     if reconciliation["missing"]:
         lines.append("Next: collect what is missing: invoices collect")
     return "\n".join(lines)

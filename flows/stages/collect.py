@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from flows.source_visits import track_source_visit
 from flows.unexpected_errors import describe_error
+from flows.unrecorded_documents import adopt_unrecorded_documents
 from invoices.app import App
 from invoices.errors import InvoicesError
 from invoices.ledger.mails import Arrival, record_arrivals
@@ -29,7 +30,8 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     """Yield what the sources list and the ledger does not have; its bytes are in the store already.
 
     A source that cannot be reached is a problem of the report, and the others are still visited. When the caller asks
-    for the next batch, the documents of the last one are stored, and its mails may be marked, moved or deleted.
+    for the next batch, the documents of the last one are stored, and its mails may be marked, moved or deleted. Last
+    come documents that a restored ledger lacks, though the store has them.
     """
     for source in app.settings.sources:
         with track_source_visit(app, source, report):
@@ -41,6 +43,7 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
                 from flows.folders import collect_folder_arrivals
 
                 yield from collect_folder_arrivals(app, source, report)
+    yield from adopt_unrecorded_documents(app, report)
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
@@ -74,10 +77,5 @@ def _record_without_texts(app: App, arrival: Arrival, error: Exception, report: 
     uid_note = f" UID {arrival.mail.uid}" if arrival.mail and arrival.mail.uid else ""
     name = f"{place!r}{uid_note}"
     cause = describe_error(app.settings, name, error)
-    try:
-        _record_batch(app, [remove_texts(arrival)], report)
-    except (InvoicesError, OperationalError):
-        raise
-    except Exception as second_error:  # noqa: BLE001 - as above
-        return f"{name} cannot be recorded: {describe_error(app.settings, name, second_error)}"
+    _record_batch(app, [remove_texts(arrival)], report)
     return f"{name} is collected without its names and subject, which cannot be recorded: {cause}"

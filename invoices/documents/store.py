@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,6 +49,16 @@ class DocumentStore:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DocumentError(f"document {sha256!r} was altered after it was stored", reason_code="altered")
         return content
+
+    def iter_hashes(self) -> Iterator[str]:
+        """Yield the SHA-256 of every stored document."""
+        for folder in self._root.iterdir():
+            if folder != self._temporary_folder and folder.is_dir():
+                yield from (file.name for file in folder.iterdir() if _SHA256_PATTERN.fullmatch(file.name))
+
+    def delete(self, sha256: str) -> None:
+        """Delete a document that nothing names; one that is not stored is no error."""
+        self.get_path(sha256).unlink(missing_ok=True)
 
     def open_batch(self) -> StoreBatch:
         """Return a batch, which makes many documents durable together; much faster than one after another."""

@@ -63,6 +63,7 @@ class StoreBatch:
         self._sync_futures: list[Future[None]] = []
         self._folders_to_sync: set[str] = set()
         self._executor: ThreadPoolExecutor | None = None
+        self.new_hashes: set[str] = set()  # of the documents that were made visible, and were not stored before
         self._failure: BaseException | None = None
 
     def __enter__(self) -> StoreBatch:
@@ -191,6 +192,7 @@ class StoreBatch:
                 os.unlink(file.temporary_path)
             else:
                 os.rename(file.temporary_path, file.final_path)
+                self.new_hashes.add(os.path.basename(file.final_path))
         self._run_in_parallel(sync_folder, list(folders))
 
     def _run_in_parallel(self, task: Callable[[T], None], items: Sequence[T]) -> None:

@@ -19,7 +19,7 @@ from invoices.ledger.migrations import LEDGER_ID_NOTE, SCHEMA_VERSION
 FORMER_IDS_NOTE = "former_ledger_ids"
 RECOVERY_NOTE = "recovery"  # reason and time
 RecoveryReason = Literal["new", "joined", "restored"]
-RecoveryArea = Literal["receipts", "extractions"]
+RecoveryArea = Literal["receipts", "extractions", "documents"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class FolderScanState:
     changing_files: list[str] = field(default_factory=list)
     unreadable_files: list[str] = field(default_factory=list)
     over_limit_count: int = 0  # new files that a later run collects
+    stored_hashes: set[str] = field(default_factory=set)  # documents added to the store, with an arrival or without
     failures: list[tuple[str, Exception]] = field(default_factory=list)  # files over which this program failed
     movable_files: list[ListedFile] = field(default_factory=list)  # to be moved once recorded, with ``after = move:…``
 
@@ -95,6 +96,7 @@ def build_folder_source(
                     | {"arrival_id": arrival.mail.message_key if arrival.mail else arrival.sightings[0].sighting_id}
                     for arrival in page
                 ]
+        scan.scan_state.stored_hashes |= store_batch.new_hashes
 
     return load_arrival_pages
 

@@ -96,6 +96,7 @@ class FolderFetch:
                         yield from self._pop_pages(PAGE_SIZE)
                 store_batch.flush()
                 yield from self._pop_pages(PAGE_SIZE if not self._is_finished else 1)
+        self.scan_state.stored_hashes |= store_batch.new_hashes
         if self._failure:
             raise self._failure
 

@@ -33,7 +33,8 @@ class ScanState:
     its end, or as far as ``mails_per_run`` allows. ``problems`` and ``remarks`` are sentences for people. By folder,
     ``fetch_last`` are the mails during whose fetch a connection broke: the next session fetches them last, one at a
     time. ``refused_uids`` are the mails that the server did not return even then: they wait, and are not requested
-    again in this run.
+    again in this run. ``failures`` are mails over which this program failed, with the errors: they wait, too.
+    ``stored_hashes`` are the documents that the scan has added to the store, whether or not an arrival names them.
     """
 
     known_count: int = 0
@@ -50,6 +51,7 @@ class ScanState:
     refused_uids: dict[str, set[int]] = field(default_factory=dict)
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     fetched_count: int = 0
+    stored_hashes: set[str] = field(default_factory=set)
 
     def count_outcome(self, outcome: MailOutcome) -> None:
         """Count one mail; the outcomes are the names of the counters."""
