@@ -35,7 +35,8 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
     refuse_folder_containing_home(app.settings, source)
     if _is_default_inbox(app, source):
         make_private_directory(Path(source.url))
-    scan_state, read_known_fingerprints = FolderScanState(), partial(_read_known_fingerprints, app, source.name)
+    scan_state = FolderScanState(record_activity=report.record_activity)
+    read_known_fingerprints = partial(_read_known_fingerprints, app, source.name)
     for page in iter_row_pages(
         build_folder_source(source, app.store, app.container_opener_pool, read_known_fingerprints, scan_state)
     ):

@@ -17,9 +17,9 @@ from flows.bootstrap import open_app
 from flows.plurals import format_count
 from flows.runner import ALL_STAGES, EXTRACT_STAGES, run_stages
 from flows.stages import collect, export, load, publish, validate
-from invoices.app import AlreadyRunning
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.errors import InvoicesError
+from invoices.run_lock import AlreadyRunning
 from invoices.run_report import RunReport
 from invoices.settings import Settings
 

@@ -49,7 +49,8 @@ def collect_mailbox_arrivals(
     Raises:
         InvoicesError: the account cannot be used now; what was yielded is complete.
     """
-    scan_state, account = ScanState(), build_account(source, app.settings.secrets_directory)
+    scan_state = ScanState(record_activity=report.record_activity)
+    account = build_account(source, app.settings.secrets_directory)
     _check_same_account(app, source)
     try:
         yield from retry_scan_once(partial(_scan_mailbox, app, source, account, scan_state, report), sleep)

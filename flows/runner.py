@@ -75,12 +75,23 @@ def _run_stage(
 ) -> None:
     """Process the batches of one stage in turn, and show the progress."""
     stage_name = get_stage_name(stage)
-    report.advance_progress = progress.start_stage(stage.PROGRESS_LABEL, stage.count_pending(app), stage.UNIT)
+    advance_display = progress.start_stage(stage.PROGRESS_LABEL, stage.count_pending(app), stage.UNIT)
+    report.advance_progress = advance_display
+    if run_lock := app.run_lock:
+        run_lock.start_stage(stage_name)
+        report.record_activity = run_lock.record_activity
+
+        def advance_progress(count: int) -> None:
+            advance_display(count)
+            run_lock.record_progress()
+
+        report.advance_progress = advance_progress
     with (
         _hold_lease_if_needed(app, stage, stage_name, report) as may_work,
         closing(stage.iter_pending_batches(app, report)) as batches,
     ):
         for number, batch in enumerate(batches if may_work else (), start=1):
+            report.record_activity(f"batch {number}")
             run_batch(f"{stage_name}-{number}", partial(stage.process_batch, app, batch, report))
     progress.finish_stage()
 

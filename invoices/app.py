@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -41,17 +38,14 @@ from invoices.ledger.identity_check import check_ledger_identity
 from invoices.ledger.stage_lease_keeper import StageLeaseKeeper
 from invoices.ledger.stage_leases import StageLease, expire_stage_leases, list_stage_lease_holders
 from invoices.ledger.workers import Worker
-from invoices.private_files import make_private_directory, open_privately
+from invoices.private_files import make_private_directory
 from invoices.receipts.client_factory import build_smartbills_io_client
+from invoices.run_lock import RunLock, hold_run_lock
 from invoices.settings import Settings
 
 SECONDS_PER_MINUTE = 60.0
 LEASE_RENEWAL_SECONDS = LEASE_DURATION.total_seconds() / 5
 REHEARSAL_MODE, PRODUCTION_MODE = "rehearsal", "real"
-
-
-class AlreadyRunning(ConfigurationError):
-    """Another run is active in this home; to discover that is no failure."""
 
 
 class App:
@@ -68,6 +62,7 @@ class App:
         """
         check_vendor_settings(settings)  # before anything is created, or marked as a home for real runs
         self.settings = settings
+        self.run_lock: RunLock | None = None  # while this process holds it
         self._prepare_vendor_settings = prepare_vendor_settings
         self._exit_stack = ExitStack()
         try:
@@ -275,18 +270,13 @@ class App:
 
         Raises:
             AlreadyRunning: another run is active; the message has its process id and start time.
+            RunStuck: another run holds the lock and gives no sign of life; the message says what it is stuck on.
         """
-        lock_path = self.settings.home / "run.lock"
-        with open(lock_path, "a+", encoding="utf-8", opener=open_privately) as lock_file:
+        with hold_run_lock(self.settings.home / "run.lock") as self.run_lock:
             try:
-                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock_file.seek(0)
-                raise AlreadyRunning(f"a run is already active: {lock_file.read().strip() or 'just started'}") from None
-            lock_file.truncate(0)
-            lock_file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%SZ', time.gmtime())}")
-            lock_file.flush()
-            yield
+                yield
+            finally:
+                self.run_lock = None
 
     def close(self) -> None:
         """Close everything that was opened, in reverse order."""

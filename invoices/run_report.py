@@ -26,6 +26,7 @@ class RunReport:
     problems: list[str] = field(default_factory=list)
     suspended_vendors: set[str] = field(default_factory=set)  # vendors that are not called again in this run
     advance_progress: Callable[[int], None] = lambda _: None  # called with the number of completed units
+    record_activity: Callable[[str], None] = lambda _: None  # called with what the work begins on, such as a file
     stage_seconds: dict[str, float] = field(default_factory=dict)  # by stage
 
     @property

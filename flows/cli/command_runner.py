@@ -11,9 +11,9 @@ from types import ModuleType
 import typer
 
 from flows.bootstrap import get_sample_inbox, open_app
-from invoices.app import AlreadyRunning
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.errors import ConfigurationError
+from invoices.run_lock import AlreadyRunning
 from invoices.run_report import RunReport
 from invoices.settings import Settings
 

@@ -50,6 +50,7 @@ class FolderScanState:
     over_limit_count: int = 0  # new files that a later run collects
     stored_hashes: set[str] = field(default_factory=set)  # documents added to the store, with an arrival or without
     failures: list[tuple[str, Exception]] = field(default_factory=list)  # files over which this program failed
+    record_activity: Callable[[str], None] = lambda _: None  # called with the file whose turn it is
     movable_files: list[ListedFile] = field(default_factory=list)  # to be moved once recorded, with ``after = move:…``
 
 
@@ -122,6 +123,7 @@ class _FolderScan:
     def fetch_arrivals(self, context: FetchContext) -> Iterator[Arrival]:
         """Yield the arrivals of every new file, in the order of the settings."""
         for new_file in self._apply_order_and_limit(self._filter_stable_files(list(self._list_new_files()))):
+            self.scan_state.record_activity(f"the file {new_file.file.location!r}")
             try:
                 yield from fetch_file_arrivals(context, new_file.file, new_file.known_fingerprints)
                 self._note_movable_file(new_file.file)

@@ -124,6 +124,8 @@ class FolderFetch:
         try:
             for fetched_mail in fetched_mails:
                 if fetched_mail is not None:
+                    uid = fetched_mail.summary.uid
+                    self.scan_state.record_activity(f"the mail {self.folder_name!r};UID={uid} of {self.source_name!r}")
                     self._mails_being_opened.append(fetched_mail)
                     yield fetched_mail.content
                 elif len(self._pending_arrivals) >= PAGE_SIZE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,6 +52,7 @@ class ScanState:
     failures: list[tuple[str, Exception]] = field(default_factory=list)
     fetched_count: int = 0
     stored_hashes: set[str] = field(default_factory=set)
+    record_activity: Callable[[str], None] = lambda _: None  # called with the mail whose turn it is
 
     def count_outcome(self, outcome: MailOutcome) -> None:
         """Count one mail; the outcomes are the names of the counters."""

@@ -13,8 +13,9 @@ import pytest
 
 from flows.bootstrap import open_app as open_rehearsal_app
 from flows.reports.doctor import run_health_checks
-from invoices.app import AlreadyRunning, App
+from invoices.app import App
 from invoices.errors import ConfigurationError, TransientError
+from invoices.run_lock import AlreadyRunning
 from invoices.settings import Settings
 from sandbox.process import start_sandbox
 
