@@ -24,7 +24,9 @@ MIN_SIDE_PIXELS, MIN_PIXELS = 200, 120_000  # a smaller picture shows no invoice
 MIN_BANNER_ASPECT_RATIO, MAX_BANNER_HEIGHT_PIXELS = 4, 400  # a picture wider than that and no higher is a banner
 
 _TINY_SIDE_PIXELS, _TINY_PIXELS = 48, 10_000
-_MIN_PHOTO_PIXELS = 2_000_000
+_MIN_PAGE_PIXELS = 400_000  # A4 at 65 dpi: below, no invoice is legible
+_MIN_SIDEWAYS_PAGE_PIXELS = 900_000  # A4 at 96 dpi; smaller pictures that are wider than high illustrate a text
+_MAX_PAGE_ASPECT_RATIO = 1.8  # width by height: pages, till receipts and photos, but no wide picture of a newsletter
 _BODY_TYPES = frozenset({
     "text/plain", "text/html", "text/enriched", "text/richtext", "text/x-amp-html", "text/watch-html", "text/markdown",
 })  # fmt: skip
@@ -207,6 +209,15 @@ def _is_small_image(size: tuple[int, int] | None) -> bool:
     )
 
 
+def _may_be_page(size: tuple[int, int] | None) -> bool:
+    """Return whether a picture has the size and the shape of a scanned or photographed page."""
+    if size is None:
+        return False
+    width, height = size
+    min_pixels = _MIN_PAGE_PIXELS if height >= width else _MIN_SIDEWAYS_PAGE_PIXELS
+    return width * height >= min_pixels and width <= _MAX_PAGE_ASPECT_RATIO * height
+
+
 def _is_document_leaf(classified_leaf: ClassifiedLeaf, size: tuple[int, int] | None, references: set[str]) -> bool:
     """Return whether a leaf is a document beside which small or referenced pictures are decoration."""
     if classified_leaf.is_image:
@@ -219,11 +230,11 @@ def _is_decoration_image(
 ) -> bool:
     """Return whether a picture belongs to the text; without another document, only a tiny one does.
 
-    Mail programs show every photo in the text, so one of a camera's size is a document even if the text refers to it.
+    Mail programs show every picture in the text, also a scan or a photo of an invoice, so one with the size and the
+    shape of a page is a document even if the text refers to it. A paid page costs less than a lost invoice.
     """
     if classified_leaf.is_body or not classified_leaf.is_image:
         return False
     if has_document:
-        is_photo = size is not None and size[0] * size[1] >= _MIN_PHOTO_PIXELS
-        return _is_small_image(size) or (classified_leaf.content_id in references and not is_photo)
+        return _is_small_image(size) or (classified_leaf.content_id in references and not _may_be_page(size))
     return size is not None and (min(size) < _TINY_SIDE_PIXELS or size[0] * size[1] < _TINY_PIXELS)

@@ -93,6 +93,30 @@ def test_a_till_receipt_scanned_sideways_is_not_a_banner() -> None:
 
 
 @pytest.mark.parametrize(
+    ("width", "height", "reason_code"),
+    [
+        (827, 1169, None),  # A4 at 100 dpi
+        (1169, 827, None),  # sideways
+        (620, 877, None),  # at 75 dpi
+        (640, 853, None),  # a photo that a mail program has made smaller
+        (400, 1600, None),  # a till receipt
+        (420, 594, "decoration"),  # A4 at 50 dpi, which nobody can read
+        (800, 600, "decoration"),
+        (1400, 700, "decoration"),  # the picture of a newsletter
+        (600, 200, "decoration"),
+        (300, 300, "decoration"),
+    ],
+)
+def test_a_scan_in_the_text_beside_an_attachment_is_no_decoration(
+    width: int, height: int, reason_code: str | None
+) -> None:
+    shown = build_text_part(b"<p>Our order, and your invoice:</p><img src='cid:scan'>", b"html")
+    scan = build_part(build_png_header(width, height), b"Content-Type: image/png\r\nContent-ID: <scan>")
+    opened_mail = open_mail(build_mail(shown, scan, build_named_attachment(b"order.pdf")))
+    assert map_skip_reasons(opened_mail) == {"2": reason_code, "3": None}
+
+
+@pytest.mark.parametrize(
     "start", [b"<?xml version='1.0'?><Invoice>", b"<Invoice>", b"<ubl:CreditNote xmlns:ubl='urn:x'>"]
 )
 def test_an_e_invoice_without_a_name_that_is_declared_as_text_is_a_part(start: bytes) -> None:
