@@ -19,6 +19,7 @@ REASON_CODES: dict[str, tuple[Outcome, str]] = {
     "encrypted": ("review", "a password is needed to open it"),
     "damaged_image": ("review", "the picture is damaged"),
     "damaged_mail": ("review", "the mail is damaged"),
+    "attachment_missing": ("review", "the mail says that an invoice is attached, and nothing is"),
     "encrypted_mail": ("review", "the mail is encrypted"),
     "damaged_signed": ("review", "the signed file is damaged"),
     "damaged_tnef": ("review", "the winmail.dat is damaged"),

@@ -47,6 +47,11 @@ _MAX_HEADING_LINES = 40
 _MIN_LETTERS = 40
 
 
+def has_invoice_word(text: str) -> bool:
+    """Return whether a text has a word for an invoice."""
+    return _INVOICE_WORDS.search(fold_case_and_accents(text)) is not None
+
+
 def has_invoice_word_and_amount(text: str) -> bool:
     """Return whether a text has a word for an invoice and an amount."""
     folded_text = fold_case_and_accents(text)

@@ -100,7 +100,7 @@ def _decide_with_file_names(
     settings: MailboxSettings, summary: MessageSummary, container: OpenedContainer, now: dt.datetime
 ) -> RuleDecision:
     """Return the decision of the rules on an opened mail; one that cannot be opened is quarantined, never skipped."""
-    if container.reason_code or container.header is None:
+    if container.header is None or container.reason_code not in (None, "attachment_missing"):
         return RuleDecision(True)
     header, file_names = container.header, [part.file_name for part in container.parts if part.file_name]
     facts = MailFacts(header.sender, header.recipients, header.subject, summary.received_at, file_names)

@@ -12,6 +12,7 @@ from invoices.documents.containers.mail_header import find_sender_address, parse
 from invoices.documents.containers.mail_leaf_classification import (
     ClassifiedLeaf,
     classify_leaf,
+    extract_body_text,
     find_invoice_body,
     list_skip_reason_codes,
 )
@@ -23,9 +24,11 @@ from invoices.documents.containers.mime_tree import (
     parse_mail,
     walk_leaves,
 )
+from invoices.documents.containers.missing_attachment import announces_attached_invoice
 from invoices.documents.containers.opened_container import ContainerContents, ContainerPart, OpenedContainer
 from invoices.documents.containers.transfer_encoding import extract_uuencoded_files
 from invoices.documents.content_sniffing import detect_media_type
+from invoices.documents.outcomes import REASON_CODES
 
 # The content types of encrypted data in DER: enveloped (RFC 5652 §6.1) and authenticated-enveloped (RFC 5083 §2.1).
 _ENCRYPTED_DATA_OIDS = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2a864886f70d0109100117"))
@@ -38,8 +41,9 @@ def open_mail(content: bytes, section: str = "") -> ContainerContents:
     """Return what is in a mail (RFC 5322, MIME), and the bytes of each part; raises only MemoryError.
 
     ``section`` is the section of the mail in its container, empty for a mail that is not in one. The reason codes are
-    ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts. A text that reads
-    like an invoice is the last part if all other parts are skipped or are unopened containers.
+    ``mail_limits``, ``damaged_mail`` and ``encrypted_mail``; with one of them there are no parts. A mail without
+    a document that says that an invoice is attached has ``attachment_missing``. A text that reads like an invoice is
+    the last part if all other parts are skipped or are unopened containers.
     """
     try:
         return _parse_and_open_mail(content, f"{section}/" if section else "")
@@ -79,6 +83,9 @@ def _parse_and_open_mail(content: bytes, section_prefix: str) -> ContainerConten
     opened_container = replace(
         opened_container, parts=[part for part, _ in parts], skipped_body_count=skipped_body_count
     )
+    if _lacks_announced_invoice(opened_container, classified_leaves):
+        reason = REASON_CODES["attachment_missing"][1]
+        opened_container = replace(opened_container, reason_code="attachment_missing", reason=reason)
     return opened_container, [part_content for _, part_content in parts]
 
 
@@ -162,6 +169,16 @@ def _find_invoice_bodies(
             bodies.append(body)
             mails_with_document |= _list_enclosing_mails(mail, inner_mail)
     return sorted(bodies, key=classified_leaves.index)
+
+
+def _lacks_announced_invoice(opened_mail: OpenedContainer, classified_leaves: Sequence[ClassifiedLeaf]) -> bool:
+    """Return whether a mail without any document says that an invoice is attached; reports of servers do not count."""
+    if any(part.skip_reason_code in (None, "delivery_report") for part in opened_mail.parts):
+        return False
+    subject = opened_mail.header.subject if opened_mail.header else None
+    return any(
+        announces_attached_invoice(subject, extract_body_text(body)) for body in classified_leaves if body.is_body
+    )
 
 
 def _list_enclosing_mails(mail: MimeEntity, inner_mail: MimeEntity) -> set[MimeEntity]:

@@ -174,3 +174,16 @@ def test_an_unreadable_file_in_the_inbox_makes_the_run_end_with_a_problem(tmp_pa
     with App(settings, lambda _exit_stack: settings) as app:
         report = run_stages(app, (collect,), RunReport())
     assert ["cannot be read" in problem for problem in report.problems] == [True]
+
+
+def test_a_mail_that_lacks_the_invoice_it_announces_goes_to_review(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    mail = b"From: a@shop.example\r\nTo: b@us.example\r\nSubject: July\r\n\r\nOur invoice for July is attached.\r\n"
+    (tmp_path / "in" / "mail.eml").write_bytes(mail)
+    folder = FolderSettings(name="scans", url=str(tmp_path / "in"), settle_seconds=0)
+    settings = Settings(home=tmp_path / "home", folders=(folder,), reading=ReadingSettings(workers=1))
+    with App(settings, lambda _exit_stack: settings) as app:
+        report = run_stages(app, (collect,), RunReport())
+        with app.ledger.open_snapshot() as connection:
+            rows = connection.execute(text("select state, reason_code from documents")).all()
+    assert (report.new_documents, [tuple(row) for row in rows]) == (1, [("review", "attachment_missing")])
