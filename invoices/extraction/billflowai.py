@@ -26,6 +26,7 @@ from invoices.extraction.resilience.contract_drift import ContractDriftDetector
 from invoices.extraction.resilience.rate_limit import RateLimiter
 from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
 from invoices.extraction.resilience.worker_pool import Action, WorkerPool
+from invoices.extraction.unrecorded_submissions import may_lack_submission
 from invoices.ledger.documents import PendingDocument
 from invoices.ledger.extractions import ExtractionJob
 
@@ -140,8 +141,19 @@ class BillflowAiExtractor:
         attempt = _ExtractionAttempt(document, is_by_url=self._sign_document_url is not None)
         if job is not None and job.status in ("intended", "unknown"):
             self._repeat_once_or_quarantine(attempt, job, "the earlier run ended before the answer", with_delay=False)
+        elif may_lack_submission(self.recorder.ledger, document.document_sha256):
+            self._extract_or_quarantine_possible_repeat(attempt)
         else:
             self._extract_document(attempt)
+
+    def _extract_or_quarantine_possible_repeat(self, attempt: _ExtractionAttempt) -> None:
+        """Submit and flag a document that was perhaps submitted before the ledger was restored."""
+        if self._repeat_after_unknown:
+            self._extract_document(replace(attempt, is_repeat=True))
+            return
+        reason = f"The ledger was restored, and {VENDOR} may have charged for it before. It is not submitted again."
+        self.recorder.record_quarantine_keeping_job_open(attempt.document.document_sha256, "outcome_unknown", reason)
+        self._document_queue.mark_concluded(attempt.document.document_sha256)
 
     # Submitting
 

@@ -24,7 +24,8 @@ from invoices.extraction.resilience.poll_schedule import FIRST_POLL_SECONDS, Pol
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
 from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
 from invoices.extraction.resilience.worker_pool import Action, WorkerPool
-from invoices.extraction.smartbills_com_lookup import find_submitted_job_id
+from invoices.extraction.smartbills_com_lookup import UnrecordedJobIndex, find_submitted_job_id
+from invoices.extraction.unrecorded_submissions import may_lack_submission
 from invoices.ledger.documents import PendingDocument
 from invoices.ledger.extractions import ExtractionJob
 
@@ -83,6 +84,7 @@ class SmartBillsExtractor:
         self._poll_schedule, self._unanswered_polls = PollSchedule(rate_limiter), list[_UnansweredPoll]()
         self._drift_detector = ContractDriftDetector()
         self._document_queue = DocumentQueue(recorder)
+        self._unrecorded_jobs = UnrecordedJobIndex(self.caller, client, recorder.ledger, recorder.extractor)
 
     def extract_documents(
         self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None] = lambda _: None
@@ -128,8 +130,23 @@ class SmartBillsExtractor:
             self._schedule_poll(job, is_due_now=True)
         elif job is not None and job.status in ("intended", "unknown"):
             self._recover_unknown_submission(document, job)
+        elif may_lack_submission(self.recorder.ledger, document.document_sha256):
+            self._adopt_or_submit_document(document)
         else:
             self._submit_document(document, is_repeat=False)
+
+    def _adopt_or_submit_document(self, document: PendingDocument) -> None:
+        """Adopt the job that was submitted before the ledger was restored; submit the document if there is none."""
+        try:
+            remote_id = self._unrecorded_jobs.find_job_id(document.document_sha256)
+        except ContractError:  # nobody can tell: it may be charged twice, and is flagged
+            self._submit_document(document, is_repeat=True)
+            return
+        if remote_id is None:
+            self._submit_document(document, is_repeat=False)
+        else:
+            intent = self.recorder.record_intent(document)
+            self._record_submission_and_schedule_poll(document, intent.extraction_id, remote_id, is_due_now=True)
 
     def _schedule_poll(self, job: ExtractionJob, poll_count: int = 0, *, is_due_now: bool = False) -> None:
         with self._lock:

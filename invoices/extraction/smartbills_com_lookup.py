@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Protocol
@@ -49,6 +50,53 @@ def find_submitted_job_id(
     if unreadable_error is not None:
         raise unreadable_error
     return None
+
+
+class UnrecordedJobIndex:
+    """The account's jobs that the ledger does not have, by the bytes that they were submitted with; read once.
+
+    For a ledger that was restored: the submission may have been made after the backup.
+    """
+
+    def __init__(self, caller: RetryingCaller, client: SmartBillsLookupApi, ledger: Ledger, extractor: str) -> None:
+        """Keep the dependencies; no call is made yet."""
+        self._caller, self._client, self._ledger, self._extractor = caller, client, ledger, extractor
+        self._lock = threading.Lock()
+        self._job_ids_by_hash: dict[str, str] | None = None
+        self._error: ContractError | None = None
+
+    def find_job_id(self, document_sha256: str) -> str | None:
+        """Return the vendor's id of the job that was submitted with exactly this document, or None.
+
+        Raises:
+            ContractError: the list cannot be used, or the file of a job that may be this one cannot be read.
+        """
+        with self._lock:
+            if self._job_ids_by_hash is None:
+                self._job_ids_by_hash = self._read_job_ids_by_hash()
+            job_id = self._job_ids_by_hash.get(document_sha256)
+            if job_id is None and self._error is not None:
+                raise self._error
+            return job_id
+
+    def _read_job_ids_by_hash(self) -> dict[str, str]:
+        job_ids: dict[str, str] = {}
+        try:
+            summaries = self._caller.send_with_retries(self._client.list_jobs)
+        except ContractError as error:
+            self._error = error
+            return job_ids
+        with self._ledger.open_snapshot() as connection:
+            known_ids = filter_known_remote_ids(connection, self._extractor, (summary.id for summary in summaries))
+        for summary in summaries:
+            if summary.id in known_ids or not summary.file_url:
+                continue
+            try:
+                content = self._caller.send_with_retries(partial(self._client.fetch_job_file, summary.file_url))
+                job_ids[compute_document_sha256(content)] = summary.id
+            except ContractError as error:
+                self._error = error
+        return job_ids
 
 
 def _select_candidate_jobs(summaries: Sequence[JobSummary], ledger: Ledger, job: ExtractionJob) -> Iterator[JobSummary]:

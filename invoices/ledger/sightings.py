@@ -89,6 +89,15 @@ def record_sightings(tx: Transaction, incoming: Sequence[Sighting]) -> int:
     return len(added_hashes)
 
 
+def find_first_received_at(connection: Connection, document_sha256: str) -> dt.datetime | None:
+    """Return when the first mail with the document was received; None if it was ever seen without such a time."""
+    rows = list(
+        connection.scalars(select(sightings.c.received_at).where(sightings.c.document_sha256 == document_sha256))
+    )
+    times = [received_at for received_at in rows if received_at is not None]
+    return min(times) if times and len(times) == len(rows) else None
+
+
 def _list_known_fingerprints(connection: Connection, incoming: Iterable[Sighting]) -> dict[str, str | None]:
     known_fingerprints: dict[str, str | None] = {}
     for chunk in iter_chunks(sighting.sighting_id for sighting in incoming):
