@@ -10,7 +10,7 @@ from expectations.validation import ValidationResult
 from invoices.ledger import Transaction
 from invoices.ledger.documents import DocumentState, set_document_state
 from invoices.ledger.validations import Candidate, Finding, record_validation
-from invoices.receipts.publisher import PUBLISHER
+from invoices.receipts.receipt_recorder import PUBLISHER
 from transforms.candidate_batch import CandidateBatch
 from transforms.loading.warehouse_tables import serialise_candidate
 

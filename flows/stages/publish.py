@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from invoices.app import App
-from invoices.ledger.outbox import UnpublishedReceipt, count_unpublished_receipts, list_unpublished_receipts
-from invoices.receipts.mapping import Customer
-from invoices.receipts.publisher import PUBLISHER, PublishResult, ReceiptPublisher
+from invoices.ledger.outbox import (
+    ReceiptGroup,
+    UnpublishedReceipt,
+    count_unpublished_receipts,
+    list_unpublished_receipts,
+)
+from invoices.receipts.publish_settings import build_publish_settings
+from invoices.receipts.publisher import PublishResult, ReceiptPublisher
+from invoices.receipts.receipt_recorder import PUBLISHER
 from invoices.run_report import RunReport
 
 PROGRESS_LABEL, UNIT = "Publishing", "receipts"
 BATCH_SIZE = 1_000
+GROUPS: tuple[ReceiptGroup, ...] = ("unclear", "unsent", "refused")
 
-Batch = list[UnpublishedReceipt]
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Receipts of one group, and the publisher of this run; None without a key."""
+
+    publisher: ReceiptPublisher | None
+    group: ReceiptGroup
+    receipts: list[UnpublishedReceipt]
 
 
 def count_pending(app: App) -> int | None:
@@ -24,42 +39,58 @@ def count_pending(app: App) -> int | None:
 
 
 def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
-    """Yield the receipts that are not published, until the vendor is suspended."""
-    last_invoice_id = ""
-    while PUBLISHER not in report.suspended_vendors:
-        with app.ledger.open_snapshot() as connection:
-            batch = list_unpublished_receipts(connection, PUBLISHER, BATCH_SIZE, last_invoice_id)
-        if not batch:
+    """Yield the receipts that are not published, until the vendor is suspended.
+
+    First those that the vendor may have, then those that were never sent. Those that the vendor refused together with
+    all others come last, and only if it has accepted a receipt of this run.
+    """
+    publisher = _build_publisher(app)
+    if publisher is not None:
+        publisher.release_refused_receipts()
+    for group in GROUPS:
+        if group == "refused" and publisher is not None and not publisher.has_created_receipt:
+            result = PublishResult()
+            publisher.report_refused_receipts(result)
+            report.problems += result.problems
             return
-        yield batch
-        last_invoice_id = batch[-1].invoice_id
+        last_invoice_id = ""
+        while True:
+            if PUBLISHER in report.suspended_vendors:
+                return
+            with app.ledger.open_snapshot() as connection:
+                receipts = list_unpublished_receipts(connection, PUBLISHER, BATCH_SIZE, last_invoice_id, group)
+            if not receipts:
+                break
+            yield Batch(publisher, group, receipts)
+            last_invoice_id = receipts[-1].invoice_id
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     """Publish each receipt of the batch, or leave it waiting with a reason."""
     from transforms.loading.accepted_invoice_reader import read_accepted_invoices
 
-    publish_result = PublishResult()
-    if app.smartbills_io_client is None:
-        publish_result.status_counts["waiting"] += len(batch)
+    result = PublishResult()
+    if batch.publisher is None:
+        result.status_counts["waiting"] += len(batch.receipts)
     else:
-        invoices = read_accepted_invoices(app.settings.warehouse_directory, [receipt.invoice_id for receipt in batch])
-        receipt_settings = app.vendor_settings.smartbills_io
-        customers_by_buyer = {
-            buyer: Customer(customer.customer_id, customer.email, customer.phone)
-            for buyer, customer in receipt_settings.customers.items()
-        }
-        default_email = receipt_settings.customer_email
-        publisher = ReceiptPublisher(
-            partial(app.begin_leased_transaction, "publish"),
-            partial(app.require_valid_lease, "publish"),
-            app.smartbills_io_client,
-            customers_by_buyer,
-            Customer(None, default_email, None) if default_email else None,
-            app.smartbills_io_rate_limiter,
-        )
-        if not publisher.publish_receipts(batch, {invoice.invoice_id: invoice for invoice in invoices}, publish_result):
+        invoice_ids = [receipt.invoice_id for receipt in batch.receipts]
+        invoices = {i.invoice_id: i for i in read_accepted_invoices(app.settings.warehouse_directory, invoice_ids)}
+        is_refusal_final = batch.group == "refused"
+        if not batch.publisher.publish_receipts(batch.receipts, invoices, result, is_refusal_final=is_refusal_final):
             report.suspended_vendors.add(PUBLISHER)
-    report.receipt_statuses += publish_result.status_counts
-    report.problems += publish_result.problems
-    report.advance_progress(len(batch))
+    report.receipt_statuses += result.status_counts
+    report.problems += result.problems
+    report.advance_progress(len(batch.receipts))
+
+
+def _build_publisher(app: App) -> ReceiptPublisher | None:
+    if app.smartbills_io_client is None:
+        return None
+    return ReceiptPublisher(
+        partial(app.begin_leased_transaction, "publish"),
+        app.ledger.open_snapshot,
+        partial(app.require_valid_lease, "publish"),
+        app.smartbills_io_client,
+        build_publish_settings(app.settings, app.vendor_settings),
+        app.smartbills_io_rate_limiter,
+    )

@@ -35,7 +35,14 @@ IDEMPOTENT_METHODS = {"GET", "HEAD", "PUT", "DELETE"}  # RFC 9110 §9.2.2
 READING_METHODS = {"GET", "HEAD"}  # these have no effect (RFC 9110 §9.2.1), so a repeat costs nothing
 
 
-class NotFound(ContractError):
+class RequestRefused(ContractError):
+    """The API refused the request for a reason that may lie in the request, its route or the settings (4xx).
+
+    Nothing was done.
+    """
+
+
+class NotFound(RequestRefused):
     """The API does not have the requested resource (404, 410)."""
 
 
@@ -91,7 +98,7 @@ def build_status_error(call: ApiCall, status: int, headers: Mapping[str, str], b
         return DocumentError(message, reason_code=DOCUMENT_REFUSAL_REASONS[status], request_id=request_id)
     if status in NOT_FOUND_STATUSES:
         return NotFound(message, request_id=request_id)
-    return ContractError(message, request_id=request_id)
+    return (RequestRefused if 400 <= status < 500 else ContractError)(message, request_id=request_id)
 
 
 def build_redirect_error(call: ApiCall, status: int, target: str, request_id: str | None) -> InvoicesError:

@@ -1,14 +1,14 @@
-"""The client of api.smartbills.io: create, fetch, list, find and delete receipts, with the vendor's own field names.
+"""The client of api.smartbills.io: create, fetch, list and delete receipts, with the vendor's own field names.
 
-Each call is one request, except ``list_receipts`` and ``find_receipts``, which read pages. Creating is not safe to
-repeat (contract sheet 05 §9): an unclear outcome is an UnknownOutcome, to be looked up with ``find_receipts``.
+Each call is one request. Creating is not safe to repeat (contract sheet 05 §9): an unclear outcome is an
+UnknownOutcome, to be looked up in the list.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,12 +17,11 @@ import requests
 from invoices.clients.error_mapping import Conflict, NotFound
 from invoices.clients.http_client import ApiResponse, HttpClient, Timeouts
 from invoices.clients.json_fields import find_money, find_text, find_timestamp, find_whole_number
+from invoices.clients.rate_limit_headers import try_parse_timestamp
 from invoices.clients.strict_json import render_json
-from invoices.errors import ConfigurationError, ContractError, UnknownOutcome
+from invoices.errors import ConfigurationError
 
 PAGE_SIZE = 100  # the vendor's maximum (contract sheet 05 §6)
-MAX_PAGES = 100_000
-MAX_CLOCK_SKEW = dt.timedelta(days=1)
 
 
 class DuplicateReceipt(Conflict):
@@ -43,13 +42,17 @@ class RemoteReceipt:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptPage:
-    """One page of the list; ``total_pages`` and ``total_count`` (of all receipts) are the API's own, if it has them."""
+    """One page of the list; ``total_pages`` and ``total_count`` (of all receipts) are the API's own, if it has them.
+
+    ``server_time`` is the API's clock, from the header Date, if it is there.
+    """
 
     receipts: tuple[RemoteReceipt, ...]
     page_number: int
     total_pages: int | None
     total_count: int | None
     is_last: bool
+    server_time: dt.datetime | None = None
 
 
 class SmartBillsIoClient:
@@ -117,7 +120,7 @@ class SmartBillsIoClient:
         return True
 
     def fetch_receipt_page(
-        self, page_number: int = 1, page_size: int = PAGE_SIZE, order_by: str = "createdAt", sort_order: str = "asc"
+        self, page_number: int = 1, page_size: int = PAGE_SIZE, order_by: str = "createdAt", sort_order: str = "desc"
     ) -> ReceiptPage:
         """Return one page, counted from 1; its position comes from ``metadata``, ``pagination`` or flat keys."""
         params = {"page": str(page_number), "pageSize": str(page_size), "orderBy": order_by, "sortOrder": sort_order}
@@ -128,99 +131,8 @@ class SmartBillsIoClient:
         receipts = tuple(_parse_receipt(entry, response) for entry in value["data"])
         pagination_keys = ("metadata", "pagination")
         pagination = next((value[key] for key in pagination_keys if isinstance(value.get(key), dict)), value)
-        return _build_receipt_page(receipts, pagination, page_number, page_size)
-
-    def list_receipts(self, since: dt.datetime | None = None) -> Iterator[RemoteReceipt]:
-        """Yield each receipt once, oldest first, from ``since`` on.
-
-        The last page is read again, and any that follow, for receipts that were created meanwhile.
-        """
-        seen_ids: set[int] = set()
-        last_page_number = 1
-        for page in self._iter_pages("asc"):
-            last_page_number = page.page_number
-            yield from _filter_new_receipts(page, seen_ids, since)
-        for page_number in range(last_page_number, MAX_PAGES):
-            page = self.fetch_receipt_page(page_number)
-            yield from _filter_new_receipts(page, seen_ids, since)
-            if page.is_last:
-                return
-
-    def find_receipts(self, receipt_id: str, created_after: dt.datetime | None = None) -> list[RemoteReceipt]:
-        """Return the receipts with our ``receipt_id``, newest first: none, one, or two, which must never happen.
-
-        Reads the pages newest first. It stops early only if the pages are really sorted and a receipt is one day older
-        than ``created_after``. Then the first page is read again, and all pages if the list has shrunk meanwhile,
-        because a deletion moves receipts onto pages that were already read. Raises UnknownOutcome if the list shrinks
-        three times.
-        """
-        receipts_by_id: dict[int, RemoteReceipt] = {}
-        for _ in range(3):
-            first_count = self._collect_matching_receipts(receipt_id, created_after, receipts_by_id)
-            newest_page = self.fetch_receipt_page(1, sort_order="desc")
-            receipts_by_id.update(
-                (receipt.id, receipt) for receipt in newest_page.receipts if receipt.receipt_id == receipt_id
-            )
-            if first_count is None or newest_page.total_count is None or newest_page.total_count >= first_count:
-                return sorted(receipts_by_id.values(), key=lambda receipt: -receipt.id)
-        raise UnknownOutcome(f"the list of receipts keeps shrinking, so {receipt_id!r} cannot be looked up reliably")
-
-    def _collect_matching_receipts(
-        self, receipt_id: str, created_after: dt.datetime | None, receipts_by_id: dict[int, RemoteReceipt]
-    ) -> int | None:
-        """Add the matching receipts to ``receipts_by_id``; return the total count stated by the first page."""
-        oldest_relevant = None if created_after is None else created_after - MAX_CLOCK_SKEW
-        previous_created_at: dt.datetime | None = None
-        is_sorted, total_count = True, None
-        for page in self._iter_pages("desc"):
-            total_count = page.total_count if page.page_number == 1 else total_count
-            receipts_by_id.update(
-                (receipt.id, receipt) for receipt in page.receipts if receipt.receipt_id == receipt_id
-            )
-            for receipt in page.receipts:
-                if receipt.created_at is None or (
-                    previous_created_at is not None and receipt.created_at > previous_created_at
-                ):
-                    is_sorted = False
-                previous_created_at = receipt.created_at or previous_created_at
-            if (
-                oldest_relevant is not None
-                and is_sorted
-                and previous_created_at is not None
-                and previous_created_at < oldest_relevant
-            ):
-                break
-        return total_count
-
-    def _iter_pages(self, sort_order: str) -> Iterator[ReceiptPage]:
-        """Yield all pages; raises ContractError for a full page with nothing new, because then paging is broken."""
-        seen_ids: set[int] = set()
-        for page_number in range(1, MAX_PAGES):
-            try:
-                page = self.fetch_receipt_page(page_number, sort_order=sort_order)
-            except NotFound:
-                if page_number == 1:
-                    raise
-                return
-            page_ids = {receipt.id for receipt in page.receipts}
-            if page_ids and page_ids <= seen_ids and len(page.receipts) < PAGE_SIZE:
-                return
-            if page_ids and page_ids <= seen_ids:
-                raise ContractError(f"page {page_number} of the receipts holds only receipts of earlier pages")
-            seen_ids |= page_ids
-            yield page
-            if page.is_last:
-                return
-        raise ContractError(f"the list of receipts has more than {MAX_PAGES} pages")
-
-
-def _filter_new_receipts(page: ReceiptPage, seen_ids: set[int], since: dt.datetime | None) -> Iterator[RemoteReceipt]:
-    for receipt in page.receipts:
-        if receipt.id in seen_ids:
-            continue
-        seen_ids.add(receipt.id)
-        if since is None or receipt.created_at is None or receipt.created_at >= since:
-            yield receipt
+        server_time = try_parse_timestamp(response.headers.get("Date"))
+        return replace(_build_receipt_page(receipts, pagination, page_number, page_size), server_time=server_time)
 
 
 def _parse_receipt(value: Any, response: ApiResponse) -> RemoteReceipt:

@@ -261,13 +261,25 @@ receipts = Table(
     Column("reason_code", SanitisedText(60)),
     Column("reason", SanitisedText()),
     Column("first_sent_at", UtcDateTime),
-    Column("last_sent_at", UtcDateTime),
+    Column("first_missed_at", UtcDateTime),  # by the vendor's clock: the first look since then that did not find it
+    Column("refused_under", SanitisedText(64)),  # SHA-256 of the settings with which the vendor refused it
     Column("published_at", UtcDateTime),
     Column("changed_at", UtcDateTime, nullable=False),
     _build_revision_column(),
 )
 UNPUBLISHED_RECEIPT_CONDITION = "status in ('pending', 'waiting', 'sending')"
 Index("receipts_open", receipts.c.status, **_build_partial_index_options(UNPUBLISHED_RECEIPT_CONDITION))
+
+remote_receipts = (
+    Table(  # receipts of ours that the vendor has and this ledger did not publish: it is older, or not alone
+        "remote_receipts",
+        metadata,
+        Column("publisher", SanitisedText(40), primary_key=True),
+        Column("receipt_id", SanitisedText(60), primary_key=True),
+        Column("remote_id", SanitisedText(60), nullable=False),
+        Column("found_at", UtcDateTime, nullable=False),
+    )
+)
 
 export_batches = Table(
     "export_batches",

@@ -8,6 +8,7 @@ from invoices.model.identities import (
     compute_message_key,
     compute_sighting_id,
     format_receipt_id,
+    is_receipt_id,
 )
 from invoices.model.invoice import Direction, Invoice, InvoiceKind, Line, Party, Tax, Verdict
 from invoices.model.not_invoice_reasons import NOT_INVOICE_REASONS
@@ -28,4 +29,5 @@ __all__ = [
     "compute_message_key",
     "compute_sighting_id",
     "format_receipt_id",
+    "is_receipt_id",
 ]

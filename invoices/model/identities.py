@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
+
+_RECEIPT_ID_PATTERN = re.compile(r"[0-9a-f]{32}-v[0-9]{1,9}")
 
 
 def compute_document_sha256(content: bytes) -> str:
@@ -33,6 +36,11 @@ def compute_invoice_id(document_sha256: str, ordinal: int) -> str:
 def format_receipt_id(invoice_id: str, version: int = 1) -> str:
     """Return the key under which an invoice's receipt is published; a correction increments ``version``."""
     return f"{invoice_id}-v{version}"
+
+
+def is_receipt_id(text: str) -> bool:
+    """Return whether this program may have made this key of a receipt."""
+    return _RECEIPT_ID_PATTERN.fullmatch(text) is not None
 
 
 def _hash_parts(*parts: str) -> str:

@@ -19,6 +19,7 @@ from invoices.model import Invoice, Line, Party
 from invoices.model.currencies import get_minor_unit, round_to_minor_unit
 
 SOURCE_NAME = "invoices"
+REHEARSAL_SOURCE_NAME = "invoices (rehearsal)"
 NOT_APPLICABLE = "n/a"
 DESCRIPTION_LOCALE = "en-CA"  # the vendor's default; the language of a line is unknown
 TOLERANCE = Decimal("0.01")  # contract sheet 05 §10: for the total, and once per item for the sum of the items
@@ -56,15 +57,19 @@ def find_customer(
     return next((customer for customer in customers if customer is not None and customer.is_reachable), None)
 
 
-def build_receipt_body(invoice: Invoice, customer: Customer, receipt_id: str) -> dict[str, Any]:
+def build_receipt_body(
+    invoice: Invoice, customer: Customer, receipt_id: str, *, is_rehearsal: bool = False
+) -> dict[str, Any]:
     """Return the body of a create call: amounts are ``Decimal`` at the currency's minor unit, times ISO 8601 text.
+
+    The receipt of a rehearsal is marked as one in ``source``, ``sourceName`` and ``tags``.
 
     Raises DocumentError with the reason code ``credit_note_not_published``, ``receipt_incomplete`` (no net or tax
     amount, no usable currency, a line without a net amount, no customer) or ``receipt_arithmetic`` (an amount finer
     than its currency).
     """
     _check_publishable(invoice, customer)
-    currency = invoice.currency
+    currency, source_name = invoice.currency, REHEARSAL_SOURCE_NAME if is_rehearsal else SOURCE_NAME
     net, tax = _get_stated_amount(invoice, "net_amount"), _get_stated_amount(invoice, "tax_amount")
     discount, charge = invoice.discount_amount or ZERO, invoice.charge_amount or ZERO
     amounts = {
@@ -93,9 +98,10 @@ def build_receipt_body(invoice: Invoice, customer: Customer, receipt_id: str) ->
             name: _build_money(_require_exact_amount(invoice, name, amount), currency)
             for name, amount in amounts.items()
         },
-        "source": SOURCE_NAME,
+        "source": source_name,
         "receiptMetadata": {
-            "sourceName": SOURCE_NAME, "refferingSite": NOT_APPLICABLE, "tags": f"invoice:{invoice.invoice_number}",
+            "sourceName": source_name, "refferingSite": NOT_APPLICABLE,
+            "tags": f"{'rehearsal ' if is_rehearsal else ''}invoice:{invoice.invoice_number}",
         },
     }  # fmt: skip
 

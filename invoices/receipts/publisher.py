@@ -1,13 +1,11 @@
 """Publishing receipts from the outbox: the intent is recorded before each request, and repeated only after a lookup.
 
-The receipts API documents no idempotency key (contract sheet 05 §9). A receipt with the status ``sending`` is looked
-up by its receipt id before it is sent again, so a receipt is created at most once.
+The receipts API documents no idempotency key (contract sheet 05 §9). A receipt that the vendor may have is looked up
+by its receipt id before it is sent again, so a receipt is created at most once.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,19 +13,30 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from invoices.clients.smartbills_io import RemoteReceipt
-from invoices.clients.strict_json import render_json
-from invoices.errors import ContractError, DocumentError, TransientError, UnknownOutcome
+from sqlalchemy import Connection
+
+from invoices.clients.error_mapping import RequestRefused
+from invoices.clients.smartbills_io import ReceiptPage, RemoteReceipt
+from invoices.errors import (
+    ContractError,
+    DocumentError,
+    InvoicesError,
+    TransientError,
+    UnknownOutcome,
+    UnreadableResponse,
+)
 from invoices.extraction.resilience.circuit_breaker import CONSECUTIVE_FAILURES_TO_OPEN
 from invoices.extraction.resilience.rate_limit import RateLimiter
 from invoices.extraction.resilience.retry import ALL_ROUTES, RetryingCaller, VendorSuspended
 from invoices.ledger import Transaction
-from invoices.ledger.outbox import UnpublishedReceipt, update_receipt
+from invoices.ledger.outbox import ReceiptStatus, UnpublishedReceipt
 from invoices.model import Invoice
-from invoices.receipts.mapping import Customer, build_receipt_body, find_customer, validate_receipt_body
+from invoices.receipts.mapping import build_receipt_body, find_customer, validate_receipt_body
+from invoices.receipts.publish_settings import PublishSettings
+from invoices.receipts.receipt_recorder import VENDOR, ReceiptRecorder
+from invoices.receipts.remote_lookup import RemoteLookup
 
-PUBLISHER = "smartbills_io"
-VENDOR = "smartbills.io"
+REFUSALS_IN_A_ROW_TO_STOP = 5  # then the settings or the vendor are the reason, and not the receipts
 NO_CUSTOMER_MESSAGE = (
     "No customer is configured for {buyer}: add it to invoices.toml under [smartbills_io.customers], "
     "or set INVOICES_SMARTBILLS_IO__CUSTOMER_EMAIL."
@@ -41,8 +50,8 @@ class ReceiptsClient(Protocol):
         """Create a receipt."""
         ...
 
-    def find_receipts(self, receipt_id: str, created_after: dt.datetime | None) -> list[RemoteReceipt]:
-        """Return the receipts with our ``receipt_id``."""
+    def fetch_receipt_page(self, page_number: int) -> ReceiptPage:
+        """Return a page of the list, newest receipt first."""
         ...
 
 
@@ -54,71 +63,108 @@ class PublishResult:
     problems: list[str] = field(default_factory=list)
 
 
+class ReceiptRefused(InvoicesError):
+    """The vendor refused a receipt and created nothing; ``reason_code`` is the reason in one word."""
+
+    def __init__(self, message: str, reason_code: str) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
+
+
 class ReceiptPublisher:
-    """Publishes receipts one by one, until the outbox is empty or publishing has to stop for this run."""
+    """Publishes the receipts of one run one by one, until publishing has to stop for this run."""
 
     def __init__(
         self,
         begin_transaction: Callable[[], AbstractContextManager[Transaction]],
+        open_snapshot: Callable[[], AbstractContextManager[Connection]],
         require_valid_lease: Callable[[], None],
         client: ReceiptsClient,
-        customers: Mapping[str, Customer],
-        default_customer: Customer | None,
+        settings: PublishSettings,
         rate_limiter: RateLimiter,
         *,
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Keep the dependencies; nothing is sent yet.
 
-        Both callables raise an error if another worker has taken over: ``begin_transaction`` before something is
+        Two callables raise an error if another worker has taken over: ``begin_transaction`` before something is
         recorded, ``require_valid_lease`` just before a receipt is created.
         """
-        self._begin_transaction, self._require_valid_lease = begin_transaction, require_valid_lease
-        self._client = client
+        self._require_valid_lease, self._client, self._settings = require_valid_lease, client, settings
         self._caller = RetryingCaller(VENDOR, {ALL_ROUTES: rate_limiter}, sleep)
-        self._customers, self._default_customer = customers, default_customer
-        # The last created receipt is recorded with the next intent, or at the end: one transaction less per receipt.
-        self._unrecorded_receipt: tuple[UnpublishedReceipt, RemoteReceipt] | None = None
+        self._recorder = ReceiptRecorder(begin_transaction, open_snapshot, settings)
+        self._lookup = RemoteLookup(begin_transaction, open_snapshot, self._fetch_page, settings.repeat_after)
         # Only failures in a row stop the run: one receipt that the server fails on must not block the others.
         self._consecutive_failures = 0
+        self._refusals_in_a_row: list[UnpublishedReceipt] = []
+        self._refusal_problems: list[str] = []
+        self.has_created_receipt = False
+
+    def release_refused_receipts(self) -> None:
+        """Make the receipts pending again that the vendor refused under other settings than those of today."""
+        self._recorder.release_refused_receipts()
+
+    def report_refused_receipts(self, result: PublishResult) -> None:
+        """Add a problem if receipts wait because the vendor refused them and all others."""
+        problem = self._recorder.describe_refused_receipts()
+        result.problems += [problem] if problem else []
 
     def publish_receipts(
-        self, receipts: Sequence[UnpublishedReceipt], invoices: Mapping[str, Invoice], result: PublishResult
+        self,
+        receipts: Sequence[UnpublishedReceipt],
+        invoices: Mapping[str, Invoice],
+        result: PublishResult,
+        *,
+        is_refusal_final: bool = False,
     ) -> bool:
-        """Publish the receipts whose invoices are given; return False if publishing has to stop for this run."""
+        """Publish the receipts whose invoices are given; return False if publishing has to stop for this run.
+
+        ``is_refusal_final``: several refusals in a row are the receipts' own fault, because others were accepted.
+        """
+        self._lookup.prepare_batch(receipts)
         try:
             return all(
-                self._publish_if_loaded(receipt, invoices.get(receipt.invoice_id), result) for receipt in receipts
+                self._publish_if_loaded(receipt, invoices.get(receipt.invoice_id), result, is_refusal_final)
+                for receipt in receipts
             )
         finally:
-            self._flush_unrecorded_receipt()
+            self._recorder.flush()
+            self._report_single_refusals(result)
 
-    def _publish_if_loaded(self, receipt: UnpublishedReceipt, invoice: Invoice | None, result: PublishResult) -> bool:
+    def _publish_if_loaded(
+        self, receipt: UnpublishedReceipt, invoice: Invoice | None, result: PublishResult, is_refusal_final: bool
+    ) -> bool:
         if invoice is not None:
-            return self._publish_receipt(receipt, invoice, result)
-        self._record_status(receipt, "waiting", result, "not_loaded", "The invoice is not in the warehouse yet.")
+            return self._publish_receipt(receipt, invoice, result, is_refusal_final)
+        if receipt.status == "sending":
+            result.status_counts["waiting"] += 1
+        else:
+            self._record_status(receipt, "waiting", result, "not_loaded", "The invoice is not in the warehouse yet.")
         return True
 
-    def _publish_receipt(self, receipt: UnpublishedReceipt, invoice: Invoice, result: PublishResult) -> bool:
+    def _publish_receipt(
+        self, receipt: UnpublishedReceipt, invoice: Invoice, result: PublishResult, is_refusal_final: bool
+    ) -> bool:
         """Publish one receipt; return False if publishing has to stop for this run."""
         try:
             body = self._build_body_or_defer(receipt, invoice, result)
-            if body is not None:
-                remote_receipt = self._find_or_create_receipt(receipt, body)
-                self._flush_unrecorded_receipt()
-                self._unrecorded_receipt = (receipt, remote_receipt)
+            remote_receipt = None if body is None else self._find_or_create_receipt(receipt, body, result)
+            if remote_receipt is not None:
+                self._recorder.keep_published_receipt(receipt, remote_receipt)
                 result.status_counts["published"] += 1
                 self._consecutive_failures = 0
         except DocumentError as error:
-            status = "held" if error.reason_code == "credit_note_not_published" else "failed"
+            status: ReceiptStatus = "held" if error.reason_code == "credit_note_not_published" else "failed"
             self._record_status(receipt, status, result, error.reason_code, str(error))
+        except ReceiptRefused as refusal:
+            return self._record_refusal(receipt, refusal, result, is_final=is_refusal_final)
         except VendorSuspended as suspension:
             if suspension.is_problem:
                 result.problems.append(suspension.reason)
             return False
         except (UnknownOutcome, TransientError, ContractError) as error:
             result.problems.append(f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
-            if isinstance(error, ContractError):
+            if isinstance(error, ContractError) and not isinstance(error, UnreadableResponse):
                 return False
             self._consecutive_failures += 1
             return self._consecutive_failures < CONSECUTIVE_FAILURES_TO_OPEN
@@ -128,59 +174,91 @@ class ReceiptPublisher:
         self, receipt: UnpublishedReceipt, invoice: Invoice, result: PublishResult
     ) -> dict[str, Any] | None:
         """Return the validated body; or None, after recording that the receipt waits for a customer."""
-        customer = find_customer(invoice, self._customers, self._default_customer)
+        customer = find_customer(invoice, self._settings.customers, self._settings.default_customer)
         if customer is None:
             key = invoice.customer.tax_id or invoice.customer.name
             buyer = f"the buyer {key!r}" if key else "a buyer without tax id and name"
             self._record_status(receipt, "waiting", result, "no_customer", NO_CUSTOMER_MESSAGE.format(buyer=buyer))
             return None
-        body = build_receipt_body(invoice, customer, receipt.receipt_id)
+        body = build_receipt_body(invoice, customer, receipt.receipt_id, is_rehearsal=self._settings.is_rehearsal)
         validate_receipt_body(body)
         return body
 
-    def _find_or_create_receipt(self, receipt: UnpublishedReceipt, body: dict[str, Any]) -> RemoteReceipt:
-        """Return the receipt of the API: found, if it may have been created before; else created, with one request."""
-        if receipt.first_sent_at is not None:
-            remote_receipts = self._find_remote_receipts(receipt, receipt.first_sent_at)
+    def _find_or_create_receipt(
+        self, receipt: UnpublishedReceipt, body: dict[str, Any], result: PublishResult
+    ) -> RemoteReceipt | None:
+        """Return the receipt of the API: found, if the vendor may have it; else created, with one request.
+
+        Returns None, after recording why, if the receipt may still appear in the vendor's list.
+        """
+        self._lookup.look_at_newest_once()
+        if self._lookup.must_look_up(receipt):
+            remote_receipts = self._lookup.find_receipts(receipt.receipt_id)
             if remote_receipts:
                 return _get_single_matching_receipt(remote_receipts, body)
-        sent_at = receipt.first_sent_at or dt.datetime.now(dt.UTC)
-        with self._begin_transaction() as tx:
-            self._record_published_receipt(tx)
-            body_sha256 = hashlib.sha256(render_json(body)).hexdigest()
-            update_receipt(tx, receipt, "sending", body_sha256=body_sha256, first_sent_at=sent_at)
+            if not self._lookup.may_create_again(receipt):
+                missed_at, was_sent = self._lookup.get_first_missed_at(receipt), receipt.first_sent_at is not None
+                self._recorder.record_not_found(receipt, missed_at, was_sent=was_sent)
+                result.status_counts["waiting"] += 1
+                return None
+        remote_receipt = self._create_receipt(receipt, body)
+        self._refusals_in_a_row.clear()
+        self._report_single_refusals(result)
+        return remote_receipt
+
+    def _create_receipt(self, receipt: UnpublishedReceipt, body: dict[str, Any]) -> RemoteReceipt:
+        self._recorder.record_intent(receipt, body)
         try:
-            return self._caller.send_with_retries(partial(self._create_receipt, body, receipt.receipt_id))
+            remote_receipt = self._caller.send_with_retries(partial(self._send_receipt, body, receipt.receipt_id))
         except UnknownOutcome:
-            remote_receipts = self._find_remote_receipts(receipt, sent_at)
+            remote_receipts = self._lookup.find_new_receipts(receipt.receipt_id)
             if not remote_receipts:
+                self._recorder.record_not_found(receipt, self._lookup.server_time, was_sent=True)
                 raise
             return _get_single_matching_receipt(remote_receipts, body)
+        except (DocumentError, RequestRefused) as error:
+            raise ReceiptRefused(str(error), getattr(error, "reason_code", "route_refused")) from error
+        except (TransientError, VendorSuspended):  # nothing was sent, or the vendor has done nothing with it
+            self._recorder.withdraw_intent(receipt)
+            raise
+        self.has_created_receipt = True
+        return remote_receipt
 
-    def _create_receipt(self, body: dict[str, Any], idempotency_key: str) -> RemoteReceipt:
+    def _send_receipt(self, body: dict[str, Any], idempotency_key: str) -> RemoteReceipt:
         self._require_valid_lease()
         return self._client.create_receipt(body, idempotency_key)
 
-    def _find_remote_receipts(self, receipt: UnpublishedReceipt, sent_at: dt.datetime) -> list[RemoteReceipt]:
-        return self._caller.send_with_retries(partial(self._client.find_receipts, receipt.receipt_id, sent_at))
+    def _fetch_page(self, page_number: int) -> ReceiptPage:
+        return self._caller.send_with_retries(partial(self._client.fetch_receipt_page, page_number))
 
-    def _record_published_receipt(self, tx: Transaction) -> None:
-        """Record the last created receipt as published; after a kill before this, the next run looks it up."""
-        if self._unrecorded_receipt is not None:
-            receipt, remote_receipt = self._unrecorded_receipt
-            update_receipt(tx, receipt, "published", remote_id=str(remote_receipt.id), published_at=tx.timestamp)
-            self._unrecorded_receipt = None
+    def _record_refusal(
+        self, receipt: UnpublishedReceipt, refusal: ReceiptRefused, result: PublishResult, *, is_final: bool
+    ) -> bool:
+        """Record a refused receipt as failed; after several in a row, let them all wait and return False."""
+        self._recorder.record_refusal(receipt, refusal.reason_code, str(refusal))
+        result.status_counts["failed"] += 1
+        self._refusal_problems.append(f"receipt {receipt.receipt_id!r} failed: {VENDOR} refused it: {refusal}")
+        if is_final:
+            return True
+        self._refusals_in_a_row.append(receipt)
+        if len(self._refusals_in_a_row) < REFUSALS_IN_A_ROW_TO_STOP:
+            return True
+        self._recorder.let_refused_receipts_wait(self._refusals_in_a_row, refusal)
+        result.status_counts["failed"] -= len(self._refusals_in_a_row)
+        result.status_counts["waiting"] += len(self._refusals_in_a_row)
+        self._refusal_problems.clear()
+        self.report_refused_receipts(result)
+        return False
 
-    def _flush_unrecorded_receipt(self) -> None:
-        if self._unrecorded_receipt is not None:
-            with self._begin_transaction() as tx:
-                self._record_published_receipt(tx)
+    def _report_single_refusals(self, result: PublishResult) -> None:
+        """Add the problems of refused receipts; they are kept back until it is clear that not all are refused."""
+        result.problems += self._refusal_problems
+        self._refusal_problems.clear()
 
     def _record_status(
-        self, receipt: UnpublishedReceipt, status: Any, result: PublishResult, reason_code: str, reason: str
+        self, receipt: UnpublishedReceipt, status: ReceiptStatus, result: PublishResult, reason_code: str, reason: str
     ) -> None:
-        with self._begin_transaction() as tx:
-            update_receipt(tx, receipt, status, reason_code=reason_code, reason=reason)
+        self._recorder.record_status(receipt, status, reason_code, reason)
         result.status_counts[status] += 1
 
 

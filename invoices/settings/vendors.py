@@ -90,6 +90,10 @@ class SmartBillsIoSettings(SettingsSection):
     requests_per_minute: int = Field(
         60, gt=0, description="our own limit; the vendor's pages state three different ones, this is the lowest"
     )
+    repeat_after_minutes: float = Field(
+        15, ge=0, le=1440,
+        description="a receipt that may exist is created again only if the list has not shown it for so long",
+    )  # fmt: skip
     path: str = Field("receipts", description="route below the base URL, e.g. businesses/7/receipts")
     customer_email: OptionalText = Field(None, description="the customer of receipts whose buyer is not mapped")
     customers: dict[str, ReceiptCustomer] = Field(

@@ -112,6 +112,7 @@ class SweepEnvironment:
             "SMARTBILLS_IO__API_KEY": api_key,
             "SMARTBILLS_IO__TENANT_ID": receipts_api["tenant_id"],
             "SMARTBILLS_IO__REQUESTS_PER_MINUTE": "1000",
+            "SMARTBILLS_IO__REPEAT_AFTER_MINUTES": "0",  # its list never lags here, and the next run is to end the work
             "SMARTBILLS_IO__CUSTOMER_EMAIL": "sweep@example.org",
         }
         return AppCommand(

@@ -16,7 +16,7 @@ from invoices.ledger.extractions import ExtractionTerms, record_free_answer, rec
 from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.validations import Candidate, Finding, record_validation
 from invoices.model import compute_extraction_id, compute_invoice_id, compute_sighting_id
-from invoices.receipts.publisher import PUBLISHER
+from invoices.receipts.receipt_recorder import PUBLISHER
 from invoices.run_report import RunReport
 from transforms.loading.warehouse_tables import serialise_candidate
 

@@ -163,8 +163,8 @@ def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
         for table, rows in rows_by_table.items()
     }
     for row in translated["receipts"]:
-        row["last_sent_at"] = row["first_sent_at"]
-    translated |= {"stage_leases": [], "stage_attempts": []}
+        row |= {"first_missed_at": None, "refused_under": None}
+    translated |= {"stage_leases": [], "stage_attempts": [], "remote_receipts": []}
     translated["counters"] = [row for row in translated["counters"] if row["name"] != "loaded_revision"]
     translated["notes"].append({"name": "ledger_id", "value": ANY})
     translated["notes"].sort(key=lambda row: str(row["name"]))

@@ -1,4 +1,4 @@
-"""Version 5: leases of stages, attempts that have not ended, when a receipt was last sent, and the ledger's id.
+"""Version 5: leases of stages, attempts that have not ended, what the vendor of receipts has, and the ledger's id.
 
 The revision that was loaded is no longer here: each warehouse has its own, with the id of the ledger.
 """
@@ -34,8 +34,15 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("started_at", INSTANT, nullable=False),
     )
-    op.add_column("receipts", sa.Column("last_sent_at", INSTANT))
-    op.execute("UPDATE receipts SET last_sent_at = first_sent_at")
+    op.add_column("receipts", sa.Column("first_missed_at", INSTANT))
+    op.add_column("receipts", sa.Column("refused_under", sa.String(64)))
+    op.create_table(
+        "remote_receipts",
+        sa.Column("publisher", sa.String(40), primary_key=True),
+        sa.Column("receipt_id", sa.String(60), primary_key=True),
+        sa.Column("remote_id", sa.String(60), nullable=False),
+        sa.Column("found_at", INSTANT, nullable=False),
+    )
     notes = sa.table("notes", sa.column("name"), sa.column("value"))
     op.execute(notes.insert().values(name="ledger_id", value=uuid.uuid4().hex))
     op.execute("DELETE FROM counters WHERE name = 'loaded_revision'")

@@ -10,7 +10,7 @@ from flows.reports.history import format_history, list_document_histories
 from flows.reports.run_summary import format_run_summary
 from invoices.app import App
 from invoices.ledger.outbox import list_unpublished_receipts, update_receipt
-from invoices.receipts.publisher import PUBLISHER
+from invoices.receipts.receipt_recorder import PUBLISHER
 from invoices.run_report import RunReport
 from tests.integration.populated_app import hash_name, record_document_sighting, record_document_validation
 

@@ -25,7 +25,7 @@ from invoices.ledger.export_batches import (
 )
 from invoices.ledger.extractions import ExtractionTerms, record_intent
 from invoices.ledger.outbox import list_unpublished_receipts, update_receipt
-from invoices.receipts.publisher import PUBLISHER
+from invoices.receipts.receipt_recorder import PUBLISHER
 from invoices.run_report import RunReport
 from invoices.settings import Settings
 from tests.integration import populated_app
