@@ -16,6 +16,7 @@ from flows.cli.command_runner import (
     run_stages_and_print_summary,
 )
 from flows.cli.options import InboxOption, JsonOption, SamplesOption, SettingsOption, SourceOption
+from flows.cli.receipt_commands import receipts_cli
 from flows.cli.report_commands import doctor, explain, sandbox, status
 
 cli = typer.Typer(
@@ -26,6 +27,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+cli.add_typer(receipts_cli, name="receipts")
 
 
 def _print_version(is_requested: bool) -> None:

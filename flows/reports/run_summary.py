@@ -112,7 +112,7 @@ def format_run_summary(app: App, report: RunReport | None) -> str:
         *(format_waiting_documents(app) if report is None else ()),
         f"Mails not collected: {', '.join(mail_counts)} (list them with: invoices reconcile)" if mail_counts else "",
         _format_accepted_amounts(app),
-        _format_receipts(receipt_counts, report),
+        _format_receipts(receipt_counts, report, is_rehearsal=app.is_rehearsal),
         _format_exports(export_totals, report),
         _format_remarks(report.remarks) if report else "",
         _format_silent_sources(list_silent_sources(app)),
@@ -173,10 +173,13 @@ def _format_accepted_amounts(app: App) -> str:
     return "\n".join(lines)
 
 
-def _format_receipts(receipt_counts: Mapping[tuple[str, str | None, str | None], int], report: RunReport | None) -> str:
+def _format_receipts(
+    receipt_counts: Mapping[tuple[str, str | None, str | None], int], report: RunReport | None, *, is_rehearsal: bool
+) -> str:
     if not receipt_counts:
         return ""
-    lines = ["Receipts" + (f" ({report.receipt_statuses['published']:,} published by this run)" if report else "")]
+    heading = "Receipts of a rehearsal, which only the sandbox has" if is_rehearsal else "Receipts"
+    lines = [heading + (f" ({report.receipt_statuses['published']:,} published by this run)" if report else "")]
     for (status, code, reason), count in sorted(receipt_counts.items(), key=str):
         label = f"{code}, for example" if count > 1 else code
         reason_note = f"   {label}: {sanitise_for_display(reason or '', MAX_SENTENCE_CHARS)}" if code else ""

@@ -49,20 +49,19 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
         publisher.release_refused_receipts()
     for group in GROUPS:
         if group == "refused" and publisher is not None and not publisher.has_created_receipt:
-            result = PublishResult()
-            publisher.report_refused_receipts(result)
-            report.problems += result.problems
-            return
+            break
         last_invoice_id = ""
-        while True:
-            if PUBLISHER in report.suspended_vendors:
-                return
+        while PUBLISHER not in report.suspended_vendors:
             with app.ledger.open_snapshot() as connection:
                 receipts = list_unpublished_receipts(connection, PUBLISHER, BATCH_SIZE, last_invoice_id, group)
             if not receipts:
                 break
             yield Batch(publisher, group, receipts)
             last_invoice_id = receipts[-1].invoice_id
+    if publisher is not None:
+        result = PublishResult()
+        publisher.finish(result)
+        _add_to_report(report, result)
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
@@ -78,9 +77,13 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
         is_refusal_final = batch.group == "refused"
         if not batch.publisher.publish_receipts(batch.receipts, invoices, result, is_refusal_final=is_refusal_final):
             report.suspended_vendors.add(PUBLISHER)
-    report.receipt_statuses += result.status_counts
-    report.problems += result.problems
+    _add_to_report(report, result)
     report.advance_progress(len(batch.receipts))
+
+
+def _add_to_report(report: RunReport, result: PublishResult) -> None:
+    report.receipt_statuses.update(result.status_counts)
+    report.problems += result.problems
 
 
 def _build_publisher(app: App) -> ReceiptPublisher | None:

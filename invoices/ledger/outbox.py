@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, insert, not_, or_,
 
 from invoices.ledger.documents import iter_chunks
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.tables import UNPUBLISHED_RECEIPT_CONDITION, receipts, remote_receipts
+from invoices.ledger.tables import UNPUBLISHED_RECEIPT_CONDITION, candidates, receipts, remote_receipts
 
 ReceiptStatus = Literal["pending", "waiting", "sending", "held", "published", "failed"]  # held: a person has to decide
 ReceiptGroup = Literal["unclear", "unsent", "refused"]
@@ -133,6 +133,20 @@ def release_receipts(tx: Transaction, invoice_ids: Sequence[str] | None, reason_
         receipt_ids += tx.connection.scalars(select(receipts.c.receipt_id).where(condition))
         tx.connection.execute(update(receipts).where(condition).values(_build_pending_values(tx)))
     return sorted(receipt_ids)
+
+
+def find_receipt_invoice_ids(connection: Connection, identity: str) -> list[str]:
+    """Return the invoice ids of the receipts that an invoice id or number, receipt id or document's hash names."""
+    names = (
+        receipts.c.invoice_id, receipts.c.receipt_id, candidates.c.invoice_number, candidates.c.document_sha256,
+    )  # fmt: skip
+    rows = connection.scalars(
+        select(receipts.c.invoice_id)
+        .outerjoin(candidates, candidates.c.invoice_id == receipts.c.invoice_id)
+        .where(or_(*(name == identity for name in names)))
+        .distinct()
+    )
+    return sorted(rows)
 
 
 def count_refused_receipts(connection: Connection, publisher: str) -> tuple[int, str | None]:

@@ -96,7 +96,7 @@ class ReceiptPublisher:
         self._lookup = RemoteLookup(begin_transaction, open_snapshot, self._fetch_page, settings.repeat_after)
         # Only failures in a row stop the run: one receipt that the server fails on must not block the others.
         self._consecutive_failures = 0
-        self._refusals_in_a_row: list[UnpublishedReceipt] = []
+        self._refusals_in_a_row: list[tuple[UnpublishedReceipt, ReceiptRefused]] = []
         self._refusal_problems: list[str] = []
         self.has_created_receipt = False
 
@@ -104,8 +104,15 @@ class ReceiptPublisher:
         """Make the receipts pending again that the vendor refused under other settings than those of today."""
         self._recorder.release_refused_receipts()
 
-    def report_refused_receipts(self, result: PublishResult) -> None:
-        """Add a problem if receipts wait because the vendor refused them and all others."""
+    def finish(self, result: PublishResult) -> None:
+        """Add the problems that only the whole run shows; call it once, at its end.
+
+        If the vendor refused all receipts of an earlier run, and this run had none accepted, the same reason is assumed
+        for those that it refused in this run: they wait too.
+        """
+        if self._refusals_in_a_row and not self.has_created_receipt and self._recorder.describe_refused_receipts():
+            self._let_refused_receipts_wait(result)
+        self._report_single_refusals(result)
         problem = self._recorder.describe_refused_receipts()
         result.problems += [problem] if problem else []
 
@@ -129,7 +136,6 @@ class ReceiptPublisher:
             )
         finally:
             self._recorder.flush()
-            self._report_single_refusals(result)
 
     def _publish_if_loaded(
         self, receipt: UnpublishedReceipt, invoice: Invoice | None, result: PublishResult, is_refusal_final: bool
@@ -240,15 +246,18 @@ class ReceiptPublisher:
         self._refusal_problems.append(f"receipt {receipt.receipt_id!r} failed: {VENDOR} refused it: {refusal}")
         if is_final:
             return True
-        self._refusals_in_a_row.append(receipt)
+        self._refusals_in_a_row.append((receipt, refusal))
         if len(self._refusals_in_a_row) < REFUSALS_IN_A_ROW_TO_STOP:
             return True
-        self._recorder.let_refused_receipts_wait(self._refusals_in_a_row, refusal)
+        self._let_refused_receipts_wait(result)
+        return False
+
+    def _let_refused_receipts_wait(self, result: PublishResult) -> None:
+        self._recorder.let_refused_receipts_wait(self._refusals_in_a_row)
         result.status_counts["failed"] -= len(self._refusals_in_a_row)
         result.status_counts["waiting"] += len(self._refusals_in_a_row)
+        self._refusals_in_a_row.clear()
         self._refusal_problems.clear()
-        self.report_refused_receipts(result)
-        return False
 
     def _report_single_refusals(self, result: PublishResult) -> None:
         """Add the problems of refused receipts; they are kept back until it is clear that not all are refused."""

@@ -26,6 +26,7 @@ from invoices.receipts.publish_settings import PublishSettings
 
 PUBLISHER = "smartbills_io"
 VENDOR = "smartbills.io"
+REHEARSAL_ID_PREFIX = "rehearsal-"  # of the remote id of a receipt that only the sandbox has
 NOT_FOUND_YET_MESSAGE = (
     f"{VENDOR} may have this receipt, but its list did not show it at {{missed_at:%Y-%m-%d %H:%M:%S}} UTC (its clock). "
     "It is created when the list does not show it {minutes:g} minutes after that either."
@@ -99,11 +100,11 @@ class ReceiptRecorder:
                 **_get_times_before_intent(receipt),
             )  # fmt: skip
 
-    def let_refused_receipts_wait(self, receipts: Sequence[UnpublishedReceipt], error: Exception) -> None:
+    def let_refused_receipts_wait(self, refusals: Sequence[tuple[UnpublishedReceipt, Exception]]) -> None:
         """Record that refused receipts wait: the settings or the vendor are the reason, and not the receipts."""
-        reason = ALL_REFUSED_MESSAGE.format(error=error)
         with self._begin_transaction() as tx:
-            for receipt in receipts:
+            for receipt, refusal in refusals:
+                reason = ALL_REFUSED_MESSAGE.format(error=refusal)
                 update_receipt(tx, receipt, "waiting", reason_code=ALL_REFUSED, reason=reason)
 
     def release_refused_receipts(self) -> None:
@@ -124,7 +125,8 @@ class ReceiptRecorder:
         """Record the last receipt as published; after a kill before this, the next run looks it up."""
         if self._unrecorded_receipt is not None:
             receipt, remote_receipt = self._unrecorded_receipt
-            update_receipt(tx, receipt, "published", remote_id=str(remote_receipt.id), published_at=tx.timestamp)
+            remote_id = f"{REHEARSAL_ID_PREFIX if self._settings.is_rehearsal else ''}{remote_receipt.id}"
+            update_receipt(tx, receipt, "published", remote_id=remote_id, published_at=tx.timestamp)
             self._unrecorded_receipt = None
 
 

@@ -37,7 +37,19 @@ PACKAGES = ("flows", "sources", "transforms", "expectations", "invoices")
 SOURCE_BY_PATH = {path: path.read_text() for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))}
 EMPTY_ANSWERS_SQL = (CHECKOUT / "transforms" / "core" / "empty_answers.sql").read_text()
 SQL = "".join(path.read_text() for path in sorted((CHECKOUT / "transforms").rglob("*.sql")))
-COMMANDS: dict[str, Any] = get_command(cli).commands  # type: ignore[attr-defined]  # a group, as typer does not say
+
+
+def list_commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the name and the command of each command of a group, and of the groups in it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from list_commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+COMMANDS: dict[str, Any] = dict(list_commands(get_command(cli)))
+COMMAND_GROUPS = {name.split()[0] for name in COMMANDS if " " in name}
 TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN", pa.date32(): "DATE"}
 REASON_CODE_ARGUMENTS = {  # the place of the reason code among the arguments
     "_Stop": 0, "VendorStopped": 0, "stop": 0, "because": 0, "_move": 3, "_failed": 1, "failed": 1, "failed_in": 2,
@@ -82,6 +94,8 @@ def test_no_page_names_a_command_or_an_option_that_does_not_exist() -> None:
     for path in PAGES:
         for line in re.findall(r"(?:^|`)(?:\S*/bin/)?invoices +([a-z]+(?: [^`\n]*)?)", path.read_text(), re.MULTILINE):
             name, *arguments = line.split(" #")[0].split()
+            if name in COMMAND_GROUPS and arguments:
+                name = f"{name} {arguments.pop(0)}"
             if name not in COMMANDS and not re.search(rf"`invoices {name}\b", path.read_text()):
                 continue  # a sentence, not a command
             assert name in COMMANDS, f"{path.name}: invoices {name}"

@@ -72,19 +72,18 @@ class PublishingHarness:
         """Publish all receipts as the stage does; return False if publishing stopped."""
         publisher = self._build_publisher()
         publisher.release_refused_receipts()
-        self.result = PublishResult()
+        self.result, may_continue = PublishResult(), True
+        invoices_by_id = {invoice.invoice_id: invoice for invoice in invoices}
         for group in GROUPS:
-            if group == "refused" and not publisher.has_created_receipt:
-                publisher.report_refused_receipts(self.result)
-                return True
-            with self.ledger.open_snapshot() as connection:
-                receipts = list_unpublished_receipts(connection, PUBLISHER, 100, group=group)
-            invoices_by_id = {invoice.invoice_id: invoice for invoice in invoices}
-            if not publisher.publish_receipts(
-                receipts, invoices_by_id, self.result, is_refusal_final=group == "refused"
-            ):
-                return False
-        return True
+            if may_continue and (group != "refused" or publisher.has_created_receipt):
+                with self.ledger.open_snapshot() as connection:
+                    receipts = list_unpublished_receipts(connection, PUBLISHER, 100, group=group)
+                is_final = group == "refused"
+                may_continue = publisher.publish_receipts(
+                    receipts, invoices_by_id, self.result, is_refusal_final=is_final
+                )
+        publisher.finish(self.result)
+        return may_continue
 
     def _build_publisher(self) -> ReceiptPublisher:
         base_url = f"http://127.0.0.1:{self.port}/smartbills_io/v1"
