@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -20,6 +21,7 @@ EXTRACT_STAGES: Sequence[ModuleType] = (extract_local, extract_remote)
 ALL_STAGES: Sequence[ModuleType] = (collect, extract_local, extract_remote, validate, load, publish, export, load)
 LEASED_STAGES: Sequence[ModuleType] = (validate, publish, export)  # one worker on a ledger at a time, in any home
 STAGES_REQUIRED_BY: Mapping[str, Collection[str]] = {"publish": ("load",), "export": ("load",)}  # they read its result
+EARLIEST_TIME = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)  # a clock that shows less is wrong
 
 BatchRunner = Callable[[str, Callable[[], None]], None]  # takes the batch's name and the function that processes it
 
@@ -38,8 +40,10 @@ def run_stages(
 
     Raises:
         AlreadyRunning: another process holds the run lock of this home directory.
+        ConfigurationError: the clock is before the year of this program's first release.
         ConfigurationError: the home directory is for rehearsals and the settings are not, or the other way round.
     """
+    _check_clock(app)
     may_run_beside_others = set(stages) <= set(EXTRACT_STAGES) and not app.settings.is_rehearsal
     run_lock = nullcontext() if may_run_beside_others else app.acquire_run_lock()
     with run_lock, open_progress_display() as progress:
@@ -63,6 +67,18 @@ def run_stages(
                 report.problems.append(f"stage {stage_name!r} ended early: {cause}")
             report.stage_seconds[stage_name] = report.stage_seconds.get(stage_name, 0.0) + time.monotonic() - started_at
     return report
+
+
+def _check_clock(app: App) -> None:
+    """Raise ConfigurationError if the clock is far back, as after a start without a battery.
+
+    Invoices would be dated after the day on which they come, and certificates would not be valid yet.
+    """
+    now = app.ledger.now()
+    if now < EARLIEST_TIME:
+        raise ConfigurationError(
+            f"the clock of this machine says {now:%Y-%m-%d %H:%M} UTC, which is too early: set it. Nothing was done"
+        )
 
 
 def get_stage_name(stage: ModuleType) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,7 @@ def build_candidate_batch(
     known_keys: pa.Table | KnownKeysLookup,
     company_tax_ids: Sequence[str],
     critical_rule_ids: Collection[str] = (),
+    validated_at: dt.datetime | None = None,
 ) -> CandidateBatch:
     """Return the candidates of a batch of answers, in the order of ``sequence``.
 
@@ -67,13 +69,16 @@ def build_candidate_batch(
     ``known_keys`` are the keys of earlier candidates that were not quarantined: a table with the columns of
     ``KNOWN_KEYS_SCHEMA``, or a function that looks them up by the number keys and content keys of this batch, so that
     not all of them must be in memory. ``critical_rule_ids`` are the rules that quarantine a candidate: a quarantined
-    candidate is not the original of later ones in the batch, as if it had been in an earlier batch.
+    candidate is not the original of later ones in the batch, as if it had been in an earlier batch. An invoice may be
+    issued up to the day after it was received or, if that is later, after ``validated_at``: the clock may have been
+    wrong when it was received.
     Raises ContractError if a column is missing or has another type, or if a model fails.
     """
     with open_in_memory_database() as connection:
         connection.register("extractions", _convert_to_schema("extractions", extractions, EXTRACTIONS_SCHEMA))
         connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
         connection.register("critical_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
+        connection.execute("SET VARIABLE validated_at = $1::TIMESTAMPTZ", [validated_at])
         build_tables(connection, "staging", "core")
         candidate_keys = _read_table(connection, "candidate_keys")
         connection.register("known_keys", _resolve_known_keys(known_keys, candidate_keys))

@@ -75,6 +75,7 @@ def _validate_answers(app: App, report: RunReport, stored_answers: Sequence[Stor
         read_known_keys,
         app.settings.company.tax_ids,
         CRITICAL_RULE_IDS,
+        app.ledger.now(),
     )
     validation = validate_candidates(candidate_batch)
     with app.begin_leased_transaction("validate") as tx:

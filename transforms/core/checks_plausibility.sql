@@ -1,7 +1,7 @@
 -- Grain: one per candidate and rule about plausible dates, currencies and type codes.
 WITH candidate AS (
     SELECT c.*, k.currency IS NOT NULL AND coalesce(c.issued_on < k.withdrawn_on, true) AS is_currency_known,
-           (c.received_at AT TIME ZONE 'UTC')::DATE + 1 AS latest_on,
+           (greatest(c.received_at, getvariable('validated_at')) AT TIME ZONE 'UTC')::DATE + 1 AS latest_on, -- the earlier may be wrong
            t.type_code IS NOT NULL AS is_type_known,
            parse_date(s.period_started_on) AS period_started_on, parse_date(s.period_ended_on) AS period_ended_on
     FROM candidates AS c

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import stat
 from collections.abc import Iterator
@@ -106,6 +107,14 @@ def test_wrong_settings_still_end_the_run(app: App) -> None:
     with pytest.raises(ConfigurationError, match="no such folder"):
         run_stages(app, stages, RunReport())
     assert processed == ["collect-1"]
+
+
+def test_a_clock_far_back_ends_the_run_before_anything_is_done(app: App) -> None:
+    processed: list[str] = []
+    app.ledger.now = lambda: dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
+    with pytest.raises(ConfigurationError, match="the clock of this machine says 2001-01-01 00:00 UTC"):
+        run_stages(app, (build_stage("collect", processed),), RunReport())
+    assert processed == []
 
 
 def test_the_log_of_errors_is_limited(app: App) -> None:

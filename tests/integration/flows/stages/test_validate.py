@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+from sqlalchemy import text
+
 from flows.stages import validate
 from invoices.app import App
 from invoices.ledger.documents import count_documents_by_state, find_document_row, set_document_state
@@ -34,6 +36,17 @@ def run_validate_stage(app: App) -> RunReport:
         for batch in validate.iter_pending_batches(app, report):
             validate.process_batch(app, batch, report)
     return report
+
+
+def test_a_clock_that_was_behind_when_a_document_came_does_not_make_its_date_wrong(app: App) -> None:
+    add_answered_document(app, VALID_PAYLOAD.replace('"1"', '"1", "issue_date": "2026-03-02"'), "valid")
+    with app.ledger.begin_transaction() as tx:
+        tx.connection.execute(text("update documents set first_seen_at = '2001-01-01 00:00:00.000000'"))
+    run_validate_stage(app)
+    with app.ledger.open_snapshot() as connection:
+        rule_ids = set(connection.scalars(text("select rule_id from findings")))
+    assert "ISSUED-IN-TIME" not in rule_ids
+    assert rule_ids
 
 
 def test_an_unreadable_answer_is_quarantined_and_the_others_are_validated(app: App) -> None:
