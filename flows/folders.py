@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+from flows.container_attempts import RetryingContainerOpener
 from flows.plurals import format_count
 from flows.unexpected_errors import describe_error
 from flows.unrecorded_documents import delete_unrecorded_documents
@@ -38,7 +39,7 @@ def collect_folder_arrivals(app: App, source: FolderSettings, report: RunReport)
     scan_state = FolderScanState(record_activity=report.record_activity)
     read_known_fingerprints = partial(_read_known_fingerprints, app, source.name)
     for page in iter_row_pages(
-        build_folder_source(source, app.store, app.container_opener_pool, read_known_fingerprints, scan_state)
+        build_folder_source(source, app.store, RetryingContainerOpener(app), read_known_fingerprints, scan_state)
     ):
         yield [from_row(row) for row in page]
     report.known_files += scan_state.known_count

@@ -70,6 +70,9 @@ REASON_CODES: dict[str, tuple[Outcome, str]] = {
     "other_xml": ("not_invoice", "XML that is not an invoice"),
 }
 
+# Perhaps the machine was the cause and not the document: one more attempt in a later run.
+RETRIED_REASON_CODES = frozenset({"reader_timeout", "reader_crashed"})
+
 _MAX_REASON_CHARS = 300
 
 

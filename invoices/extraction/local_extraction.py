@@ -12,7 +12,7 @@ from invoices.documents.containers.opened_container import Flag
 from invoices.documents.content_sniffing import UNKNOWN_TYPE
 from invoices.documents.document_reader_pool import DocumentReaderPool, DocumentReading, Outcome
 from invoices.documents.malware_scanner import MalwareScanner, ScanResult
-from invoices.documents.outcomes import build_reading
+from invoices.documents.outcomes import RETRIED_REASON_CODES, build_reading
 from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.documents import DocumentState, PendingDocument, set_document_state
@@ -30,7 +30,6 @@ STATE_BY_OUTCOME: Mapping[Outcome, DocumentState] = {
     "review": "review",
     "unreadable": "quarantined",
 }
-RETRIED_REASON_CODES = {"reader_timeout", "reader_crashed"}  # perhaps the machine was the cause and not the document
 NOT_SCANNED_CODE = "not_scanned"
 TEXT_REASON_CODES = {
     "unsupported_type",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Connection, delete, insert, select
 
-from invoices.ledger.documents import Stage, iter_chunks
+from invoices.ledger.documents import iter_chunks
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import stage_attempts
+
+AttemptedStage = Literal["collect", "extract_local", "validate"]  # in ``collect``, the hash is that of a container
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,9 @@ class StageAttempt:
     attempts: int
 
 
-def list_stage_attempts(connection: Connection, stage: Stage, document_hashes: Iterable[str]) -> list[StageAttempt]:
+def list_stage_attempts(
+    connection: Connection, stage: AttemptedStage, document_hashes: Iterable[str]
+) -> list[StageAttempt]:
     """Return the attempts at those of the documents that have some."""
     attempts: list[StageAttempt] = []
     columns = [stage_attempts.c[name] for name in StageAttempt.__slots__]
@@ -32,7 +37,7 @@ def list_stage_attempts(connection: Connection, stage: Stage, document_hashes: I
     return attempts
 
 
-def record_stage_attempt(tx: Transaction, stage: Stage, document_hashes: Sequence[str]) -> None:
+def record_stage_attempt(tx: Transaction, stage: AttemptedStage, document_hashes: Sequence[str]) -> None:
     """Add one attempt to each of the documents."""
     earlier = {
         attempt.document_sha256: attempt.attempts
@@ -47,7 +52,7 @@ def record_stage_attempt(tx: Transaction, stage: Stage, document_hashes: Sequenc
         tx.connection.execute(insert(stage_attempts), rows)
 
 
-def remove_stage_attempts(tx: Transaction, stage: Stage, document_hashes: Iterable[str]) -> None:
+def remove_stage_attempts(tx: Transaction, stage: AttemptedStage, document_hashes: Iterable[str]) -> None:
     """Remove the attempts at these documents, in the transaction that ends the work on them."""
     for chunk in iter_chunks(document_hashes):
         tx.connection.execute(

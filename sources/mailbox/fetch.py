@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.containers.opened_container import MailHeader, OpenedContainer
+from invoices.documents.outcomes import RETRIED_REASON_CODES
 from invoices.documents.store import DocumentStore
 from invoices.documents.store_batch import StoreBatch
 from invoices.errors import InvoicesError, TransientError
@@ -101,7 +102,15 @@ class FolderFetch:
             raise self._failure
 
     def _add_fetched_mail(self, mail: FetchedMail, container: OpenedContainer, store_batch: StoreBatch) -> None:
-        """Add the arrival of an opened mail to the page; a mail over which this program fails waits."""
+        """Add the arrival of an opened mail to the page; a mail over which this program fails waits.
+
+        So does a mail whose process was stopped or crashed for the first time: the next run tries once more.
+        """
+        if container.reason_code in RETRIED_REASON_CODES and mail.summary.uid not in self.retry_uids:
+            reason = f"it cannot be opened: {container.reason}; the next run tries once more"
+            self.scan_state.remarks.append(f"the mail {self.folder_name!r};UID={mail.summary.uid} waits: {reason}")
+            self._add_unfetched_mail(mail.summary, "waiting", reason)
+            return
         try:
             arrival = build_fetched_arrival(
                 self._mailbox_folder, mail.summary, mail.content, container, store_batch, self.now

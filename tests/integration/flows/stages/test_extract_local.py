@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping
 from email.message import EmailMessage
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.bootstrap import open_app
+from flows.runner import run_stages
 from flows.stages import collect, extract_local
 from invoices.ledger.documents import count_documents_by_state
 from invoices.run_report import RunReport
@@ -25,6 +27,41 @@ def test_what_the_scanner_finds_is_quarantined_and_the_rest_is_read(app_settings
     )
     states = count_states_after_extraction(settings, {"a.txt": b"bad words", "b.txt": b"good words"})
     assert states == {("quarantined", "malware"): 1, ("review", "unsupported_type"): 1}
+
+
+def test_a_scanner_that_is_down_is_one_problem_and_ends_the_stage(app_settings: Settings) -> None:
+    reading_settings = app_settings.reading.model_copy(update={"scanner_command": ("/there/is/no/scanner",)})
+    settings = app_settings.model_copy(update={"reading": reading_settings, "batch_size": 1})
+    write_files(settings, {f"{number}.txt": b"text %d" % number for number in range(3)})
+    report = RunReport()
+    with open_app(settings) as app:
+        run_stages(app, (collect, extract_local), report)
+        with app.ledger.open_snapshot() as connection:
+            states = count_documents_by_state(connection)
+    assert states == {("waiting", "not_scanned"): 1, ("waiting", "collected"): 2}
+    (problem,) = report.problems
+    assert "cannot be started" in problem
+    assert "INVOICES_READING__SCANNER_COMMAND" in problem
+
+
+def test_a_document_at_which_the_scanner_fails_is_named_and_the_rest_is_read(app_settings: Settings) -> None:
+    program = "import sys; sys.exit(2 if b'bad' in open(sys.argv[1], 'rb').read() else 0)"
+    reading_settings = app_settings.reading.model_copy(update={"scanner_command": (sys.executable, "-c", program)})
+    settings = app_settings.model_copy(update={"reading": reading_settings})
+    write_files(settings, {"a.txt": b"bad words", "b.txt": b"good words"})
+    report = RunReport()
+    with open_app(settings) as app:
+        run_stages(app, (collect, extract_local), report)
+    (problem,) = report.problems
+    assert hashlib.sha256(b"bad words").hexdigest()[:12] in problem
+    assert report.local_outcomes == {"waiting": 1, "review": 1}
+
+
+@pytest.mark.parametrize("end", [b"<x/>", b"<html>", b"<svg/>"])
+def test_a_file_that_begins_with_forty_comments_is_read_like_any_other(app_settings: Settings, end: bytes) -> None:
+    states = count_states_after_extraction(app_settings, {"a.xml": b"<!---->" * 40 + end, "b.txt": b"words"})
+    assert sum(states.values()) == 2
+    assert {state for state, _ in states} <= {"not_invoice", "review", "quarantined"}
 
 
 @pytest.mark.parametrize(
@@ -50,10 +87,7 @@ def test_a_text_file_is_not_treated_as_the_text_of_a_mail(app_settings: Settings
 
 def count_states_after_extraction(settings: Settings, files: Mapping[str, bytes]) -> dict[tuple[str, str], int]:
     """Collect and read these files; return the number of documents by (state, reason code)."""
-    inbox = Path(settings.inbox_directory)
-    inbox.mkdir(parents=True)
-    for name, content in files.items():
-        (inbox / name).write_bytes(content)
+    write_files(settings, files)
     report = RunReport()
     with open_app(settings) as app:
         for stage in (collect, extract_local):
@@ -61,3 +95,11 @@ def count_states_after_extraction(settings: Settings, files: Mapping[str, bytes]
                 stage.process_batch(app, batch, report)
         with app.ledger.open_snapshot() as connection:
             return count_documents_by_state(connection)
+
+
+def write_files(settings: Settings, files: Mapping[str, bytes]) -> None:
+    """Put files into the inbox."""
+    inbox = Path(settings.inbox_directory)
+    inbox.mkdir(parents=True)
+    for name, content in files.items():
+        (inbox / name).write_bytes(content)

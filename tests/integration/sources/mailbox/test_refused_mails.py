@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Collection
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
+from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.errors import TransientError
 from tests.integration.sources.mailbox.mailbox_fixtures import MailboxHarness, build_invoice_mail
 from tests.servers.scripted_imap_server import ScriptedImapServer
@@ -78,3 +82,32 @@ def test_a_throttling_server_is_not_asked_for_each_mail(harness_without_mails: M
         assert sum(b"BODY.PEEK[]" in command for command in server.received_lines) == 1
     assert error_info.value.retry_after == 5.0
     assert harness_without_mails.list_outcomes_by_uid() == {}
+
+
+class UnreliableOpenerPool(ContainerOpenerPool):
+    """A pool in which the process of the mail with ``content`` is stopped, as by a suspended machine."""
+
+    content: bytes | None = None
+
+    def open_container(self, container: bytes | Path, *arguments: Any, **options: Any) -> OpenedContainer:
+        if container == self.content:
+            return OpenedContainer(reason_code="reader_timeout", reason="reading took too long and was stopped")
+        return super().open_container(container, *arguments, **options)
+
+
+@pytest.mark.parametrize(("is_repaired", "outcome"), [(True, "collected"), (False, "quarantined")])
+def test_a_mail_whose_process_was_stopped_is_opened_once_more_in_a_later_run(
+    harness_without_mails: MailboxHarness, is_repaired: bool, outcome: str
+) -> None:
+    with UnreliableOpenerPool(1) as opener_pool, RefusingImapServer([]) as server:
+        opener_pool.content = MAILS[2]
+        harness_without_mails.opener_pool = opener_pool
+        harness_without_mails.settings = {"port": server.port}
+        scan_state = harness_without_mails.scan_mailbox()
+        assert harness_without_mails.list_outcomes_by_uid()[2] == "waiting"
+        assert (scan_state.collected, scan_state.quarantined) == (4, 0)
+        assert "the next run tries once more" in scan_state.remarks[0]
+        if is_repaired:
+            opener_pool.content = None
+        harness_without_mails.scan_mailbox()
+        assert harness_without_mails.list_outcomes_by_uid()[2] == outcome
