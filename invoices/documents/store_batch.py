@@ -137,7 +137,7 @@ class StoreBatch:
 
     def _is_stored(self, final_path: str, byte_count: int) -> bool:
         """Return whether the store has the document; its folder is synced again, as its writer may not have done so."""
-        if not _is_complete_file(final_path, byte_count):
+        if not _is_intact_file(final_path, byte_count):
             return False
         with self._lock:
             self._folders_to_sync.add(os.path.dirname(final_path))
@@ -188,7 +188,7 @@ class StoreBatch:
                 folders.add(self._root)
             folders.add(folder)
         for file in files:
-            if _is_complete_file(file.final_path, file.byte_count):  # another batch was faster
+            if _is_intact_file(file.final_path, file.byte_count):  # another batch was faster
                 os.unlink(file.temporary_path)
             else:
                 os.rename(file.temporary_path, file.final_path)
@@ -225,11 +225,14 @@ class StoreBatch:
             self._unsynced_files, self._pending_files = [], {}
 
 
-def _is_complete_file(path: str, byte_count: int) -> bool:
-    """Return whether the file has the right size; a shorter one was left by a failing disk and is replaced."""
+def _is_intact_file(path: str, byte_count: int) -> bool:
+    """Return whether the file has the right size and the hash of its name; one that a disk has damaged is replaced."""
     try:
-        return os.stat(path).st_size == byte_count
-    except FileNotFoundError:
+        with open(path, "rb") as file:
+            return os.fstat(file.fileno()).st_size == byte_count and hashlib.file_digest(
+                file, "sha256"
+            ).hexdigest() == os.path.basename(path)
+    except OSError:  # it is missing, or the disk cannot read it
         return False
 
 

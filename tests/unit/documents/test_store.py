@@ -70,6 +70,20 @@ def test_a_stored_document_that_lost_its_end_is_replaced(tmp_path: Path) -> None
     assert store.read(sha256) == b"whole document"
 
 
+def test_a_stored_document_of_which_a_byte_was_changed_is_replaced(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path)
+    for put in (store.put, lambda content: store.put_file(io.BytesIO(content))[0]):
+        sha256 = put(b"119.10 EUR")
+        store.get_path(sha256).write_bytes(b"999.10 EUR")
+        put(b"119.10 EUR")
+        assert store.read(sha256) == b"119.10 EUR"
+    large = bytes(3_000_000)
+    sha256 = store.put(large)
+    store.get_path(sha256).write_bytes(b"x" + large[1:])
+    store.put_file(io.BytesIO(large))
+    assert store.read(sha256) == large
+
+
 def test_a_document_that_was_never_stored_is_missing(tmp_path: Path) -> None:
     with pytest.raises(DocumentError) as caught:
         DocumentStore(tmp_path).read("0" * 64)
