@@ -153,9 +153,25 @@ class App:
     def worker(self) -> Worker:
         """This process as a worker; other workers on the ledger see its name and its lock file."""
         worker = Worker(self.settings.home / "workers")
-        self._exit_stack.callback(worker.close)
-        self._exit_stack.callback(self.release_claims)
+        self._exit_stack.callback(self._close_worker, worker)
         return worker
+
+    @property
+    def worker_name(self) -> str | None:
+        """The name of this process as a worker; None before it has claimed anything."""
+        return self.worker.name if "worker" in vars(self) else None
+
+    def _close_worker(self, worker: Worker) -> None:
+        """Release the claims and the lock file; if the ledger cannot be written, the file stays for other workers.
+
+        They see that nobody has locked it, and release the claims.
+        """
+        try:
+            self.release_claims()
+        except OperationalError:
+            worker.close(has_claims=True)
+        else:
+            worker.close()
 
     def claim_documents(self, stage: Stage, limit: int, after_sequence: int) -> list[PendingDocument]:
         """Claim up to ``limit`` documents that wait for ``stage`` and that no living worker has claimed."""
@@ -190,7 +206,8 @@ class App:
         finally:
             stopped.set()
             renewal_thread.join()
-            self.release_claims()
+            with suppress(OperationalError):  # an error of the block is not hidden; ``close`` tries again
+                self.release_claims()
 
     def release_claims(self) -> None:
         """Release all claims of this process."""

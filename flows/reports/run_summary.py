@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.plurals import format_count
+from flows.reports.claimed_documents import claims_to_json, format_claims, list_claims_of_others
 from flows.reports.silent_sources import SilentSource, query_silent_sources
 from flows.reports.waiting_documents import format_waiting_documents
 from invoices.app import App
@@ -88,6 +89,7 @@ def get_pipeline_status(app: App) -> dict[str, Any]:
         },
         "exports": export_totals,
         "mails_waiting": waiting_mail_counts,
+        "claims": claims_to_json(list_claims_of_others(app)),
         "silent_sources": [silent_source.to_json() for silent_source in list_silent_sources(app)],
     }
 
@@ -111,6 +113,7 @@ def format_run_summary(app: App, report: RunReport | None) -> str:
         _format_document_states(state_counts) if state_counts else _format_first_steps(app),
         *(format_waiting_documents(app) if report is None else ()),
         f"Mails not collected: {', '.join(mail_counts)} (list them with: invoices reconcile)" if mail_counts else "",
+        format_claims(list_claims_of_others(app)),
         _format_accepted_amounts(app),
         _format_receipts(receipt_counts, report, is_rehearsal=app.is_rehearsal),
         _format_exports(export_totals, report),

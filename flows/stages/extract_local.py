@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
+from flows.reports.claimed_documents import describe_claims_of_others
 from flows.work_queue import count_waiting_documents, iter_claimed_batches
 from invoices.app import App
 from invoices.extraction.local_extraction import extract_documents_locally
@@ -22,7 +23,10 @@ def count_pending(app: App) -> int | None:
 
 
 def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
-    """Yield the documents that have not been read, until the malware scanner is down."""
+    """Yield the documents that have not been read, until the malware scanner is down.
+
+    At the end, what other workers have claimed is added to the report.
+    """
     with closing(iter_claimed_batches(app, "extract_local")) as batches:
         for batch in batches:
             yield batch
@@ -33,6 +37,7 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
                     "INVOICES_READING__SCANNER_COMMAND, then: invoices run"
                 )
                 return
+    report.remarks += describe_claims_of_others(app, "extract_local")
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:

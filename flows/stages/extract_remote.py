@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from flows.reports.claimed_documents import describe_claims_of_others
 from flows.work_queue import count_waiting_documents, iter_claimed_batches
 from invoices.app import App
 from invoices.ledger.documents import PendingDocument
@@ -33,6 +34,7 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
         chain = app.extractor_chain  # created here, because a rehearsal starts its sandbox with it
         if chain.preference_order and len(chain.suspended_vendors) == len(chain.preference_order):
             return
+    report.remarks += describe_claims_of_others(app, "extract_remote")
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:

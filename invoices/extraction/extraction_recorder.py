@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from invoices.documents.store import DocumentStore
@@ -23,6 +24,7 @@ from invoices.ledger.extractions import (
     record_intent,
     update_extraction,
 )
+from invoices.ledger.stage_lease_keeper import SUSPEND_AWARE_CLOCK
 from invoices.model import compute_extraction_id
 
 SUFFIX_BY_MEDIA_TYPE = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}  # all vendors accept these
@@ -51,11 +53,11 @@ class SubmissionIntent:
     """A committed intent to submit a document; the submission follows at once, or not at all."""
 
     extraction_id: str
-    committed_at: float = field(default_factory=time.monotonic)
+    committed_at: float = field(default_factory=partial(time.clock_gettime, SUSPEND_AWARE_CLOCK))
 
     def require_fresh_claim(self) -> None:
         """Raise ClaimLost when the claim on the document may have expired since the commit."""
-        if time.monotonic() - self.committed_at > LEASE_DURATION.total_seconds() / 3:
+        if time.clock_gettime(SUSPEND_AWARE_CLOCK) - self.committed_at > LEASE_DURATION.total_seconds() / 3:
             raise ClaimLost(self.extraction_id)
 
 

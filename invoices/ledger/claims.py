@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, text, update
 
@@ -69,6 +70,29 @@ def release_claims(tx: Transaction, holder: str) -> None:
 def list_claim_holders(connection: Connection) -> list[str]:
     """Return the workers that have claims, expired ones included."""
     return sorted(connection.scalars(select(claims.c.holder).distinct()))
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSummary:
+    """The documents that one worker has claimed; they are free at ``expires_at``, unless it renews its leases."""
+
+    holder: str
+    document_count: int
+    expires_at: dt.datetime
+
+
+def list_valid_claims(connection: Connection, now: dt.datetime, stage: Stage | None = None) -> list[ClaimSummary]:
+    """Return what each worker has claimed, of the documents that wait for ``stage`` or for any stage."""
+    query = (
+        select(claims.c.holder, func.count(), func.max(claims.c.expires_at, type_=claims.c.expires_at.type))
+        .join_from(claims, documents, claims.c.document_sha256 == documents.c.document_sha256)
+        .where(claims.c.expires_at > now, text(PENDING_DOCUMENT_CONDITION))
+        .group_by(claims.c.holder)
+        .order_by(claims.c.holder)
+    )
+    if stage is not None:
+        query = query.where(documents.c.stage == stage)
+    return [ClaimSummary(*row) for row in connection.execute(query)]
 
 
 def _list_unclaimed_documents(

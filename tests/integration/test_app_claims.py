@@ -6,11 +6,17 @@ import datetime as dt
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
+from flows.reports.claimed_documents import describe_claims_of_others
+from flows.reports.run_summary import format_run_summary, get_pipeline_status
 from invoices.app import App
-from invoices.ledger.claims import list_claim_holders
+from invoices.ledger import Ledger, Transaction
+from invoices.ledger.claims import claim_pending_documents, list_claim_holders
 from invoices.ledger.sightings import Sighting, record_sighting
 from invoices.ledger.tables import claims
 from invoices.settings import Settings
@@ -69,3 +75,48 @@ def test_nothing_is_written_when_no_document_waits(app: App, app_settings: Setti
     with app.renew_leases():
         assert app.claim_documents("extract_remote", 10, 0) == []
     assert not (app_settings.home / "workers").exists()
+
+
+class FullLedger(Ledger):
+    """A ledger that can only be read, as on a full disk."""
+
+    @contextmanager
+    def begin_transaction(self) -> Iterator[Transaction]:
+        """Raise the error of SQLite on a full disk."""
+        raise OperationalError("DELETE", None, Exception("database or disk is full"))
+        yield  # a generator, like the original
+
+
+def test_claims_that_a_full_disk_kept_are_released_by_the_next_worker(app: App, app_settings: Settings) -> None:
+    add_documents(app, 3)
+    with App(app_settings, prepare_vendor_settings=lambda _exit_stack: app_settings) as other:
+        with other.renew_leases():
+            assert len(other.claim_documents("extract_remote", 10, 0)) == 0
+            assert len(other.claim_documents("extract_local", 10, 0)) == 3
+            other.ledger = FullLedger(app_settings.effective_ledger_url)
+        assert other.worker_name in list_holders(app)
+    assert len(list((app_settings.home / "workers").iterdir())) == 1
+    assert len(app.claim_documents("extract_local", 10, 0)) == 3
+    assert list_holders(app) == [app.worker_name]
+    assert [path.stem for path in (app_settings.home / "workers").iterdir()] == [app.worker_name]
+
+
+def list_holders(app: App) -> list[str]:
+    with app.ledger.open_snapshot() as connection:
+        return list_claim_holders(connection)
+
+
+def test_documents_that_wait_for_a_lease_are_reported_with_its_end(app: App) -> None:
+    add_documents(app, 3)
+    expires_at = app.ledger.now() + dt.timedelta(minutes=10)
+    with app.ledger.begin_transaction() as tx:
+        claim_pending_documents(tx, "elsewhere-1-2-3-4", "extract_local", 2)
+        tx.connection.execute(update(claims).values(expires_at=expires_at))
+    assert len(app.claim_documents("extract_local", 10, 0)) == 1
+    (sentence,) = describe_claims_of_others(app, "extract_local")
+    assert sentence.startswith("2 documents left to worker 'elsewhere-1-2-3-4'")
+    assert f"{expires_at:%H:%M:%SZ}" in sentence
+    assert describe_claims_of_others(app, "extract_remote") == []
+    (claim,) = get_pipeline_status(app)["claims"]
+    assert (claim["worker"], claim["documents"]) == ("elsewhere-1-2-3-4", 2)
+    assert "elsewhere-1-2-3-4, until" in format_run_summary(app, None)

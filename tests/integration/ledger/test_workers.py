@@ -70,8 +70,34 @@ def test_a_killed_worker_is_detected_as_dead_and_a_living_one_is_not(tmp_path: P
     assert worker.filter_dead_workers([name, worker.name]) == [name]
     os.kill(int(child), signal.SIGKILL)
     worker.delete_lock_files([name])
-    assert worker.filter_dead_workers([name]) == []
+    assert worker.filter_dead_workers([name]) == [name]  # by its process
     assert len(list((tmp_path / "workers").iterdir())) == 1
+
+
+def test_a_worker_of_another_home_is_dead_when_its_process_is(tmp_path: Path, worker: Worker) -> None:
+    process, (name, child) = start_worker(WORK_SCRIPT, tmp_path / "another home")
+    assert worker.filter_dead_workers([name]) == []
+    process.send_signal(signal.SIGSTOP)
+    assert worker.filter_dead_workers([name]) == []
+    kill_process(process)
+    os.kill(int(child), signal.SIGKILL)
+    assert worker.filter_dead_workers([name]) == [name]
+
+
+def test_another_process_with_the_same_id_is_not_the_worker(worker: Worker) -> None:
+    host, _, start_time, machine, token = worker.name.rsplit("-", 4)
+    earlier = "-".join([host, str(os.getppid()), str(int(start_time) + 1), machine, token])
+    elsewhere = "-".join([host, "999999999", start_time, "00000000", token])
+    assert worker.filter_dead_workers([earlier, elsewhere]) == [earlier]
+
+
+def test_a_closed_worker_of_a_living_process_is_dead(tmp_path: Path, worker: Worker) -> None:
+    with_claims, without_claims = Worker(tmp_path / "workers"), Worker(tmp_path / "another home")
+    names = [with_claims.name, without_claims.name]
+    assert worker.filter_dead_workers(names) == []
+    with_claims.close(has_claims=True)
+    without_claims.close()
+    assert worker.filter_dead_workers(names) == names
 
 
 def test_a_closed_worker_leaves_no_file(tmp_path: Path) -> None:
