@@ -18,10 +18,14 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINK_ERRNOS = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
-def move_without_overwrite(root: Path, file: LocalFile, target_parts: Sequence[str]) -> bool:
+def move_without_overwrite(
+    root: Path, file: LocalFile, target_parts: Sequence[str], moved_inodes: dict[int, int] | None = None
+) -> bool:
     """Move a file to the directory ``target_parts`` below ``root``; return False if it has changed. Raises OSError.
 
-    No link is followed in any directory below the root. At every moment the file exists under one of the two names.
+    ``moved_inodes`` gets the status time that the move gives to the file's inode, and has those of earlier moves: to
+    move one of several links to a file does not count as a change of the others. No link is followed in any directory
+    below the root. At every moment the file exists under one of the two names.
     """
     source_parts = file.path.relative_to(root).parts[:-1]
     with (
@@ -29,7 +33,9 @@ def move_without_overwrite(root: Path, file: LocalFile, target_parts: Sequence[s
         _open_directory(root, target_parts, create=True) as target_fd,
     ):
         temporary_name = f".moving-{secrets.token_hex(8)}"
-        if not file.is_unchanged() or not _link_or_copy_file(source_fd, file, target_fd, temporary_name):
+        if not file.is_unchanged((moved_inodes or {}).get(file.inode)) or not _link_or_copy_file(
+            source_fd, file, target_fd, temporary_name
+        ):
             return False
         try:
             _link_under_free_name(file, target_fd, temporary_name)
@@ -39,8 +45,19 @@ def move_without_overwrite(root: Path, file: LocalFile, target_parts: Sequence[s
         os.fsync(target_fd)
         if not _is_file_unchanged(source_fd, file):  # another file has its name now
             return False
-        os.unlink(file.path.name, dir_fd=source_fd)
+        _unlink_and_record_status_time(source_fd, file, moved_inodes)
         return True
+
+
+def _unlink_and_record_status_time(source_fd: int, file: LocalFile, moved_inodes: dict[int, int] | None) -> None:
+    """Remove the name of a file, and record the status time that the other links to it have then."""
+    file_fd = os.open(file.path.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source_fd)
+    try:
+        os.unlink(file.path.name, dir_fd=source_fd)
+        if moved_inodes is not None:
+            moved_inodes[file.inode] = os.fstat(file_fd).st_ctime_ns
+    finally:
+        os.close(file_fd)
 
 
 @contextlib.contextmanager

@@ -63,10 +63,17 @@ class LocalFile:
         """The name without the directories."""
         return decode_path(self.path.name)
 
-    def is_unchanged(self) -> bool:
-        """Inspect the file again, and return whether it is as it was."""
+    def is_unchanged(self, other_status_time: int | None = None) -> bool:
+        """Inspect the file again, and return whether it is as it was.
+
+        ``other_status_time`` is another status time that it may have, in nanoseconds.
+        """
         current = find_regular_file(self.raw_path)
-        return current is not None and replace(current, is_maildir_mail=self.is_maildir_mail) == self
+        if current is None:
+            return False
+        if current.status_changed_ns == other_status_time:
+            current = replace(current, status_changed_ns=self.status_changed_ns)
+        return replace(current, is_maildir_mail=self.is_maildir_mail) == self
 
 
 def decode_path(path: str | Path) -> str:

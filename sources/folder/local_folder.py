@@ -44,6 +44,7 @@ class LocalFolder:
     def __init__(self, settings: FolderSettings) -> None:
         self.root = resolve_folder_root(settings)
         self._is_wanted, self._is_excluded = build_name_matcher(settings.pattern), build_name_matcher(settings.exclude)
+        self._moved_inodes: dict[int, int] = {}
         self._skipped_directories = {self.root / part for part in parse_move_target(settings)[:1]}
 
     @property
@@ -99,7 +100,7 @@ class LocalFolder:
 
     def move_file(self, file: ListedFile, target_directory: Sequence[str]) -> bool:
         """Move a file to a directory below the folder if it is unchanged; return whether it was. Raises OSError."""
-        return move_without_overwrite(self.root, _require_local_file(file), target_directory)
+        return move_without_overwrite(self.root, _require_local_file(file), target_directory, self._moved_inodes)
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -71,6 +71,28 @@ def build_failing_call(error_number: int) -> Callable[..., None]:
     return raise_os_error
 
 
+def test_all_links_to_one_file_are_moved_in_the_same_run(folder_run: FolderRun, tmp_path: Path) -> None:
+    file = folder_run.write_settled_file("a.pdf")
+    for link in (folder_run.inbox / "b.pdf", folder_run.inbox / "sub" / "a.pdf", tmp_path / "elsewhere.pdf"):
+        link.parent.mkdir(exist_ok=True)
+        os.link(file, link)
+    assert folder_run() == []
+    assert folder_run.read_files() == {"done/a.pdf": "one", "done/b.pdf": "one", "done/sub/a.pdf": "one"}
+    assert (tmp_path / "elsewhere.pdf").read_text() == "one"
+    assert folder_run.collect_files().movable_files == []
+
+
+def test_a_file_that_changed_after_another_link_to_it_was_moved_stays(folder_run: FolderRun) -> None:
+    file = folder_run.write_settled_file("a.pdf")
+    os.link(file, folder_run.inbox / "b.pdf")
+
+    def write_to_it() -> None:
+        file.write_text("two, and longer")
+
+    assert folder_run(before_move=write_to_it) == []
+    assert folder_run.read_files() == {"a.pdf": "two, and longer", "b.pdf": "two, and longer"}
+
+
 @pytest.fixture
 def folder_run(tmp_path: Path) -> FolderRun:
     """A run over an empty folder whose files are moved to ``done``."""
