@@ -65,6 +65,7 @@ class App:
         self.run_lock: RunLock | None = None  # while this process holds it
         self._prepare_vendor_settings = prepare_vendor_settings
         self._exit_stack = ExitStack()
+        self.selected_documents: Sequence[str] | None = None  # hashes: the stages of extraction work on these only
         try:
             make_private_directory(settings.home)
             self.store = DocumentStore(settings.documents_directory)

@@ -18,6 +18,7 @@ from flows.cli.command_runner import (
 from flows.cli.options import InboxOption, JsonOption, SamplesOption, SettingsOption, SourceOption
 from flows.cli.receipt_commands import receipts_cli
 from flows.cli.report_commands import doctor, explain, sandbox, status
+from flows.cli.retry_command import retry
 
 cli = typer.Typer(
     name="invoices",
@@ -199,5 +200,5 @@ def rebuild(settings_file: SettingsOption = None, as_json: JsonOption = False) -
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
 
 
-for command in (status, explain, doctor, sandbox):
+for command in (status, explain, retry, doctor, sandbox):
     cli.command()(command)

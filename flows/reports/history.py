@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+
+from sqlalchemy import Connection
 
 from flows.plurals import format_count
 from flows.reports.invoice_comparison import describe_amounts, find_comparison, format_comparison
@@ -67,26 +69,36 @@ def list_document_histories(app: App, identity: str) -> list[History]:
     Raises:
         ConfigurationError: nothing in this home directory has that name.
     """
-    identity = os.fsencode(identity).decode("utf-8", "backslashreplace")  # the form in which locations are recorded
     with app.ledger.open_snapshot() as connection:
-        documents = list_document_hashes_by_invoice(connection, identity)
-        mails = [] if documents else list_mails_by_name(connection, identity)
-        mail_documents = list_document_hashes_of_mails(connection, [mail["message_key"] for mail in mails])[
-            :MAX_MAIL_DOCUMENTS
-        ]
-        documents = (  # a whole name has precedence over the beginning of a hash
-            documents
-            or list(dict.fromkeys([*mail_documents, *list_document_hashes_by_name(connection, identity)]))
-            or (list_document_hashes_by_prefix(connection, identity) if len(identity) >= 4 and not mails else [])
-        )
-        if not documents and not mails:
-            raise ConfigurationError(
-                f"nothing is named {identity!r}: give a hash or at least its first 4 digits, an invoice id or number, "
-                "a file name or a Message-ID"
-            )
+        documents, mails = find_documents_and_mails(connection, identity)
         action_texts = _build_action_texts_by_source(app)
         mail_histories = [{"mail": _add_action_text(mail, action_texts)} for mail in mails]
         return mail_histories + [_read_document_history(connection, document, action_texts) for document in documents]
+
+
+def find_documents_and_mails(connection: Connection, identity: str) -> tuple[list[str], Sequence[Mapping[str, Any]]]:
+    """Return the hashes of the documents that ``identity`` names, and the mails; see ``list_document_histories``.
+
+    Raises:
+        ConfigurationError: nothing in this home directory has that name.
+    """
+    identity = os.fsencode(identity).decode("utf-8", "backslashreplace")  # the form in which locations are recorded
+    documents = list_document_hashes_by_invoice(connection, identity)
+    mails = [] if documents else list_mails_by_name(connection, identity)
+    mail_documents = list_document_hashes_of_mails(connection, [mail["message_key"] for mail in mails])
+    documents = (  # a whole name has precedence over the beginning of a hash
+        documents
+        or list(
+            dict.fromkeys([*mail_documents[:MAX_MAIL_DOCUMENTS], *list_document_hashes_by_name(connection, identity)])
+        )
+        or (list_document_hashes_by_prefix(connection, identity) if len(identity) >= 4 and not mails else [])
+    )
+    if not documents and not mails:
+        raise ConfigurationError(
+            f"nothing is named {identity!r}: give a hash or at least its first 4 digits, an invoice id or number, "
+            "a file name or a Message-ID"
+        )
+    return documents, mails
 
 
 def _build_action_texts_by_source(app: App) -> dict[str, str]:
@@ -106,7 +118,7 @@ def _add_action_text(mail: Mapping[str, Any], action_texts: Mapping[str, str]) -
     return {**mail, "action_text": action_texts.get(mail["source_name"]) if is_action_known else None}
 
 
-def _read_document_history(connection: Any, document: str, action_texts: Mapping[str, str]) -> History:
+def _read_document_history(connection: Connection, document: str, action_texts: Mapping[str, str]) -> History:
     candidates, findings = [], list_finding_rows(connection, document)
     for row in list_candidate_rows(connection, document):
         body = json.loads(row["body"])

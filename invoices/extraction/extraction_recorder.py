@@ -89,6 +89,7 @@ class ExtractionRecorder:
             set()
         )  # documents that the vendor could not process in this run, for reasons of its own
         self._open_extraction_ids: dict[str, str] = {}
+        self._generations: dict[str, int] = {}  # of the next extraction of a document, if it is not the first
 
     def count_billable_pages(self, document: PendingDocument) -> int:
         """Return the number of pages that the vendor may charge for the document."""
@@ -109,14 +110,30 @@ class ExtractionRecorder:
 
         An open job keeps its id when the configuration has changed since.
         """
-        return self._open_extraction_ids.get(document_sha256) or compute_extraction_id(
-            document_sha256, self.extractor, self._configuration
-        )
+        return self._open_extraction_ids.get(document_sha256) or self._compute_extraction_id(document_sha256)
+
+    def _compute_extraction_id(self, document_sha256: str) -> str:
+        generation = self._generations.get(document_sha256, 1)
+        return compute_extraction_id(document_sha256, self.extractor, self._configuration, generation)
+
+    def remember_generations(self, jobs: Iterable[ExtractionJob]) -> None:
+        """Remember for which documents an extraction under the present configuration has failed and is retried.
+
+        The retry has an id of the next generation, so that the record of the failed one and of its charge stays.
+        """
+        superseded_ids: dict[str, set[str]] = {}
+        for job in jobs:
+            if job.is_superseded and job.extracted_by == self.extractor:
+                superseded_ids.setdefault(job.document_sha256, set()).add(job.extraction_id)
+        for document_sha256, extraction_ids in superseded_ids.items():
+            self._generations[document_sha256] = 1
+            while self._compute_extraction_id(document_sha256) in extraction_ids:
+                self._generations[document_sha256] += 1
 
     def remember_open_extraction_ids(self, jobs: Iterable[ExtractionJob]) -> None:
         """Remember the ids of jobs that are open under another configuration."""
         for job in jobs:
-            current_id = compute_extraction_id(job.document_sha256, self.extractor, self._configuration)
+            current_id = self._compute_extraction_id(job.document_sha256)
             if job.is_open and job.extraction_id != current_id:
                 self._open_extraction_ids[job.document_sha256] = job.extraction_id
             else:

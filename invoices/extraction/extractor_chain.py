@@ -13,6 +13,7 @@ from invoices.extraction.extraction_recorder import ExtractionRecorder, Extracto
 from invoices.extraction.extractor_choice import (
     choose_extractor,
     explain_unsupported_document,
+    get_configurations,
     list_eligible_extractors,
     map_latest_jobs_by_extractor,
 )
@@ -66,6 +67,7 @@ class ExtractorChain:
         self._documents_by_sha256: dict[str, PendingDocument] = {}
         self._suspensions: dict[str, VendorSuspended] = {}
         self._extractors: dict[str, Extractor] = {}
+        self._configurations = get_configurations(settings)
 
     @property
     def preference_order(self) -> list[str]:
@@ -98,8 +100,10 @@ class ExtractorChain:
             own_documents = [document for document, _ in assigned]
             self._release_unsent_batches_of_others(name, [job for _, jobs in assigned for job in jobs])
             if own_documents and name not in self._suspensions:
+                extractor = self._get_extractor(name)
+                extractor.recorder.remember_generations(job for _, jobs in assigned for job in jobs)
                 try:
-                    self._get_extractor(name).extract_documents(own_documents, progress.report_progress)
+                    extractor.extract_documents(own_documents, progress.report_progress)
                 except VendorSuspended as suspension:
                     self._suspensions[name] = suspension
         self._record_documents_without_extractor()
@@ -134,7 +138,9 @@ class ExtractorChain:
         for document in waiting_documents:
             document_jobs = jobs.get(document.document_sha256, [])
             unavailable = self._list_unavailable_extractors(document)
-            extractor = choose_extractor(document, document_jobs, self.preference_order, unavailable)
+            extractor = choose_extractor(
+                document, document_jobs, self.preference_order, unavailable, self._configurations
+            )
             assignments.append((document, extractor, document_jobs))
         return assignments
 
@@ -186,10 +192,13 @@ class ExtractorChain:
         self, document: PendingDocument, jobs: Sequence[ExtractionJob]
     ) -> dict[str, Any] | None:
         """Return the state of a document that has no extractor; None when its state is recorded already."""
+        next_extractor = choose_extractor(document, jobs, self.preference_order, (), self._configurations)
+        if next_extractor is not None:
+            return self._find_waiting_state_if_unavailable(next_extractor)
+        if answers := [job for job in jobs if job.status == "answered" and not job.is_superseded]:
+            return _build_answered_state(answers[-1].extracted_by)
         if not self.preference_order:
             return _build_waiting_state("no_extractor", NO_EXTRACTOR_MESSAGE)
-        if (next_extractor := choose_extractor(document, jobs, self.preference_order)) is not None:
-            return self._find_waiting_state_if_unavailable(next_extractor)
         failure_messages = [job.message for job in jobs if job.status == "failed" and job.message]
         if failure_messages:
             return _build_final_state("quarantined", "extraction_failed", failure_messages[-1])
@@ -303,6 +312,12 @@ class _ProgressCounter:
 
 def _build_waiting_state(reason_code: str, reason: str) -> dict[str, Any]:
     return {"stage": "extract_remote", "state": "waiting", "reason_code": reason_code, "reason": reason}
+
+
+def _build_answered_state(extractor: str) -> dict[str, Any]:
+    """Return the state of a document whose answer of an earlier submission is validated again, at no cost."""
+    reason = f"Answered by {extractor} before; not validated yet."
+    return {"stage": "validate", "state": "waiting", "reason_code": "answered", "reason": reason}
 
 
 def _build_final_state(state: DocumentState, reason_code: str, reason: str) -> dict[str, Any]:

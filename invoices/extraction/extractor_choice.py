@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from invoices.extraction import billflowai, invoicedataextraction_com, smartbills_com
 from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE
 from invoices.ledger.documents import PendingDocument
 from invoices.ledger.extractions import ExtractionJob
+from invoices.model import compute_extraction_id
+from invoices.settings import Settings
 
 MAX_BYTES_BY_EXTRACTOR: Mapping[str, Mapping[str, int]] = {  # by media type
     smartbills_com.EXTRACTOR: dict.fromkeys(SUFFIX_BY_MEDIA_TYPE, smartbills_com.MAX_BYTES),
@@ -35,24 +38,54 @@ def choose_extractor(
     jobs: Iterable[ExtractionJob],
     preference_order: Sequence[str],
     unavailable: Collection[str] = (),
+    configurations: Mapping[str, str] = MappingProxyType({}),
 ) -> str | None:
     """Return the extractor for a document, or None when none is left.
 
     An extractor with an open submission for the document comes first, even when it is no longer in
     ``preference_order`` or is ``unavailable``: submitting elsewhere could be charged twice. Otherwise ``unavailable``
-    extractors are skipped.
+    extractors are skipped. None, too, if the extractor has answered already under its present one of the
+    ``configurations``: the same bytes are never paid for twice.
     """
+    jobs = list(jobs)
     jobs_by_extractor = map_latest_jobs_by_extractor(jobs)
     for name, job in jobs_by_extractor.items():
         if job.may_have_arrived:
             return name
     eligible = list_eligible_extractors(document, jobs_by_extractor, preference_order)
-    return next((name for name in eligible if name not in unavailable), None)
+    chosen = next((name for name in eligible if name not in unavailable), None)
+    if chosen is not None and chosen in configurations and has_answered(jobs, chosen, configurations[chosen]):
+        return None
+    return chosen
+
+
+def has_answered(jobs: Sequence[ExtractionJob], extractor: str, configuration: str) -> bool:
+    """Return whether the extractor has answered about the document of these jobs under this configuration."""
+    return any(
+        job.status == "answered"
+        and job.extracted_by == extractor
+        and job.extraction_id
+        in {
+            compute_extraction_id(job.document_sha256, extractor, configuration, generation)
+            for generation in range(1, len(jobs) + 1)
+        }
+        for job in jobs
+    )
+
+
+def get_configurations(settings: Settings) -> dict[str, str]:
+    """Return what each extraction API would be asked for, by extractor."""
+    structure = settings.invoicedataextraction_com.output_structure
+    return {
+        invoicedataextraction_com.EXTRACTOR: invoicedataextraction_com.build_configuration(structure),
+        smartbills_com.EXTRACTOR: smartbills_com.CONFIGURATION,
+        billflowai.EXTRACTOR: billflowai.CONFIGURATION,
+    }
 
 
 def map_latest_jobs_by_extractor(jobs: Iterable[ExtractionJob]) -> dict[str, ExtractionJob]:
-    """Return the latest job of each extractor; ``jobs`` are in the order of their requests."""
-    return {job.extracted_by: job for job in jobs}
+    """Return the latest job of each extractor, without superseded ones; ``jobs`` are in the order of their requests."""
+    return {job.extracted_by: job for job in jobs if not job.is_superseded}
 
 
 def list_eligible_extractors(

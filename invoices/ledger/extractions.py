@@ -38,6 +38,7 @@ class ExtractionJob:
     requested_at: dt.datetime
     submitted_at: dt.datetime | None
     counted_on: str | None = None
+    is_superseded: bool = False  # failed, or read at no cost, and a person has the document retried
 
     @property
     def is_open(self) -> bool:
@@ -84,8 +85,16 @@ _JOB_COLUMNS = [extractions.c[name] for name in ExtractionJob.__slots__]
 def record_free_answer(
     tx: Transaction, extraction_id: str, document_sha256: str, extracted_by: str, payload: str
 ) -> None:
-    """Record an answer that cost nothing and was never open; an extraction that is recorded already stays as it is."""
-    if tx.connection.scalar(select(extractions.c.status).where(extractions.c.extraction_id == extraction_id)):
+    """Record an answer that cost nothing and was never open.
+
+    An extraction that is recorded already stays as it is; if a retry has superseded it, its answer is replaced.
+    """
+    condition = extractions.c.extraction_id == extraction_id
+    previous = tx.connection.execute(select(extractions.c.is_superseded).where(condition)).first()
+    if previous is not None:
+        if previous.is_superseded:
+            values = {"payload": payload, "is_superseded": False, "answered_at": tx.timestamp, "revision": tx.revision}
+            tx.connection.execute(update(extractions).where(condition).values(**values))
         return
     tx.connection.execute(
         insert(extractions).values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Table, false, text
 
 from invoices.ledger.column_types import SanitisedText, UtcDateTime
 
@@ -158,6 +158,7 @@ extractions = Table(
     Column("page_price_amount", SanitisedText(40)),  # a decimal, as set at the time of the request
     Column("page_price_currency", SanitisedText(3)),
     Column("possible_double_charge", Boolean, nullable=False),
+    Column("is_superseded", Boolean, nullable=False, server_default=false()),  # failed or free, and retried
     Column("requested_at", UtcDateTime, nullable=False),
     Column("submitted_at", UtcDateTime),
     Column("answered_at", UtcDateTime),

@@ -164,6 +164,8 @@ def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
     }
     for row in translated["receipts"]:
         row |= {"first_missed_at": None, "refused_under": None}
+    for row in translated["extractions"]:
+        row["is_superseded"] = False
     translated |= {"stage_leases": [], "stage_attempts": [], "remote_receipts": []}
     translated["counters"] = [row for row in translated["counters"] if row["name"] != "loaded_revision"]
     translated["notes"].append({"name": "ledger_id", "value": ANY})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from invoices.ledger import Ledger, Transaction
+from invoices.ledger.documents import set_document_state
 from invoices.ledger.extractions import (
     ExtractionTerms,
     filter_known_remote_ids,
@@ -15,6 +16,7 @@ from invoices.ledger.extractions import (
     record_intent,
     update_extraction,
 )
+from invoices.ledger.retries import mark_for_retry
 from tests.integration.ledger.validation_fixtures import DOCUMENT, record_sightings
 
 
@@ -29,6 +31,21 @@ def test_a_free_answer_is_recorded_once(ledger: Ledger) -> None:
     with ledger.open_snapshot() as connection:
         (row,) = list_extraction_rows(connection, DOCUMENT)
     assert (row["payload"], row["status"], row["pages_charged"]) == ("{}", "answered", 0)
+
+
+def test_a_retry_replaces_a_free_answer_once(ledger: Ledger) -> None:
+    with ledger.begin_transaction() as tx:
+        record_sightings(tx, DOCUMENT)
+        record_free_answer(tx, "x1", DOCUMENT, "einvoice", "1")
+        set_document_state(tx, DOCUMENT, stage="done", state="review", reason_code="BR-02", reason="It is broken.")
+    with ledger.begin_transaction() as tx:
+        assert mark_for_retry(tx, [DOCUMENT]) == [DOCUMENT]
+    for payload in ("2", "3"):
+        with ledger.begin_transaction() as tx:
+            record_free_answer(tx, "x1", DOCUMENT, "einvoice", payload)
+    with ledger.open_snapshot() as connection:
+        (row,) = list_extraction_rows(connection, DOCUMENT)
+    assert (row["payload"], row["is_superseded"]) == ("2", False)
 
 
 def test_the_latest_answer_of_each_document_is_listed_in_order_of_arrival(ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""Version 5: leases of stages, attempts that have not ended, what the vendor of receipts has, and the ledger's id.
+"""Version 5: leases of stages, attempts that have not ended, retries, what the vendor of receipts has, the ledger's id.
 
 The revision that was loaded is no longer here: each warehouse has its own, with the id of the ledger.
 """
@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("started_at", INSTANT, nullable=False),
     )
+    op.add_column("extractions", sa.Column("is_superseded", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("receipts", sa.Column("first_missed_at", INSTANT))
     op.add_column("receipts", sa.Column("refused_under", sa.String(64)))
     op.create_table(
