@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -182,13 +183,15 @@ def test_a_failed_batch_without_named_files_is_halved_until_the_bad_one_is_alone
 
 def _build_failing_submission(sha256: str, channel: str, batch_harness: BatchHarness) -> Any:
     """Return a submission that fails for a blank document without naming it."""
+    one_at_a_time = threading.Lock()  # two batches may be submitted at once, and the setting is one for both
 
     def submit_with_failure(original_call: Any, submission: Any) -> Any:
         has_blank_document = sha256 in submission.file_ids
-        batch_harness.update_sandbox_settings(
-            task_fail_code="NO_PAGES_FOUND=1" if has_blank_document else "", task_errors=channel
-        )
-        return original_call(submission)
+        with one_at_a_time:
+            batch_harness.update_sandbox_settings(
+                task_fail_code="NO_PAGES_FOUND=1" if has_blank_document else "", task_errors=channel
+            )
+            return original_call(submission)
 
     return submit_with_failure
 
