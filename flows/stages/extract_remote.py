@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from flows.reports.claimed_documents import describe_claims_of_others
+from flows.unexpected_errors import describe_error
 from flows.work_queue import count_waiting_documents, iter_claimed_batches
 from invoices.app import App
 from invoices.ledger.documents import PendingDocument
@@ -49,6 +50,9 @@ def _add_extraction_totals(app: App, report: RunReport) -> None:
         report.paid_pages += totals.pages_charged
         report.remarks += [remark for remark in totals.remarks if remark not in report.remarks]
         report.problems += totals.problems
+        report.problems += [
+            f"{document} waits: {describe_error(app.settings, document, error)}" for document, error in totals.failures
+        ]
         counts = report.remote_outcomes.setdefault(extractor, Counter())
         counts.update(calls=totals.submissions, pages=totals.pages_charged, answered=totals.answered)
         counts.update(quarantined=totals.quarantined, passed_to_next=totals.passed_to_next)

@@ -12,6 +12,11 @@ from invoices.extraction.resilience.retry import VendorSuspended
 from invoices.ledger.documents import PendingDocument
 from invoices.ledger.spending import CapReached
 
+# What a bug or an unforeseen value raises; errors of a vendor, the ledger or the disk are none of these.
+PROGRAM_ERRORS = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError
+)  # fmt: skip
+
 
 class DocumentQueue:
     """Documents in order of arrival; safe to use from several threads."""
@@ -73,7 +78,7 @@ class DocumentQueue:
     ) -> None:
         """Run ``start_document``; handle errors that concern only this document, or a cap."""
         try:
-            start_document(document)
+            self.run_or_defer_document(document.document_sha256, lambda: start_document(document))
         except ClaimLost:
             self.mark_concluded(document.document_sha256)
         except TransientError as error:
@@ -84,6 +89,20 @@ class DocumentQueue:
             self.mark_concluded(document.document_sha256)
         except CapReached as cap_error:
             self.defer_documents_over_cap([document], cap_error)
+
+    def run_or_defer_document(self, document_sha256: str, action: Callable[[], None]) -> None:
+        """Run an action about one document; if this program fails over it, only this document waits for a later run.
+
+        What was submitted is in the ledger, so a later run continues with it or looks it up.
+        """
+        try:
+            action()
+        except PROGRAM_ERRORS as error:
+            reason = f"this program failed over it with {type(error).__name__}; please report that"
+            self._recorder.record_waiting_reason([document_sha256], "program_error", reason)
+            self._recorder.deferred.add(document_sha256)
+            self._recorder.report.failures.append((f"document {document_sha256[:12]}", error))
+            self.mark_concluded(document_sha256)
 
     def defer_documents(
         self,

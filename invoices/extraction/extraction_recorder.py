@@ -46,6 +46,7 @@ class ExtractorReport:
     passed_to_next: int = 0  # documents that go to the next extractor
     remarks: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    failures: list[tuple[str, Exception]] = field(default_factory=list)  # documents over which this program failed
 
 
 @dataclass(frozen=True, slots=True)

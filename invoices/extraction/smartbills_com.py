@@ -111,7 +111,9 @@ class SmartBillsExtractor:
         with self._lock:
             wait_seconds = self._poll_schedule.get_seconds_until_next_poll() if self._poll_schedule else None
             if wait_seconds == 0:
-                return partial(self._poll_job, *self._poll_schedule.pop_next_job())
+                job, poll_count = self._poll_schedule.pop_next_job()
+                poll = partial(self._poll_job, job, poll_count)
+                return partial(self._document_queue.run_or_defer_document, job.document_sha256, poll)
             document = self._document_queue.take_next_document()
             return (
                 partial(self._document_queue.start_or_defer_document, document, self._submit_or_resume_document)

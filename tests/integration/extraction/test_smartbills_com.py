@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from invoices.clients.smartbills_com import RemoteJob, SmartBillsComClient
 from invoices.extraction.smartbills_com import MAX_BYTES
 from tests.integration.extraction.extraction_fixtures import (
     ANSWERED,
@@ -35,6 +36,29 @@ def test_each_document_is_charged_once_and_its_answer_waits_to_be_validated(runn
     assert runner.harness.list_document_states(hashes) == {ANSWERED}
     assert (get_totals(report), report.problems, runner.harness.concluded_count) == ((3, 3, 3), [], 3)
     assert {runner.harness.get_extraction(sha)["status"] for sha in hashes} == {"answered"}
+
+
+def test_an_error_of_this_program_over_one_document_stops_no_other(runner: SmartBillsRunner) -> None:
+    failing_job_ids: set[str] = set()
+
+    class FailingClient(SmartBillsComClient):
+        def poll_job(self, job_id: str) -> RemoteJob:
+            if not failing_job_ids or job_id in failing_job_ids:
+                failing_job_ids.add(job_id)
+                raise ValueError("offset must be strictly between")
+            return super().poll_job(job_id)
+
+    hashes = runner.harness.add_documents(*ONE_PAGE_PDFS[:3])
+    runner.client_class = FailingClient
+    report = runner.run_extraction()
+    (failure,) = report.failures
+    assert (failure[0].startswith("document "), type(failure[1])) == (True, ValueError)
+    states = [runner.harness.get_document_state(sha256) for sha256 in hashes]
+    assert sorted(states) == sorted([ANSWERED, ANSWERED, ("extract_remote", "waiting", "program_error")])
+    runner.client_class = SmartBillsComClient
+    assert runner.run_extraction().failures == []
+    assert runner.harness.list_document_states(hashes) == {ANSWERED}
+    assert len(runner.list_charged_documents()) == 3
 
 
 def test_pages_and_images_are_counted_as_the_vendor_charges_them(runner: SmartBillsRunner) -> None:
