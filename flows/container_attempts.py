@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from invoices.app import App
@@ -22,6 +23,18 @@ class RetryingContainerOpener:
     def detect_file_type(self, head: bytes, /) -> str:
         """Return the media type of a file by its first bytes."""
         return self._app.container_opener_pool.detect_file_type(head)
+
+    def find_from_lines(self, block: bytes, *, is_file_start: bool) -> Sequence[tuple[int, int]]:
+        """Return where mails end and begin in a block of an mbox."""
+        return self._app.container_opener_pool.find_from_lines(block, is_file_start=is_file_start)
+
+    def remove_status_fields(self, head: bytes, /) -> bytes:
+        """Return the beginning of a mail in an mbox without the marks of mail programs."""
+        return self._app.container_opener_pool.remove_status_fields(head)
+
+    def unescape_from_lines(self, content: bytes, /) -> bytes:
+        """Return a mail as it was before it was put into an mbox."""
+        return self._app.container_opener_pool.unescape_from_lines(content)
 
     def open_container(
         self, container: bytes | Path, store_batch: StoreBatch, file_name: str | None = None, /

@@ -11,6 +11,7 @@ from invoices.documents.containers.container_media_types import MAIL_TYPE, is_co
 from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, MBOX_TYPE
 from invoices.documents.store_batch import StoreBatch
+from invoices.errors import DocumentError
 from invoices.ledger.mails import Arrival
 from invoices.ledger.sightings import Sighting
 from invoices.model import Flag
@@ -25,15 +26,15 @@ from sources.arrivals import (
     build_whole_sighting,
 )
 from sources.authentication_results import UNKNOWN_RESULT
-from sources.folder.folder_backend import FileChangedError, FolderBackend, ListedFile
+from sources.folder.folder_backend import FileChangedError, FileUnreadableError, FolderBackend, ListedFile
 from sources.folder.listing import LocalFile, decode_path
-from sources.folder.mbox import MailSpan, split_mbox, unescape_from_lines
+from sources.folder.mbox import MailSpan, MboxMatcher, split_mbox
 
 SOURCE_KIND = "folder"
 MAX_CONTAINER_BYTES = 50 * 1024 * 1024  # a larger container is stored unopened
 
 
-class ContainerOpener(Protocol):
+class ContainerOpener(MboxMatcher, Protocol):
     """Opens containers, in separate processes."""
 
     def open_container(
@@ -71,7 +72,10 @@ def fetch_file_arrivals(
         stream.seek(0)
         media_type = context.container_opener.detect_file_type(head)
         if media_type == MBOX_TYPE:
-            yield from _fetch_mbox_arrivals(context, file, stream, known_fingerprints)
+            try:
+                yield from _fetch_mbox_arrivals(context, file, stream, known_fingerprints)
+            except DocumentError as error:
+                raise FileUnreadableError(str(error)) from error
             return
         arrival = _store_file_and_open_containers(context, file, stream, media_type)
     yield arrival
@@ -164,7 +168,7 @@ def _fetch_mbox_arrivals(
     The others carry their own key, so that in a file that has grown the known mails are recognised.
     """
     origin = build_file_origin(context.settings, context.backend, file)
-    for span in split_mbox(stream):
+    for span in split_mbox(stream, context.container_opener):
         if span.key in known_fingerprints and not span.is_last:
             continue
         arrival = _build_mbox_mail_arrival(context, origin, file, stream, span)
@@ -187,7 +191,8 @@ def _build_mbox_mail_arrival(
             mail_origin, *context.store_batch.put_file(_LimitedStream(stream, span.length))
         )
     else:
-        arrival = _build_mail_file_arrival(context, mail_origin, unescape_from_lines(stream.read(span.length)))
+        content = context.container_opener.unescape_from_lines(stream.read(span.length))
+        arrival = _build_mail_file_arrival(context, mail_origin, content)
     assert arrival.mail is not None  # noqa: S101 - every mail arrival has one
     return replace(arrival, mail=replace(arrival.mail, folder=file_origin.location))
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO
-
-from invoices.documents.content_sniffing import MBOX_FROM_LINE_PATTERN
+from typing import BinaryIO, Protocol
 
 _BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 1000
-_FROM_CANDIDATE_REGEX = re.compile(rb"\nFrom ")  # a fast search; the empty line before it is checked afterwards
-_QUOTED_FROM_REGEX = re.compile(rb"^>(>*From )", re.MULTILINE)
-_END_OF_HEADER_REGEX = re.compile(rb"\r?\n\r?\n")
 _MAX_HEADER_BYTES = 64 * 1024
-# Header fields that mail programs add to a mail in an mbox: whether it was read, and other marks.
-_STATUS_FIELDS_REGEX = re.compile(
-    rb"^(?:(?:X-)?Status|X-Keywords|X-UID|X-IMAP(?:base)?|X-Mozilla-(?:Status2?|Keys)|Content-Length|Lines):"
-    rb"[^\n]*+\n(?:[ \t][^\n]*+\n)*+",
-    re.IGNORECASE | re.MULTILINE,
-)
+
+
+class MboxMatcher(Protocol):
+    """Matches the bytes of an mbox, in a restricted process; raises DocumentError where that is stopped."""
+
+    def find_from_lines(self, block: bytes, *, is_file_start: bool) -> Sequence[tuple[int, int]]:
+        """Return where the mail before each From_ line of a block ends, and where the mail after it begins."""
+        ...
+
+    def remove_status_fields(self, head: bytes, /) -> bytes:
+        """Return the beginning of a mail without the marks of mail programs in its header."""
+        ...
+
+    def unescape_from_lines(self, content: bytes, /) -> bytes:
+        """Return a mail as it was before it was put into an mbox."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,12 @@ class MailSpan:
     is_last: bool = False
 
 
-def split_mbox(stream: BinaryIO) -> Iterator[MailSpan]:
+def split_mbox(stream: BinaryIO, matcher: MboxMatcher) -> Iterator[MailSpan]:
     """Yield the mails of an mbox in their order; the caller may move the position of ``stream`` between two of them."""
     digest_counts: Counter[str] = Counter()
     previous: MailSpan | None = None
-    for start, end in _locate_mails(stream):
-        digest = _compute_mail_digest(stream, start, end - start)
+    for start, end in _locate_mails(stream, matcher):
+        digest = _compute_mail_digest(stream, start, end - start, matcher)
         digest_counts[digest] += 1
         if previous is not None:
             yield previous
@@ -54,15 +58,10 @@ def split_mbox(stream: BinaryIO) -> Iterator[MailSpan]:
         yield replace(previous, is_last=True)
 
 
-def unescape_from_lines(content: bytes) -> bytes:
-    """Return a mail as it was before it was put into an mbox, with ``>From`` turned back into ``From``."""
-    return _QUOTED_FROM_REGEX.sub(rb"\1", content)
-
-
-def _locate_mails(stream: BinaryIO) -> Iterator[tuple[int, int]]:
+def _locate_mails(stream: BinaryIO, matcher: MboxMatcher) -> Iterator[tuple[int, int]]:
     """Yield where each mail begins and ends, without From_ lines and the empty lines before them."""
     start: int | None = None
-    for mail_end, next_start in _locate_from_lines(stream):
+    for mail_end, next_start in _locate_from_lines(stream, matcher):
         if start is not None:
             yield start, mail_end
         start = next_start
@@ -73,21 +72,14 @@ def _locate_mails(stream: BinaryIO) -> Iterator[tuple[int, int]]:
         yield start, max(start, file_length - empty_line_length)
 
 
-def _locate_from_lines(stream: BinaryIO) -> Iterator[tuple[int, int]]:
+def _locate_from_lines(stream: BinaryIO, matcher: MboxMatcher) -> Iterator[tuple[int, int]]:
     """Yield where the mail before each From_ line ends, and where the mail after it begins."""
     offset, block, last_line_end = 0, _read_at(stream, 0, _BLOCK_BYTES), 0
-    if first_line := MBOX_FROM_LINE_PATTERN.match(block):
-        yield 0, first_line.end()
     while block:
-        for candidate in _FROM_CANDIDATE_REGEX.finditer(block):
-            start = candidate.start() + 1
-            blank_line_length = (
-                2 if block.endswith(b"\n\r\n", 0, start) else 1 if block.endswith(b"\n\n", 0, start) else 0
-            )
-            from_line = MBOX_FROM_LINE_PATTERN.match(block, start) if blank_line_length else None
-            if from_line and offset + from_line.end() > last_line_end:
-                last_line_end = offset + from_line.end()
-                yield offset + start - blank_line_length, last_line_end
+        for mail_end, next_start in matcher.find_from_lines(block, is_file_start=offset == 0):
+            if offset + next_start > last_line_end:
+                last_line_end = offset + next_start
+                yield offset + mail_end, last_line_end
         if len(block) < _BLOCK_BYTES:
             return
         offset += len(block) - _MAX_LINE_BYTES  # search again what may have been cut off
@@ -99,11 +91,10 @@ def _read_at(stream: BinaryIO, offset: int, length: int) -> bytes:
     return stream.read(length)
 
 
-def _compute_mail_digest(stream: BinaryIO, start: int, length: int) -> str:
+def _compute_mail_digest(stream: BinaryIO, start: int, length: int, matcher: MboxMatcher) -> str:
     """Return the first 16 digits of the SHA-256 of a mail, computed without the marks of mail programs."""
     head = _read_at(stream, start, min(length, _MAX_HEADER_BYTES))
-    end = match.end() if (match := _END_OF_HEADER_REGEX.search(head)) else len(head)
-    digest = hashlib.sha256(_STATUS_FIELDS_REGEX.sub(b"", head[:end]) + head[end:])
+    digest = hashlib.sha256(matcher.remove_status_fields(head))
     remaining = length - len(head)
     while remaining > 0 and (block := stream.read(min(remaining, _BLOCK_BYTES))):
         digest.update(block)

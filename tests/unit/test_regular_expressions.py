@@ -79,7 +79,11 @@ def find_slow_text(found: FoundPattern, count: int) -> Any:
 
 def test_the_patterns_of_the_source_are_found() -> None:
     places = " ".join(found.place for found in PATTERNS)
-    for module in ("invoices.documents.content_sniffing", "sources.folder.mbox", "invoices.settings.sources"):
+    for module in (
+        "invoices.documents.content_sniffing",
+        "invoices.documents.containers.mbox_format",
+        "invoices.settings.sources",
+    ):
         assert module in places
     assert len(PATTERNS) > 100
 

@@ -16,6 +16,7 @@ from invoices.documents.content_sniffing import UNKNOWN_TYPE
 from invoices.documents.limited_process import LimitedProcess, ProcessFailure, ResponseReader
 from invoices.documents.outcomes import REASON_CODES
 from invoices.documents.store_batch import StoreBatch
+from invoices.errors import DocumentError
 
 _MAX_MEDIA_TYPE_CHARS = 120  # as in the ledger
 _MAX_TOTAL_PART_BYTES = 512 * 1024 * 1024  # of all parts together, far above the limits of the opener
@@ -61,6 +62,17 @@ class ContainerOpener:
         media_type = self._process.send_request(_build_request("detect_file_type", head), _parse_media_type_response)
         return UNKNOWN_TYPE if isinstance(media_type, ProcessFailure) else media_type
 
+    def match_mbox(self, operation: str, content: bytes, **options: object) -> MboxMatch:
+        """Return what an operation of ``mbox_format`` finds in the bytes of an mbox.
+
+        Raises DocumentError if the process is stopped, TransientError if no child starts.
+        """
+        result = self._process.send_request(_build_request(operation, content, **options), _parse_mbox_response)
+        if isinstance(result, ProcessFailure):
+            reason = result.reason or REASON_CODES[result.reason_code][1]
+            raise DocumentError(f"the mbox cannot be read: {reason}", reason_code=result.reason_code)
+        return result
+
     def close(self) -> None:
         """End the child: close its input, and kill it if it does not end."""
         self._process.close()
@@ -83,6 +95,24 @@ class _MediaTypeResponse:
     is_last: bool
 
 
+@validated_dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
+class _MboxResponse:
+    """The first line of the response to a request about an mbox."""
+
+    positions: Sequence[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]]
+    length: Annotated[int, Field(ge=0, le=_MAX_TOTAL_PART_BYTES)]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MboxMatch:
+    """Where mails end and begin in a block of an mbox, or the changed bytes of a mail."""
+
+    positions: Sequence[tuple[int, int]]
+    content: bytes
+
+
+_MBOX_RESPONSE_ADAPTER = TypeAdapter(_MboxResponse)
 _RESPONSE_HEADER_ADAPTER = TypeAdapter(_ResponseHeader)
 _MEDIA_TYPE_RESPONSE_ADAPTER = TypeAdapter(_MediaTypeResponse)
 
@@ -107,6 +137,11 @@ def _build_request(operation: str, content: bytes, **options: object) -> bytes:
 def _parse_media_type_response(reader: ResponseReader) -> tuple[str, bool]:
     response = _MEDIA_TYPE_RESPONSE_ADAPTER.validate_json(reader.read_line())
     return response.media_type, response.is_last
+
+
+def _parse_mbox_response(reader: ResponseReader) -> tuple[MboxMatch, bool]:
+    response = _MBOX_RESPONSE_ADAPTER.validate_json(reader.read_line())
+    return MboxMatch(response.positions, reader.read_exactly(response.length)), response.is_last
 
 
 def _store_parts_of_response(reader: ResponseReader, store_batch: StoreBatch) -> tuple[OpenedContainer, bool]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import queue
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -75,11 +75,8 @@ class ContainerOpenerPool:
         content = self._read_container(container)
         if len(content) > self._limits.max_bytes:
             return OpenedContainer(reason_code="too_large", reason=REASON_CODES["too_large"][1])
-        opener = self._idle_openers.get()
-        try:
+        with self._borrow_opener() as opener:
             return opener.open_container(content, store_batch, file_name, self._unpack_archives, is_mail=is_mail)
-        finally:
-            self._idle_openers.put(opener)
 
     def detect_file_type(self, head: bytes) -> str:
         """Return the media type of a file by its first bytes, at most 64 KB, which are matched in a process.
@@ -87,11 +84,28 @@ class ContainerOpenerPool:
         The type of bytes that stop the process is ``application/octet-stream``. Raises TransientError if no process
         starts.
         """
-        opener = self._idle_openers.get()
-        try:
+        with self._borrow_opener() as opener:
             return opener.detect_file_type(head[:MAX_SNIFFED_BYTES])
-        finally:
-            self._idle_openers.put(opener)
+
+    def find_from_lines(self, block: bytes, *, is_file_start: bool) -> Sequence[tuple[int, int]]:
+        """Return where the mail before each From_ line of an mbox ends, and where the mail after it begins.
+
+        Raises DocumentError if the process is stopped, TransientError if none starts; so do the next two.
+        """
+        with self._borrow_opener() as opener:
+            return opener.match_mbox("find_from_lines", block, is_file_start=is_file_start).positions
+
+    def remove_status_fields(self, head: bytes, /) -> bytes:
+        """Return the beginning of a mail in an mbox without the marks of mail programs in its header."""
+        with self._borrow_opener() as opener:
+            return opener.match_mbox("remove_status_fields", head).content
+
+    def unescape_from_lines(self, content: bytes, /) -> bytes:
+        """Return a mail as it was before it was put into an mbox, with ``>From`` turned back into ``From``."""
+        if b">From " not in content:
+            return content
+        with self._borrow_opener() as opener:
+            return opener.match_mbox("unescape_from_lines", content).content
 
     def open_containers_in_order(
         self, containers: Iterable[bytes], store_batch: StoreBatch, *, are_mails: bool = False
@@ -129,6 +143,15 @@ class ContainerOpenerPool:
         with contextlib.ExitStack() as stack:
             for opener in self._all_openers:
                 stack.callback(opener.close)
+
+    @contextlib.contextmanager
+    def _borrow_opener(self) -> Iterator[ContainerOpener]:
+        """Wait until a process is idle, and keep others from using it during the block."""
+        opener = self._idle_openers.get()
+        try:
+            yield opener
+        finally:
+            self._idle_openers.put(opener)
 
     def _read_container(self, container: bytes | Path) -> bytes:
         """Return the bytes of a container; of a file, at most one byte more than allowed."""

@@ -4,7 +4,8 @@ Run as ``python -I -m invoices.documents.containers.container_opener_process <li
 ``{"operation": "open", "length": …, "unpack_archives": …, "file_name": …, "is_mail": …}`` and that many bytes; the
 response is the line ``{"opened_container": …, "part_lengths": […], "is_last": …}`` and the bytes of the parts one after
 another. To ``{"operation": "detect_file_type", "length": …}`` and the first bytes of a file, the response is the line
-``{"media_type": …, "is_last": …}``.
+``{"media_type": …, "is_last": …}``. To ``find_from_lines``, ``remove_status_fields`` and ``unescape_from_lines`` with
+bytes of an mbox, it is the line ``{"positions": […], "length": …, "is_last": …}`` and that many bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from invoices.documents.child_process import (
     serve_requests,
 )
 from invoices.documents.containers.container_media_types import MAIL_TYPE
+from invoices.documents.containers.mbox_format import find_from_lines, remove_status_fields, unescape_from_lines
 from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.containers.recursive_opener import open_container_recursively
 from invoices.documents.content_sniffing import MAX_SNIFFED_BYTES, detect_file_type, detect_media_type
@@ -30,6 +32,7 @@ from invoices.documents.outcomes import REASON_CODES, sanitise_for_display
 
 _MAX_CONTAINERS_PER_PROCESS = 20_000  # many, because the code that opens them is Python and does not leak
 _MAX_REASON_CHARS = 300
+_MBOX_OPERATIONS = ("find_from_lines", "remove_status_fields", "unescape_from_lines")
 _MAIL_PREFIX = b"X-Mailbox:\r\nDelivered-To:\r\n"  # makes any content a mail with a header
 _GC_THRESHOLD_OBJECTS = 20_000  # for Python's own collection: a mail makes some hundreds
 _GC_THRESHOLD_BYTES = 8 * 1024 * 1024  # of containers, for ours: the tree of a mail refers to itself
@@ -84,6 +87,8 @@ def _handle_catching_parser_errors(
 def _handle_container(content: bytes, request: dict[str, Any]) -> ChildResponse:
     if request["operation"] == "detect_file_type":
         return ChildResponse({"media_type": detect_file_type(content)})
+    if request["operation"] in _MBOX_OPERATIONS:
+        return _match_mbox(content, request)
     container_type = detect_media_type(content[:MAX_SNIFFED_BYTES])
     if request["is_mail"] and container_type != MAIL_TYPE:
         content, container_type = _MAIL_PREFIX + content, MAIL_TYPE
@@ -94,6 +99,15 @@ def _handle_container(content: bytes, request: dict[str, Any]) -> ChildResponse:
         {"opened_container": opened_container, "part_lengths": [len(part_content) for part_content in contents]},
         contents,
     )
+
+
+def _match_mbox(content: bytes, request: dict[str, Any]) -> ChildResponse:
+    if request["operation"] == "find_from_lines":
+        positions = find_from_lines(content, is_file_start=request["is_file_start"])
+        return ChildResponse({"positions": positions, "length": 0})
+    change = remove_status_fields if request["operation"] == "remove_status_fields" else unescape_from_lines
+    changed_content = change(content)
+    return ChildResponse({"positions": [], "length": len(changed_content)}, [changed_content])
 
 
 def _build_failure_response(reason_code: str, reason: str) -> ChildResponse:

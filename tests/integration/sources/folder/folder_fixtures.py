@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from invoices.documents.containers import mbox_format
 from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.documents.content_sniffing import detect_file_type
 from invoices.documents.store import DocumentStore
@@ -55,8 +56,10 @@ class DisabledContainerOpener:
     ) -> OpenedContainer:
         return OpenedContainer(reason_code="damaged_archive", reason="nothing is opened here")
 
-    def detect_file_type(self, head: bytes) -> str:
-        return detect_file_type(head)
+    detect_file_type = staticmethod(detect_file_type)
+    find_from_lines = staticmethod(mbox_format.find_from_lines)
+    remove_status_fields = staticmethod(mbox_format.remove_status_fields)
+    unescape_from_lines = staticmethod(mbox_format.unescape_from_lines)
 
 
 def write_settled_file(path: Path, content: bytes | str = b"%PDF-1.7 one", modified: float = SETTLED_TIMESTAMP) -> Path:

@@ -172,6 +172,9 @@ def test_an_mbox_written_to_meanwhile_yields_whole_mails_and_is_finished_later(
 
     class AppendingOpener:
         detect_file_type = staticmethod(collector.opener_pool.detect_file_type)
+        find_from_lines = staticmethod(collector.opener_pool.find_from_lines)
+        remove_status_fields = staticmethod(collector.opener_pool.remove_status_fields)
+        unescape_from_lines = staticmethod(collector.opener_pool.unescape_from_lines)
 
         def open_container(self, *arguments: Any) -> Any:
             with path.open("ab") as mbox:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invoices.documents.containers import mbox_format
+from invoices.documents.containers.mbox_format import unescape_from_lines
 from invoices.documents.content_sniffing import MBOX_TYPE, detect_file_type
-from sources.folder.mbox import split_mbox, unescape_from_lines
+from sources.folder.mbox import split_mbox
 
 FROM_LINE = b"From a@b.example Mon Jan  5 10:00:00 2026\n"
 lines = st.sampled_from(
@@ -27,7 +29,7 @@ def build_mbox(mails: list[bytes]) -> bytes:
 def test_the_mails_of_an_mbox_come_out_unchanged(bodies: list[list[bytes]]) -> None:
     mails = [b"Subject: x\n\n" + b"".join(line + b"\n" for line in body).rstrip(b"\n") + b"\n" for body in bodies]
     content = build_mbox(mails)
-    spans = list(split_mbox(io.BytesIO(content)))
+    spans = list(split_mbox(io.BytesIO(content), mbox_format))
     assert [unescape_from_lines(content[span.start : span.start + span.length]) for span in spans] == mails
     assert [span.is_last for span in spans] == [False] * (len(mails) - 1) + [True]
     assert len({span.key for span in spans}) == len(mails)
@@ -37,13 +39,17 @@ def test_a_block_may_end_anywhere_around_a_mail() -> None:
     for shift in range(-130, 20):
         mails = [b"Subject: x\n\n" + b"y" * ((1 << 20) + shift) + b"\n", b"Subject: z\n\nz\n"]
         content = build_mbox(mails)
-        mail_contents = [content[span.start : span.start + span.length] for span in split_mbox(io.BytesIO(content))]
+        mail_contents = [
+            content[span.start : span.start + span.length] for span in split_mbox(io.BytesIO(content), mbox_format)
+        ]
         assert mail_contents == mails, shift
 
 
 def test_line_ends_of_other_systems_are_recognised() -> None:
     content = build_mbox([b"Subject: 1\n\none\n", b"Subject: 2\n\ntwo\n"]).replace(b"\n", b"\r\n")
-    mail_contents = [content[span.start : span.start + span.length] for span in split_mbox(io.BytesIO(content))]
+    mail_contents = [
+        content[span.start : span.start + span.length] for span in split_mbox(io.BytesIO(content), mbox_format)
+    ]
     assert mail_contents == [b"Subject: 1\r\n\r\none\r\n", b"Subject: 2\r\n\r\ntwo\r\n"]
 
 
@@ -51,7 +57,8 @@ def test_the_key_of_a_mail_depends_neither_on_marks_nor_on_other_mails() -> None
     first, second = b"Subject: 1\n\none\n", b"Subject: 2\n\ntwo\n"
     marked = b"Subject: 1\nStatus: RO\nX-Mozilla-Keys: a\n b\n\none\n"
     keys = [
-        next(split_mbox(io.BytesIO(build_mbox(mails)))).key for mails in ([first], [first, second], [marked, second])
+        next(split_mbox(io.BytesIO(build_mbox(mails)), mbox_format)).key
+        for mails in ([first], [first, second], [marked, second])
     ]
     assert len(set(keys)) == 1
 
