@@ -231,8 +231,15 @@ class ReceiptPublisher:
         return remote_receipt
 
     def _send_receipt(self, body: dict[str, Any], idempotency_key: str) -> RemoteReceipt:
+        """Create the receipt; raises UnknownOutcome if the answer does not say that it is ours, with our total."""
         self._require_valid_lease()
-        return self._client.create_receipt(body, idempotency_key)
+        remote_receipt = self._client.create_receipt(body, idempotency_key)
+        if remote_receipt.receipt_id is None or remote_receipt.total != body["total"]["amount"]:
+            raise UnknownOutcome(
+                f"the receipt {idempotency_key!r} was sent, but the answer is about receipt "
+                f"{remote_receipt.receipt_id!r} with the total {remote_receipt.total}"
+            )
+        return remote_receipt
 
     def _fetch_page(self, page_number: int) -> ReceiptPage:
         return self._caller.send_with_retries(partial(self._client.fetch_receipt_page, page_number))

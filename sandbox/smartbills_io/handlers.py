@@ -187,6 +187,7 @@ def _build_garbled_response(call: AuthorizedCall, content: Any) -> Response:
         "no_list": b'{"data": {"receipts": "none"}}',
         "entry_without_id": b'{"data": [{"receiptId": "x", "total": 1}], "metadata": {"totalPages": 1, "count": 1}}',
         "null": b"null",
+        "id_only": b'{"id": 7}',
         "empty": b"",
     }
     return Response(bodies[call.get_setting("garbled_form")], media_type="application/json")

@@ -31,7 +31,9 @@ SETTING_DEFINITIONS: Mapping[str, SettingDefinition] = {
     "http_500_every": build_count("every n-th call is answered 500 and not processed; 0: none"),
     "garbled_create": build_count("the next n creations are done, but answered with a body that cannot be used"),
     "garbled_list": build_count("the next n lists are answered 200 with a body that cannot be used"),
-    "garbled_form": build_choice("what such a body is", "html", "cut", "no_list", "entry_without_id", "null", "empty"),
+    "garbled_form": build_choice(
+        "what such a body is", "html", "cut", "no_list", "entry_without_id", "null", "id_only", "empty"
+    ),
     "empty_list": build_count("the next n lists are answered as if there were no receipt"),
     "list_lag": build_count("a new receipt is missing from the next n list answers after its creation"),
     "refused_creations": build_count("the next n creations are refused with refusal_status"),

@@ -42,6 +42,21 @@ def test_each_accepted_invoice_becomes_exactly_one_receipt(harness: PublishingHa
     assert harness.get_receipt_status(invoices[0]) == ("published", None)
 
 
+@pytest.mark.parametrize("form", ["html", "cut", "no_list", "entry_without_id", "null", "id_only", "empty"])
+def test_an_answer_that_does_not_name_the_receipt_is_no_proof_of_its_creation(
+    harness: PublishingHarness, form: str
+) -> None:
+    invoice = build_invoice("1")
+    harness.accept_invoices(invoice)
+    harness.update_sandbox_settings(garbled_create=1, garbled_form=form, list_lag=2)
+    harness.publish_receipts(invoice)
+    assert harness.get_receipt_status(invoice) == ("sending", "not_found_yet")
+    harness.update_sandbox_settings(list_lag=0)
+    assert harness.publish_receipts(invoice)
+    assert harness.get_receipt_status(invoice) == ("published", None)
+    assert harness.list_created_receipts() == list_receipt_ids(invoice)
+
+
 @pytest.mark.parametrize("fault", ["lost_response", "http_500_after_work", "garbled_create"])
 def test_a_receipt_created_before_an_unclear_answer_is_found_and_not_created_again(
     harness: PublishingHarness, fault: str

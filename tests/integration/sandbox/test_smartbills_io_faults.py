@@ -34,7 +34,7 @@ def test_a_new_receipt_is_missing_from_the_next_lists(api_client: ApiClient) -> 
     assert [list_receipt_ids(api_client) for _ in range(3)] == [["r-1"], ["r-1"], ["r-2", "r-1"]]
 
 
-@pytest.mark.parametrize("form", ["html", "cut", "no_list", "entry_without_id", "null", "empty"])
+@pytest.mark.parametrize("form", ["html", "cut", "no_list", "entry_without_id", "null", "id_only", "empty"])
 def test_a_garbled_answer_has_status_200_and_the_work_is_done(api_client: ApiClient, form: str) -> None:
     api_client.update_sandbox_settings(
         smartbills_io__garbled_create=1, smartbills_io__garbled_list=1, smartbills_io__garbled_form=form
