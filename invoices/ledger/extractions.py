@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from invoices.ledger.documents import iter_chunks
 from invoices.ledger.ledger import Transaction
@@ -77,6 +77,14 @@ class StoredAnswer:
     payload: str
     received_at: dt.datetime
     sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWeight:
+    """How heavy an answer is: its bytes, and its records (JSON objects: invoices, parties, lines, taxes, rows)."""
+
+    byte_count: int
+    record_count: int
 
 
 _JOB_COLUMNS = [extractions.c[name] for name in ExtractionJob.__slots__]
@@ -236,6 +244,23 @@ def list_latest_answers(connection: Connection, document_hashes: Iterable[str]) 
         )  # fmt: skip
         latest_answers |= {row.document_sha256: StoredAnswer(*row) for row in rows}
     return sorted(latest_answers.values(), key=lambda answer: answer.sequence)
+
+
+def weigh_answers(connection: Connection, document_hashes: Iterable[str]) -> dict[str, AnswerWeight]:
+    """Return the weight of the heaviest answer for each of the documents; the answers stay in the database."""
+    payload, weights = extractions.c.payload, dict[str, AnswerWeight]()
+    for chunk in iter_chunks(document_hashes):
+        rows = connection.execute(
+            select(
+                extractions.c.document_sha256,
+                func.max(func.length(payload)),
+                func.max(func.length(payload) - func.length(func.replace(payload, "{", ""))),
+            )
+            .where(extractions.c.document_sha256.in_(chunk), extractions.c.status == "answered")
+            .group_by(extractions.c.document_sha256)
+        )
+        weights |= {sha256: AnswerWeight(byte_count or 0, record_count or 0) for sha256, byte_count, record_count in rows}
+    return weights
 
 
 def list_extraction_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:

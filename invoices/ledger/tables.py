@@ -210,6 +210,8 @@ stage_attempts = Table(  # begun and not ended: what is here when a process star
     Column("document_sha256", SanitisedText(64), primary_key=True),
     Column("stage", SanitisedText(20), primary_key=True),
     Column("attempts", Integer, nullable=False),
+    Column("attempts_alone", Integer, nullable=False, server_default="0"),  # of these, with no other document
+    Column("document_count", Integer, nullable=False, server_default="1"),  # in the batch of the last attempt
     Column("started_at", UtcDateTime, nullable=False),
 )
 

@@ -32,6 +32,8 @@ def upgrade() -> None:
         sa.Column("document_sha256", sa.String(64), primary_key=True),
         sa.Column("stage", sa.String(20), primary_key=True),
         sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("attempts_alone", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("document_count", sa.Integer, nullable=False, server_default="1"),
         sa.Column("started_at", INSTANT, nullable=False),
     )
     op.add_column("extractions", sa.Column("is_superseded", sa.Boolean, nullable=False, server_default=sa.false()))
