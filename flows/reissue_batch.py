@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.stages.export import hash_manifest, render_export_batch, write_export_batch
+from flows.stages.export import write_export_batch
 from invoices.app import App
 from invoices.errors import ConfigurationError, ContractError
 from invoices.ledger.export_batches import find_manifest_sha256, list_batch_invoice_ids, list_export_batches
-from transforms.loading.accepted_invoice_reader import read_accepted_invoices
+from transforms.loading.accepted_invoice_reader import list_accepted_invoices
 
 
 def reissue_batch(app: App, batch_id: str) -> Path:
@@ -24,16 +24,17 @@ def reissue_batch(app: App, batch_id: str) -> Path:
             raise ConfigurationError(f"there is no export batch {batch_id!r}; see: invoices status")
         invoice_ids = list_batch_invoice_ids(connection, batch_id)
         issued_manifest_hash = find_manifest_sha256(connection, batch_id)
-    invoices = read_accepted_invoices(app.settings.warehouse_directory, invoice_ids)
-    if len(invoices) != len(invoice_ids):
+    references = list_accepted_invoices(app.settings.warehouse_directory, invoice_ids)
+    if len(references) != len(invoice_ids):
         raise ContractError(
-            f"{batch_id}: the warehouse has {len(invoices)} of its {len(invoice_ids)} invoices; try: invoices rebuild"
+            f"{batch_id}: the warehouse has {len(references)} of its {len(invoice_ids)} invoices; try: invoices rebuild"
         )
-    files = render_export_batch(batches[batch_id], invoices)
-    manifest_hash = hash_manifest(files)
-    if issued_manifest_hash is not None and manifest_hash != issued_manifest_hash:
-        raise ContractError(
-            f"{batch_id}: the files would differ from those issued "
-            f"(issued manifest {issued_manifest_hash[:12]}, now {manifest_hash[:12]}); nothing was written"
-        )
-    return write_export_batch(app, batches[batch_id], files)
+
+    def require_issued_manifest(manifest_hash: str) -> None:
+        if issued_manifest_hash is not None and manifest_hash != issued_manifest_hash:
+            raise ContractError(
+                f"{batch_id}: the files would differ from those issued "
+                f"(issued manifest {issued_manifest_hash[:12]}, now {manifest_hash[:12]}); nothing was written"
+            )
+
+    return write_export_batch(app, batches[batch_id], references, require_issued_manifest)

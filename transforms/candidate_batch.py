@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
 from invoices.errors import ContractError
-from transforms.sql_runner import build_tables, open_in_memory_database
+from transforms.candidate_slices import (
+    DEFAULT_SLICE_LIMITS,
+    DOCUMENT_MODELS,
+    SliceLimits,
+    exclude_invoices,
+    list_candidate_slices,
+    read_keys_of_originals,
+    select_candidates,
+)
+from transforms.sql_runner import (
+    build_models,
+    build_tables,
+    drop_unread_tables,
+    open_in_memory_database,
+    read_sql_models,
+)
 
 EXTRACTIONS_SCHEMA = pa.schema([
     ("extraction_id", pa.string()),
@@ -63,9 +79,27 @@ def build_candidate_batch(
     critical_rule_ids: Collection[str] = (),
     validated_at: dt.datetime | None = None,
 ) -> CandidateBatch:
-    """Return the candidates of a batch of answers, in the order of ``sequence``.
+    """Return the candidates of a batch of answers as ``iter_candidate_batches`` does, all in one."""
+    limits = SliceLimits(sys.maxsize, sys.maxsize)
+    [candidate_batch] = iter_candidate_batches(
+        extractions, known_keys, company_tax_ids, critical_rule_ids, validated_at, limits
+    )
+    return candidate_batch
 
-    ``extractions`` has the columns of ``EXTRACTIONS_SCHEMA``; of several answers about one document the last counts.
+
+def iter_candidate_batches(
+    extractions: pa.Table,
+    known_keys: pa.Table | KnownKeysLookup,
+    company_tax_ids: Sequence[str],
+    critical_rule_ids: Collection[str] = (),
+    validated_at: dt.datetime | None = None,
+    limits: SliceLimits = DEFAULT_SLICE_LIMITS,
+) -> Iterator[CandidateBatch]:
+    """Yield the candidates of a batch of answers, in the order of ``sequence``, in slices within ``limits``.
+
+    Each slice is a CandidateBatch of its own. A document with many candidates may be in several; the first slice has
+    all ``empty_answers``. ``extractions`` has the columns of ``EXTRACTIONS_SCHEMA``; of several answers about one
+    document the last counts.
     ``known_keys`` are the keys of earlier candidates that were not quarantined: a table with the columns of
     ``KNOWN_KEYS_SCHEMA``, or a function that looks them up by the number keys and content keys of this batch, so that
     not all of them must be in memory. ``critical_rule_ids`` are the rules that quarantine a candidate: a quarantined
@@ -79,19 +113,36 @@ def build_candidate_batch(
         connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
         connection.register("critical_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
         connection.execute("SET VARIABLE validated_at = $1::TIMESTAMPTZ", [validated_at])
-        build_tables(connection, "staging", "core")
-        candidate_keys = _read_table(connection, "candidate_keys")
-        connection.register("known_keys", _resolve_known_keys(known_keys, candidate_keys))
-        build_tables(connection, "core/duplicates")
-        return CandidateBatch(
-            candidates=_read_table(connection, "candidates"),
-            lines=_read_table(connection, "candidate_lines"),
-            taxes=_read_table(connection, "candidate_taxes"),
-            checks=_read_table(connection, "candidate_checks"),
-            candidate_keys=candidate_keys,
-            empty_answers=_read_table(connection, "empty_answers"),
-            document_count=len(set(extractions.column("document_sha256").to_pylist())),
+        build_tables(connection, "staging")
+        core_models, duplicate_models = read_sql_models("core"), read_sql_models("core/duplicates")
+        build_models(connection, {name: core_models.pop(name) for name in DOCUMENT_MODELS})
+        drop_unread_tables(connection, {**core_models, **duplicate_models})
+        slices = list_candidate_slices(connection, core_models["stated_lines"], limits)
+        sliced_ids = {invoice_id for part in slices for invoice_id in part.invoice_ids} if len(slices) > 1 else set()
+        missing_documents = set(extractions["document_sha256"].to_pylist()).difference(
+            *(part.document_hashes for part in slices)
         )
+        keys_of_slices = KNOWN_KEYS_SCHEMA.empty_table()
+        for number, part in enumerate(slices):
+            if len(slices) > 1:
+                select_candidates(connection, part.invoice_ids)
+            build_models(connection, core_models)
+            candidate_keys = _read_table(connection, "candidate_keys")
+            earlier_keys = exclude_invoices(_resolve_known_keys(known_keys, candidate_keys), sliced_ids)
+            connection.register("known_keys", pa.concat_tables([earlier_keys, keys_of_slices]))
+            build_models(connection, duplicate_models)
+            if number + 1 < len(slices):
+                keys_of_slices = pa.concat_tables([keys_of_slices, read_keys_of_originals(connection)])
+            empty_answers = _read_table(connection, "empty_answers")
+            yield CandidateBatch(
+                candidates=_read_table(connection, "candidates"),
+                lines=_read_table(connection, "candidate_lines"),
+                taxes=_read_table(connection, "candidate_taxes"),
+                checks=_read_table(connection, "candidate_checks"),
+                candidate_keys=candidate_keys,
+                empty_answers=empty_answers if number == 0 else empty_answers.slice(0, 0),
+                document_count=len(part.document_hashes) + (len(missing_documents) if number == 0 else 0),
+            )
 
 
 def _resolve_known_keys(known_keys: pa.Table | KnownKeysLookup, candidate_keys: pa.Table) -> pa.Table:

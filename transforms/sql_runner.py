@@ -58,11 +58,25 @@ def build_tables(connection: duckdb.DuckDBPyConnection, *folders: str) -> list[s
 
     Raises ContractError, naming the models, if they depend on each other in a circle or if one fails.
     """
-    sql_by_name = {name: sql for folder in folders for name, sql in read_sql_models(folder).items()}
+    return build_models(connection, {name: sql for folder in folders for name, sql in read_sql_models(folder).items()})
+
+
+def build_models(connection: duckdb.DuckDBPyConnection, sql_by_name: Mapping[str, str]) -> list[str]:
+    """Create a table for each of the models, as ``build_tables`` does."""
     ordered_names = sort_by_dependency(sql_by_name)
     for name in ordered_names:
         execute_model(connection, name, f"CREATE OR REPLACE TABLE {name} AS\n{sql_by_name[name]}")
     return ordered_names
+
+
+def drop_unread_tables(connection: duckdb.DuckDBPyConnection, remaining_models: Mapping[str, str]) -> None:
+    """Drop the tables that none of the models still to be built reads."""
+    table_names = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
+    read_names = {
+        name for sql in remaining_models.values() for name in _TABLE_REFERENCE.findall(_SQL_COMMENT.sub("", sql))
+    }
+    for name in set(table_names) - read_names - {"empty_answers"}:
+        connection.execute(f"DROP TABLE {name}")
 
 
 def sort_by_dependency(

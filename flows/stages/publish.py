@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from invoices.ledger.outbox import (
     count_unpublished_receipts,
     list_unpublished_receipts,
 )
+from invoices.model import Invoice
 from invoices.receipts.publish_settings import build_publish_settings
 from invoices.receipts.publisher import PublishResult, ReceiptPublisher
 from invoices.receipts.receipt_recorder import PUBLISHER
@@ -66,19 +67,34 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     """Publish each receipt of the batch, or leave it waiting with a reason."""
-    from transforms.loading.accepted_invoice_reader import read_accepted_invoices
-
     result = PublishResult()
     if batch.publisher is None:
         result.status_counts["waiting"] += len(batch.receipts)
     else:
-        invoice_ids = [receipt.invoice_id for receipt in batch.receipts]
-        invoices = {i.invoice_id: i for i in read_accepted_invoices(app.settings.warehouse_directory, invoice_ids)}
         is_refusal_final = batch.group == "refused"
-        if not batch.publisher.publish_receipts(batch.receipts, invoices, result, is_refusal_final=is_refusal_final):
-            report.suspended_vendors.add(PUBLISHER)
+        for receipts, invoices in _iter_receipts_with_invoices(app, batch.receipts):
+            if not batch.publisher.publish_receipts(receipts, invoices, result, is_refusal_final=is_refusal_final):
+                report.suspended_vendors.add(PUBLISHER)
+                break
     _add_to_report(report, result)
     report.advance_progress(len(batch.receipts))
+
+
+def _iter_receipts_with_invoices(
+    app: App, receipts: Sequence[UnpublishedReceipt]
+) -> Iterator[tuple[list[UnpublishedReceipt], dict[str, Invoice]]]:
+    """Yield the receipts with the invoices that the warehouse has of them, few lines at a time."""
+    from transforms.loading.accepted_invoice_reader import iter_reference_chunks, open_accepted_invoices
+
+    with open_accepted_invoices(app.settings.warehouse_directory) as reader:
+        receipts_by_invoice = {receipt.invoice_id: receipt for receipt in receipts}
+        references = reader.list_references(list(receipts_by_invoice))
+        loaded_ids = {reference.invoice_id for reference in references}
+        if missing_receipts := [receipt for receipt in receipts if receipt.invoice_id not in loaded_ids]:
+            yield missing_receipts, {}
+        for chunk in iter_reference_chunks(references):
+            invoices = {invoice.invoice_id: invoice for invoice in reader.iter_invoices(chunk)}
+            yield [receipts_by_invoice[reference.invoice_id] for reference in chunk], invoices
 
 
 def _add_to_report(report: RunReport, result: PublishResult) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from invoices.errors import ContractError
 from invoices.exports import manifest
-from invoices.exports.csv_files import parse_csv
+from invoices.exports.csv_files import iter_csv_records
 
 BILLS_FILE_NAME = "bills.csv"
 
@@ -43,7 +43,7 @@ def read_issued_batch(directory: Path) -> IssuedBatch:
         manifest_bytes = (directory / manifest.FILE_NAME).read_bytes()
         document = json.loads(manifest_bytes)
         created_at = dt.datetime.fromisoformat(document["created_at"])
-        invoice_ids = tuple(row["invoice_id"] for row in parse_csv((directory / BILLS_FILE_NAME).read_bytes()))
+        invoice_ids = tuple(row["invoice_id"] for row in iter_csv_records(directory / BILLS_FILE_NAME))
         stated_count = document["files"][BILLS_FILE_NAME]["rows"]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise ContractError(_format_problem(directory, repr(error))) from error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 from invoices.exports.batch_header import BatchHeader
 from invoices.exports.cells import format_decimal
@@ -30,12 +32,26 @@ _CONTROL_COLUMNS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file of a batch as it is on disk."""
+
+    byte_count: int
+    row_count: int
+    sha256: str
+
+
+def describe_file(path: Path, row_count: int) -> WrittenFile:
+    """Return size and hash of a file, which is read in pieces."""
+    with path.open("rb") as file:
+        return WrittenFile(path.stat().st_size, row_count, hashlib.file_digest(file, "sha256").hexdigest())
+
+
 def render_manifest(
     batch: BatchHeader,
     summary: BatchSummary,
     notices: Mapping[str, int],
-    row_counts: Mapping[str, int],
-    files: Mapping[str, bytes],
+    files: Mapping[str, WrittenFile],
 ) -> bytes:
     """Return ``manifest.json``: JSON in UTF-8, amounts as decimal strings, one entry per file except itself.
 
@@ -49,8 +65,8 @@ def render_manifest(
         **build_counts_and_totals(summary),
         "notices": dict(notices),
         "files": {
-            name: {"bytes": len(content), "rows": row_counts[name], "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
+            name: {"bytes": file.byte_count, "rows": file.row_count, "sha256": file.sha256}
+            for name, file in files.items()
         },
     }
     return (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode()

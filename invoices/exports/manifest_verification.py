@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from invoices.exports import manifest, workbook
 from invoices.exports.control_totals import summarise_batch
-from invoices.exports.csv_files import parse_csv
+from invoices.exports.csv_files import iter_csv_records
 
 _CSV_FILE_NAMES = ("bills.csv", "bill_lines.csv", "tax_lines.csv")
 _EXPECTED_FILE_NAMES = (*_CSV_FILE_NAMES, workbook.FILE_NAME)
 _READ_ERRORS = (ValueError, KeyError, ArithmeticError, csv.Error, zipfile.BadZipFile, zlib.error)
+_ROW_START = b"<row "
+_PIECE_BYTES = 1024 * 1024
 
 ManifestDocument = Mapping[str, object]
 
@@ -35,50 +35,63 @@ def verify_batch_folder(directory: Path) -> list[str]:
         return [f"{manifest.FILE_NAME} is missing from {str(directory)!r}"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{manifest.FILE_NAME} cannot be read: {error!r}"]
-    contents = {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
-    del contents[manifest.FILE_NAME]
+    paths = {path.name: path for path in sorted(directory.iterdir()) if path.is_file()}
+    del paths[manifest.FILE_NAME]
     findings = [f"{path.name!r} is not a file" for path in sorted(directory.iterdir()) if not path.is_file()]
     batch_id = manifest_document.get("batch_id")
     if batch_id != directory.name:
         findings.append(f"{manifest.FILE_NAME} belongs to batch {batch_id!r}, but its folder is {directory.name!r}")
     for name in sorted({*listed_files, *_EXPECTED_FILE_NAMES}):
-        findings += _check_listed_file(name, listed_files, contents)
-    findings += [f"{name!r} is not in the manifest" for name in contents if name not in listed_files]
-    return findings + _check_control_totals(manifest_document, contents)
+        findings += _check_listed_file(name, listed_files, paths)
+    findings += [f"{name!r} is not in the manifest" for name in paths if name not in listed_files]
+    return findings + _check_control_totals(manifest_document, paths)
 
 
-def _check_listed_file(
-    name: str, listed_files: Mapping[str, ManifestDocument], contents: Mapping[str, bytes]
-) -> list[str]:
-    if name not in contents:
+def _check_listed_file(name: str, listed_files: Mapping[str, ManifestDocument], paths: Mapping[str, Path]) -> list[str]:
+    if name not in paths:
         return [f"{name!r} is missing"]
     if name not in listed_files:
         return []
-    content = contents[name]
-    actual: dict[str, object] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    file = manifest.describe_file(paths[name], 0)
+    actual: dict[str, object] = {"bytes": file.byte_count, "sha256": file.sha256}
     is_unchanged = actual["sha256"] == listed_files[name].get("sha256")
     try:
         if name != workbook.FILE_NAME or is_unchanged:  # a ZIP is opened only if we have written it
-            actual["rows"] = _count_rows(name, content)
+            actual["rows"] = _count_rows(paths[name])
     except _READ_ERRORS as error:
         return [*_list_differences(name, listed_files[name], actual), f"{name!r} cannot be read: {error!r}"]
     return _list_differences(name, listed_files[name], actual)
 
 
-def _count_rows(name: str, content: bytes) -> int:
-    if name != workbook.FILE_NAME:
-        return len(parse_csv(content))
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+def _count_rows(path: Path) -> int:
+    if path.name != workbook.FILE_NAME:
+        return sum(1 for _ in iter_csv_records(path))
+    with zipfile.ZipFile(path) as archive:
         sheet_names = [entry for entry in archive.namelist() if entry.startswith("xl/worksheets/sheet")]
         sheet_names.remove(f"xl/worksheets/sheet{len(sheet_names)}.xml")  # the last one is the control sheet
-        return sum(archive.read(sheet_name).count(b"<row ") - 1 for sheet_name in sheet_names)  # without the header
+        return sum(_count_sheet_rows(archive, sheet_name) - 1 for sheet_name in sheet_names)  # without the header
 
 
-def _check_control_totals(manifest_document: ManifestDocument, contents: Mapping[str, bytes]) -> list[str]:
+def _count_sheet_rows(archive: zipfile.ZipFile, sheet_name: str) -> int:
+    row_count, end_of_last_piece = 0, b""
+    with archive.open(sheet_name) as sheet:
+        while piece := sheet.read(_PIECE_BYTES):
+            row_count += (end_of_last_piece + piece).count(_ROW_START)
+            end_of_last_piece = (end_of_last_piece + piece)[-len(_ROW_START) + 1 :]
+    return row_count
+
+
+def _check_control_totals(manifest_document: ManifestDocument, paths: Mapping[str, Path]) -> list[str]:
+    batch_ids: set[str] = set()
+
+    def iter_records(name: str) -> Iterator[dict[str, str]]:
+        for record in iter_csv_records(paths[name]):
+            batch_ids.add(record["batch_id"])
+            yield record
+
     try:
-        bills, lines, taxes = (parse_csv(contents[name]) for name in _CSV_FILE_NAMES)
-        recomputed_summary = manifest.build_counts_and_totals(summarise_batch(bills, lines, taxes))
-        batch_ids = {row["batch_id"] for row in (*bills, *lines, *taxes)}
+        summary = summarise_batch(*(iter_records(name) for name in _CSV_FILE_NAMES))
+        recomputed_summary = manifest.build_counts_and_totals(summary)
     except _READ_ERRORS as error:
         return [f"the control totals cannot be recomputed: {error!r}"]
     foreign_batch_ids = sorted(batch_ids - {str(manifest_document.get("batch_id"))})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -11,7 +11,7 @@ from typing import Literal
 from invoices.errors import DocumentError
 from invoices.exports.batch_header import BatchHeader
 from invoices.exports.cells import remove_control_characters
-from invoices.model import Invoice, Line, Tax
+from invoices.model import Invoice, Tax
 
 Cell = str | dt.date | int | Decimal | None
 Row = tuple[Cell, ...]
@@ -29,18 +29,22 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows and columns, with the names of the CSV file and the sheet that they are exported to."""
+    """A table: the names of its CSV file and its sheet, its columns, and the rows that one invoice has in it."""
 
     file_name: str
     sheet_name: str
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    cleaned_cell_count: int
+    build_invoice_rows: Callable[[BatchHeader, Invoice], Iterable[Row]]
 
-    def iter_records(self) -> Iterable[dict[str, Cell]]:
-        """Return each row by column name."""
-        names = [column.name for column in self.columns]
-        return (dict(zip(names, row, strict=True)) for row in self.rows)
+    def iter_rows(self, batch: BatchHeader, invoices: Iterable[Invoice]) -> Iterator[tuple[Row, int]]:
+        """Yield the rows of the invoices, in their order, each with the number of cells that were cleaned.
+
+        Raises DocumentError for a number that cannot be booked.
+        """
+        for invoice in invoices:
+            for row in self.build_invoice_rows(batch, invoice):
+                cleaned_row = tuple(_clean_cell(invoice, cell) for cell in row)
+                yield cleaned_row, sum(before != after for before, after in zip(row, cleaned_row, strict=True))
 
 
 _KEY_COLUMNS = (Column("batch_id"), Column("invoice_id"), Column("document_sha256"), Column("kind"))
@@ -95,51 +99,13 @@ TAX_COLUMNS = (
 )
 
 
-def build_bill_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
-    """Return one row per invoice, in the given order."""
-    rows = ((invoice, _build_bill_row(batch, invoice)) for invoice in invoices)
-    return _build_table("bills.csv", "Bills", BILL_COLUMNS, rows)
-
-
-def build_line_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
-    """Return one row per invoice line, by line number within its invoice."""
-    rows = (
-        (invoice, _build_line_row(batch, invoice, line))
-        for invoice in invoices
-        for line in sorted(invoice.lines, key=lambda line: (line.line_number, str(line)))
-    )
-    return _build_table("bill_lines.csv", "Lines", LINE_COLUMNS, rows)
-
-
-def build_tax_table(batch: BatchHeader, invoices: Sequence[Invoice]) -> Table:
-    """Return one row per tax of an invoice, by category and rate within it; a missing rate comes first."""
-
-    def get_sort_key(tax: Tax) -> tuple[str, Decimal, str]:
-        return tax.tax_category or "", Decimal(-1) if tax.tax_rate is None else tax.tax_rate, str(tax)
-
-    rows = (
-        (
-            invoice,
-            (
-                *_build_invoice_reference_cells(batch, invoice),
-                tax.tax_category,
-                tax.tax_rate,
-                *_apply_invoice_sign(invoice, tax.taxable_amount, tax.tax_amount),
-            ),
-        )
-        for invoice in invoices
-        for tax in sorted(invoice.taxes, key=get_sort_key)
-    )
-    return _build_table("tax_lines.csv", "Taxes", TAX_COLUMNS, rows)
-
-
 def _build_key_cells(batch: BatchHeader, invoice: Invoice) -> Row:
     return batch.batch_id, invoice.invoice_id, invoice.document_sha256, invoice.kind
 
 
-def _build_bill_row(batch: BatchHeader, invoice: Invoice) -> Row:
+def _build_bill_rows(batch: BatchHeader, invoice: Invoice) -> Iterable[Row]:
     supplier, customer = invoice.supplier, invoice.customer
-    return (
+    yield (
         *_build_key_cells(batch, invoice),
         invoice.direction, invoice.invoice_number, invoice.issued_on, invoice.due_on, invoice.order_number,
         supplier.name, supplier.tax_id, supplier.country, supplier.iban,
@@ -161,32 +127,39 @@ def _build_invoice_reference_cells(batch: BatchHeader, invoice: Invoice) -> Row:
     )
 
 
-def _build_line_row(batch: BatchHeader, invoice: Invoice, line: Line) -> Row:
-    unit_price, net_amount, tax_amount = _apply_invoice_sign(
-        invoice, line.unit_price_amount, line.net_amount, line.tax_amount
-    )
-    return (
-        *_build_invoice_reference_cells(batch, invoice),
-        line.line_number, line.description, line.quantity, line.unit,
-        unit_price, net_amount, line.tax_rate, tax_amount,
-    )  # fmt: skip
+def _build_line_rows(batch: BatchHeader, invoice: Invoice) -> Iterable[Row]:
+    """Yield one row per line, by line number."""
+    reference_cells = _build_invoice_reference_cells(batch, invoice)
+    for line in sorted(invoice.lines, key=lambda line: (line.line_number, str(line))):
+        unit_price, net_amount, tax_amount = _apply_invoice_sign(
+            invoice, line.unit_price_amount, line.net_amount, line.tax_amount
+        )
+        yield (
+            *reference_cells,
+            line.line_number, line.description, line.quantity, line.unit,
+            unit_price, net_amount, line.tax_rate, tax_amount,
+        )  # fmt: skip
+
+
+def _build_tax_rows(batch: BatchHeader, invoice: Invoice) -> Iterable[Row]:
+    """Yield one row per tax, by category and rate; a missing rate comes first."""
+
+    def get_sort_key(tax: Tax) -> tuple[str, Decimal, str]:
+        return tax.tax_category or "", Decimal(-1) if tax.tax_rate is None else tax.tax_rate, str(tax)
+
+    for tax in sorted(invoice.taxes, key=get_sort_key):
+        yield (
+            *_build_invoice_reference_cells(batch, invoice),
+            tax.tax_category,
+            tax.tax_rate,
+            *_apply_invoice_sign(invoice, tax.taxable_amount, tax.tax_amount),
+        )
 
 
 def _apply_invoice_sign(invoice: Invoice, *amounts: Decimal | None) -> tuple[Decimal | None, ...]:
     if invoice.booking_sign > 0:
         return amounts
     return tuple(amount if amount is None else amount.copy_negate() for amount in amounts)
-
-
-def _build_table(
-    file_name: str, sheet_name: str, columns: tuple[Column, ...], rows: Iterable[tuple[Invoice, Row]]
-) -> Table:
-    cleaned_rows: list[Row] = []
-    cleaned_cell_count = 0
-    for invoice, row in rows:
-        cleaned_rows.append(tuple(_clean_cell(invoice, cell) for cell in row))
-        cleaned_cell_count += sum(before != after for before, after in zip(row, cleaned_rows[-1], strict=True))
-    return Table(file_name, sheet_name, columns, tuple(cleaned_rows), cleaned_cell_count)
 
 
 def _clean_cell(invoice: Invoice, cell: Cell) -> Cell:
@@ -204,3 +177,9 @@ def _clean_cell(invoice: Invoice, cell: Cell) -> Cell:
             reason_code="number_out_of_range",
         )
     return cell
+
+
+BILL_TABLE = Table("bills.csv", "Bills", BILL_COLUMNS, _build_bill_rows)  # one row per invoice
+LINE_TABLE = Table("bill_lines.csv", "Lines", LINE_COLUMNS, _build_line_rows)
+TAX_TABLE = Table("tax_lines.csv", "Taxes", TAX_COLUMNS, _build_tax_rows)
+TABLES = (BILL_TABLE, LINE_TABLE, TAX_TABLE)  # in the order of the sheets

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
+import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
+from typing import cast
 
 from xlsxwriter import Workbook
+from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from invoices.exports.batch_header import BatchHeader
 from invoices.exports.cells import count_significant_digits, format_decimal
-from invoices.exports.tables import Cell, Column, Table
+from invoices.exports.streamed_worksheet import StreamedWorksheet, copy_zip_with_fixed_times
+from invoices.exports.tables import Cell, Column
 from invoices.model.currencies import get_minor_digits
 
 FILE_NAME = "bills.xlsx"
 TRUNCATION_MARK = " […cut here; the CSV file has all of it]"
 
 _WORKBOOK_OPTIONS = {
-    "in_memory": True,  # also gives every part of the ZIP the same fixed time
     "strings_to_formulas": False,
     "strings_to_urls": False,
     "strings_to_numbers": False,
@@ -35,15 +38,6 @@ _MIN_EXCEL_DATE = dt.date(1900, 3, 1)  # Excel has no dates before 1900, and tre
 
 
 @dataclass(frozen=True, slots=True)
-class RenderedWorkbook:
-    """The workbook's bytes, and how many cells are cut or converted to text while the CSV files have them complete."""
-
-    content: bytes
-    truncated_text_count: int
-    number_as_text_count: int
-
-
-@dataclass(frozen=True, slots=True)
 class Sheet:
     """A sheet to be written: its name, its columns and its rows."""
 
@@ -52,52 +46,71 @@ class Sheet:
     rows: Sequence[Sequence[Cell]]
 
 
-def render_workbook(
-    batch: BatchHeader, tables: Sequence[Table], control_sheet: Sheet, *, max_sheet_rows: int = _MAX_SHEET_ROWS
-) -> RenderedWorkbook:
-    """Return the workbook with a sheet per table and the control sheet last; the same input gives the same bytes.
+class WorkbookWriter:
+    """Writes a workbook row by row, with few rows in memory; the same input gives the same bytes.
 
-    The title and the name of each sheet begin with REHEARSAL if the batch is of one.
-
-    A table longer than ``max_sheet_rows``, header included, continues in further sheets: Lines, Lines 2, Lines 3.
+    The title and the name of each sheet begin with REHEARSAL if the batch is of one. A table longer than
+    ``max_sheet_rows``, header included, continues in further sheets: Lines, Lines 2, Lines 3. ``altered_cell_counts``
+    has the number of cells that are ``cut``, or a ``number`` as text, while the CSV files have them complete.
     """
-    mark = "REHEARSAL " if batch.is_rehearsal else ""
-    buffer = io.BytesIO()
-    workbook = Workbook(buffer, _WORKBOOK_OPTIONS)
-    workbook.set_properties({"title": f"{mark}Export {batch.batch_id}", "created": batch.created_at})
-    writer = _WorkbookWriter(workbook)
-    max_table_rows = max_sheet_rows - 1
-    for table in tables:
-        for sheet_number, first_row in enumerate(range(0, max(len(table.rows), 1), max_table_rows), start=1):
-            name = mark + table.sheet_name if sheet_number == 1 else f"{mark}{table.sheet_name} {sheet_number}"
-            writer.add_sheet(Sheet(name, table.columns, table.rows[first_row : first_row + max_table_rows]))
-    writer.add_sheet(replace(control_sheet, name=mark + control_sheet.name))
-    workbook.close()
-    return RenderedWorkbook(buffer.getvalue(), writer.altered_cell_counts["cut"], writer.altered_cell_counts["number"])
 
-
-class _WorkbookWriter:
-    """Writes sheets into one workbook, reusing equal formats, and counts the cells that differ from the data."""
-
-    def __init__(self, workbook: Workbook) -> None:
-        self._workbook = workbook
+    def __init__(self, path: Path, batch: BatchHeader, *, max_sheet_rows: int = _MAX_SHEET_ROWS) -> None:
+        """Begin the workbook at ``path``; its parts are in a folder beside it until it is closed."""
+        self._path = path
+        self._parts_directory = path.with_name(f"{path.name}.parts")
+        self._parts_directory.mkdir()
+        self._mark = "REHEARSAL " if batch.is_rehearsal else ""
+        self._workbook = Workbook(
+            str(self._parts_directory / path.name), {**_WORKBOOK_OPTIONS, "tmpdir": str(self._parts_directory)}
+        )
+        self._workbook.set_properties({"title": f"{self._mark}Export {batch.batch_id}", "created": batch.created_at})
+        self._max_table_rows = max_sheet_rows - 1
         self._formats: dict[str, Format] = {}
         self.altered_cell_counts: Counter[str] = Counter()
 
-    def add_sheet(self, sheet: Sheet) -> None:
-        """Write one sheet: a frozen header in bold, then the rows."""
-        worksheet = self._workbook.add_worksheet(sheet.name)
-        worksheet.freeze_panes(1, 0)
-        currency_index = [column.name for column in sheet.columns].index("currency")
-        for column_index, column in enumerate(sheet.columns):
-            worksheet.write_string(0, column_index, column.name, self._get_cell_format("@", bold=True))
+    def begin_table(self, name: str, columns: Sequence[Column]) -> None:
+        """Begin the first sheet of a table; the rows follow."""
+        self._table_name, self._columns, self._sheet_count = name, columns, 0
+        self._currency_index = [column.name for column in columns].index("currency")
+        self._begin_sheet()
+
+    def write_row(self, row: Sequence[Cell]) -> None:
+        """Write the next row of the table."""
+        if self._row_number == self._max_table_rows:
+            self._begin_sheet()
+        self._row_number += 1
+        currency_decimals = get_minor_digits(str(row[self._currency_index]))
+        for column_index, cell in enumerate(row):
+            decimals = currency_decimals if self._columns[column_index].cell_type == "amount" else None
+            self._write_cell(self._worksheet, (self._row_number, column_index), cell, decimals)
+        self._worksheet.write_out_complete_rows(self._row_number)
+
+    def write_sheet(self, sheet: Sheet) -> None:
+        """Write a whole sheet."""
+        self.begin_table(sheet.name, sheet.columns)
+        for row in sheet.rows:
+            self.write_row(row)
+
+    def close(self) -> None:
+        """Complete the file, and remove its parts."""
+        try:
+            self._workbook.close()
+        except FileCreateError as error:  # the disk is full, for example
+            raise error.args[0] from error
+        copy_zip_with_fixed_times(self._parts_directory / self._path.name, self._path)
+        shutil.rmtree(self._parts_directory)
+
+    def _begin_sheet(self) -> None:
+        """Begin a sheet: a frozen header in bold."""
+        self._sheet_count += 1
+        self._row_number = 0
+        name = self._mark + self._table_name + (f" {self._sheet_count}" if self._sheet_count > 1 else "")
+        self._worksheet = cast(StreamedWorksheet, self._workbook.add_worksheet(name, StreamedWorksheet))
+        self._worksheet.freeze_panes(1, 0)
+        for column_index, column in enumerate(self._columns):
+            self._worksheet.write_string(0, column_index, column.name, self._get_cell_format("@", bold=True))
             width = 40 if column.name == "description" else max(12, len(column.name) + 2)
-            worksheet.set_column(column_index, column_index, width)
-        for row_number, row in enumerate(sheet.rows, start=1):
-            currency_decimals = get_minor_digits(str(row[currency_index]))
-            for column_index, cell in enumerate(row):
-                decimals = currency_decimals if sheet.columns[column_index].cell_type == "amount" else None
-                self._write_cell(worksheet, (row_number, column_index), cell, decimals)
+            self._worksheet.set_column(column_index, column_index, width)
 
     def _write_cell(self, worksheet: Worksheet, position: tuple[int, int], cell: Cell, decimals: int | None) -> None:
         match cell:

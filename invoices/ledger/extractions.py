@@ -259,7 +259,9 @@ def weigh_answers(connection: Connection, document_hashes: Iterable[str]) -> dic
             .where(extractions.c.document_sha256.in_(chunk), extractions.c.status == "answered")
             .group_by(extractions.c.document_sha256)
         )
-        weights |= {sha256: AnswerWeight(byte_count or 0, record_count or 0) for sha256, byte_count, record_count in rows}
+        weights |= {
+            sha256: AnswerWeight(byte_count or 0, record_count or 0) for sha256, byte_count, record_count in rows
+        }
     return weights
 
 

@@ -67,7 +67,5 @@ def remove_stage_attempts(tx: Transaction, stage: AttemptedStage, document_hashe
     """Remove the attempts at these documents, in the transaction that ends the work on them."""
     for chunk in iter_chunks(document_hashes):
         tx.connection.execute(
-            delete(stage_attempts).where(
-                stage_attempts.c.stage == stage, stage_attempts.c.document_sha256.in_(chunk)
-            )
+            delete(stage_attempts).where(stage_attempts.c.stage == stage, stage_attempts.c.document_sha256.in_(chunk))
         )

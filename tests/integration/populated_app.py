@@ -18,7 +18,7 @@ from invoices.ledger.validations import Candidate, Finding, record_validation
 from invoices.model import compute_extraction_id, compute_invoice_id, compute_sighting_id
 from invoices.receipts.receipt_recorder import PUBLISHER
 from invoices.run_report import RunReport
-from transforms.loading.warehouse_tables import serialise_candidate
+from transforms.loading.warehouse_tables import serialise_candidate, serialise_row
 
 Row = dict[str, Any]
 
@@ -63,7 +63,7 @@ def build_candidate(name: str, verdict: str, **values: Any) -> Candidate:
     }  # fmt: skip
     return Candidate(
         candidate_id, sha256, 1, verdict, f"n-{name}", f"c-{name}", body["invoice_number"],
-        serialise_candidate(body, [line], [tax]),
+        serialise_candidate(body, [serialise_row(line)], [serialise_row(tax)]),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -82,9 +82,17 @@ TAXES_SCHEMA = _build_schema(
 )  # fmt: skip
 
 
-def serialise_candidate(candidate: Row, lines: Sequence[Row], taxes: Sequence[Row]) -> str:
-    """Return a validated candidate as the JSON text for the ledger; decimals, dates and timestamps as strings."""
-    return json.dumps({"candidate": candidate, "lines": lines, "taxes": taxes}, ensure_ascii=False, default=str)
+def serialise_candidate(candidate: Row, line_texts: Iterable[str], tax_texts: Iterable[str]) -> str:
+    """Return a validated candidate as the JSON text for the ledger; its lines and taxes are texts already."""
+    return (
+        f'{{"candidate": {serialise_row(candidate)}, "lines": [{", ".join(line_texts)}], '
+        f'"taxes": [{", ".join(tax_texts)}]}}'
+    )
+
+
+def serialise_row(row: Row) -> str:
+    """Return a candidate, line or tax as JSON text; decimals, dates and timestamps as strings."""
+    return json.dumps(row, ensure_ascii=False, default=str)
 
 
 def _convert_candidate(row: Row) -> Sequence[Row]:

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from invoices.errors import ConfigurationError
-from invoices.exports import BatchHeader, render_batch_files, verify_batch_folder, write_batch_folder
+from invoices.errors import ConfigurationError, ContractError
+from invoices.exports import BatchHeader, sort_for_export, verify_batch_folder, write_batch_folder
 from invoices.model import Invoice, Line, Party, Tax
+from tests.export_fixtures import render_batch_files
 
 BATCH = BatchHeader("batch-000001", dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC))
 
 RENDER_AND_PRINT = """
 import hashlib
 from test_module import BATCH, build_invoices
-from invoices.exports import render_batch_files
+from tests.export_fixtures import render_batch_files
 for name, content in render_batch_files(BATCH, build_invoices()).items():
     print(name, hashlib.sha256(content).hexdigest())
 """
@@ -34,18 +35,24 @@ WRITE_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
 from test_module import BATCH, build_invoices
-from invoices.exports import render_batch_files, write_batch_folder
+from invoices.exports import sort_for_export, write_batch_folder
 
-class KillingFiles(dict):
-    '''Files that kill the process after the given number of them.'''
+class KillingInvoices(list):
+    '''Invoices that kill the process in the middle of the given iteration; each table is one.'''
 
-    def items(self):
-        for count, item in enumerate(super().items()):
-            if count == int(sys.argv[2]):
+    iterations = 0
+
+    def __iter__(self):
+        for number, invoice in enumerate(super().__iter__()):
+            if number == 5 and self.iterations == int(sys.argv[2]):
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield item
+            yield invoice
+        self.iterations += 1
 
-write_batch_folder(Path(sys.argv[1]), BATCH, KillingFiles(render_batch_files(BATCH, build_invoices())))
+def kill_before_release(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_batch_folder(Path(sys.argv[1]), BATCH, KillingInvoices(sort_for_export(build_invoices())), kill_before_release)
 """
 
 
@@ -85,12 +92,12 @@ def run_in_other_process(script: str, *arguments: str, **environment: str) -> su
 
 @pytest.fixture
 def written_batch(tmp_path: Path) -> Path:
-    return write_batch_folder(tmp_path / "exports", BATCH, render_batch_files(BATCH, build_invoices()))
+    return write_batch_folder(tmp_path / "exports", BATCH, sort_for_export(build_invoices()))
 
 
 def test_a_written_batch_is_one_folder_with_exactly_its_files(tmp_path: Path) -> None:
     files = render_batch_files(BATCH, build_invoices())
-    folder = write_batch_folder(tmp_path / "deep" / "exports", BATCH, files)
+    folder = write_batch_folder(tmp_path / "deep" / "exports", BATCH, sort_for_export(build_invoices()))
     assert folder == tmp_path / "deep" / "exports" / "batch-000001"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     assert os.listdir(folder.parent) == ["batch-000001"]
@@ -104,17 +111,14 @@ def test_writing_the_same_batch_again_touches_nothing(written_batch: Path) -> No
         }
 
     before = read_inodes_and_times()
-    assert (
-        write_batch_folder(written_batch.parent, BATCH, render_batch_files(BATCH, build_invoices()[::-1]))
-        == written_batch
-    )
+    assert write_batch_folder(written_batch.parent, BATCH, sort_for_export(build_invoices()[::-1])) == written_batch
     assert read_inodes_and_times() == before
 
 
 def test_a_finished_batch_is_never_overwritten_with_other_bytes(written_batch: Path) -> None:
     before = (written_batch / "bills.csv").read_bytes()
     with pytest.raises(ConfigurationError, match=r"'batch-000001' already exists in .* differs in \['bill_lines.csv'"):
-        write_batch_folder(written_batch.parent, BATCH, render_batch_files(BATCH, build_invoices()[1:]))
+        write_batch_folder(written_batch.parent, BATCH, sort_for_export(build_invoices()[1:]))
     assert (written_batch / "bills.csv").read_bytes() == before
     assert verify_batch_folder(written_batch) == []
 
@@ -125,35 +129,45 @@ def test_another_file_or_folder_with_the_name_of_the_batch_is_refused(
 ) -> None:
     obstacle(tmp_path / "batch-000001")
     with pytest.raises(ConfigurationError, match="differs"):
-        write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, build_invoices()))
+        write_batch_folder(tmp_path, BATCH, sort_for_export(build_invoices()))
 
 
 def test_a_root_that_is_not_a_folder_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "exports").touch()
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        write_batch_folder(tmp_path / "exports", BATCH, {})
+        write_batch_folder(tmp_path / "exports", BATCH, [])
 
 
-@pytest.mark.parametrize("files_written", range(5))
-def test_a_killed_run_leaves_no_batch_and_the_next_run_removes_what_it_left(tmp_path: Path, files_written: int) -> None:
-    killed_process = run_in_other_process(WRITE_AND_DIE, str(tmp_path), str(files_written))
+@pytest.mark.parametrize("tables_written", range(4))
+def test_a_killed_run_leaves_no_batch_and_the_next_run_removes_what_it_left(
+    tmp_path: Path, tables_written: int
+) -> None:
+    killed_process = run_in_other_process(WRITE_AND_DIE, str(tmp_path), str(tables_written))
     assert killed_process.returncode == -signal.SIGKILL, killed_process.stderr
     assert os.listdir(tmp_path) == [".batch-000001.partial"]
     other_batch = BatchHeader("batch-000002", BATCH.created_at)
-    assert (
-        verify_batch_folder(
-            write_batch_folder(tmp_path, other_batch, render_batch_files(other_batch, build_invoices()))
-        )
-        == []
-    )
+    assert verify_batch_folder(write_batch_folder(tmp_path, other_batch, sort_for_export(build_invoices()))) == []
     assert os.listdir(tmp_path) == ["batch-000002"]
 
 
+def test_a_batch_that_is_refused_before_its_release_leaves_nothing(tmp_path: Path) -> None:
+    manifest_hashes: list[str] = []
+
+    def refuse(manifest_sha256: str) -> None:
+        manifest_hashes.append(manifest_sha256)
+        raise ContractError("not these")
+
+    with pytest.raises(ContractError):
+        write_batch_folder(tmp_path, BATCH, sort_for_export(build_invoices()), refuse)
+    manifest = render_batch_files(BATCH, build_invoices())["manifest.json"]
+    assert (os.listdir(tmp_path), manifest_hashes) == ([], [hashlib.sha256(manifest).hexdigest()])
+
+
 def test_concurrent_writers_of_one_batch_all_succeed(tmp_path: Path) -> None:
-    files = render_batch_files(BATCH, build_invoices())
+    invoices = sort_for_export(build_invoices())
     folders: list[Path] = []
     writers = [
-        threading.Thread(target=lambda: folders.append(write_batch_folder(tmp_path, BATCH, files))) for _ in range(8)
+        threading.Thread(target=lambda: folders.append(write_batch_folder(tmp_path, BATCH, invoices))) for _ in range(8)
     ]
     for writer in writers:
         writer.start()
@@ -253,4 +267,4 @@ def test_a_missing_manifest_and_a_renamed_folder_are_found(written_batch: Path) 
 
 def test_a_very_long_text_is_verified(tmp_path: Path) -> None:
     invoice = Invoice("i", "d" * 64, 1, "invoice", "expense", "x" * 200_000, dt.date(2026, 1, 1), "EUR", Decimal(1))
-    assert verify_batch_folder(write_batch_folder(tmp_path, BATCH, render_batch_files(BATCH, [invoice]))) == []
+    assert verify_batch_folder(write_batch_folder(tmp_path, BATCH, [invoice])) == []

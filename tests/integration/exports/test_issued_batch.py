@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from invoices.errors import ContractError
-from invoices.exports import render_batch_files, write_batch_folder
+from invoices.exports import sort_for_export, write_batch_folder
 from invoices.exports.issued_batch import list_batch_folders, read_issued_batch
 from tests.integration.exports.test_atomic_write import BATCH, build_invoices
 
@@ -17,7 +17,7 @@ from tests.integration.exports.test_atomic_write import BATCH, build_invoices
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """The folder of a finished batch."""
-    return write_batch_folder(tmp_path / "exports", BATCH, render_batch_files(BATCH, build_invoices()))
+    return write_batch_folder(tmp_path / "exports", BATCH, sort_for_export(build_invoices()))
 
 
 def test_a_finished_batch_is_read_back(directory: Path) -> None:

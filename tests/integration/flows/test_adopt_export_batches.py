@@ -13,7 +13,7 @@ from flows.reissue_batch import reissue_batch
 from flows.runner import run_stages
 from flows.stages import export, load
 from invoices.app import App
-from invoices.exports.csv_files import parse_csv
+from invoices.exports.csv_files import iter_csv_records
 from invoices.ledger.export_batches import count_exports
 from invoices.run_report import RunReport
 from invoices.settings import Settings
@@ -54,7 +54,7 @@ def list_exported_ids(home: Path) -> list[str]:
     return [
         row["invoice_id"]
         for file in sorted((home / "exports").glob("*/bills.csv"))
-        for row in parse_csv(file.read_bytes())
+        for row in iter_csv_records(file)
     ]
 
 

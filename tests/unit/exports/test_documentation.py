@@ -7,8 +7,9 @@ import json
 
 import pytest
 
-from invoices.exports import BatchHeader, render_batch_files
+from invoices.exports import BatchHeader
 from invoices.exports.tables import BILL_COLUMNS, LINE_COLUMNS, TAX_COLUMNS
+from tests.export_fixtures import render_batch_files
 from tests.run_environment import CHECKOUT
 
 PAGE = CHECKOUT.joinpath("docs", "exports.md").read_text()

@@ -11,6 +11,7 @@ import zipfile
 from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -19,11 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invoices.errors import ConfigurationError, DocumentError
-from invoices.exports import BatchHeader, render_batch_files
+from invoices.exports import BatchHeader
 from invoices.exports.cells import remove_control_characters, restore_sanitised_formulas
-from invoices.exports.tables import BILL_COLUMNS, build_bill_table
-from invoices.exports.workbook import TRUNCATION_MARK, Sheet, render_workbook
+from invoices.exports.tables import BILL_COLUMNS, BILL_TABLE
+from invoices.exports.workbook import TRUNCATION_MARK, Sheet, WorkbookWriter
 from invoices.model import Invoice, Line, Party, Tax
+from tests.export_fixtures import render_batch_files
 
 BATCH = BatchHeader("batch-000007", dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC))
 FORMULA_PAYLOADS = [
@@ -254,10 +256,15 @@ def test_a_text_too_long_for_a_cell_is_cut_visibly_and_complete_in_the_csv_file(
 
 
 @pytest.mark.parametrize(("count", "names"), [(0, ["Bills"]), (2, ["Bills"]), (3, ["Bills", "Bills 2"])])
-def test_a_table_longer_than_a_sheet_continues_in_another(count: int, names: list[str]) -> None:
-    table = build_bill_table(BATCH, [build_bill(invoice_id=f"i{number}") for number in range(count)])
-    rendered = render_workbook(BATCH, [table], Sheet("Control", BILL_COLUMNS, []), max_sheet_rows=3)
-    book = openpyxl.load_workbook(io.BytesIO(rendered.content))
+def test_a_table_longer_than_a_sheet_continues_in_another(tmp_path: Path, count: int, names: list[str]) -> None:
+    writer = WorkbookWriter(tmp_path / "bills.xlsx", BATCH, max_sheet_rows=3)
+    writer.begin_table("Bills", BILL_COLUMNS)
+    for row, _ in BILL_TABLE.iter_rows(BATCH, [build_bill(invoice_id=f"i{number}") for number in range(count)]):
+        writer.write_row(row)
+    writer.write_sheet(Sheet("Control", BILL_COLUMNS, []))
+    writer.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["bills.xlsx"]
+    book = openpyxl.load_workbook(tmp_path / "bills.xlsx")
     assert book.sheetnames == [*names, "Control"]
     actual = [row[1] for name in names for row in book[name].iter_rows(min_row=2, values_only=True)]
     assert actual == [f"i{number}" for number in range(count)]
@@ -292,7 +299,7 @@ def test_rows_are_ordered_by_date_supplier_number_and_id() -> None:
 
 
 def test_an_invoice_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(DocumentError, match="batch 'batch-000007' has the invoice 'i1' 2 times"):
+    with pytest.raises(DocumentError, match="batch 'batch-000007' has the invoice 'i1' more than once"):
         render_batch_files(BATCH, [build_bill(), build_bill()])
 
 

@@ -21,6 +21,7 @@ from transforms.loading.warehouse_tables import (
     WAREHOUSE_TABLES,
     LoadTable,
     serialise_candidate,
+    serialise_row,
 )
 
 NOW = dt.datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=dt.UTC)
@@ -45,8 +46,8 @@ def build_body(candidate: dict[str, Any] | None = None, lines: Any = (), taxes: 
     identity = {"invoice_id": "i1"}
     return serialise_candidate(
         identity | (candidate or {}),
-        [identity | {"line_number": n} | line for n, line in enumerate(lines, 1)],
-        [identity | {"tax_number": n} | tax for n, tax in enumerate(taxes, 1)],
+        [serialise_row(identity | {"line_number": n} | line) for n, line in enumerate(lines, 1)],
+        [serialise_row(identity | {"tax_number": n} | tax) for n, tax in enumerate(taxes, 1)],
     )
 
 
@@ -110,7 +111,11 @@ def test_fields_without_a_column_are_dropped() -> None:
 
 def test_the_key_comes_from_the_ledger_and_not_from_the_body() -> None:
     row = build_candidate_row(
-        serialise_candidate({"invoice_id": "other"}, [{"invoice_id": None, "line_number": 1}], [{"tax_number": 1}])
+        serialise_candidate(
+            {"invoice_id": "other"},
+            [serialise_row({"invoice_id": None, "line_number": 1})],
+            [serialise_row({"tax_number": 1})],
+        )
     )
     for name in ("candidates", "candidate_lines", "candidate_taxes"):
         assert get_table(name).to_arrow([row]).column("invoice_id").to_pylist() == ["i1"]
