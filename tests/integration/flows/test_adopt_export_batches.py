@@ -52,9 +52,7 @@ def restore_ledger(home: Path) -> None:
 
 def list_exported_ids(home: Path) -> list[str]:
     return [
-        row["invoice_id"]
-        for file in sorted((home / "exports").glob("*/bills.csv"))
-        for row in iter_csv_records(file)
+        row["invoice_id"] for file in sorted((home / "exports").glob("*/bills.csv")) for row in iter_csv_records(file)
     ]
 
 
