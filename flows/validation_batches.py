@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from flows.work_queue import iter_waiting_batches
 from invoices.app import App
-from invoices.ledger.documents import PendingDocument, Stage
+from invoices.ledger.documents import PendingDocument
 from invoices.ledger.extractions import AnswerWeight, weigh_answers
 from invoices.ledger.stage_attempts import StageAttempt, list_stage_attempts
 
-STAGE: Stage = "validate"
+STAGE: Literal["validate"] = "validate"
 MAX_RECORDS_PER_BATCH = 25_000  # invoices, parties, lines, taxes and rows of the answers
 MAX_BYTES_PER_BATCH = 16 * 1024 * 1024
 MAX_RECORDS_PER_DOCUMENT = 100_000

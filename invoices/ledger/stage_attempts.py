@@ -29,7 +29,9 @@ class StageAttempt:
     document_count: int
 
 
-def list_stage_attempts(connection: Connection, stage: AttemptedStage, document_hashes: Iterable[str]) -> list[StageAttempt]:
+def list_stage_attempts(
+    connection: Connection, stage: AttemptedStage, document_hashes: Iterable[str]
+) -> list[StageAttempt]:
     """Return the attempts of those of the documents that have some."""
     attempts: list[StageAttempt] = []
     columns = [stage_attempts.c[name] for name in StageAttempt.__slots__]

@@ -29,7 +29,9 @@ ANSWERS = build_extraction_table([
 
 def build_slices(max_candidates: int, max_lines: int = 1_000, known_keys: Any = None) -> list[CandidateBatch]:
     keys = KNOWN_KEYS_SCHEMA.empty_table() if known_keys is None else known_keys
-    return list(iter_candidate_batches(ANSWERS, keys, [], CRITICAL_RULE_IDS, SliceLimits(max_candidates, max_lines)))
+    return list(
+        iter_candidate_batches(ANSWERS, keys, [], CRITICAL_RULE_IDS, limits=SliceLimits(max_candidates, max_lines))
+    )
 
 
 def collect_rows(slices: list[CandidateBatch], name: str, *columns: str) -> list[tuple[Any, ...]]:
