@@ -176,7 +176,7 @@ class App:
 
     def claim_documents(self, stage: Stage, limit: int, after_sequence: int) -> list[PendingDocument]:
         """Claim up to ``limit`` documents that wait for ``stage`` and that no living worker has claimed."""
-        self._release_claims_of_dead_workers()
+        self.release_claims_of_dead_workers()
         with self.ledger.open_snapshot() as connection:
             if not list_pending_documents(connection, stage, 1, after_sequence):
                 return []
@@ -185,7 +185,7 @@ class App:
 
     def claim_all_or_none(self, document_hashes: Sequence[str]) -> bool:
         """Claim all of these documents, or none if a living worker has one; return whether they are claimed."""
-        self._release_claims_of_dead_workers()
+        self.release_claims_of_dead_workers()
         with self.ledger.begin_transaction() as tx:
             return claim_all_or_none(tx, self.worker.name, document_hashes)
 
@@ -220,7 +220,7 @@ class App:
         with self.ledger.begin_transaction() as tx:
             release_claims(tx, self.worker.name)
 
-    def _release_claims_of_dead_workers(self) -> None:
+    def release_claims_of_dead_workers(self) -> None:
         """Release the claims and the stage leases of workers that have died, and delete their lock files."""
         with self.ledger.open_snapshot() as connection:
             holder_names = {*list_claim_holders(connection), *list_stage_lease_holders(connection)}
@@ -240,7 +240,7 @@ class App:
     @contextmanager
     def hold_stage_lease(self, stage: str) -> Iterator[StageLease | None]:
         """Hold the lease of a stage during the block; yield None if a living worker on this ledger has it."""
-        self._release_claims_of_dead_workers()
+        self.release_claims_of_dead_workers()
         with self.stage_lease_keeper.hold_stage_lease(stage) as lease:
             yield lease
 

@@ -15,6 +15,7 @@ from flows.cli.command_runner import (
     load_command_settings,
     run_stages_and_print_summary,
 )
+from flows.cli.extraction_commands import extraction_cli
 from flows.cli.options import InboxOption, JsonOption, SamplesOption, SettingsOption, SourceOption
 from flows.cli.receipt_commands import receipts_cli
 from flows.cli.report_commands import doctor, explain, sandbox, status
@@ -28,6 +29,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+cli.add_typer(extraction_cli, name="extraction")
 cli.add_typer(receipts_cli, name="receipts")
 
 

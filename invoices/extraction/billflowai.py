@@ -20,6 +20,7 @@ from typing import Protocol
 from invoices.clients.billflowai import ExtractionFailed, ExtractionResponse
 from invoices.clients.presigned_urls import PresignedUrl, build_presigned_url
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
+from invoices.extraction.answer_adoption import AnswerNotAdoptable, FetchedAnswer
 from invoices.extraction.document_queue import DocumentQueue
 from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder
 from invoices.extraction.resilience.contract_drift import ContractDriftDetector
@@ -117,6 +118,15 @@ class BillflowAiExtractor:
             self._document_queue.defer_all_documents(suspension)
             raise
 
+    def fetch_lost_answer(
+        self, _document: PendingDocument, _job: ExtractionJob, _remote_id: str | None
+    ) -> FetchedAnswer:
+        """Raise AnswerNotAdoptable: the vendor documents no way to fetch an answer again (contract sheet 03 §2)."""
+        raise AnswerNotAdoptable(
+            f"{VENDOR} has no way to fetch an answer again; save it from its web site as JSON, and name the file with "
+            "--answer"
+        )
+
     # What to do next
 
     def find_next_action_or_wait(self) -> Action | float | None:
@@ -143,8 +153,9 @@ class BillflowAiExtractor:
             self._repeat_once_or_quarantine(attempt, job, "the earlier run ended before the answer", with_delay=False)
         elif may_lack_submission(self.recorder.ledger, document.document_sha256):
             self._extract_or_quarantine_possible_repeat(attempt)
-        else:
-            self._extract_document(attempt)
+        else:  # refused and flagged: released by a person, after a submission that may have been charged
+            is_repeat = job is not None and job.possible_double_charge
+            self._extract_document(replace(attempt, is_repeat=is_repeat))
 
     def _extract_or_quarantine_possible_repeat(self, attempt: _ExtractionAttempt) -> None:
         """Submit and flag a document that was perhaps submitted before the ledger was restored."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from invoices.documents.store import DocumentStore
+from invoices.errors import ConfigurationError, TransientError
 from invoices.extraction import billflowai, client_factory, invoicedataextraction_com, smartbills_com
+from invoices.extraction.answer_adoption import FetchedAnswer
 from invoices.extraction.batches.batch import ClaimAllOrNone
 from invoices.extraction.extraction_recorder import ExtractionRecorder, ExtractorReport
 from invoices.extraction.extractor_choice import (
@@ -46,6 +48,10 @@ class Extractor(Protocol):
 
     def extract_documents(self, documents: Sequence[PendingDocument], on_progress: Callable[[int], None]) -> None:
         """Extract the documents; raise VendorSuspended when the vendor must not be called again in this run."""
+        ...
+
+    def fetch_lost_answer(self, document: PendingDocument, job: ExtractionJob, remote_id: str | None) -> FetchedAnswer:
+        """Return the answer of a submission that was given up; raise AnswerNotAdoptable if there is none."""
         ...
 
 
@@ -108,6 +114,22 @@ class ExtractorChain:
                     self._suspensions[name] = suspension
         self._record_documents_without_extractor()
         progress.report_remaining()
+
+    def fetch_lost_answer(self, document: PendingDocument, job: ExtractionJob, remote_id: str | None) -> FetchedAnswer:
+        """Return the answer of a submission that was given up, from the vendor; costs nothing.
+
+        Raises:
+            ConfigurationError: the vendor cannot be called.
+            AnswerNotAdoptable: there is no answer about this document.
+            TransientError: the vendor does not answer now.
+        """
+        missing_setup = self._find_missing_setup(job.extracted_by)
+        if missing_setup is not None:
+            raise ConfigurationError(f"{job.extracted_by} cannot be called: {missing_setup}")
+        try:
+            return self._get_extractor(job.extracted_by).fetch_lost_answer(document, job, remote_id)
+        except VendorSuspended as suspension:
+            raise TransientError(suspension.reason) from suspension
 
     def _release_unsent_batches_of_others(self, name: str, jobs: Iterable[ExtractionJob]) -> None:
         """Release unsent batches of other vendors that contain documents which ``name`` extracts now."""

@@ -18,6 +18,12 @@ from invoices.clients.invoicedataextraction_com import (
     TaskRefused,
 )
 from invoices.errors import ConfigurationError, ContractError, InvoicesError, TransientError
+from invoices.extraction.answer_adoption import (
+    AnswerNotAdoptable,
+    FetchedAnswer,
+    build_batch_answer,
+    require_completed_extraction,
+)
 from invoices.extraction.batches.batch import Batch, BatchBuilder, ClaimAllOrNone, CreditExhausted
 from invoices.extraction.batches.batch_api import BatchApi
 from invoices.extraction.batches.batch_poller import MIN_POLL_SECONDS, BatchPoller
@@ -41,7 +47,7 @@ from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
 from invoices.extraction.resilience.retry import RetryingCaller, StorageSuspended, VendorSuspended
 from invoices.extraction.resilience.worker_pool import Action, WorkerPool
 from invoices.ledger.documents import PendingDocument
-from invoices.ledger.extractions import list_jobs_by_document
+from invoices.ledger.extractions import ExtractionJob, list_jobs_by_document
 from invoices.ledger.spending import CapReached
 
 EXTRACTOR = "invoicedataextraction_com"
@@ -137,6 +143,15 @@ class InvoiceDataExtractor:
                         self._failure_handler.release_documents(batch, str(suspension))
             self._document_queue.defer_all_documents(suspension)
             raise
+
+    def fetch_lost_answer(self, document: PendingDocument, job: ExtractionJob, remote_id: str | None) -> FetchedAnswer:
+        """Return the answer of a submission that was given up; raises AnswerNotAdoptable if there is none to adopt."""
+        extraction_id = remote_id or job.remote_id
+        if extraction_id is None:
+            raise AnswerNotAdoptable("the ledger has no id of the vendor's extraction: name it with --job")
+        extraction = self.caller.send_with_retries(partial(self._client.poll_extraction, extraction_id), "poll")
+        require_completed_extraction(extraction)
+        return build_batch_answer(extraction, self._batch_poller.fetch_rows(extraction_id), document, job)
 
     # What to do next
 

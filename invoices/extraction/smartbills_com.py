@@ -17,6 +17,7 @@ from invoices.clients.error_mapping import NotFound
 from invoices.clients.smartbills_com import RemoteJob, SubmittedJob
 from invoices.errors import AccountError, ContractError, DocumentError, TransientError, UnknownOutcome
 from invoices.extraction import smartbills_com_lookup
+from invoices.extraction.answer_adoption import FetchedAnswer, fetch_smartbills_answer
 from invoices.extraction.document_queue import DocumentQueue
 from invoices.extraction.extraction_recorder import SUFFIX_BY_MEDIA_TYPE, ExtractionRecorder, to_exact_json
 from invoices.extraction.resilience.contract_drift import ContractDriftDetector
@@ -134,8 +135,8 @@ class SmartBillsExtractor:
             self._recover_unknown_submission(document, job)
         elif may_lack_submission(self.recorder.ledger, document.document_sha256):
             self._adopt_or_submit_document(document)
-        else:
-            self._submit_document(document, is_repeat=False)
+        else:  # refused and flagged: released by a person, after a submission that may have been charged
+            self._submit_document(document, is_repeat=job is not None and job.possible_double_charge)
 
     def _adopt_or_submit_document(self, document: PendingDocument) -> None:
         """Adopt the job that was submitted before the ledger was restored; submit the document if there is none."""
@@ -200,6 +201,10 @@ class SmartBillsExtractor:
             extraction_id, document.document_sha256, remote_id, self.recorder.count_billable_pages(document)
         )
         self._schedule_poll(self._get_latest_job(document.document_sha256), is_due_now=is_due_now)
+
+    def fetch_lost_answer(self, _document: PendingDocument, job: ExtractionJob, remote_id: str | None) -> FetchedAnswer:
+        """Return the answer of a submission that was given up; raises AnswerNotAdoptable if there is none to adopt."""
+        return fetch_smartbills_answer(self.caller, self._client, self.recorder.ledger, job, remote_id)
 
     # After an unknown outcome
 

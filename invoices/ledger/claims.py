@@ -72,6 +72,12 @@ def list_claim_holders(connection: Connection) -> list[str]:
     return sorted(connection.scalars(select(claims.c.holder).distinct()))
 
 
+def list_claim_holders_of(connection: Connection, document_sha256: str, now: dt.datetime) -> list[str]:
+    """Return the worker that has a valid claim on the document, or nothing."""
+    query = select(claims.c.holder).where(claims.c.document_sha256 == document_sha256, claims.c.expires_at > now)
+    return list(connection.scalars(query))
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimSummary:
     """The documents that one worker has claimed; they are free at ``expires_at``, unless it renews its leases."""

@@ -75,7 +75,7 @@ class BatchPoller:
 
     def _fetch_and_record_answer(self, batch: Batch, extraction: Extraction) -> None:
         try:
-            rows = self._fetch_rows(extraction.id)
+            rows = self.fetch_rows(extraction.id)
         except OutputGone as error:
             if not self.is_batch_overdue(batch):
                 raise
@@ -83,7 +83,7 @@ class BatchPoller:
         else:
             self._batch_recorder.record_completed_batch(batch, extraction, rows)
 
-    def _fetch_rows(self, extraction_id: str) -> Sequence[Mapping[str, Any]]:
+    def fetch_rows(self, extraction_id: str) -> Sequence[Mapping[str, Any]]:
         """Return all rows; from the output file when the vendor does not return them directly.
 
         Raises ExpiredUrl for an expired download URL; the next poll requests a new one.
