@@ -111,6 +111,12 @@ def hold_run_lock(path: Path, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> I
         os.close(descriptor)
 
 
+def describe_stuck_run(path: Path) -> str | None:
+    """Return what the run that holds the lock is stuck on, None if it gives signs of life."""
+    refusal = _build_refusal(path.read_bytes()[:_RECORD_BYTES], dt.datetime.now(dt.UTC))
+    return str(refusal) if isinstance(refusal, RunStuck) else None
+
+
 def _build_refusal(content: bytes, now: dt.datetime) -> InvoicesError:
     """Return the error for a lock that another run holds, by the record of that run."""
     text = content.decode("utf-8", "replace").strip()

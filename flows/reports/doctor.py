@@ -21,6 +21,7 @@ from invoices.ledger import Ledger
 from invoices.ledger.changes import count_loadable_rows
 from invoices.ledger.identity import build_ledger_key
 from invoices.private_files import open_privately
+from invoices.run_lock import describe_stuck_run
 from invoices.settings import PAID_EXTRACTORS, Settings
 from transforms.loading.release import find_published_watermark
 from transforms.loading.working_warehouse import get_working_database_path, is_warehouse_complete
@@ -144,7 +145,8 @@ def _check_warehouse(lock_path: Path, directory: Path, expected_row_counts: Mapp
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _build_check_result("warehouse", True, "not checked: a run is active")
+            stuck_run = describe_stuck_run(lock_path)
+            return _build_check_result("warehouse", stuck_run is None, f"not checked: {stuck_run or 'a run is active'}")
         is_published = find_published_watermark(directory) is not None
         is_sound = is_warehouse_complete(directory, expected_row_counts) and (
             is_published or not get_working_database_path(directory).exists()

@@ -19,7 +19,7 @@ from flows.cli.command_runner import exit_on_known_errors
 from flows.runner import run_stages
 from flows.stages import collect
 from invoices.app import App
-from invoices.run_lock import AlreadyRunning, RunRecord, RunStuck, hold_run_lock
+from invoices.run_lock import AlreadyRunning, RunRecord, RunStuck, describe_stuck_run, hold_run_lock
 from invoices.run_report import RunReport
 
 ForeignRun = Callable[..., None]
@@ -70,6 +70,7 @@ def test_a_run_without_a_heartbeat_is_a_problem_that_names_what_it_is_stuck_on(
         pytest.fail("two runs hold the lock")
     assert exit_info.value.exit_code == 1
     message = capsys.readouterr().err
+    assert str(describe_stuck_run(lock_path)) in message
     assert "stage collect the file '/inbox/bad.xml'" in message
     assert "kill -9 77" in message
 
