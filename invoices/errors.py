@@ -12,6 +12,11 @@ InvoicesError
 
 from __future__ import annotations
 
+# What a bug or an unforeseen value raises; errors of a vendor, the ledger or the disk are none of these.
+PROGRAM_ERRORS = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError
+)  # fmt: skip
+
 
 class InvoicesError(Exception):
     """The base class of all errors that this project raises; the message is written for people."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from flows.unexpected_errors import describe_error
 from invoices.app import App
 from invoices.ledger.outbox import (
     ReceiptGroup,
@@ -62,7 +63,7 @@ def iter_pending_batches(app: App, report: RunReport) -> Iterator[Batch]:
     if publisher is not None:
         result = PublishResult()
         publisher.finish(result)
-        _add_to_report(report, result)
+        _add_to_report(app, report, result)
 
 
 def process_batch(app: App, batch: Batch, report: RunReport) -> None:
@@ -76,7 +77,7 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
             if not batch.publisher.publish_receipts(receipts, invoices, result, is_refusal_final=is_refusal_final):
                 report.suspended_vendors.add(PUBLISHER)
                 break
-    _add_to_report(report, result)
+    _add_to_report(app, report, result)
     report.advance_progress(len(batch.receipts))
 
 
@@ -97,9 +98,13 @@ def _iter_receipts_with_invoices(
             yield [receipts_by_invoice[reference.invoice_id] for reference in chunk], invoices
 
 
-def _add_to_report(report: RunReport, result: PublishResult) -> None:
+def _add_to_report(app: App, report: RunReport, result: PublishResult) -> None:
     report.receipt_statuses.update(result.status_counts)
     report.problems += result.problems
+    report.problems += [
+        f"{receipt} is not published: {describe_error(app.settings, receipt, error)}"
+        for receipt, error in result.failures
+    ]
 
 
 def _build_publisher(app: App) -> ReceiptPublisher | None:

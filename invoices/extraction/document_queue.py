@@ -6,16 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from invoices.errors import TransientError
+from invoices.errors import PROGRAM_ERRORS, TransientError
 from invoices.extraction.extraction_recorder import ClaimLost, ExtractionRecorder
 from invoices.extraction.resilience.retry import VendorSuspended
 from invoices.ledger.documents import PendingDocument
 from invoices.ledger.spending import CapReached
-
-# What a bug or an unforeseen value raises; errors of a vendor, the ledger or the disk are none of these.
-PROGRAM_ERRORS = (
-    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError
-)  # fmt: skip
 
 
 class DocumentQueue:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from invoices.clients.error_mapping import RequestRefused
 from invoices.clients.smartbills_io import ReceiptPage, RemoteReceipt
 from invoices.errors import (
+    PROGRAM_ERRORS,
     ContractError,
     DocumentError,
     InvoicesError,
@@ -61,6 +62,7 @@ class PublishResult:
 
     status_counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    failures: list[tuple[str, Exception]] = field(default_factory=list)  # receipts over which this program failed
 
 
 class ReceiptRefused(InvoicesError):
@@ -168,6 +170,8 @@ class ReceiptPublisher:
             if suspension.is_problem:
                 result.problems.append(suspension.reason)
             return False
+        except PROGRAM_ERRORS as error:  # what was sent is ``sending`` in the ledger, and is looked up by the next run
+            result.failures.append((f"the receipt of invoice {invoice.invoice_number!r}", error))
         except (UnknownOutcome, TransientError, ContractError) as error:
             result.problems.append(f"invoice {invoice.invoice_number!r}: {VENDOR}: {error}")
             if isinstance(error, ContractError) and not isinstance(error, UnreadableResponse):

@@ -69,6 +69,20 @@ def test_a_receipt_created_before_an_unclear_answer_is_found_and_not_created_aga
     assert harness.get_receipt_status(invoice) == ("published", None)
 
 
+def test_an_error_of_this_program_over_one_receipt_stops_no_other(harness: PublishingHarness) -> None:
+    invoices = build_invoices(3)
+    harness.accept_invoices(*invoices)
+
+    def raise_for_first(receipt_id: str) -> None:
+        if receipt_id == format_receipt_id(invoices[0].invoice_id):
+            raise ValueError("offset must be strictly between")
+
+    harness.before_create = raise_for_first
+    assert harness.publish_receipts(*invoices)
+    assert [type(error) for _, error in harness.result.failures] == [ValueError]
+    assert harness.list_created_receipts() == list_receipt_ids(*invoices[1:])
+
+
 def test_nothing_is_sent_again_while_lookups_fail(harness: PublishingHarness) -> None:
     invoice = build_invoice("1")
     harness.accept_invoices(invoice)
