@@ -37,7 +37,7 @@ def parse_results_page(response: ApiResponse, fields: JsonObject, extraction_id:
     return ResultsPage(
         extraction_id=extraction_id,
         offset=offset,
-        columns=tuple(name for name in fields.get("columns") or () if isinstance(name, str)),
+        columns=_list_column_names(fields.get("columns")),
         rows=rows,
         total_rows=find_whole_number(fields, "total_rows"),
         next_offset=next_offset if has_more else None,
@@ -86,6 +86,10 @@ def parse_output_rows(content: bytes, extraction_id: str) -> list[dict[str, Any]
     if rows is None:
         raise UnreadableResponse(f"the output of {extraction_id!r} is not an array of objects")
     return [dict(row) for row in rows]
+
+
+def _list_column_names(value: Any) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
 def _find_rows(value: Any) -> tuple[Mapping[str, Any], ...] | None:

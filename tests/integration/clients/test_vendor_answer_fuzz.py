@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from invoices.clients.smartbills_com import SmartBillsComClient
 from invoices.clients.smartbills_io import SmartBillsIoClient
 from invoices.errors import InvoicesError
 from tests.integration.clients.invoicedataextraction_com_responses import ROUTES
-from tests.mutation import build_random, iter_case_numbers, mutate_json
+from tests.mutation import CASES_DIRECTORY, build_random, iter_case_numbers, mutate_json
 from tests.servers.scripted_http_server import Response, ScriptedServer
 
 KEY, TIMESTAMP = "key-4f1e", "2026-01-15T10:30:00Z"
@@ -76,6 +78,16 @@ def http_session() -> Iterator[requests.Session]:
     """A session as the clients use it."""
     with make_session() as session:
         yield session
+
+
+@pytest.mark.parametrize("path", sorted((CASES_DIRECTORY / "vendor").glob("*")), ids=lambda path: path.name)
+def test_an_answer_that_once_failed_is_handled(
+    server: ScriptedServer, http_session: requests.Session, path: Path
+) -> None:
+    name = path.name.partition(" - ")[0]
+    server.set_replies(Response(200, path.read_bytes(), {"Content-Type": "application/json"}))
+    with contextlib.suppress(InvoicesError):
+        CALLS[name][0](server.url, http_session)
 
 
 @pytest.mark.sweep
