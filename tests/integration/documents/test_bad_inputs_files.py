@@ -16,7 +16,6 @@ from PIL import Image
 
 from invoices.documents.malware import EICAR_TEST_STRING
 from invoices.documents.malware_scanner import MalwareScanner
-from invoices.errors import TransientError
 from tests.integration.documents.reader_monitor import MonitoredReaders
 
 OLE_FILE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
@@ -158,18 +157,19 @@ def test_b44_files_with_malware_are_reported_by_the_scanner(tmp_path: Path) -> N
     good, bad, gone = tmp_path / "good", tmp_path / "bad", tmp_path / "gone"
     good.write_bytes(b"an invoice")
     bad.write_bytes(b"%PDF-1.7 evil")
-    detections = scanner.find_infected_files([good, bad, gone])
-    assert {
-        path: (detection.outcome, detection.reason_code, detection.media_type) for path, detection in detections.items()
-    } == {bad: ("unreadable", "malware", "application/pdf")}
-    assert detections[bad].reason == "the malware scanner reports 'Bad.Thing FOUND'"
+    result = scanner.scan_files([good, bad, gone])
+    assert {path: (reading.outcome, reading.reason_code) for path, reading in result.infected_readings.items()} == {
+        bad: ("unreadable", "malware")
+    }
+    assert result.infected_readings[bad].reason == "the malware scanner reports 'Bad.Thing FOUND'"
+    assert result.waiting_reasons == {}
 
 
-def test_b44_a_failing_scanner_raises_a_transient_error(tmp_path: Path) -> None:
+def test_b44_a_file_at_which_the_scanner_fails_waits(tmp_path: Path) -> None:
     program, path = tmp_path / "scanner.py", tmp_path / "document"
     program.write_text(SCANNER_SCRIPT)
     path.write_bytes(b"broken")
-    with pytest.raises(TransientError, match="exited with status 2"):
-        MalwareScanner((sys.executable, str(program))).find_infected_files([path])
-    with pytest.raises(TransientError, match="failed: "):
-        MalwareScanner((str(tmp_path / "nothing"),)).find_infected_files([path])
+    result = MalwareScanner((sys.executable, str(program))).scan_files([path])
+    assert result.infected_readings == {}
+    assert "exited with status 2" in result.waiting_reasons[path]
+    assert "cannot be started" in MalwareScanner((str(tmp_path / "nothing"),)).scan_files([path]).waiting_reasons[path]
