@@ -9,10 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 from flows.plurals import format_count
+from flows.unexpected_errors import describe_error
 from invoices.documents.containers.container_opener_pool import ContainerOpenerPool
 from invoices.documents.outcomes import sanitise_for_display
 from invoices.documents.store import DocumentStore
-from invoices.errors import InvoicesError
+from invoices.errors import PROGRAM_ERRORS, InvoicesError
 from invoices.settings import FolderSettings, MailboxSettings, Settings
 from invoices.settings.sources import MOVE_PREFIX
 
@@ -31,6 +32,8 @@ def check_sources(settings: Settings) -> Iterator[tuple[str, bool, str]]:
             yield source.name, True, detail
         except InvoicesError as error:
             yield source.name, False, str(error)
+        except PROGRAM_ERRORS as error:
+            yield source.name, False, describe_error(settings, f"source {source.name!r}", error)
 
 
 def _check_mailbox(settings: Settings, source: MailboxSettings) -> str:

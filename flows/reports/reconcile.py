@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flows.plurals import format_count
+from flows.unexpected_errors import describe_error
 from flows.unrecorded_documents import UNRECORDED_HINT, list_unrecorded_hashes
 from invoices.app import App
 from invoices.documents.outcomes import sanitise_for_display
-from invoices.errors import InvoicesError
+from invoices.errors import PROGRAM_ERRORS, InvoicesError
 from invoices.ledger.reconciliation import (
     iter_locations_with_completed_action,
     iter_sighted_documents,
@@ -87,6 +88,8 @@ def _compare_source_with_ledger(
             advance_progress(1)
     except InvoicesError as error:
         comparison.problem = str(error)
+    except PROGRAM_ERRORS as error:
+        comparison.problem = describe_error(app.settings, f"source {source.name!r}", error)
     comparison.elsewhere = _list_other_directories(app, source)
     if comparison.elsewhere and not comparison.listed and not comparison.problem:
         comparison.problem = (
