@@ -202,7 +202,7 @@ class RemoteFolder:
             return None if is_skipped else path_parts
         if is_ignored_file(name) or not self._is_wanted(name) or self._is_excluded(name):
             return None
-        if kind != "file" or info.get("size") is None:
+        if kind != "file" or parse_byte_count(info) is None:
             return f"{self._build_location(path_parts)!r} is not a regular file"
         return self._build_remote_file(path_parts, info)
 
@@ -212,8 +212,8 @@ class RemoteFolder:
             self._join_path(path_parts),
             path_parts,
             self._build_location(path_parts),
-            int(info["size"]),
-            _parse_modified_ns(info),
+            parse_byte_count(info) or 0,
+            parse_modified_ns(info),
             tag[:128],
         )
 
@@ -308,14 +308,26 @@ def _build_folder_error(error: Exception, folder_name: str, is_single_file: bool
     )
 
 
-def _parse_modified_ns(info: Mapping[str, Any]) -> int:
+def parse_byte_count(info: Mapping[str, Any]) -> int | None:
+    """Return the size that a server states, or None if it states none that can be one."""
+    try:
+        byte_count = int(info["size"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return byte_count if 0 <= byte_count < 2**63 else None
+
+
+def parse_modified_ns(info: Mapping[str, Any]) -> int:
+    """Return the time of the last change that a server states, in nanoseconds; 0 if it states none that can be one."""
     modified = next((info[key] for key in _MODIFIED_KEYS if info.get(key) is not None), None)
-    with contextlib.suppress(ValueError):
+    try:
         if isinstance(modified, str):
             modified = dt.datetime.fromisoformat(modified)
-    if isinstance(modified, dt.datetime):
-        modified = modified.replace(tzinfo=modified.tzinfo or dt.UTC).timestamp()
-    return int(modified * 1_000_000) * 1000 if isinstance(modified, int | float) else 0
+        if isinstance(modified, dt.datetime):
+            modified = modified.replace(tzinfo=modified.tzinfo or dt.UTC).timestamp()
+        return int(modified * 1_000_000) * 1000 if isinstance(modified, int | float) else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _generate_candidate_names(remote_file: RemoteFile) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from sources.folder.backend_factory import open_folder_backend
 from sources.folder.folder_backend import parse_move_target
 from sources.folder.local_folder import LocalFolder
 from sources.folder.remote_filesystems import connect_to_folder
+from sources.folder.remote_folder import parse_byte_count, parse_modified_ns
 from sources.folder.sftp_filesystem import parse_private_key
 
 SECRETS = {"key": "user", "secret": "sesame"}
@@ -83,3 +85,18 @@ def test_a_local_folder_may_be_a_file_url(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("after", "parts"), [("keep", ()), ("move:done", ("done",)), ("move:a/b/", ("a", "b"))])
 def test_the_target_of_a_move_is_parsed_into_directories(after: str, parts: tuple[str, ...]) -> None:
     assert tuple(parse_move_target(FolderSettings(name="here", url="/in", after=after))) == parts
+
+
+@pytest.mark.parametrize("size", [None, "large", "-1", -1, float("nan"), float("inf"), 2**63, [], ""])
+def test_a_size_that_makes_no_sense_is_none(size: object) -> None:
+    assert parse_byte_count({"size": size}) is None
+    assert parse_byte_count({}) is None
+
+
+@pytest.mark.parametrize(
+    "modified",
+    [float("nan"), float("inf"), "never", "9999-99-99", [], dt.datetime.min.replace(tzinfo=dt.UTC)],
+)
+def test_a_time_that_makes_no_sense_is_unknown_or_in_the_past(modified: object) -> None:
+    assert parse_modified_ns({"mtime": modified}) <= 0
+    assert parse_modified_ns({"mtime": 1.5}) == 1_500_000_000
