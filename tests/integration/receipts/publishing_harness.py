@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -36,6 +37,7 @@ class HookedClient:
         self.client = client
         self.before_create: Callable[[str], object] = lambda _receipt_id: None
         self.before_page: Callable[[int], object] = lambda _page_number: None
+        self.has_clock = True  # the vendor states its time
 
     def create_receipt(self, body: Mapping[str, Any], idempotency_key: str) -> RemoteReceipt:
         self.before_create(idempotency_key)
@@ -43,7 +45,8 @@ class HookedClient:
 
     def fetch_receipt_page(self, page_number: int) -> ReceiptPage:
         self.before_page(page_number)
-        return self.client.fetch_receipt_page(page_number)
+        page = self.client.fetch_receipt_page(page_number)
+        return page if self.has_clock else replace(page, server_time=None)
 
 
 class PublishingHarness:
@@ -59,6 +62,7 @@ class PublishingHarness:
         self.repeat_after, self.settings_sha256 = REPEAT_AFTER, "a" * 64
         self.before_create: Callable[[str], object] = lambda _receipt_id: None
         self.before_page: Callable[[int], object] = lambda _page_number: None
+        self.vendor_has_clock = True
 
     def accept_invoices(self, *invoices: Invoice) -> None:
         candidates = [
@@ -89,6 +93,7 @@ class PublishingHarness:
         base_url = f"http://127.0.0.1:{self.port}/smartbills_io/v1"
         client = HookedClient(SmartBillsIoClient(base_url, self.api_key, "1", make_session()))
         client.before_create, client.before_page, self.client = self.before_create, self.before_page, client
+        client.has_clock = self.vendor_has_clock
         settings = PublishSettings({}, self.default_customer, self.repeat_after, self.settings_sha256)
         return ReceiptPublisher(
             self.ledger.begin_transaction, self.ledger.open_snapshot, lambda: None, client, settings,

@@ -79,6 +79,20 @@ def test_a_receipt_that_was_never_created_is_created_after_the_minimum_time_and_
     assert harness.list_created_receipts() == list_receipt_ids(invoice)
 
 
+def test_without_a_time_of_the_vendor_our_clock_is_used(harness: PublishingHarness) -> None:
+    invoice = build_invoice("1")
+    harness.accept_invoices(invoice)
+    interrupt_after_intent(harness, invoice)
+    harness.vendor_has_clock = False
+    harness.update_sandbox_settings(clock_shift_seconds=AFTER_REPEAT_SECONDS)
+    for _ in range(2):
+        harness.publish_receipts(invoice)
+        assert harness.get_receipt_status(invoice) == ("sending", "not_found_yet")
+    change_receipt(harness, invoice, first_missed_at=dt.datetime.now(dt.UTC) - REPEAT_AFTER)
+    assert harness.publish_receipts(invoice)
+    assert harness.list_created_receipts() == list_receipt_ids(invoice)
+
+
 def test_without_a_minimum_time_one_look_is_enough(harness: PublishingHarness) -> None:
     invoice = build_invoice("1")
     harness.accept_invoices(invoice)

@@ -75,6 +75,15 @@ def test_the_other_fields_come_from_the_invoice() -> None:
     }]  # fmt: skip
 
 
+def test_a_receipt_of_a_rehearsal_says_so() -> None:
+    real, rehearsed = (
+        build_receipt_body(INVOICE, BUYER, "7f3a-v1", is_rehearsal=is_rehearsal) for is_rehearsal in (False, True)
+    )
+    assert rehearsed["source"] == "invoices (rehearsal)"
+    assert {name for name in real if real[name] != rehearsed[name]} == {"source", "receiptMetadata"}
+    assert rehearsed["receiptMetadata"]["tags"] == f"rehearsal {real['receiptMetadata']['tags']}"
+
+
 def test_an_item_has_its_net_price_and_its_tax() -> None:
     [item] = build_changed_receipt()["items"]
     money = {name: str(item[name]["amount"]) for name in ("price", "subTotal", "totalTaxes", "total")}
