@@ -247,8 +247,8 @@ def test_the_body_of_a_redirect_is_not_read(server: ScriptedServer, impatient_ht
 
 STATUSES = [
     (400, "POST", DocumentError), (413, "POST", DocumentError), (415, "POST", DocumentError),
-    (422, "POST", DocumentError), (400, "GET", RequestRefused), (401, "POST", AccountError), (402, "POST", AccountError),
-    (403, "GET", AccountError), (404, "GET", NotFound), (404, "POST", NotFound),
+    (422, "POST", DocumentError), (400, "GET", RequestRefused), (401, "POST", AccountError),
+    (402, "POST", AccountError), (403, "GET", AccountError), (404, "GET", NotFound), (404, "POST", NotFound),
     (405, "POST", RequestRefused), (408, "POST", TransientError),
     (409, "POST", Conflict), (409, "GET", RequestRefused), (418, "POST", RequestRefused), (425, "POST", TransientError),
     (429, "POST", TransientError), (500, "POST", UnknownOutcome), (500, "GET", TransientError),

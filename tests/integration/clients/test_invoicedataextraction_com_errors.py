@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from invoices.clients.error_mapping import Conflict, NotFound
+from invoices.clients.error_mapping import Conflict, NotFound, RequestRefused
 from invoices.clients.http_client import make_session
 from invoices.clients.invoicedataextraction_com import (
     AlreadyUploaded,
@@ -75,7 +75,7 @@ ERROR_CODES: list[tuple[str, str, int, bool, type[InvoicesError]]] = [  # route,
     ("submit", "BRAND_NEW", 409, True, TransientError),
     ("submit", "BRAND_NEW", 500, False, ContractError),
     ("submit", "BRAND_NEW", 422, False, DocumentError),
-    ("submit", "BRAND_NEW", 409, False, ContractError),
+    ("submit", "BRAND_NEW", 409, False, RequestRefused),
     ("submit", "BRAND_NEW", 429, False, TransientError),
     ("status", "BRAND_NEW", 403, True, AccountError),
     ("answers", "BRAND_NEW", 503, True, UnknownOutcome),
