@@ -50,7 +50,7 @@ def exit_on_known_errors() -> Iterator[None]:
         typer.echo(str(already_running), err=True)
         raise typer.Exit(0) from None
     except ConfigurationError as error:
-        typer.echo(f"invoices: {error}", err=True)
+        typer.echo(f"invoices: {_sanitise_lines(str(error))}", err=True)
         raise typer.Exit(EXIT_MISCONFIGURED) from None
     except (typer.Exit, typer.Abort):
         raise
@@ -60,8 +60,13 @@ def exit_on_known_errors() -> Iterator[None]:
         cause = find_known_cause(error)
         if cause is None:
             raise
-        typer.echo(f"invoices: {cause}\n{WORK_KEPT_HINT}", err=True)
+        typer.echo(f"invoices: {_sanitise_lines(cause)}\n{WORK_KEPT_HINT}", err=True)
         raise typer.Exit(EXIT_PROBLEM) from None
+
+
+def _sanitise_lines(message: str) -> str:
+    """Return a message, which may quote foreign text, for a terminal; it keeps its lines."""
+    return "\n".join(sanitise_for_display(line, MAX_PROBLEM_CHARS) for line in message.splitlines())
 
 
 def load_command_settings(

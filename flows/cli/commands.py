@@ -73,7 +73,10 @@ def collect(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Collect new documents from mailboxes and folders into the store and the ledger."""
+    """Collect new documents from mailboxes and folders.
+
+    They go into the store and the ledger.
+    """
     from flows.stages import collect as stage
 
     settings = load_command_settings(settings_file, inbox, samples, source)
@@ -91,7 +94,10 @@ def reconcile(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the listing of each source with the ledger: what is missing, and what was collected twice."""
+    """Compare what each source lists with the ledger.
+
+    What is missing, and what was collected twice.
+    """
     from flows.progress import show_progress
     from flows.reports.reconcile import format_reconciliation, reconcile_sources
 
@@ -107,7 +113,10 @@ def reconcile(
 
 @cli.command()
 def extract(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Extract new documents: e-invoices locally, the others with an extraction API."""
+    """Extract new documents: locally, or with an extraction API.
+
+    E-invoices are read locally and cost nothing.
+    """
     from flows.runner import EXTRACT_STAGES
 
     run_stages_and_print_summary(EXTRACT_STAGES, load_command_settings(settings_file), as_json)
@@ -115,7 +124,7 @@ def extract(settings_file: SettingsOption = None, as_json: JsonOption = False) -
 
 @cli.command()
 def validate(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Validate what was extracted against the rules, and give each candidate a verdict."""
+    """Validate what was extracted, and give each a verdict."""
     from flows.stages import validate as stage
 
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
@@ -130,7 +139,10 @@ def judge(settings_file: SettingsOption = None, as_json: JsonOption = False) -> 
 
 @cli.command()
 def load(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Load what changed into the warehouse, and publish its copy for analysts."""
+    """Load what changed into the warehouse.
+
+    Then publish its copy for analysts.
+    """
     from flows.stages import load as stage
 
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
@@ -138,7 +150,10 @@ def load(settings_file: SettingsOption = None, as_json: JsonOption = False) -> N
 
 @cli.command()
 def publish(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Publish accepted invoices as receipts, then load their status."""
+    """Publish accepted invoices as receipts.
+
+    Then load their status.
+    """
     from flows.stages import load as load_stage
     from flows.stages import publish as stage
 
@@ -154,7 +169,10 @@ def export(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the accounting files of accepted invoices that are in no batch yet."""
+    """Write the accounting files of accepted invoices.
+
+    Of those that are in no batch yet.
+    """
     from flows.stages import export as stage
     from flows.stages import load as load_stage
 
@@ -177,7 +195,10 @@ def plan(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a run would do, which extractors it would use and the effort; no paid call, nothing written."""
+    """Show what a run would do; nothing is written or paid.
+
+    Which extractors it would use, how many pages and how long.
+    """
     from flows.progress import show_progress
     from flows.reports.plan import format_plan, plan_run
 

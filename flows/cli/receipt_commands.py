@@ -28,7 +28,10 @@ def retry(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let receipts that failed be sent again by the next publish; one that may exist is looked up first."""
+    """Let receipts that failed be sent again by publish.
+
+    One that may exist is looked up first.
+    """
     from flows.retry_receipts import retry_receipts
 
     with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:

@@ -9,12 +9,16 @@ from typing import Annotated
 import typer
 
 from flows.bootstrap import open_app
-from flows.cli.command_runner import EXIT_PROBLEM, exit_on_known_errors, load_command_settings
+from flows.cli.command_runner import EXIT_PROBLEM, MAX_PROBLEM_CHARS, exit_on_known_errors, load_command_settings
 from flows.cli.options import JsonOption, SettingsOption
+from invoices.documents.outcomes import sanitise_for_display
 
 
 def status(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Show the state of all documents, receipts and exports, and which documents wait, why, and what comes next."""
+    """Show the state of documents, receipts and exports.
+
+    Also which documents wait, why, and what comes next.
+    """
     from flows.reports.run_summary import format_run_summary, get_pipeline_status
     from flows.reports.waiting_documents import list_waiting_documents
 
@@ -45,13 +49,17 @@ def explain(
 
 
 def doctor(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
-    """Check settings, home directory, sources, ledger, warehouse and versions."""
+    """Check settings, home, sources, ledger and versions.
+
+    Also the warehouse and the document readers. Nothing is changed, and no vendor is called.
+    """
     from flows.reports.doctor import run_health_checks
 
     with exit_on_known_errors():
         checks = run_health_checks(load_command_settings(settings_file))
         for check in checks:
-            typer.echo(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {check['detail']}")
+            detail = sanitise_for_display(check["detail"], MAX_PROBLEM_CHARS)
+            typer.echo(f"{'ok  ' if check['ok'] else 'FAIL'} {check['name']}: {detail}")
         if as_json:
             typer.echo(json.dumps({"checks": checks}))
         if not all(check["ok"] for check in checks):

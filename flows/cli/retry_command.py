@@ -36,7 +36,10 @@ def retry(
     settings_file: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read, extract and validate documents again, after an upgrade or with a better setting."""
+    """Read, extract and validate documents again.
+
+    After an upgrade, with a better setting, or with another extraction API. Asks before it pays.
+    """
     run_retry(identities or [], state, reason, settings_file, is_confirmed=yes, is_dry_run=dry_run, as_json=as_json)
 
 

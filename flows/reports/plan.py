@@ -16,11 +16,11 @@ from invoices.app import App
 from invoices.clients.http_client import make_session
 from invoices.clients.invoicedataextraction_com import InvoiceDataExtractionClient
 from invoices.documents.containers.container_media_types import is_container_type
-from invoices.documents.outcomes import DocumentReading
+from invoices.documents.outcomes import DocumentReading, sanitise_for_display
 from invoices.errors import InvoicesError
 from invoices.extraction import invoicedataextraction_com
 from invoices.extraction.estimate import estimate_minutes
-from invoices.extraction.extractor_choice import choose_extractor
+from invoices.extraction.extractor_choice import choose_extractor, get_configurations
 from invoices.ledger.documents import PendingDocument, count_pending_documents, filter_known_hashes
 from invoices.ledger.extractions import ExtractionJob, list_jobs_by_document
 from invoices.ledger.sightings import list_fingerprints_by_location
@@ -30,6 +30,7 @@ from sources.folder.listing import LocalFile, open_without_following_links
 from sources.folder.local_folder import LocalFolder, resolve_folder_root
 
 PLAN_BATCH_SIZE = 500  # files or documents
+MAX_SENTENCE_CHARS = 500  # characters of a sentence that may quote a server
 OUTCOME_LABELS = {  # singular and plural
     "container": ("mail or archive, opened when it is collected", "mails and archives, opened when they are collected"),
     "einvoice": ("e-invoice, extracted locally at no cost", "e-invoices, extracted locally at no cost"),
@@ -73,23 +74,34 @@ def plan_run(app: App, advance_progress: ProgressCallback = lambda _: None) -> d
         extractors = [name for name in app.settings.extractors if name in PAID_EXTRACTORS]
     else:
         extractors = list(app.settings.paid_extractors)
+    configurations = get_configurations(app.settings)
     assignments = [
-        (document, choose_extractor(document, jobs_by_document.get(document.document_sha256, ()), extractors))
+        (
+            document,
+            choose_extractor(
+                document, jobs_by_document.get(document.document_sha256, ()), extractors, (), configurations
+            ),
+        )
         for document in inventory.to_submit
     ]
+    answered_count = sum(
+        extractor is None
+        and any(job.status == "answered" for job in jobs_by_document.get(document.document_sha256, ()))
+        for document, extractor in assignments
+    )
     return {
         "rehearsal": app.is_rehearsal,
         "new_files": inventory.new_file_count,
         "new_mails": inventory.new_mails,
         "extract_local": dict(sorted(inventory.local_outcomes.items())),
-        "already_answered": unvalidated_count + inventory.known_content_count,
+        "already_answered": unvalidated_count + inventory.known_content_count + answered_count,
         "extract_remote": [
             _plan_extractor(
                 app, name, [document for document, extractor in assignments if extractor == name], jobs_by_document
             )
             for name in dict.fromkeys(extractor for _, extractor in assignments if extractor is not None)
         ],
-        "without_extractor": sum(extractor is None for _, extractor in assignments),
+        "without_extractor": sum(extractor is None for _, extractor in assignments) - answered_count,
     }
 
 
@@ -235,7 +247,7 @@ def format_plan(plan: dict[str, Any]) -> str:
         if isinstance(count, int):
             lines.append(_format_row(count, f"new mail in mailbox {name!r}", f"new mails in mailbox {name!r}"))
         else:
-            lines.append(f"{'?':>8}  {count}")
+            lines.append(f"{'?':>8}  {sanitise_for_display(count, MAX_SENTENCE_CHARS)}")
     lines += [_format_row(count, *OUTCOME_LABELS[outcome]) for outcome, count in plan["extract_local"].items()]
     lines.append(f"{plan['already_answered']:>8,}  already answered, or the same bytes as a known document: no cost")
     for extractor_plan in plan["extract_remote"]:
@@ -264,7 +276,7 @@ def _format_extractor_plan(extractor_plan: dict[str, Any]) -> list[str]:
             f"{extractor_plan['over_cap']:>8,}  of them wait: the caps leave {format_count(pages_left, 'page')}"
         )
     if isinstance(credits_left, str):
-        lines.append(f"          credits left: {credits_left}")
+        lines.append(f"          credits left: {sanitise_for_display(credits_left, MAX_SENTENCE_CHARS)}")
         lines.append("          until that is solved, a run leaves these documents waiting or uses the next extractor")
     elif credits_left is not None:
         lines.append(f"          credits left: {credits_left:,}")

@@ -87,6 +87,10 @@ def add_sample(home: Home, name: str) -> None:
     shutil.copyfile(SAMPLES / name, home.inbox / Path(name).name)
 
 
+def hash_sample(name: str) -> str:
+    return hashlib.sha256((SAMPLES / name).read_bytes()).hexdigest()
+
+
 def parse_result(result: Result) -> dict[str, Any]:
     assert "Traceback" not in result.output
     return dict(json.loads(result.stdout.splitlines()[-1]))
@@ -106,7 +110,7 @@ def test_an_answer_is_validated_again_and_never_paid_for_again(home: Home) -> No
 def test_a_failed_extraction_is_paid_for_again_only_with_a_yes_and_its_record_stays(home: Home) -> None:
     add_sample(home, SCAN)
     api_key = home.environment["INVOICES_SMARTBILLS_COM__API_KEY"]
-    sha256 = hashlib.sha256((SAMPLES / SCAN).read_bytes()).hexdigest()
+    sha256 = hash_sample(SCAN)
     home.sandbox.update_settings(api_key, smartbills_com__fail_ids=sha256)
     home.run()
     charges = home.count_charges()
@@ -156,6 +160,25 @@ def test_a_vendor_that_is_now_preferred_is_asked_once_and_the_earlier_answer_sta
     assert [(row["extracted_by"], row["status"]) for row in rows] == [
         ("smartbills_com", "answered"), ("invoicedataextraction_com", "answered"),
     ]  # fmt: skip
+
+
+def test_if_the_vendor_that_is_now_preferred_fails_the_earlier_answer_is_validated(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_sample(home, SCAN)
+    api_key, sha256 = home.environment["INVOICES_SMARTBILLS_COM__API_KEY"], hash_sample(SCAN)
+    monkeypatch.setenv(
+        "INVOICES_INVOICEDATAEXTRACTION_COM__BASE_URL", home.sandbox.invoicedataextraction_com["base_url"]
+    )
+    monkeypatch.setenv("INVOICES_INVOICEDATAEXTRACTION_COM__API_KEY", api_key)
+    home.run()  # this vendor is preferred
+    charges = home.count_charges()
+    monkeypatch.setenv("INVOICES_EXTRACTORS", "einvoice,smartbills_com,invoicedataextraction_com")
+    home.sandbox.update_settings(api_key, smartbills_com__fail_ids=sha256)
+    (document,) = parse_result(home.retry(sha256, "--yes", "--json"))["documents"]
+    assert document["extractor"] == "smartbills_com"
+    assert document["before"] == document["after"] == {"state": "quarantined", "reason_code": "BR-02"}
+    assert home.count_charges() == charges + 1
 
 
 def test_what_is_accepted_unfinished_open_or_set_aside_is_left_alone(
@@ -244,7 +267,7 @@ def test_a_document_that_its_source_set_aside_is_left_alone(home: Home) -> None:
     with open_app(Settings.load()) as app:
         run_stages(app, (collect,), RunReport())
         with app.ledger.begin_transaction() as tx:
-            sha256 = hashlib.sha256((SAMPLES / SCAN).read_bytes()).hexdigest()
+            sha256 = hash_sample(SCAN)
             set_document_state(
                 tx, sha256, stage="done", state="not_invoice", reason_code="container", reason="An archive.",
                 media_type="application/zip",
