@@ -41,6 +41,7 @@ from invoices.extraction.batches.failure_handler import BatchFailureHandler
 from invoices.extraction.batches.file_uploader import STORAGE_ROUTES, FileUploader
 from invoices.extraction.batches.prompt import OutputStructure
 from invoices.extraction.batches.unreadable_response_handler import UnreadableResponseHandler
+from invoices.extraction.batches.unrecorded_batches import UnrecordedBatchFinder
 from invoices.extraction.document_queue import DocumentQueue
 from invoices.extraction.extraction_recorder import ClaimLost, ExtractionRecorder
 from invoices.extraction.resilience.rate_limit import RateLimiter, RateWindow
@@ -88,6 +89,7 @@ class InvoiceDataExtractor:
         self._connections, self._worker_pool = connections, WorkerPool(connections)
         self._batch_builder = BatchBuilder(recorder, build_configuration(structure), batch_documents, claim_all_or_none)
         self._batch_queue, self._document_queue = BatchQueue(), DocumentQueue(recorder)
+        self._unrecorded_batches = UnrecordedBatchFinder(recorder, client, self.caller, build_configuration(structure))
         self._batch_recorder = BatchRecorder(recorder, self._document_queue)
         self._submitter = BatchSubmitter(recorder, client, self.caller, self._batch_recorder)
         self._batch_uploader = BatchUploader(
@@ -130,6 +132,12 @@ class InvoiceDataExtractor:
         }
         batches, unbatched = self._batch_builder.resume_open_batches(documents, own_jobs)
         self._batch_queue.reset_batches(batches)
+        adopted_batches = self._adopt_unrecorded_batches(unbatched)
+        for batch in adopted_batches:
+            self._batch_queue.add_batch(batch)
+        batches = [*batches, *adopted_batches]
+        adopted_hashes = {sha256 for batch in adopted_batches for sha256 in batch.documents}
+        unbatched = [document for document in unbatched if document.document_sha256 not in adopted_hashes]
         batched = [batch_document for batch in batches for batch_document in batch.documents.values()]
         self._document_queue.set_documents([*unbatched], on_progress, already_started=batched)
         try:
@@ -152,6 +160,23 @@ class InvoiceDataExtractor:
         extraction = self.caller.send_with_retries(partial(self._client.poll_extraction, extraction_id), "poll")
         require_completed_extraction(extraction)
         return build_batch_answer(extraction, self._batch_poller.fetch_rows(extraction_id), document, job)
+
+    def _adopt_unrecorded_batches(self, documents: Sequence[PendingDocument]) -> list[Batch]:
+        """Return the batches that a restored ledger lacks; create no batch while the vendor's list cannot be read."""
+        try:
+            return self._unrecorded_batches.adopt_batches(documents)
+        except VendorSuspended as suspension:
+            self._batch_queue.suspend_creation(
+                suspension.reason_code, suspension.reason, is_problem=suspension.is_problem
+            )
+        except (TransientError, ContractError) as error:
+            reason = (
+                f"{VENDOR} has to be asked for submissions that the restored ledger lacks, and did not answer: {error}"
+            )
+            self._batch_queue.suspend_creation("vendor_unavailable", reason, is_problem=True)
+        except CapReached as cap_error:
+            self._batch_queue.suspend_creation("cap_reached", str(cap_error), is_problem=False)
+        return []
 
     # What to do next
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 from invoices.ledger import Ledger
 from invoices.ledger.identity import find_recovery
@@ -13,13 +14,21 @@ MAX_CLOCK_DIFFERENCE = dt.timedelta(days=1)  # between our clock and that of who
 
 
 def may_lack_submission(ledger: Ledger, document_sha256: str) -> bool:
-    """Return whether a document without a submission in the ledger was perhaps submitted before that was restored.
+    """Return whether a document without a submission in the ledger was perhaps submitted before that was restored."""
+    return bool(filter_documents_lacking_submissions(ledger, [document_sha256]))
 
-    That is not so for a mail that arrived after the restore was noticed, and not considered after ``RECOVERY_PERIOD``.
+
+def filter_documents_lacking_submissions(ledger: Ledger, document_hashes: Sequence[str]) -> set[str]:
+    """Return those of the documents that were perhaps submitted before the ledger was restored.
+
+    Those of mails that arrived after the restore was noticed are not; after ``RECOVERY_PERIOD`` none is.
     """
     with ledger.open_snapshot() as connection:
         recovery = find_recovery(connection, "extractions")
         if recovery is None or recovery.reason != "restored" or ledger.now() - recovery.since > RECOVERY_PERIOD:
-            return False
-        received_at = find_first_received_at(connection, document_sha256)
-    return received_at is None or received_at < recovery.since + MAX_CLOCK_DIFFERENCE
+            return set()
+        latest_time = recovery.since + MAX_CLOCK_DIFFERENCE
+        received_times = {sha256: find_first_received_at(connection, sha256) for sha256 in document_hashes}
+    return {
+        sha256 for sha256, received_at in received_times.items() if received_at is None or received_at < latest_time
+    }

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import extraction_batches
@@ -52,6 +52,27 @@ def start_extraction_batch(
             batch_id=batch_id, extracted_by=extracted_by, configuration=configuration,
             session_generation=1, generation=1, status="uploading",
             document_count=document_count, opened_at=tx.timestamp, revision=tx.revision,
+        )
+    )  # fmt: skip
+    return _get_extraction_batch(tx.connection, batch_id)
+
+
+def adopt_extraction_batch(
+    tx: Transaction,
+    batch_id: str,
+    extracted_by: str,
+    configuration: str,
+    generation: int,
+    remote_id: str,
+    document_count: int,
+) -> ExtractionBatch:
+    """Record a batch that was submitted before the ledger was restored, in place of an earlier record of it."""
+    tx.connection.execute(delete(extraction_batches).where(extraction_batches.c.batch_id == batch_id))
+    tx.connection.execute(
+        insert(extraction_batches).values(
+            batch_id=batch_id, extracted_by=extracted_by, configuration=configuration, session_generation=generation,
+            generation=generation, status="submitted", remote_id=remote_id, document_count=document_count,
+            opened_at=tx.timestamp, submitted_at=tx.timestamp, revision=tx.revision,
         )
     )  # fmt: skip
     return _get_extraction_batch(tx.connection, batch_id)

@@ -67,7 +67,7 @@ class HighWaterMarkFile:
 def _write_record(descriptor: int, mark: HighWaterMark) -> None:
     text = json.dumps({"ledger_id": mark.ledger_id, "revision": mark.revision})
     os.pwrite(descriptor, text.ljust(RECORD_BYTES - 1).encode() + b"\n", 0)
-    os.fsync(descriptor)
+    os.fdatasync(descriptor)
 
 
 def _parse_record(content: bytes) -> HighWaterMark | None:

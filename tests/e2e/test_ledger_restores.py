@@ -178,7 +178,8 @@ def continue_from_copy(
     expire_leases(home / "ledger.sqlite")
     api_key = f"sk_test_restore_{vendor}"
     before = read_outside(sandbox, api_key, home)
-    environment = {**finished_run.environment, "INVOICES_HOME": str(home)}
+    other_batches = {"INVOICES_INVOICEDATAEXTRACTION_COM__BATCH_DOCUMENTS": "1"}  # so that the derived ids differ
+    environment = {**finished_run.environment, "INVOICES_HOME": str(home), **other_batches}
     command = AppCommand(("run", "--json"), environment)
     status = run_forked_command(fork_server, command)
     after, ledger = read_outside(sandbox, api_key, home), extraction_app.read_ledger_snapshot(home)

@@ -64,6 +64,10 @@ class WorkerProcess:
         """Send a signal to the process."""
         self._process.send_signal(number)
 
+    def has_ended(self) -> bool:
+        """Return whether the process has ended."""
+        return self._process.poll() is not None
+
     def wait(self) -> WorkerResult:
         """Wait for the end of the process; fail if its output has a traceback."""
         stdout, stderr = self._process.communicate(timeout=TIMEOUT_SECONDS)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from invoices.clients.invoicedataextraction_com import (
     CreditBalance,
     Extraction,
+    ExtractionDetails,
     ExtractionResults,
     ExtractionSummary,
     FileToUpload,
@@ -58,6 +59,10 @@ class BatchApi(Protocol):
 
     def fetch_output_rows(self, extraction_id: str) -> list[dict[str, Any]]:
         """Return the rows of an extraction from its output file."""
+        ...
+
+    def fetch_extraction_details(self, extraction_id: str) -> ExtractionDetails:
+        """Return how an extraction was submitted, with the names of its files."""
         ...
 
     def list_extractions(self, *, created_after: dt.datetime | None = None) -> Iterable[ExtractionSummary]:
