@@ -14,6 +14,7 @@ from flows.stages import collect, export, extract_local, extract_remote, load, p
 from flows.unexpected_errors import describe_error
 from invoices.app import App
 from invoices.errors import ConfigurationError
+from invoices.ledger.identity_check import take_restore_remark
 from invoices.ledger.stage_lease_keeper import StageLeaseLost, describe_stage_lease_holder
 from invoices.run_report import RunReport
 
@@ -48,8 +49,8 @@ def run_stages(
     run_lock = nullcontext() if may_run_beside_others else app.acquire_run_lock()
     with run_lock, open_progress_display() as progress:
         app.record_rehearsal_mode()
-        if app.opening_remark is not None:
-            report.remarks.append(app.opening_remark)
+        if (restore_remark := take_restore_remark(app.ledger)) is not None:
+            report.remarks.append(restore_remark)
         failed_stages: set[str] = set()
         for stage in stages:
             stage_name = get_stage_name(stage)

@@ -77,7 +77,7 @@ class App:
         self._exit_stack.callback(self.ledger.close)
         self._mark_file = HighWaterMarkFile(settings.home / "high_water_mark.json")
         try:
-            self.ledger_id, self.opening_remark = check_ledger_identity(self.ledger, self._mark_file)
+            self.ledger_id = check_ledger_identity(self.ledger, self._mark_file)
         except OSError as error:
             self.close()
             raise ConfigurationError(f"{error.filename!r} cannot be written: {error.strerror}") from error

@@ -17,7 +17,7 @@ from invoices.ledger.ledger import Transaction, find_note, set_note
 from invoices.ledger.migrations import LEDGER_ID_NOTE, SCHEMA_VERSION
 
 FORMER_IDS_NOTE = "former_ledger_ids"
-RECOVERY_NOTE = "recovery"  # reason and time
+RECOVERY_NOTE = "recovery"  # reason and time; after a restore also those of each home that joined since
 RecoveryReason = Literal["new", "joined", "restored"]
 RecoveryArea = Literal["receipts", "extractions", "documents"]
 
@@ -61,8 +61,12 @@ def renew_ledger_id(tx: Transaction) -> str:
 
 
 def begin_recovery(tx: Transaction, reason: RecoveryReason) -> None:
-    """Record that everything of every area has to be looked up before it is sent, from now on."""
-    set_note(tx, RECOVERY_NOTE, f"{reason} {tx.timestamp.isoformat()}")
+    """Record that everything of every area has to be looked up before it is sent, from now on.
+
+    A home that joins a restored ledger does not hide that it was restored, nor when.
+    """
+    value, previous = f"{reason} {tx.timestamp.isoformat()}", find_note(tx.connection, RECOVERY_NOTE) or ""
+    set_note(tx, RECOVERY_NOTE, f"{previous} {value}" if reason == "joined" and previous[:8] == "restored" else value)
 
 
 def find_recovery(connection: Connection, area: RecoveryArea) -> Recovery | None:
@@ -70,8 +74,14 @@ def find_recovery(connection: Connection, area: RecoveryArea) -> Recovery | None
     value = find_note(connection, RECOVERY_NOTE)
     if value is None or value == find_note(connection, f"recovered_{area}"):
         return None
-    reason, since = value.split()
+    reason, since = value.split()[:2]
     return Recovery(cast(RecoveryReason, reason), dt.datetime.fromisoformat(since))
+
+
+def find_restore_time(connection: Connection) -> dt.datetime | None:
+    """Return when it was noticed that the ledger was restored; None if it never was."""
+    reason, _, rest = (find_note(connection, RECOVERY_NOTE) or "").partition(" ")
+    return dt.datetime.fromisoformat(rest.split()[0]) if reason == "restored" else None
 
 
 def complete_recovery(tx: Transaction, area: RecoveryArea) -> None:

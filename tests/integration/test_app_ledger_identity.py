@@ -17,6 +17,7 @@ from invoices.app import App
 from invoices.ledger import Ledger
 from invoices.ledger.high_water_mark import HighWaterMark, HighWaterMarkFile
 from invoices.ledger.identity import complete_recovery
+from invoices.ledger.identity_check import take_restore_remark
 from invoices.ledger.migrations import SCHEMA_VERSION
 from invoices.run_report import RunReport
 from invoices.settings import Settings
@@ -117,19 +118,30 @@ def test_a_restored_ledger_is_noticed_once_by_each_home(shared: SharedLedger) ->
     shared.back_up()
     shared.add_documents("second", "lost")
     shared.restore()
-    assert shared.load("second").remarks == [
-        "The ledger was restored: this home knows revision 4 of it, and it is at 3. What was exported, sent "
-        "and submitted since is looked up before anything is repeated.",
-    ]
+    shared.open_home("second").__enter__().close()  # as "invoices status" does
+    assert "The ledger was restored" in shared.load("second").remarks[0]
+    assert shared.load("second").remarks == []
     for home in ("first", "second", "first"):
         with shared.open_home(home) as app:
             recovery = app.find_recovery("receipts")
             assert recovery is not None
             assert recovery.reason == "restored"
-            assert app.opening_remark is None
             with app.ledger.begin_transaction() as tx:
                 complete_recovery(tx, "extractions")
             assert app.find_recovery("extractions") is None
+
+
+def test_a_home_that_joins_a_restored_ledger_does_not_hide_the_restore(shared: SharedLedger) -> None:
+    shared.add_documents("first", "a")
+    with shared.open_home("first") as app:
+        app.begin_recovery()
+        with app.ledger.begin_transaction() as tx:
+            complete_recovery(tx, "receipts")
+        restored = app.find_recovery("extractions")
+    with shared.open_home("second") as app:
+        assert app.find_recovery("extractions") == app.find_recovery("receipts") == restored
+        assert restored is not None
+        assert restored.reason == "restored"
 
 
 def test_a_replaced_ledger_is_noticed(shared: SharedLedger) -> None:
@@ -140,7 +152,7 @@ def test_a_replaced_ledger_is_noticed(shared: SharedLedger) -> None:
         recovery = app.find_recovery("extractions")
         assert recovery is not None
         assert recovery.reason == "restored"
-        assert "not the one that this home has worked with" in (app.opening_remark or "")
+        assert "another one than before" in (take_restore_remark(app.ledger) or "")
 
 
 @pytest.mark.parametrize(("prepare", "reason"), [(lambda _: None, "new"), (lambda url: Ledger(url).close(), "new")])
@@ -151,7 +163,7 @@ def test_what_is_outside_is_looked_up_with_a_new_ledger(
     with shared.open_home("home") as app:
         recovery = app.find_recovery("receipts")
         assert recovery is not None
-        assert (recovery.reason, app.opening_remark) == (reason, None)
+        assert (recovery.reason, take_restore_remark(app.ledger)) == (reason, None)
 
 
 def test_a_home_that_joins_a_ledger_looks_up_what_is_outside(shared: SharedLedger) -> None:
