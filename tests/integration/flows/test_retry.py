@@ -221,6 +221,22 @@ def test_while_a_run_is_active_the_documents_are_left_to_it(home: Home) -> None:
     assert parse_result(home.retry("--reason", "empty_file", "--dry-run", "--json"))["documents"]
 
 
+def test_what_a_retry_has_only_begun_is_paid_for_once_by_later_runs(home: Home) -> None:
+    add_sample(home, SCAN)
+    api_key, sha256 = home.environment["INVOICES_SMARTBILLS_COM__API_KEY"], hash_sample(SCAN)
+    home.sandbox.update_settings(api_key, smartbills_com__fail_ids=sha256)
+    home.run()
+    home.sandbox.update_settings(api_key, smartbills_com__fail_ids="")
+    charges = home.count_charges()
+    with open_app(Settings.load()) as app, app.acquire_run_lock():
+        assert home.retry(sha256, "--yes").exit_code == 1  # it has recorded what is to be done, and did nothing more
+    assert home.count_charges() == charges
+    home.run()
+    home.run()
+    assert home.count_charges() == charges + 1
+    assert [row["status"] for row in home.list_extractions(sha256)] == ["failed", "answered"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
