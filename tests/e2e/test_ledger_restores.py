@@ -25,7 +25,7 @@ from sqlalchemy import Pool, event
 
 from flows.runner import ALL_STAGES, run_stages
 from invoices.app import App
-from invoices.exports.csv_files import parse_csv
+from invoices.exports.csv_files import iter_csv_records
 from invoices.run_report import RunReport
 from invoices.settings import InboxSettings, Settings
 from sandbox.process import Sandbox, start_sandbox
@@ -215,7 +215,5 @@ def read_outside(sandbox: Sandbox, api_key: str, home: Path) -> Outside:
     return Outside(
         Counter(charge["document_sha256"] for charge in journal["charges"]),
         Counter(receipt["receiptId"] for receipt in journal["receipts"]),
-        Counter(
-            row["invoice_id"] for file in (home / "exports").glob("*/bills.csv") for row in parse_csv(file.read_bytes())
-        ),
+        Counter(row["invoice_id"] for file in (home / "exports").glob("*/bills.csv") for row in iter_csv_records(file)),
     )

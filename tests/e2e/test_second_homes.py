@@ -26,7 +26,7 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.exc import OperationalError
 
-from invoices.exports.csv_files import parse_csv
+from invoices.exports.csv_files import iter_csv_records
 from invoices.ledger.tables import counters, stage_leases
 from sandbox.process import Sandbox, start_sandbox
 from tests.bench.inbox import SETTLED_TIMESTAMP, write_invoices
@@ -257,8 +257,8 @@ def assert_everything_once(shared: SharedLedgerScenario, alone: SharedLedgerScen
 
 def list_exports(scenario: SharedLedgerScenario, *names: str) -> list[str]:
     """Return the invoices in all batches; a batch that is in both homes has the same bytes and counts once."""
-    files: dict[str, bytes] = {}
+    files: dict[str, Path] = {}
     for name in names:
         for file in scenario.get_home(name).glob("exports/*/bills.csv"):
-            assert files.setdefault(file.parent.name, file.read_bytes()) == file.read_bytes()
-    return [row["invoice_id"] for content in files.values() for row in parse_csv(content)]
+            assert files.setdefault(file.parent.name, file).read_bytes() == file.read_bytes()
+    return [row["invoice_id"] for file in files.values() for row in iter_csv_records(file)]
