@@ -83,16 +83,31 @@ def plan_retry(app: App, rows: Sequence[Row], advance_progress: ProgressCallback
         for row in rows
         if is_container_type(row["media_type"]) and row["document_sha256"] not in obstacles
     }
+    infected_hashes = _scan_documents(app, [row for row in rows if row["document_sha256"] not in obstacles], obstacles)
     retried = [row for row in rows if row["document_sha256"] not in obstacles]
+    readable = [row for row in retried if row["document_sha256"] not in infected_hashes]
     pages_by_document: dict[str, tuple[str, int]] = {}
-    for start in range(0, len(retried), READ_BATCH_SIZE):
-        batch = retried[start : start + READ_BATCH_SIZE]
+    for start in range(0, len(readable), READ_BATCH_SIZE):
+        batch = readable[start : start + READ_BATCH_SIZE]
         for document, extractor in _choose_extractors(app, list(_read_documents(app, batch))):
             if extractor is not None:
                 pages = 1 if extractor == billflowai.EXTRACTOR else document.page_count or 1
                 pages_by_document[document.document_sha256] = extractor, pages
         advance_progress(len(batch))
     return RetryPlan(rows, obstacles, pages_by_document)
+
+
+def _scan_documents(app: App, rows: Sequence[Row], obstacles: dict[str, str]) -> set[str]:
+    """Return the hashes of infected documents, which nothing may open; those at which the scanner fails are obstacles.
+
+    Without a configured scanner, none is scanned.
+    """
+    if app.malware_scanner is None:
+        return set()
+    hashes_by_path = {app.store.get_path(row["document_sha256"]): row["document_sha256"] for row in rows}
+    scan = app.malware_scanner.scan_files(hashes_by_path)
+    obstacles |= {hashes_by_path[path]: "not_scanned" for path in scan.waiting_reasons}
+    return {hashes_by_path[path] for path in scan.infected_readings}
 
 
 def _read_documents(app: App, rows: Sequence[Row]) -> Iterator[PendingDocument]:

@@ -20,6 +20,7 @@ OBSTACLES = {
     "accepted": "an invoice in it is accepted, so it stays as it is",
     "unfinished": "it is not finished, and the next run continues it: invoices run",
     "open_submission": "a submission of it is open or its outcome unknown: invoices explain names it",
+    "not_scanned": "the malware scanner failed at it, so nothing may open it",
     "set_aside": "its source has set it aside, and only that opens it",
 }
 

@@ -237,6 +237,22 @@ def test_what_a_retry_has_only_begun_is_paid_for_once_by_later_runs(home: Home) 
     assert [row["status"] for row in home.list_extractions(sha256)] == ["failed", "answered"]
 
 
+@pytest.mark.parametrize(("status", "pages", "why"), [(0, [1], []), (1, [0], []), (2, [], ["not_scanned"])])
+def test_nothing_opens_a_document_that_the_scanner_does_not_pass(
+    home: Home, monkeypatch: pytest.MonkeyPatch, status: int, pages: list[int], why: list[str]
+) -> None:
+    add_sample(home, SCAN)
+    sha256 = hash_sample(SCAN)
+    with open_app(Settings.load()) as app:
+        run_stages(app, (collect,), RunReport())
+        with app.ledger.begin_transaction() as tx:
+            set_document_state(tx, sha256, stage="done", state="quarantined", reason_code="malware", reason="Found.")
+    monkeypatch.setenv("INVOICES_READING__SCANNER_COMMAND", json.dumps(["sh", "-c", f"exit {status}"]))
+    result = parse_result(home.retry(sha256, "--dry-run", "--json"))
+    assert [row["pages"] for row in result["documents"]] == pages
+    assert [row["why"] for row in result["left_alone"]] == why
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
