@@ -25,6 +25,7 @@ from invoices.model import compute_extraction_id
 EXTRACTOR = "einvoice"
 CONFIGURATION = "1"  # raised when the payload's shape changes
 DOCUMENTS_PER_TRANSACTION = 100
+MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024  # of documents whose readings are in memory
 STATE_BY_OUTCOME: Mapping[Outcome, DocumentState] = {
     "not_invoice": "not_invoice",
     "review": "review",
@@ -78,15 +79,17 @@ def extract_documents_locally(
     ]
     readings = readers.read_in_order(map(store.get_path, clean_hashes), clean_hashes)
     unwritten: list[tuple[PendingDocument, DocumentReading]] = []
+    unwritten_bytes = 0
     for document in scanned_documents:
         reading = scan.infected_readings.get(store.get_path(document.document_sha256)) or next(readings)
         if reading.media_type == UNKNOWN_TYPE:  # it was not opened to its end; the source has detected its type
             reading = replace(reading, media_type=document.media_type)
         unwritten.append((document, reading))
-        if len(unwritten) == DOCUMENTS_PER_TRANSACTION:
+        unwritten_bytes += document.byte_count
+        if len(unwritten) == DOCUMENTS_PER_TRANSACTION or unwritten_bytes > MAX_UNWRITTEN_BYTES:
             _record_readings(ledger, unwritten, result)
             on_progress(len(unwritten))
-            unwritten = []
+            unwritten, unwritten_bytes = [], 0
     _record_readings(ledger, unwritten, result)
     on_progress(len(unwritten))
     return result

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import pytest
+
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.changes import (
     LOADABLE_TABLES,
@@ -97,3 +99,18 @@ def test_an_open_extraction_is_no_loadable_row(ledger: Ledger) -> None:
         record_free_answer(tx, "x2", DOCUMENT, "einvoice", "{}")
     with ledger.open_snapshot() as connection:
         assert count_loadable_rows(connection, tx.revision)["extractions"] == 1
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 3, 100])
+def test_heavy_rows_come_in_chunks_by_bytes_each_once_and_in_order(ledger: Ledger, chunk_size: int) -> None:
+    with ledger.begin_transaction() as tx:
+        for name, size in (("b", 4), ("a", 4), ("c", 40), ("d", 0)):
+            record_free_answer(tx, name, name * 64, "einvoice", "x" * size)
+    with ledger.begin_transaction() as tx:
+        record_free_answer(tx, "A", "e" * 64, "einvoice", "xx")
+    with ledger.open_snapshot() as connection:
+        chunks = list(iter_changed_rows(connection, "extractions", 0, 1_000, chunk_size, max_bytes=10))
+    names = [[row["extraction_id"] for row in chunk] for chunk in chunks]
+    assert [name for chunk in names for name in chunk] == ["a", "b", "c", "d", "A"]
+    if chunk_size == 100:
+        assert names == [["a", "b"], ["c"], ["d", "A"]]
