@@ -53,7 +53,7 @@ def test_a_batch_has_the_bytes_that_an_earlier_release_wrote() -> None:
 
 def test_compressing_a_workbook_in_pieces_gives_the_bytes_of_compressing_it_at_once(tmp_path: Path) -> None:
     """The earlier releases compressed each part at once."""
-    content = render_batch_files(BATCH, build_varied_invoices(200))["bills.xlsx"]
+    content = render_batch_files(BATCH, build_varied_invoices(60))["bills.xlsx"]
     (tmp_path / "source").write_bytes(content)
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
@@ -62,7 +62,7 @@ def test_compressing_a_workbook_in_pieces_gives_the_bytes_of_compressing_it_at_o
             header.compress_type = zipfile.ZIP_DEFLATED
             target.writestr(header, source.read(part))
     assert buffer.getvalue() == content
-    for piece_bytes in (1, 1_000, 65_537):
+    for piece_bytes in (61, 65_537):
         streamed_worksheet.copy_zip_with_fixed_times(tmp_path / "source", tmp_path / str(piece_bytes), piece_bytes)
         assert (tmp_path / str(piece_bytes)).read_bytes() == content
 
@@ -85,6 +85,7 @@ def test_a_streamed_sheet_is_an_ordinary_one_for_any_number_of_rows(tmp_path: Pa
                         worksheet.write_string(row, column, f"text {sheet_name} {row % 5}")
                 if worksheet_class is streamed_worksheet.StreamedWorksheet:
                     worksheet.write_out_complete_rows(row)
+                    assert len(worksheet.table) < 16  # rows in memory
         workbook.close()
         with zipfile.ZipFile(path) as archive:
             return b"".join(archive.read(part) for part in archive.namelist())
