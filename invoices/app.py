@@ -223,7 +223,7 @@ class App:
     def release_claims_of_dead_workers(self) -> None:
         """Release the claims and the stage leases of workers that have died, and delete their lock files."""
         with self.ledger.open_snapshot() as connection:
-            holder_names = {*list_claim_holders(connection), *list_stage_lease_holders(connection)}
+            holder_names = {*list_claim_holders(connection), *list_stage_lease_holders(connection, self.ledger.now())}
         dead_names = self.worker.filter_dead_workers(sorted(holder_names)) if holder_names else []
         if dead_names:
             with self.ledger.begin_transaction() as tx:

@@ -70,9 +70,9 @@ def find_stage_lease_holder(connection: Connection, stage: str, now: dt.datetime
     return row.holder if row is not None and row.expires_at > now else None
 
 
-def list_stage_lease_holders(connection: Connection) -> list[str]:
-    """Return the workers that hold a lease, or held the last one of a stage."""
-    return sorted(connection.scalars(select(stage_leases.c.holder).distinct()))
+def list_stage_lease_holders(connection: Connection, now: dt.datetime) -> list[str]:
+    """Return the workers that hold a lease that has not expired; a released one has."""
+    return sorted(connection.scalars(select(stage_leases.c.holder).where(stage_leases.c.expires_at > now).distinct()))
 
 
 def expire_stage_leases(tx: Transaction, holder: str) -> None:
