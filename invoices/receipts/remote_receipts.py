@@ -62,7 +62,7 @@ class RemoteReceiptList:
             receipts_by_id: dict[int, RemoteReceipt] = {}
             stated_counts: list[int | None] = []
             for page in self._iter_pages():
-                receipts_by_id.update((receipt.id, replace(receipt, raw={})) for receipt in page.receipts)
+                receipts_by_id.update((receipt.id, receipt) for receipt in page.receipts)
                 stated_counts.append(page.total_count)
             is_one_answer = len(stated_counts) == 1 and bool(receipts_by_id)
             if is_one_answer or (previous_ids is not None and previous_ids <= receipts_by_id.keys()):
@@ -96,7 +96,10 @@ class RemoteReceiptList:
         return list({receipt.id: receipt for receipt in receipts if receipt.receipt_id == receipt_id}.values())
 
     def _iter_pages(self) -> Iterator[ReceiptPage]:
-        """Yield all pages; raises ContractError for a full page with nothing new, because then paging is broken."""
+        """Yield all pages, without the other values of their receipts.
+
+        Raises ContractError for a full page with nothing new, because then paging is broken.
+        """
         seen_ids: set[int] = set()
         for page_number in range(1, MAX_PAGES):
             try:
@@ -112,7 +115,7 @@ class RemoteReceiptList:
                     return
                 raise ContractError(f"page {page_number} of the receipts holds only receipts of earlier pages")
             seen_ids |= page_ids
-            yield page
+            yield replace(page, receipts=tuple(replace(receipt, raw={}) for receipt in page.receipts))
             if page.is_last:
                 return
         raise ContractError(f"the list of receipts has more than {MAX_PAGES} pages")
