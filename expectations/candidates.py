@@ -61,5 +61,6 @@ RULES = (
     Rule("BROKEN-SIGNATURE", "warning", "what was signed of an e-invoice in a PDF is what is there"),
     # Newness
     Rule("DUPLICATE-CONTENT", "warning", "no earlier invoice states the same", verdict="duplicate"),
+    Rule("DUPLICATE-UNDECIDED", "warning", "no earlier invoice that is still in review states the same"),
     Rule("DUPLICATE-NUMBER", "warning", "no earlier invoice of this supplier has this number and other content"),
 )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 RULE_MODULES = (candidates, candidate_lines, candidate_taxes)
 RULES: Mapping[str, Rule] = {rule.rule_id: rule for rule_module in RULE_MODULES for rule in rule_module.RULES}
 CRITICAL_RULE_IDS = frozenset(rule.rule_id for rule in RULES.values() if rule.severity == "critical")
+WARNING_RULE_IDS = frozenset(rule.rule_id for rule in RULES.values() if rule.severity == "warning")
 
 VERDICTS_SCHEMA = pa.schema([("invoice_id", pa.string()), ("verdict", pa.string())])
 FINDINGS_SCHEMA = pa.schema([

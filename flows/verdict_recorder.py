@@ -12,7 +12,7 @@ import pyarrow as pa
 from expectations.validation import ValidationResult
 from invoices.ledger import Transaction
 from invoices.ledger.documents import DocumentState, set_document_state
-from invoices.ledger.validations import Candidate, Finding, record_validation
+from invoices.ledger.validations import DECIDED_BY_RULES, Candidate, Finding, record_validation
 from invoices.receipts.receipt_recorder import PUBLISHER
 from transforms.candidate_batch import CandidateBatch
 from transforms.loading.warehouse_tables import serialise_candidate, serialise_row
@@ -67,7 +67,7 @@ def record_validated_slices(tx: Transaction, slices: Sequence[ValidatedSlice]) -
     worst_outcomes: dict[str, DocumentOutcome] = {}
     for part in slices:
         findings = [Finding(**row) for row in part.findings.to_pylist()]
-        record_validation(tx, part.candidates, findings, "rules", (PUBLISHER,))
+        record_validation(tx, part.candidates, findings, DECIDED_BY_RULES, (PUBLISHER,))
         for outcome in part.outcomes:
             earlier = worst_outcomes.setdefault(outcome.document_sha256, outcome)
             if _rank_state(outcome.state) < _rank_state(earlier.state):
@@ -87,19 +87,22 @@ def _rank_state(state: DocumentState) -> int:
 def _build_candidates(candidate_batch: CandidateBatch, verdicts: Mapping[str, str]) -> list[Candidate]:
     lines_by_invoice = _serialise_rows_by_invoice(candidate_batch.lines)
     taxes_by_invoice = _serialise_rows_by_invoice(candidate_batch.taxes)
-    keys_by_invoice = {row["invoice_id"]: row for row in candidate_batch.candidate_keys.to_pylist()}
+    keys_by_invoice: dict[str, list[str]] = defaultdict(list)
+    for row in candidate_batch.candidate_keys.to_pylist():
+        keys_by_invoice[row["invoice_id"]].append(row["key"])
+    originals = {row["invoice_id"]: row["duplicate_of"] for row in candidate_batch.duplicates.to_pylist()}
     return [
         Candidate(
             invoice_id=row["invoice_id"],
             document_sha256=row["document_sha256"],
             ordinal=row["ordinal"],
             verdict=verdicts[row["invoice_id"]],
-            number_key=keys_by_invoice.get(row["invoice_id"], {}).get("number_key"),
-            content_key=keys_by_invoice.get(row["invoice_id"], {}).get("content_key"),
             invoice_number=row["invoice_number"],
             body=serialise_candidate(
                 row, lines_by_invoice.get(row["invoice_id"], ()), taxes_by_invoice.get(row["invoice_id"], ())
             ),
+            duplicate_of=originals.get(row["invoice_id"]),
+            keys=tuple(keys_by_invoice[row["invoice_id"]]),
         )
         for row in candidate_batch.candidates.to_pylist()
     ]

@@ -37,13 +37,13 @@ EXTRACTIONS_SCHEMA = pa.schema([
     ("sequence", pa.int64()),
 ])  # fmt: skip
 KNOWN_KEYS_SCHEMA = pa.schema([
-    ("number_key", pa.string()),
-    ("content_key", pa.string()),
+    ("key", pa.string()),
     ("invoice_id", pa.string()),
-    ("invoice_number", pa.string()),
+    ("verdict", pa.string()),
+    ("duplicate_of", pa.string()),
 ])  # fmt: skip
 
-KnownKeysLookup = Callable[[list[str], list[str]], Sequence[Mapping[str, str | None]]]
+KnownKeysLookup = Callable[[list[str]], Sequence[Mapping[str, str | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,8 @@ class CandidateBatch:
     - ``candidates``, ``lines``, ``taxes``: columns as in ``core.candidates``, ``core.candidate_lines``,
       ``core.candidate_taxes``, without the columns of the verdict
     - ``checks``: ``invoice_id``, ``rule_id``, ``outcome`` (``holds``, ``broken``, ``not_applicable``), ``message``
-    - ``candidate_keys``: ``invoice_id``, ``document_sha256``, ``invoice_number``, ``number_key``, ``content_key``: the
-      ``known_keys`` of later batches, for the candidates that were not quarantined. ``name_key`` is the ``number_key``
-      that the candidate would have without a tax id; compare it with number keys
+    - ``candidate_keys``: ``invoice_id``, ``key``: the keys by which later batches find the candidates
+    - ``duplicates``: ``invoice_id``, ``duplicate_of`` (the other candidate, or null), ``relation``, ``is_decided``
     - ``empty_answers``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``,
       ``unreadable_answer``, ``unknown_extractor``), ``reason``
     - ``document_count``: the number of documents in the batch
@@ -68,6 +67,7 @@ class CandidateBatch:
     taxes: pa.Table
     checks: pa.Table
     candidate_keys: pa.Table
+    duplicates: pa.Table
     empty_answers: pa.Table
     document_count: int
 
@@ -78,11 +78,12 @@ def build_candidate_batch(
     company_tax_ids: Sequence[str],
     critical_rule_ids: Collection[str] = (),
     validated_at: dt.datetime | None = None,
+    warning_rule_ids: Collection[str] = (),
 ) -> CandidateBatch:
     """Return the candidates of a batch of answers as ``iter_candidate_batches`` does, all in one."""
     limits = SliceLimits(sys.maxsize, sys.maxsize)
     [candidate_batch] = iter_candidate_batches(
-        extractions, known_keys, company_tax_ids, critical_rule_ids, validated_at, limits
+        extractions, known_keys, company_tax_ids, critical_rule_ids, validated_at, warning_rule_ids, limits
     )
     return candidate_batch
 
@@ -93,6 +94,7 @@ def iter_candidate_batches(
     company_tax_ids: Sequence[str],
     critical_rule_ids: Collection[str] = (),
     validated_at: dt.datetime | None = None,
+    warning_rule_ids: Collection[str] = (),
     limits: SliceLimits = DEFAULT_SLICE_LIMITS,
 ) -> Iterator[CandidateBatch]:
     """Yield the candidates of a batch of answers, in the order of ``sequence``, in slices within ``limits``.
@@ -100,18 +102,19 @@ def iter_candidate_batches(
     Each slice is a CandidateBatch of its own. A document with many candidates may be in several; the first slice has
     all ``empty_answers``. ``extractions`` has the columns of ``EXTRACTIONS_SCHEMA``; of several answers about one
     document the last counts.
-    ``known_keys`` are the keys of earlier candidates that were not quarantined: a table with the columns of
-    ``KNOWN_KEYS_SCHEMA``, or a function that looks them up by the number keys and content keys of this batch, so that
-    not all of them must be in memory. ``critical_rule_ids`` are the rules that quarantine a candidate: a quarantined
-    candidate is not the original of later ones in the batch, as if it had been in an earlier batch. An invoice may be
-    issued up to the day after it was received or, if that is later, after ``validated_at``: the clock may have been
-    wrong when it was received.
+    ``known_keys`` are the keys of candidates of other batches that are accepted or in review: a table with the columns
+    of ``KNOWN_KEYS_SCHEMA``, or a function that looks them up by the keys that this batch seeks, so that not all of
+    them must be in memory. ``critical_rule_ids`` are the rules that quarantine a candidate: a quarantined candidate is
+    not the original of later ones. ``warning_rule_ids`` are those that send it to review: its copies wait with it. An
+    invoice may be issued up to the day after it was received or, if that is later, after ``validated_at``: the clock
+    may have been wrong when it was received.
     Raises ContractError if a column is missing or has another type, or if a model fails.
     """
     with open_in_memory_database() as connection:
         connection.register("extractions", _convert_to_schema("extractions", extractions, EXTRACTIONS_SCHEMA))
         connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
         connection.register("critical_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
+        connection.register("warning_rules", pa.table({"rule_id": pa.array(sorted(warning_rule_ids), pa.string())}))
         connection.execute("SET VARIABLE validated_at = $1::TIMESTAMPTZ", [validated_at])
         build_tables(connection, "staging")
         core_models, duplicate_models = read_sql_models("core"), read_sql_models("core/duplicates")
@@ -127,8 +130,7 @@ def iter_candidate_batches(
             if len(slices) > 1:
                 select_candidates(connection, part.invoice_ids)
             build_models(connection, core_models)
-            candidate_keys = _read_table(connection, "candidate_keys")
-            earlier_keys = exclude_invoices(_resolve_known_keys(known_keys, candidate_keys), sliced_ids)
+            earlier_keys = exclude_invoices(_resolve_known_keys(known_keys, connection), sliced_ids)
             connection.register("known_keys", pa.concat_tables([earlier_keys, keys_of_slices]))
             build_models(connection, duplicate_models)
             if number + 1 < len(slices):
@@ -139,24 +141,19 @@ def iter_candidate_batches(
                 lines=_read_table(connection, "candidate_lines"),
                 taxes=_read_table(connection, "candidate_taxes"),
                 checks=_read_table(connection, "candidate_checks"),
-                candidate_keys=candidate_keys,
+                candidate_keys=_read_table(connection, "candidate_keys"),
+                duplicates=_read_table(connection, "candidate_duplicates"),
                 empty_answers=empty_answers if number == 0 else empty_answers.slice(0, 0),
                 document_count=len(part.document_hashes) + (len(missing_documents) if number == 0 else 0),
             )
 
 
-def _resolve_known_keys(known_keys: pa.Table | KnownKeysLookup, candidate_keys: pa.Table) -> pa.Table:
+def _resolve_known_keys(known_keys: pa.Table | KnownKeysLookup, connection: duckdb.DuckDBPyConnection) -> pa.Table:
     if callable(known_keys):
-        rows = known_keys(
-            _list_distinct_keys(candidate_keys, "number_key", "name_key"),
-            _list_distinct_keys(candidate_keys, "content_key"),
-        )
+        sought_keys = connection.execute("SELECT DISTINCT key FROM sought_keys ORDER BY key").fetchall()
+        rows = known_keys([key for (key,) in sought_keys])
         known_keys = pa.Table.from_pylist([dict(row) for row in rows], schema=KNOWN_KEYS_SCHEMA)
     return _convert_to_schema("known_keys", known_keys, KNOWN_KEYS_SCHEMA)
-
-
-def _list_distinct_keys(candidate_keys: pa.Table, *columns: str) -> list[str]:
-    return sorted({key for column in columns for key in candidate_keys.column(column).to_pylist() if key is not None})
 
 
 def _convert_to_schema(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -64,11 +64,19 @@ def exclude_invoices(keys: pa.Table, invoice_ids: Collection[str]) -> pa.Table:
 
 
 def read_keys_of_originals(connection: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the keys of the candidates of this slice of which a candidate of a later slice may be a duplicate."""
+    """Return the keys of the candidates of this slice of which a candidate of a later slice may be a duplicate.
+
+    The verdict is the one that the rules give: accepted, or review if a warning is broken.
+    """
     return connection.execute(
-        "SELECT number_key, content_key, invoice_id, invoice_number FROM candidate_keys "
-        "WHERE invoice_id NOT IN (SELECT invoice_id FROM candidate_checks WHERE outcome = 'broken' "
-        "AND (rule_id = 'DUPLICATE-CONTENT' OR rule_id IN (SELECT rule_id FROM critical_rules)))"
+        "WITH broken AS (SELECT invoice_id, "
+        "bool_or(rule_id IN (SELECT rule_id FROM critical_rules) "
+        "OR rule_id IN ('DUPLICATE-CONTENT', 'DUPLICATE-UNDECIDED')) AS is_no_original, "
+        "bool_or(rule_id IN (SELECT rule_id FROM warning_rules)) AS is_in_review "
+        "FROM candidate_checks WHERE outcome = 'broken' GROUP BY invoice_id) "
+        "SELECT key, invoice_id, CASE WHEN is_in_review THEN 'review' ELSE 'accepted' END AS verdict, duplicate_of "
+        "FROM candidate_keys LEFT JOIN broken USING (invoice_id) LEFT JOIN candidate_duplicates USING (invoice_id) "
+        "WHERE NOT coalesce(is_no_original, false)"
     ).to_arrow_table()
 
 

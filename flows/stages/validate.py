@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from expectations.validation import CRITICAL_RULE_IDS
+from expectations.validation import CRITICAL_RULE_IDS, WARNING_RULE_IDS
 from flows.bisect_batch import process_with_bisection
 from flows.validation_batches import (
     MAX_BYTES_PER_DOCUMENT,
@@ -119,9 +119,9 @@ def _validate_answers(app: App, report: RunReport, stored_answers: Sequence[Stor
     from expectations.validation import validate_candidates
     from flows.verdict_recorder import build_validated_slice, record_validated_slices
 
-    def read_known_keys(number_keys: Iterable[str], content_keys: Iterable[str]) -> list[Mapping[str, Any]]:
+    def read_known_keys(keys: Iterable[str]) -> list[Mapping[str, Any]]:
         with app.ledger.open_snapshot() as connection:
-            return list_possible_duplicates(connection, number_keys, content_keys)
+            return list_possible_duplicates(connection, keys)
 
     candidate_batches = iter_candidate_batches(
         pa.Table.from_pylist([asdict(answer) for answer in stored_answers], schema=EXTRACTIONS_SCHEMA),
@@ -129,6 +129,7 @@ def _validate_answers(app: App, report: RunReport, stored_answers: Sequence[Stor
         app.settings.company.tax_ids,
         CRITICAL_RULE_IDS,
         app.ledger.now(),
+        WARNING_RULE_IDS,
     )
     slices = [build_validated_slice(batch, validate_candidates(batch)) for batch in candidate_batches]
     with app.begin_leased_transaction("validate") as tx:

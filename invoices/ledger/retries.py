@@ -11,6 +11,7 @@ from invoices.ledger.documents import iter_chunks, set_document_state
 from invoices.ledger.extractions import OPEN_STATUSES
 from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import candidates, documents, exported_invoices, extractions, receipts, sightings
+from invoices.ledger.validations import reopen_duplicates
 
 RETRY_REASON_CODE = "retry"
 RETRY_REASON = "To be read, extracted and validated again, as a person has asked."
@@ -79,7 +80,7 @@ def mark_for_retry(tx: Transaction, document_hashes: Sequence[str]) -> list[str]
 
     A failed extraction no longer counts, so its vendor may be asked again, under an id of its own; nor does what was
     read locally. The candidates of an earlier validation are quarantined until they are found again, so that none of
-    them is the original of a duplicate.
+    them is the original of a duplicate; their copies are validated again.
     """
     rows = list_documents_to_retry(tx.connection, document_hashes) if document_hashes else []
     obstacles = find_retry_obstacles(tx.connection, rows)
@@ -98,6 +99,8 @@ def mark_for_retry(tx: Transaction, document_hashes: Sequence[str]) -> list[str]
             .where(candidates.c.document_sha256.in_(chunk))
             .values(verdict="quarantined", decided_by=DECIDED_BY_RETRY, revision=tx.revision)
         )
+        query = select(candidates.c.invoice_id).where(candidates.c.document_sha256.in_(chunk))
+        reopen_duplicates(tx, list(tx.connection.scalars(query)), marked)
     for sha256 in marked:
         set_document_state(
             tx, sha256, stage="extract_local", state="waiting", reason_code=RETRY_REASON_CODE, reason=RETRY_REASON

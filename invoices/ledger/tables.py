@@ -230,14 +230,21 @@ candidates = Table(
     Column("document_sha256", SanitisedText(64), nullable=False, index=True),
     Column("ordinal", Integer, nullable=False),
     Column("verdict", SanitisedText(20), nullable=False),
-    Column("number_key", SanitisedText(64), index=True),
-    Column("content_key", SanitisedText(64), index=True),
     Column("invoice_number", SanitisedText()),
+    Column("duplicate_of", SanitisedText(32), index=True),  # the other candidate that a finding about duplicates names
     Column("body", SanitisedText(), nullable=False),  # JSON: candidate, lines and taxes, decimals as strings
     Column("validated_at", UtcDateTime, nullable=False),
     Column("decided_by", SanitisedText(80), nullable=False),
     _build_revision_column(),
 )
+
+candidate_keys = Table(  # by which a candidate is found when it arrives again in other bytes
+    "candidate_keys",
+    metadata,
+    Column("invoice_id", SanitisedText(32), primary_key=True),
+    Column("key", SanitisedText(64), primary_key=True),
+)
+Index("candidate_keys_by_key", candidate_keys.c.key)
 
 findings = Table(
     "findings",

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, exists, insert, or_, select
 
-from invoices.ledger.documents import iter_chunks
+from invoices.ledger.documents import iter_chunks, set_document_state
 from invoices.ledger.ledger import Transaction
-from invoices.ledger.tables import candidates, export_batches, exported_invoices, findings, receipts
+from invoices.ledger.tables import candidate_keys, candidates, export_batches, exported_invoices, findings, receipts
 from invoices.model import format_receipt_id
 
 # not quarantined: a faulty candidate does not make a later, correct one its duplicate
 DUPLICATE_CHECK_VERDICTS = ("accepted", "review")
+RULE_OF_WAITING_COPIES = "DUPLICATE-UNDECIDED"
+DECIDED_BY_RULES = "rules"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A validated candidate; ``body`` is JSON with the candidate's columns, ``lines`` and ``taxes``."""
+    """A validated candidate; ``body`` is JSON with the candidate's columns, ``lines`` and ``taxes``.
+
+    ``duplicate_of`` is the other candidate that a finding about duplicates names. Later copies find it by its ``keys``.
+    """
 
     invoice_id: str
     document_sha256: str
     ordinal: int
     verdict: str
-    number_key: str | None
-    content_key: str | None
     invoice_number: str | None
     body: str
+    duplicate_of: str | None = None
+    keys: tuple[str, ...] = ()
+
+
+CANDIDATE_COLUMNS = tuple(name for name in Candidate.__slots__ if name != "keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +60,35 @@ def record_validation(
 ) -> None:
     """Record candidates and their findings, in place of earlier ones with the same invoice ids.
 
-    In the same transaction, accepted candidates join the outbox of each publisher and the queue of the exports, unless
+    Candidates whose copies name one that has another verdict now are validated again. In the same transaction, accepted
+    candidates join the outbox of each publisher and the queue of the exports, unless
     they are there already.
     """
+    verdicts_before: dict[str, str] = {}
     for chunk in iter_chunks(candidate.invoice_id for candidate in validated):
-        tx.connection.execute(delete(candidates).where(candidates.c.invoice_id.in_(chunk)))
+        condition = candidates.c.invoice_id.in_(chunk)
+        rows = tx.connection.execute(select(candidates.c.invoice_id, candidates.c.verdict).where(condition))
+        verdicts_before |= {row.invoice_id: row.verdict for row in rows}
+        tx.connection.execute(delete(candidates).where(condition))
+        tx.connection.execute(delete(candidate_keys).where(candidate_keys.c.invoice_id.in_(chunk)))
         tx.connection.execute(delete(findings).where(findings.c.invoice_id.in_(chunk)))
     stamp = {"validated_at": tx.timestamp, "decided_by": decided_by}
     _insert_rows(
         tx,
         candidates,
-        [{name: getattr(candidate, name) for name in Candidate.__slots__} | stamp for candidate in validated],
+        [{name: getattr(candidate, name) for name in CANDIDATE_COLUMNS} | stamp for candidate in validated],
+    )
+    key_rows = [{"invoice_id": candidate.invoice_id, "key": key} for candidate in validated for key in candidate.keys]
+    if key_rows:
+        tx.connection.execute(insert(candidate_keys), key_rows)
+    reopen_duplicates(
+        tx,
+        [
+            candidate.invoice_id
+            for candidate in validated
+            if verdicts_before.get(candidate.invoice_id, candidate.verdict) != candidate.verdict
+        ],
+        {candidate.document_sha256 for candidate in validated},
     )
     _insert_rows(tx, findings, [_build_finding_row(tx, finding) for finding in broken_rules])
     accepted_ids = [candidate.invoice_id for candidate in validated if candidate.verdict == "accepted"]
@@ -106,22 +132,50 @@ def _build_receipt_row(tx: Transaction, invoice_id: str, publisher: str) -> dict
     }
 
 
-def list_possible_duplicates(
-    connection: Connection, number_keys: Iterable[str], content_keys: Iterable[str]
-) -> list[Mapping[str, Any]]:
-    """Return the accepted candidates, and those in review, that have one of these keys.
+def reopen_duplicates(tx: Transaction, decided_ids: Iterable[str], excluded_documents: Collection[str] = ()) -> None:
+    """Have the rules decide again about candidates that wait for one of these, or were its duplicates.
 
-    Each row has ``number_key``, ``content_key``, ``invoice_id`` and ``invoice_number``.
+    Call this whenever a verdict changes. A decision of a person stays.
     """
-    rows_by_invoice: dict[str, Mapping[str, Any]] = {}
-    columns = [candidates.c[name] for name in ("number_key", "content_key", "invoice_id", "invoice_number")]
-    for column, keys in ((candidates.c.number_key, number_keys), (candidates.c.content_key, content_keys)):
-        for chunk in iter_chunks(keys):
-            rows = connection.execute(
-                select(*columns).where(column.in_(chunk), candidates.c.verdict.in_(DUPLICATE_CHECK_VERDICTS))
-            ).mappings()
-            rows_by_invoice |= {row["invoice_id"]: dict(row) for row in rows}
-    return [rows_by_invoice[invoice_id] for invoice_id in sorted(rows_by_invoice)]
+    waiting_documents: set[str] = set()
+    for chunk in iter_chunks(decided_ids):
+        waiting_documents.update(
+            tx.connection.scalars(
+                select(candidates.c.document_sha256).where(
+                    candidates.c.duplicate_of.in_(chunk),
+                    candidates.c.verdict.in_(("review", "duplicate")),
+                    candidates.c.decided_by == DECIDED_BY_RULES,
+                )
+            )
+        )
+    for document_sha256 in sorted(waiting_documents.difference(excluded_documents)):
+        set_document_state(
+            tx, document_sha256, stage="validate", state="waiting", reason_code="original_decided",
+            reason="The invoice of which this one is a copy has another verdict now; this one is validated again.",
+        )  # fmt: skip
+
+
+def list_possible_duplicates(connection: Connection, keys: Iterable[str]) -> list[Mapping[str, Any]]:
+    """Return the accepted candidates, and those in review, that have one of these keys, by key and invoice.
+
+    Each row has ``key``, ``invoice_id``, ``verdict`` and ``duplicate_of``. A copy that waits for its original is none.
+    """
+    rows: list[Mapping[str, Any]] = []
+    waits_for_original = exists().where(
+        findings.c.invoice_id == candidates.c.invoice_id, findings.c.rule_id == RULE_OF_WAITING_COPIES
+    )
+    for chunk in iter_chunks(keys):
+        result = connection.execute(
+            select(candidate_keys.c.key, *(candidates.c[name] for name in ("invoice_id", "verdict", "duplicate_of")))
+            .join(candidates, candidates.c.invoice_id == candidate_keys.c.invoice_id)
+            .where(
+                candidate_keys.c.key.in_(chunk),
+                candidates.c.verdict.in_(DUPLICATE_CHECK_VERDICTS),
+                ~waits_for_original,
+            )
+        ).mappings()
+        rows += map(dict, result)
+    return sorted(rows, key=lambda row: (row["key"], row["invoice_id"]))
 
 
 def list_candidate_rows(connection: Connection, document_sha256: str) -> list[Mapping[str, Any]]:

@@ -62,8 +62,8 @@ def build_candidate(name: str, verdict: str, **values: Any) -> Candidate:
         "taxable_amount": Decimal("100.10"), "tax_amount": Decimal("19.02"),
     }  # fmt: skip
     return Candidate(
-        candidate_id, sha256, 1, verdict, f"n-{name}", f"c-{name}", body["invoice_number"],
-        serialise_candidate(body, [serialise_row(line)], [serialise_row(tax)]),
+        candidate_id, sha256, 1, verdict, body["invoice_number"],
+        serialise_candidate(body, [serialise_row(line)], [serialise_row(tax)]), keys=(f"n-{name}", f"c-{name}"),
     )  # fmt: skip
 
 

@@ -1,42 +1,19 @@
--- Grain: one per candidate with an invoice number and a supplier: the keys that recognise it when it arrives again in
--- other bytes. number_key: supplier (its tax id, else its name), number and kind. name_key: the same by name alone.
--- content_key: everything that the candidate states, in canonical form, including lines and taxes.
--- Without a number no duplicate is recognised: two receipts of one shop, one day and one price are two receipts.
--- The keys are stored, and compared with those of later batches. What is hashed, including the JSON keys, must not change.
-WITH lines AS (
-    SELECT invoice_id, to_json(list({a: description, b: quantity, c: unit, d: unit_price_amount, e: net_amount,
-        f: tax_category, g: tax_rate, h: line_kind} ORDER BY line_number)) AS lines_json
-    FROM candidate_lines GROUP BY invoice_id
-), taxes AS (
-    SELECT invoice_id, to_json(list({a: tax_category, b: tax_rate, c: taxable_amount, d: tax_amount}
-        ORDER BY tax_number)) AS taxes_json
-    FROM candidate_taxes GROUP BY invoice_id
-), unparsed AS (
-    SELECT invoice_id, to_json(list({a: field, b: stated_text} ORDER BY item_number, field)) AS unparsed_json
-    FROM unparsed_values GROUP BY invoice_id
+-- Grain: one per candidate and key by which it is found when it arrives again in other bytes; what looks for it is in
+-- sought_keys. Without a number no duplicate is recognised: two receipts of one shop, one day and one price are two
+-- receipts. The keys are stored, and compared with those of later batches, so what is hashed must not change.
+WITH identities AS (
+    SELECT *, unnest(numbers) AS number FROM candidate_identities
+), offered AS (
+    SELECT invoice_id, duplicate_key('tax id', tax_id, number, kind_class) AS key
+    FROM (SELECT *, unnest(tax_ids) AS tax_id FROM identities)
+    UNION ALL
+    SELECT invoice_id, duplicate_key('iban ' || vat_class, iban_and_total, number, kind_class) AS key FROM identities
+    UNION ALL
+    SELECT invoice_id, duplicate_key('name ' || vat_class, name, number, kind_class) AS key FROM identities
+    UNION ALL
+    SELECT invoice_id, duplicate_key('total ' || vat_class, name_and_total, number, kind_class) AS key
+    FROM identities WHERE vat_class != 'none'
+    UNION ALL
+    SELECT invoice_id, content_key AS key FROM candidate_contents
 )
-SELECT
-    c.invoice_id,
-    c.document_sha256,
-    c.invoice_number,
-    s.sequence,
-    c.ordinal,
-    sha256(concat_ws(chr(31), 'number', coalesce(normalise_tax_id(c.supplier_tax_id), normalise_name(c.supplier_name)),
-        normalise_invoice_number(c.invoice_number), c.kind)) AS number_key,
-    CASE WHEN normalise_name(c.supplier_name) IS NOT NULL THEN sha256(concat_ws(chr(31), 'number',
-        normalise_name(c.supplier_name), normalise_invoice_number(c.invoice_number), c.kind)) END AS name_key,
-    sha256(concat_ws(chr(31), 'content', to_json({
-        a: c.kind, b: c.invoice_number, c: c.issued_on, d: c.due_on, e: c.order_number, f: c.supplier_name,
-        g: c.supplier_tax_id, h: c.supplier_country, i: c.supplier_iban, j: c.customer_name, k: c.customer_tax_id,
-        l: c.customer_country, m: c.currency, n: c.line_total_amount, o: c.discount_amount, p: c.charge_amount,
-        q: c.net_amount, r: c.tax_amount, s: c.total_amount, t: c.prepaid_amount, u: c.rounding_amount,
-        v: c.payable_amount, w: c.type_code, x: c.payment_terms
-    }), lines_json, taxes_json, unparsed_json)) AS content_key
-FROM candidates AS c
-JOIN stated_candidates AS s USING (invoice_id)
-LEFT JOIN lines USING (invoice_id)
-LEFT JOIN taxes USING (invoice_id)
-LEFT JOIN unparsed USING (invoice_id)
-WHERE c.invoice_number IS NOT NULL
-  AND coalesce(normalise_tax_id(c.supplier_tax_id), normalise_name(c.supplier_name)) IS NOT NULL
-ORDER BY s.sequence, c.document_sha256, c.ordinal
+SELECT DISTINCT invoice_id, key FROM offered WHERE key IS NOT NULL ORDER BY invoice_id, key

@@ -77,12 +77,9 @@ def test_a_second_invoice_with_the_same_content_is_a_duplicate_unless_its_sums_a
 
 def test_a_wrong_sum_outweighs_a_duplicate() -> None:
     wrong = build_einvoice_table(build_einvoice_payload(WRONG_SUM_CHANGES))
-    approved = build_candidate_batch(wrong, KNOWN_KEYS_SCHEMA.empty_table(), []).candidate_keys.to_pylist()[0] | {
-        "invoice_id": "approved"
-    }
-    batch = build_candidate_batch(
-        wrong, lambda *_: [{name: approved[name] for name in KNOWN_KEYS_SCHEMA.names}], [], CRITICAL_RULE_IDS
-    )
+    keys = build_candidate_batch(wrong, KNOWN_KEYS_SCHEMA.empty_table(), []).candidate_keys.column("key").to_pylist()
+    approved = {"invoice_id": "approved", "verdict": "accepted", "duplicate_of": None}
+    batch = build_candidate_batch(wrong, lambda _: [approved | {"key": key} for key in keys], [], CRITICAL_RULE_IDS)
     validation = validate_candidates(batch)
     assert validation.findings.column("rule_id").to_pylist() == ["BR-CO-16", "DUPLICATE-CONTENT"]
     assert validation.verdicts.column("verdict").to_pylist() == ["quarantined"]

@@ -167,12 +167,25 @@ def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
     for row in translated["extractions"]:
         row["is_superseded"] = False
     translated |= {"stage_leases": [], "stage_attempts": [], "remote_receipts": []}
+    translated["candidate_keys"] = _translate_keys(translated["candidates"])
     translated["counters"] = [row for row in translated["counters"] if row["name"] != "loaded_revision"]
     translated["notes"].append({"name": "ledger_id", "value": ANY})
     translated["notes"].sort(key=lambda row: str(row["name"]))
     for row in translated["notes"]:
         row["value"] = SCHEMA_VERSION if row["name"] == "schema_version" else row["value"]
     return translated
+
+
+def _translate_keys(candidates: list[Row]) -> list[Row]:
+    """Return the rows of ``candidate_keys`` for candidates of an earlier version, whose columns of keys are removed."""
+    rows = [
+        {"invoice_id": row["invoice_id"], "key": key}
+        for row in candidates
+        for key in {row.pop("number_key"), row.pop("content_key")} - {None}
+    ]
+    for row in candidates:
+        row["duplicate_of"] = None
+    return sorted(rows, key=lambda row: (row["invoice_id"], row["key"]))
 
 
 def list_schema_differences(url: str) -> list[Any]:

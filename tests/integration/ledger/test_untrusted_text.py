@@ -87,7 +87,7 @@ def test_answers_messages_and_validations_with_odd_texts_are_stored(ledger: Ledg
         record_free_answer(tx, "x1", DOCUMENT, "einvoice", odd)
         record_intent(tx, ExtractionTerms("v"), "x2", DOCUMENT, pages=1, run_id="A")
         update_extraction(tx, "x2", "failed", message=odd, payload=payload)
-        validated_candidate = Candidate("i1", DOCUMENT, 1, "review", None, None, odd, payload)
+        validated_candidate = Candidate("i1", DOCUMENT, 1, "review", odd, payload)
         record_validation(tx, [validated_candidate], [Finding("i1", DOCUMENT, "R", "warning", odd)], "rules", ())
     with ledger.open_snapshot() as connection:
         first, second = list_extraction_rows(connection, DOCUMENT)

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from invoices.ledger import Ledger
 from invoices.ledger.changes import count_loadable_rows, get_latest_revision
+from invoices.ledger.documents import find_document_row, set_document_state
 from invoices.ledger.export_batches import create_export_batch, list_unexported_invoice_ids
 from invoices.ledger.outbox import (
     count_receipts_by_status,
@@ -14,6 +15,7 @@ from invoices.ledger.outbox import (
     list_unpublished_receipts,
     update_receipt,
 )
+from invoices.ledger.retries import mark_for_retry
 from invoices.ledger.validations import (
     list_candidate_rows,
     list_document_hashes_by_invoice,
@@ -28,6 +30,7 @@ from tests.integration.ledger.validation_fixtures import (
     PUBLISHERS,
     build_candidate,
     build_finding,
+    record_sightings,
     validate_candidates,
 )
 
@@ -103,30 +106,70 @@ def test_more_candidates_can_be_recorded_together_than_fit_into_one_statement(le
     validate_candidates(ledger, many)
     with ledger.open_snapshot() as connection:
         assert len(list_unexported_invoice_ids(connection, 10_000)) == count_unpublished_receipts(connection) == 1_201
-        keys = list_possible_duplicates(connection, [c.number_key for c in many if c.number_key], [])
-    assert [row["invoice_id"] for row in keys] == [c.invoice_id for c in many]
+        known_keys = list_possible_duplicates(connection, [c.keys[0] for c in many])
+    assert [row["invoice_id"] for row in known_keys] == [c.invoice_id for c in many]
 
 
-def test_possible_duplicates_are_accepted_candidates_and_those_in_review(ledger: Ledger) -> None:
+def test_possible_duplicates_are_accepted_candidates_and_those_in_review_that_wait_for_none(ledger: Ledger) -> None:
     verdicts = ("accepted", "review", "quarantined", "duplicate")
+    validate_candidates(ledger, [build_candidate(verdict, verdict, keys=("same",)) for verdict in verdicts])
+    validate_candidates(ledger, [build_candidate("other", keys=("text", "more"), duplicate_of="review")])
     validate_candidates(
-        ledger, [build_candidate(verdict, verdict, number_key="same", content_key=None) for verdict in verdicts]
+        ledger, [build_candidate("waits", "review", keys=("same",))], [build_finding("waits", "DUPLICATE-UNDECIDED")]
     )
-    validate_candidates(ledger, [build_candidate("other", number_key=None, content_key="text")])
     with ledger.open_snapshot() as connection:
-        assert [row["invoice_id"] for row in list_possible_duplicates(connection, ["same"], [])] == [
-            "accepted",
-            "review",
+
+        def list_invoice_ids(*keys: str) -> list[str]:
+            return [row["invoice_id"] for row in list_possible_duplicates(connection, keys)]
+
+        assert list_invoice_ids("same") == ["accepted", "review"]
+        assert list_invoice_ids("same", "text") == ["accepted", "review", "other"]
+        assert list_invoice_ids("absent") == list_invoice_ids() == []
+        assert list_possible_duplicates(connection, ["more"]) == [
+            {"key": "more", "invoice_id": "other", "verdict": "accepted", "duplicate_of": "review"}
         ]
-        assert [row["invoice_id"] for row in list_possible_duplicates(connection, [], ["text"])] == ["other"]
-        assert [row["invoice_id"] for row in list_possible_duplicates(connection, ["same"], ["text"])] == [
-            "accepted", "other", "review",
-        ]  # fmt: skip
-        assert (
-            list_possible_duplicates(connection, ["absent"], ["same"])
-            == list_possible_duplicates(connection, [], [])
-            == []
-        )
+
+
+def test_validating_again_replaces_the_keys(ledger: Ledger) -> None:
+    for keys in (("a", "b"), ("b", "c"), ()):
+        validate_candidates(ledger, [build_candidate("x", keys=keys)])
+        with ledger.open_snapshot() as connection:
+            assert [row["key"] for row in list_possible_duplicates(connection, ["a", "b", "c"])] == list(keys)
+
+
+@pytest.mark.parametrize(("verdict", "decided_by"), [("review", "rules"), ("duplicate", "rules"), ("review", "anna")])
+def test_a_copy_is_validated_again_once_its_original_has_another_verdict(
+    ledger: Ledger, verdict: str, decided_by: str
+) -> None:
+    copy_document = "c" * 64
+    with ledger.begin_transaction() as tx:
+        record_sightings(tx, DOCUMENT, copy_document)
+        copy = build_candidate("copy", verdict, document_sha256=copy_document, duplicate_of="original")
+        record_validation(tx, [build_candidate("original", "review")], [], "rules", PUBLISHERS)
+        record_validation(tx, [copy], [], decided_by, PUBLISHERS)
+        set_document_state(tx, copy_document, stage="done", state="review", reason_code="x", reason="x")
+
+    def get_copy_stage() -> str:
+        with ledger.open_snapshot() as connection:
+            return str((find_document_row(connection, copy_document) or {})["stage"])
+
+    validate_candidates(ledger, [build_candidate("original", "review")])
+    assert get_copy_stage() == "done"
+    validate_candidates(ledger, [build_candidate("original", "quarantined")])
+    assert get_copy_stage() == ("validate" if decided_by == "rules" else "done")
+
+
+def test_the_copies_of_a_retried_document_are_validated_again(ledger: Ledger) -> None:
+    with ledger.begin_transaction() as tx:
+        record_sightings(tx, DOCUMENT, "c" * 64)
+        copy = build_candidate("copy", "review", document_sha256="c" * 64, duplicate_of="original")
+        record_validation(tx, [build_candidate("original", "review"), copy], [], "rules", PUBLISHERS)
+        for document in (DOCUMENT, "c" * 64):
+            set_document_state(tx, document, stage="done", state="review", reason_code="x", reason="x")
+    with ledger.begin_transaction() as tx:
+        assert mark_for_retry(tx, [DOCUMENT]) == [DOCUMENT]
+        assert (find_document_row(tx.connection, "c" * 64) or {})["stage"] == "validate"
+        assert list_possible_duplicates(tx.connection, ["n-original"]) == []
 
 
 def test_a_document_is_found_by_invoice_id_and_by_invoice_number(ledger: Ledger) -> None:

@@ -17,8 +17,8 @@ PUBLISHERS = ("smartbills_io",)
 def build_candidate(invoice: str, verdict: str = "accepted", **values: Any) -> Candidate:
     body = json.dumps({"candidate": {"invoice_id": invoice}, "lines": [], "taxes": []})
     defaults: dict[str, Any] = {
-        "document_sha256": DOCUMENT, "ordinal": 1, "number_key": f"n-{invoice}", "content_key": f"c-{invoice}",
-        "invoice_number": f"No {invoice}", "body": body,
+        "document_sha256": DOCUMENT, "ordinal": 1, "invoice_number": f"No {invoice}", "body": body,
+        "keys": (f"n-{invoice}", f"c-{invoice}"),
     } | values  # fmt: skip
     return Candidate(invoice_id=invoice, verdict=verdict, **defaults)
 

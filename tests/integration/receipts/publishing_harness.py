@@ -66,8 +66,7 @@ class PublishingHarness:
 
     def accept_invoices(self, *invoices: Invoice) -> None:
         candidates = [
-            Candidate(i.invoice_id, i.document_sha256, i.ordinal, "accepted", None, None, i.invoice_number, "{}")
-            for i in invoices
+            Candidate(i.invoice_id, i.document_sha256, i.ordinal, "accepted", i.invoice_number, "{}") for i in invoices
         ]
         with self.ledger.begin_transaction() as tx:
             record_validation(tx, candidates, [], "rules", (PUBLISHER,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import re
 from decimal import Decimal
@@ -226,36 +227,74 @@ def test_a_batch_has_the_column_types_of_the_warehouse(name: str, loaded: pa.Sch
             assert batch.schema.field(field.name).type == field.type, field.name
 
 
-def test_known_keys_may_be_looked_up_by_the_keys_of_the_batch() -> None:
-    first = _build_batch(build_einvoice_table(build_einvoice_payload())).candidate_keys.to_pylist()
-    requested: list[tuple[list[str], list[str]]] = []
+def _list_known_keys(batch: CandidateBatch, verdict: str = "accepted") -> list[dict[str, str | None]]:
+    """Return the keys of a batch as the ledger returns them to later ones."""
+    return [row | {"verdict": verdict, "duplicate_of": None} for row in batch.candidate_keys.to_pylist()]
 
-    def query_known_keys(number_keys: list[str], content_keys: list[str]) -> list[dict[str, str | None]]:
-        requested.append((number_keys, content_keys))
-        return [{name: row[name] for name in KNOWN_KEYS_SCHEMA.names} for row in first]
+
+@pytest.mark.parametrize(("verdict", "rule"), [("accepted", "DUPLICATE-CONTENT"), ("review", "DUPLICATE-UNDECIDED")])
+def test_known_keys_may_be_looked_up_by_the_keys_of_the_batch(verdict: str, rule: str) -> None:
+    known_keys = _list_known_keys(_build_batch(build_einvoice_table(build_einvoice_payload())), verdict)
+    requested: list[list[str]] = []
+
+    def query_known_keys(keys: list[str]) -> list[dict[str, str | None]]:
+        requested.append(keys)
+        return [row for row in known_keys if row["key"] in keys]
 
     again = build_candidate_batch(
         build_extraction_table([("d7", "einvoice", build_einvoice_payload())]), query_known_keys, []
     )
     broken = [row["rule_id"] for row in again.checks.to_pylist() if row["outcome"] == "broken"]
-    assert broken == ["DUPLICATE-CONTENT"]
-    assert requested == [(sorted([first[0]["number_key"], first[0]["name_key"]]), [first[0]["content_key"]])]
+    assert broken == [rule]
+    assert len(requested) == 1
+    assert len({len(key) for key in requested[0]}) == 2  # of the old ledgers and of this version
+    (duplicate,) = again.duplicates.to_pylist()
+    assert (duplicate["duplicate_of"], duplicate["is_decided"]) == (compute_invoice_id("d1", 1), verdict == "accepted")
+
+
+def test_a_copy_that_waits_for_this_candidate_is_not_its_original() -> None:
+    known_keys = _list_known_keys(_build_batch(build_einvoice_table(build_einvoice_payload())), "review")
+    waiting = [row | {"duplicate_of": compute_invoice_id("d7", 1)} for row in known_keys]
+    table = build_extraction_table([("d7", "einvoice", build_einvoice_payload())])
+    checks = build_candidate_batch(table, lambda _: waiting, []).checks.to_pylist()
+    assert [row["rule_id"] for row in checks if row["outcome"] == "broken"] == []
+
+
+@pytest.mark.parametrize("supplier", ["DE111111111", "papierhausnordgmbh"])
+def test_the_keys_of_ledgers_before_version_5_are_still_found(supplier: str) -> None:
+    """Their rows have the number by tax id, else by name, as it was hashed then."""
+    stated = "\x1f".join(("number", supplier, "R-2026-001", "invoice"))
+    key = hashlib.sha256(stated.encode()).hexdigest()
+    known_key = {"key": key, "invoice_id": "old", "verdict": "accepted", "duplicate_of": None}
+    batch = build_candidate_batch(build_einvoice_table(build_einvoice_payload()), lambda _: [known_key], [])
+    broken = [row["rule_id"] for row in batch.checks.to_pylist() if row["outcome"] == "broken"]
+    assert broken == ["DUPLICATE-NUMBER"]
+
+
+def test_the_cost_of_duplicates_does_not_grow_with_the_square_of_their_number() -> None:
+    copies = [(f"d{number}", "einvoice", build_einvoice_payload()) for number in range(400)]
+    batch = _build_batch(build_extraction_table(copies))
+    originals = {row["duplicate_of"] for row in batch.duplicates.to_pylist()}
+    assert originals == {None, compute_invoice_id("d0", 1)}
 
 
 def test_an_invoice_paid_as_a_page_is_recognised_when_its_e_invoice_comes_later() -> None:
     page = '{"invoice_number": "R-2026-001", "total_amount": 113.05, "vendor": {"name": "PAPIERHAUS  Nord GmbH"}}'
-    earlier = _build_batch(build_extraction_table([("page", "smartbills_com", page)])).candidate_keys.select(
-        KNOWN_KEYS_SCHEMA.names
-    )
+    earlier = _list_known_keys(_build_batch(build_extraction_table([("page", "smartbills_com", page)])))
     batch = build_candidate_batch(
         build_einvoice_table(build_einvoice_payload(), build_einvoice_payload({"invoice_number": "2"})),
-        lambda *_: earlier.to_pylist(),
+        lambda _: earlier,
         [],
     )
     broken = [row for row in batch.checks.to_pylist() if row["outcome"] == "broken"]
     assert [(row["invoice_id"], row["rule_id"]) for row in broken] == [
         (compute_invoice_id("d1", 1), "DUPLICATE-NUMBER")
     ]
+
+
+def _list_keys(batch: CandidateBatch, document: str) -> set[str]:
+    invoice_id = compute_invoice_id(document, 1)
+    return {row["key"] for row in batch.candidate_keys.to_pylist() if row["invoice_id"] == invoice_id}
 
 
 def test_the_content_key_does_not_depend_on_how_numbers_are_written() -> None:
@@ -265,15 +304,16 @@ def test_the_content_key_does_not_depend_on_how_numbers_are_written() -> None:
             build_einvoice_payload({"totals": {"payable": "100"}}),
             build_einvoice_payload({"iban": "X"}),
         )
-    ).candidate_keys.to_pylist()
-    assert keys[0]["content_key"] == keys[1]["content_key"] != keys[2]["content_key"]
-    assert len({key["number_key"] for key in keys}) == 1
+    )
+    first, same, other = (_list_keys(keys, f"d{number}") for number in (1, 2, 3))
+    assert first == same != other
+    assert len(first & other) >= 3  # the supplier and the number are the same
 
 
 def test_two_different_unparsed_values_are_different_content() -> None:
     two = [build_einvoice_payload({"totals": {"rounding": text}}) for text in ("1,00", "2,00")]
-    keys = _build_batch(build_einvoice_table(*two)).candidate_keys.column("content_key").to_pylist()
-    assert keys[0] != keys[1]
+    batch = _build_batch(build_einvoice_table(*two))
+    assert _list_keys(batch, "d1") != _list_keys(batch, "d2")
 
 
 def test_a_missing_column_raises_a_contract_error() -> None:

@@ -120,7 +120,7 @@ def test_amounts_in_ten_dialects_are_the_same_amounts(extractor: str) -> None:
             bodies.append(build_billflowai_payload(changes | {"invoice_number": f"N{number}"}))
         else:
             row = {"Net amount": net, "Tax amount": tax, "Total amount": total, "Line net amount": net}
-            row |= {"Line quantity": 1, "Line unit price": net, "Invoice number": f"N{number}"}
+            row |= {"Line quantity": "1", "Line unit price": net, "Invoice number": f"N{number}"}
             bodies.append(build_rows_payload([row]))
     batch, broken_rules = validate_bodies(extractor, bodies)
     assert {number: rules for number, rules in broken_rules.items() if rules} == {}

@@ -4,10 +4,10 @@
 ``tests/sql/sound_invoice.yaml``, deeply merged; null removes a key; a list of changes makes several invoices) with
 ``profile`` and ``syntax``, or ``smartbills_com`` (JSON text as the vendor sends it), or ``rows`` (one set of changes
 per row to the valid row of invoicedataextraction.com, with the rest of its payload), or ``billflowai`` (changes to its
-valid body), or ``extracted_by`` and ``payload``. ``known_keys``, ``company_tax_ids`` and ``critical_rules`` are the
-other arguments of ``build_candidate_batch``. For views and marts, ``given.tables`` has rows of warehouse tables
-instead. ``expect`` has rows with the columns to compare, values as text; ``where`` filters the rows; their order does
-not matter. ``$d1.1`` is the id of the first invoice in d1.
+valid body), or ``extracted_by`` and ``payload``. ``known_keys``, ``company_tax_ids``, ``critical_rules`` and
+``warning_rules`` are the other arguments. For views and marts, ``given.tables`` has rows of warehouse tables instead.
+``expect`` has rows with the columns to compare, values as text; ``where`` filters the rows; their order does not
+matter. ``$d1.1`` is the id of the first invoice in d1.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _build_candidate_models(
     answers = [_build_answer(number, document) for number, document in enumerate(given["documents"], start=1)]
     connection.register("extractions", build_extraction_table(answers))
     connection.register("known_keys", pa.Table.from_pylist(given.get("known_keys", []), schema=KNOWN_KEYS_SCHEMA))
-    for name, column in (("company_tax_ids", "tax_id"), ("critical_rules", "rule_id")):
+    for name, column in (("company_tax_ids", "tax_id"), ("critical_rules", "rule_id"), ("warning_rules", "rule_id")):
         connection.register(name, pa.table({column: pa.array(given.get(name, []), pa.string())}))
     for name in models:
         execute_model(connection, name, f"CREATE TABLE {name} AS\n{_read_candidate_models()[name]}")

@@ -1,40 +1,36 @@
--- Grain: one per candidate with keys: the earlier candidate with the same content, or else the one with the same number
--- but other content. Earlier are the candidates known before this batch, then those before it in the batch. A candidate
--- that a critical rule quarantines is not an original. Only the oldest of each key is considered, so the cost is linear
--- however often an invoice arrives. Two candidates match by name alone only if one of them has no tax id
--- (number_key = name_key): a page read by a model states none.
-WITH quarantined AS (
-    SELECT DISTINCT invoice_id FROM checks_per_candidate
-    WHERE outcome = 'broken' AND rule_id IN (SELECT rule_id FROM critical_rules)
-), all_keys AS (
-    SELECT k.invoice_id, k.number_key, coalesce(k.name_key, k.invoice_id) AS name_key, k.content_key,
-           k.sequence, k.document_sha256, k.ordinal, true AS is_in_batch, q.invoice_id IS NULL AS can_be_original
-    FROM candidate_keys AS k LEFT JOIN quarantined AS q USING (invoice_id)
+-- Grain: one per candidate with keys: the other candidate with the same content, or else the one with the same number of
+-- the same supplier, and whether that one is decided (accepted). Others are the candidates known before this batch, except
+-- those that wait for this one, then those before it in the batch. A candidate that a critical rule quarantines is not an
+-- original. Only the first of each key is considered, so the cost is linear however often an invoice arrives.
+WITH broken AS (
+    SELECT invoice_id,
+           bool_or(rule_id IN (SELECT rule_id FROM critical_rules)) AS is_quarantined,
+           bool_or(rule_id IN (SELECT rule_id FROM warning_rules)) AS is_in_review
+    FROM checks_per_candidate WHERE outcome = 'broken' GROUP BY invoice_id
+), first_in_batch AS (
+    SELECT key, min(position) AS position, arg_min(invoice_id, position) AS invoice_id
+    FROM candidate_keys JOIN candidate_identities USING (invoice_id) LEFT JOIN broken USING (invoice_id)
+    WHERE NOT coalesce(is_quarantined, false)
+    GROUP BY key
+), matches AS (
+    SELECT s.invoice_id, s.relation, k.invoice_id AS other_id, k.verdict = 'accepted' AS is_decided,
+           CASE WHEN k.verdict = 'accepted' THEN 0 ELSE 1 END AS priority, 0 AS position
+    FROM sought_keys AS s JOIN known_keys AS k USING (key)
+    WHERE k.duplicate_of IS DISTINCT FROM s.invoice_id AND k.invoice_id NOT IN (SELECT invoice_id FROM candidates)
     UNION ALL
-    SELECT invoice_id, number_key, number_key AS name_key, content_key,
-           NULL AS sequence, '' AS document_sha256, 0 AS ordinal, false AS is_in_batch, true AS can_be_original
-    FROM known_keys WHERE invoice_id NOT IN (SELECT invoice_id FROM candidates)
-), compared AS (
-    SELECT
-        *,
-        first_value(CASE WHEN can_be_original THEN invoice_id END IGNORE NULLS) OVER same_content AS same_content_id,
-        first_value(CASE WHEN can_be_original THEN invoice_id END IGNORE NULLS) OVER same_number AS same_number_id,
-        first_value(CASE WHEN can_be_original THEN invoice_id END IGNORE NULLS) OVER same_name AS same_name_id,
-        first_value(CASE WHEN can_be_original AND number_key = name_key THEN invoice_id END IGNORE NULLS) OVER same_name
-            AS same_name_without_tax_id
-    FROM all_keys
-    WINDOW same_content AS (PARTITION BY content_key ORDER BY sequence NULLS FIRST, document_sha256, ordinal, invoice_id
-                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
-           same_number AS (PARTITION BY number_key ORDER BY sequence NULLS FIRST, document_sha256, ordinal, invoice_id
-                           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
-           same_name AS (PARTITION BY name_key ORDER BY sequence NULLS FIRST, document_sha256, ordinal, invoice_id
-                         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+    SELECT s.invoice_id, s.relation, f.invoice_id AS other_id, NULL AS is_decided, 2 AS priority, f.position
+    FROM sought_keys AS s JOIN candidate_identities AS c USING (invoice_id)
+    JOIN first_in_batch AS f ON f.key = s.key AND f.position < c.position
+), originals AS (
+    SELECT invoice_id, relation, other_id, is_decided FROM matches
+    QUALIFY row_number() OVER (PARTITION BY invoice_id ORDER BY relation, priority, position, other_id) = 1
 )
 SELECT
-    invoice_id,
-    same_content_id AS same_invoice_id,
-    CASE WHEN same_content_id IS NULL
-         THEN coalesce(same_number_id, CASE WHEN number_key = name_key THEN same_name_id ELSE same_name_without_tax_id END)
-         END AS other_invoice_id
-FROM compared
-WHERE is_in_batch
+    c.invoice_id,
+    o.other_id AS duplicate_of,
+    o.relation,
+    coalesce(o.is_decided, NOT (coalesce(b.is_in_review, false) OR x.invoice_id IS NOT NULL)) AS is_decided
+FROM candidate_identities AS c
+LEFT JOIN originals AS o USING (invoice_id)
+LEFT JOIN broken AS b ON b.invoice_id = o.other_id
+LEFT JOIN originals AS x ON x.invoice_id = o.other_id

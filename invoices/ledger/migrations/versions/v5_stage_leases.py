@@ -1,6 +1,7 @@
 """Version 5: leases of stages, attempts that have not ended, retries, what the vendor of receipts has, the ledger's id.
 
-The revision that was loaded is no longer here: each warehouse has its own, with the id of the ledger.
+The keys of candidates have a table of their own. The revision that was loaded is no longer here: each warehouse has its
+own, with the id of the ledger.
 """
 
 from __future__ import annotations
@@ -46,6 +47,27 @@ def upgrade() -> None:
         sa.Column("remote_id", sa.String(60), nullable=False),
         sa.Column("found_at", INSTANT, nullable=False),
     )
+    _create_candidate_keys()
     notes = sa.table("notes", sa.column("name"), sa.column("value"))
     op.execute(notes.insert().values(name="ledger_id", value=uuid.uuid4().hex))
     op.execute("DELETE FROM counters WHERE name = 'loaded_revision'")
+
+
+def _create_candidate_keys() -> None:
+    """Move the keys of candidates into a table of their own; more keys than these come with the next validation."""
+    op.create_table(
+        "candidate_keys",
+        sa.Column("invoice_id", sa.String(32), primary_key=True),
+        sa.Column("key", sa.String(64), primary_key=True),
+    )
+    op.create_index("candidate_keys_by_key", "candidate_keys", ["key"])
+    op.execute(
+        "INSERT INTO candidate_keys (invoice_id, key) "
+        "SELECT invoice_id, number_key FROM candidates WHERE number_key IS NOT NULL "
+        "UNION SELECT invoice_id, content_key FROM candidates WHERE content_key IS NOT NULL"
+    )
+    for name in ("number_key", "content_key"):
+        op.drop_index(f"ix_candidates_{name}", "candidates")
+        op.drop_column("candidates", name)
+    op.add_column("candidates", sa.Column("duplicate_of", sa.String(32)))
+    op.create_index("ix_candidates_duplicate_of", "candidates", ["duplicate_of"])

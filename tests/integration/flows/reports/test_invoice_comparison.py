@@ -89,7 +89,7 @@ def test_a_candidate_that_states_nothing_prints_no_none(app: App) -> None:
     with app.ledger.begin_transaction() as tx:
         record_document_sighting(tx, "empty")
         payload = serialise_candidate(body, ["{}"], ["{}"])
-        candidate = Candidate("c1", sha256, 1, "quarantined", None, None, None, payload)
+        candidate = Candidate("c1", sha256, 1, "quarantined", None, payload)
         record_validation(tx, [candidate], [Finding("c1", sha256, "BR-02", "critical", "")], "rules", ())
     text = format_history(list_document_histories(app, sha256)[0])
     assert "None" not in text
