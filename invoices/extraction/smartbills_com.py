@@ -253,20 +253,23 @@ class SmartBillsExtractor:
         """Return True after giving up a job whose responses are unreadable, False if it should be polled again.
 
         A job that the vendor no longer has counts as failed. A job that exists but is never readable may be charged:
-        its document is quarantined and the job stays open, so that no other extractor gets the document.
+        a later run polls it again; after the deadline its document is quarantined, and the job stays open, so that no
+        other extractor gets the document.
 
         Raises:
             VendorSuspended: several unreadable responses in a row: the vendor's API has changed.
         """
         decision = self._drift_detector.record_unreadable_response(
-            job.extraction_id, is_overdue=self._is_job_overdue(job)
+            job.extraction_id, is_overdue=self._is_job_overdue(job), is_gone=isinstance(error, NotFound)
         )
         if decision == "suspend vendor":
             self._suspend_for_contract_change(error)
         if decision == "poll again":
             return False
         reason = f"{VENDOR} gives no readable answer about job {job.remote_id!r}: {error}"
-        if isinstance(error, NotFound):
+        if decision == "defer job":
+            self._defer_job(job, "contract_changed", reason)
+        elif isinstance(error, NotFound):
             self._record_failure(job.document_sha256, "extraction_lost", reason)
         else:
             self._record_quarantine_keeping_job_open(job, "extraction_lost", reason)
@@ -282,7 +285,11 @@ class SmartBillsExtractor:
         ):
             self._record_quarantine_keeping_job_open(job, "extraction_lost", reason)
             return
-        self.recorder.record_waiting_reason([job.document_sha256], "vendor_unavailable", reason)
+        self._defer_job(job, "vendor_unavailable", reason)
+
+    def _defer_job(self, job: ExtractionJob, reason_code: str, reason: str) -> None:
+        """Leave a job to a later run, and report a problem."""
+        self.recorder.record_waiting_reason([job.document_sha256], reason_code, reason)
         self.recorder.report.problems.append(f"document {job.document_sha256[:12]}: {reason}")
         self._document_queue.mark_concluded(job.document_sha256)
 

@@ -9,12 +9,14 @@ from functools import partial
 from typing import Protocol
 
 from invoices.clients.smartbills_com import JobSummary
-from invoices.errors import ContractError
+from invoices.errors import ContractError, UnreadableResponse
 from invoices.extraction.resilience.retry import RetryingCaller
 from invoices.ledger import Ledger
 from invoices.ledger.extractions import ExtractionJob, filter_known_remote_ids
 from invoices.model import compute_document_sha256
 
+PDF_SIGNATURE, PNG_SIGNATURE, JPEG_SIGNATURE = b"%PDF-", b"\x89PNG", b"\xff\xd8\xff"
+PDF_HEADER_BYTES = 1024  # readers accept other bytes before the signature
 MAX_CLOCK_DIFFERENCE = dt.timedelta(minutes=10)  # how far the vendor's clock may be behind ours
 
 
@@ -41,7 +43,7 @@ def find_submitted_job_id(
     unreadable_error: ContractError | None = None
     for summary in _select_candidate_jobs(caller.send_with_retries(client.list_jobs), ledger, job):
         try:
-            content = caller.send_with_retries(partial(client.fetch_job_file, summary.file_url or ""))
+            content = caller.send_with_retries(partial(_fetch_document, client, summary, job.document_sha256))
         except ContractError as error:
             unreadable_error = error
             continue
@@ -97,6 +99,18 @@ class UnrecordedJobIndex:
             except ContractError as error:
                 self._error = error
         return job_ids
+
+
+def _fetch_document(client: SmartBillsLookupApi, summary: JobSummary, document_sha256: str) -> bytes:
+    """Return the file of a job; raises UnreadableResponse for something that nobody can have submitted, like a page.
+
+    Such a response is no proof that the job is about another document.
+    """
+    content = client.fetch_job_file(summary.file_url or "")
+    is_document = content.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)) or PDF_SIGNATURE in content[:PDF_HEADER_BYTES]
+    if not is_document and compute_document_sha256(content) != document_sha256:
+        raise UnreadableResponse(f"the file of the job {summary.id!r} is no PDF, PNG or JPEG")
+    return content
 
 
 def _select_candidate_jobs(summaries: Sequence[JobSummary], ledger: Ledger, job: ExtractionJob) -> Iterator[JobSummary]:

@@ -31,6 +31,10 @@ ROUTES = {
     },
     "billflowai": {"read": r"POST /api/extract-invoice-file"},
 }  # fmt: skip
+READ_ROUTES = {  # reads that cost nothing
+    "smartbills_com": ("poll", "list", "file"),
+    "invoicedataextraction_com": ("balance", "poll", "results", "output", "download"),
+}
 ALL_CALLS = range(1, 10_000)
 
 
@@ -90,6 +94,20 @@ def generate_single_faults() -> Iterator[FaultScenario]:
                     vendor, f"{route}: {name}", {**preconditions, route: PlannedFault(fault)}, sandbox_settings,
                     may_repeat=vendor == "billflowai" or route in ("list", "file"),
                 )  # fmt: skip
+
+
+def generate_garbled_read_scenarios() -> Iterator[FaultScenario]:
+    """Yield garbled responses with status 200 to three of four calls: of each read route, and of all at once."""
+    garbled_calls = [call for call in range(1, 100) if call % 4]
+    for vendor, routes in READ_ROUTES.items():
+        for name in ("login page", "response cut", "response cut, without a length", "empty object", "a list", "NaN"):
+            fault = PlannedFault(FAULTS_AFTER_WORK[name], garbled_calls)
+            for route in routes:
+                preconditions, sandbox_settings = get_preconditions(vendor, route)
+                yield FaultScenario(
+                    vendor, f"garbled {route}: {name}", {**preconditions, route: fault}, sandbox_settings
+                )
+            yield FaultScenario(vendor, f"all garbled: {name}", dict.fromkeys(routes[:3], fault))
 
 
 def generate_special_scenarios() -> Iterator[FaultScenario]:

@@ -50,6 +50,7 @@ from tests.e2e.fault_scenarios import (
     ALL_CALLS,
     ROUTES,
     FaultScenario,
+    generate_garbled_read_scenarios,
     generate_single_faults,
     generate_special_scenarios,
     get_preconditions,
@@ -174,6 +175,16 @@ def test_after_one_fault_every_document_is_answered_and_charged_once(
     fault_counts = testbed.proxies[scenario.vendor].fault_counts
     assert set(fault_counts) == set(scenario.planned_faults), f"the fault did not happen: {fault_counts}"
     assert list_problems(outcome, scenario) == []
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("scenario", spread([*generate_garbled_read_scenarios()], 8), ids=str)
+def test_garbled_reads_are_repeated_and_nothing_is_lost_or_paid_twice(
+    testbed: FaultTestbed, tmp_path: Path, scenario: FaultScenario
+) -> None:
+    outcome = testbed.run_scenario(scenario, tmp_path)
+    assert list_problems(outcome, scenario) == []
+    assert not outcome.ledger.possible_double_charges
 
 
 @pytest.mark.sweep

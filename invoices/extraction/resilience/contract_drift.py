@@ -8,15 +8,15 @@ from typing import Literal
 
 MAX_UNREADABLE_RESPONSES = 5  # in a row, from the vendor or about one job
 
-DriftDecision = Literal["poll again", "abandon job", "suspend vendor"]
+DriftDecision = Literal["poll again", "defer job", "abandon job", "suspend vendor"]
 
 
 class ContractDriftDetector:
     """Counts unreadable responses, per job and in a row; safe to use from several threads.
 
     A single job that never becomes readable must neither be polled for ever nor block the others (reliability F-36).
-    It is abandoned after ``MAX_UNREADABLE_RESPONSES``, provided that other jobs are readable or that it is overdue;
-    otherwise the vendor is suspended.
+    After ``MAX_UNREADABLE_RESPONSES`` in a row, it is deferred to a later run, or abandoned if it is overdue or gone.
+    If other jobs are unreadable as well, the vendor is suspended.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,9 @@ class ContractDriftDetector:
             self.readable_responses += 1
             self._consecutive_unreadable = 0
 
-    def record_unreadable_response(self, extraction_id: str, *, is_overdue: bool) -> DriftDecision:
+    def record_unreadable_response(
+        self, extraction_id: str, *, is_overdue: bool, is_gone: bool = False
+    ) -> DriftDecision:
         """Count a response that does not, and return what to do.
 
         Overdue jobs do not count against the vendor, so that old jobs cannot suspend it in every run.
@@ -45,5 +47,6 @@ class ContractDriftDetector:
                 self._consecutive_unreadable += 1
             if self._consecutive_unreadable >= MAX_UNREADABLE_RESPONSES:
                 return "suspend vendor"
-            is_job_unreadable = self._unreadable_by_job[extraction_id] >= MAX_UNREADABLE_RESPONSES
-            return "abandon job" if is_job_unreadable else "poll again"
+            if self._unreadable_by_job[extraction_id] < MAX_UNREADABLE_RESPONSES:
+                return "poll again"
+            return "abandon job" if is_overdue or is_gone else "defer job"

@@ -124,16 +124,20 @@ def test_an_answer_with_odd_values_is_kept_at_the_first_poll(
     assert (spoiler.poll_count, runner.list_charged_documents(), report.problems) == (1, [sha], [])
 
 
-def test_a_job_that_stays_unreadable_is_quarantined_and_stays_open(runner: SmartBillsRunner) -> None:
+def test_a_job_that_stays_unreadable_waits_and_is_quarantined_after_the_deadline(runner: SmartBillsRunner) -> None:
     runner.update_sandbox_settings(processing_polls=1)
     odd, *others = runner.harness.add_documents(*ONE_PAGE_PDFS[:8])
     spoiler = PollSpoiler(runner, odd, UNEXPECTED_RESPONSES["a page that says it is JSON"])
     report = runner.run_extraction()
-    assert runner.harness.get_document_state(odd) == LOST_STATE
+    assert runner.harness.get_document_state(odd) == WAITING_STATE
     assert (spoiler.poll_count, runner.harness.get_extraction(odd)["status"]) == (5, "submitted")
     assert runner.harness.list_document_states(others) == {ANSWERED}
-    assert (get_totals(report), report.quarantined, len(report.problems)) == ((8, 8, 7), 1, 1)
+    assert (get_totals(report), report.quarantined, len(report.problems)) == ((8, 8, 7), 0, 1)
     assert odd[:12] in report.problems[0]
+    runner.options = OVERDUE_OPTIONS
+    report = runner.run_extraction()
+    assert (runner.harness.get_document_state(odd), report.quarantined) == (LOST_STATE, 1)
+    assert runner.harness.get_extraction(odd)["status"] == "submitted"
 
 
 def test_a_job_that_the_vendor_no_longer_has_fails_and_is_not_submitted_again(runner: SmartBillsRunner) -> None:
