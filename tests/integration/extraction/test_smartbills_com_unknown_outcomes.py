@@ -122,6 +122,15 @@ def test_a_job_with_an_unreadable_file_does_not_hide_the_right_one(runner: Smart
     assert (runner.list_charged_documents().count(sha), list_double_charge_flags(runner, sha)) == (1, [False])
 
 
+def test_a_page_in_place_of_the_file_is_requested_again_and_nothing_is_charged_twice(runner: SmartBillsRunner) -> None:
+    (sha,) = runner.harness.add_documents(ONE_PAGE_PDFS[0])
+    runner.proxy.plan_events("submit", LOST_RESPONSE)
+    runner.proxy.plan_events("file", UNUSABLE_LIST_RESPONSE, repeat=MAX_ATTEMPTS - 1)
+    runner.run_extraction()
+    assert (runner.list_charged_documents(), list_double_charge_flags(runner, sha)) == ([sha], [False])
+    assert runner.harness.get_document_state(sha) == ANSWERED
+
+
 @pytest.mark.parametrize("unusable", [UNUSABLE_LIST_RESPONSE, Response(404), Response.from_json({"data": {"page": 1}})])
 def test_with_an_unusable_list_the_submission_is_repeated_once_and_flagged(
     runner: SmartBillsRunner, unusable: Response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from invoices.extraction.resilience.contract_drift import MAX_UNREADABLE_RESPONSES, ContractDriftDetector
 
 
@@ -14,13 +16,13 @@ def test_too_many_unreadable_responses_in_a_row_suspend_the_vendor() -> None:
     assert decisions == ["poll again"] * (MAX_UNREADABLE_RESPONSES - 1) + ["suspend vendor"]
 
 
-def test_an_unreadable_job_is_abandoned_when_other_jobs_are_readable() -> None:
+def test_an_unreadable_job_is_deferred_when_other_jobs_are_readable() -> None:
     detector = ContractDriftDetector()
     decisions = []
     for _ in range(MAX_UNREADABLE_RESPONSES):
         decisions.append(detector.record_unreadable_response("broken job", is_overdue=False))
         detector.record_readable_response()
-    assert decisions == ["poll again"] * (MAX_UNREADABLE_RESPONSES - 1) + ["abandon job"]
+    assert decisions == ["poll again"] * (MAX_UNREADABLE_RESPONSES - 1) + ["defer job"]
 
 
 def test_overdue_jobs_are_abandoned_one_by_one_and_never_suspend_the_vendor() -> None:
@@ -35,3 +37,21 @@ def test_readable_responses_are_counted() -> None:
     detector.record_unreadable_response("job", is_overdue=False)
     detector.record_readable_response()
     assert detector.readable_responses == 1
+
+
+@pytest.mark.parametrize("condition", ["is_overdue", "is_gone"])
+def test_an_unreadable_job_that_is_overdue_or_gone_is_abandoned(condition: str) -> None:
+    detector = ContractDriftDetector()
+    is_overdue, is_gone = condition == "is_overdue", condition == "is_gone"
+    decisions = []
+    for _ in range(MAX_UNREADABLE_RESPONSES):
+        decisions.append(detector.record_unreadable_response("job", is_overdue=is_overdue, is_gone=is_gone))
+        detector.record_readable_response("another job")
+    assert decisions == ["poll again"] * (MAX_UNREADABLE_RESPONSES - 1) + ["abandon job"]
+
+
+def test_a_readable_response_about_a_job_starts_its_count_again() -> None:
+    detector = ContractDriftDetector()
+    for _ in range(10 * MAX_UNREADABLE_RESPONSES):
+        assert detector.record_unreadable_response("job", is_overdue=False) == "poll again"
+        detector.record_readable_response("job")
