@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from typing import Literal
 
-MAX_UNREADABLE_RESPONSES = 5  # in a row, from the vendor or about one job
+MAX_UNREADABLE_RESPONSES = 5  # in a row, about several jobs or about one
 
 DriftDecision = Literal["poll again", "defer job", "abandon job", "suspend vendor"]
 
@@ -23,7 +23,7 @@ class ContractDriftDetector:
         """Start with no responses."""
         self._lock = threading.Lock()
         self.readable_responses = 0
-        self._consecutive_unreadable = 0
+        self._jobs_in_a_row: list[str] = []  # of the latest unreadable responses
         self._unreadable_by_job: Counter[str] = Counter()
 
     def record_readable_response(self, extraction_id: str | None = None) -> None:
@@ -32,7 +32,7 @@ class ContractDriftDetector:
             if extraction_id is not None:
                 self._unreadable_by_job.pop(extraction_id, None)
             self.readable_responses += 1
-            self._consecutive_unreadable = 0
+            self._jobs_in_a_row.clear()
 
     def record_unreadable_response(
         self, extraction_id: str, *, is_overdue: bool, is_gone: bool = False
@@ -44,8 +44,8 @@ class ContractDriftDetector:
         with self._lock:
             self._unreadable_by_job[extraction_id] += 1
             if not is_overdue:
-                self._consecutive_unreadable += 1
-            if self._consecutive_unreadable >= MAX_UNREADABLE_RESPONSES:
+                self._jobs_in_a_row.append(extraction_id)
+            if len(self._jobs_in_a_row) >= MAX_UNREADABLE_RESPONSES and len(set(self._jobs_in_a_row)) > 1:
                 return "suspend vendor"
             if self._unreadable_by_job[extraction_id] < MAX_UNREADABLE_RESPONSES:
                 return "poll again"

@@ -32,6 +32,12 @@ def test_overdue_jobs_are_abandoned_one_by_one_and_never_suspend_the_vendor() ->
         assert decisions == ["poll again"] * (MAX_UNREADABLE_RESPONSES - 1) + ["abandon job"]
 
 
+def test_one_job_never_suspends_the_vendor() -> None:
+    detector = ContractDriftDetector()
+    decisions = [detector.record_unreadable_response("job", is_overdue=False) for _ in range(MAX_UNREADABLE_RESPONSES)]
+    assert decisions == ["poll again"] * (MAX_UNREADABLE_RESPONSES - 1) + ["defer job"]
+
+
 def test_readable_responses_are_counted() -> None:
     detector = ContractDriftDetector()
     detector.record_unreadable_response("job", is_overdue=False)
