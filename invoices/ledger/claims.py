@@ -18,6 +18,7 @@ from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import PENDING_DOCUMENT_CONDITION, claims, documents
 
 LEASE_DURATION = dt.timedelta(minutes=15)
+MAX_LEASE_DURATION = 2 * LEASE_DURATION  # a claim that ends later was written while a clock was wrong
 
 
 def claim_pending_documents(
@@ -37,7 +38,10 @@ def claim_all_or_none(tx: Transaction, holder: str, document_hashes: Iterable[st
     unique_hashes = list(dict.fromkeys(document_hashes))
     for chunk in iter_chunks(unique_hashes):
         claims_of_others = select(func.count()).where(
-            claims.c.document_sha256.in_(chunk), claims.c.expires_at > tx.timestamp, claims.c.holder != holder
+            claims.c.document_sha256.in_(chunk),
+            claims.c.holder != holder,
+            claims.c.expires_at > tx.timestamp,
+            claims.c.expires_at <= tx.timestamp + MAX_LEASE_DURATION,
         )
         if tx.connection.scalar(claims_of_others):
             return False
@@ -112,7 +116,12 @@ def _list_unclaimed_documents(
             text(PENDING_DOCUMENT_CONDITION),
             documents.c.stage == stage,
             documents.c.sequence > after_sequence,
-            or_(claims.c.holder.is_(None), claims.c.expires_at <= now, claims.c.holder == holder),
+            or_(
+                claims.c.holder.is_(None),
+                claims.c.holder == holder,
+                claims.c.expires_at <= now,
+                claims.c.expires_at > now + MAX_LEASE_DURATION,
+            ),
         )
         .order_by(documents.c.sequence)
         .limit(limit)

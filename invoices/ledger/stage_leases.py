@@ -16,6 +16,7 @@ from invoices.ledger.ledger import Transaction
 from invoices.ledger.tables import stage_leases
 
 STAGE_LEASE_DURATION = dt.timedelta(minutes=2)
+MAX_STAGE_LEASE_DURATION = dt.timedelta(hours=1)  # a lease that ends later was written while a clock was wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,17 @@ class StageLease:
 def acquire_stage_lease(
     tx: Transaction, stage: str, holder: str, duration: dt.timedelta = STAGE_LEASE_DURATION
 ) -> StageLease | None:
-    """Return a lease for ``holder``, with a new token; None if another holder's lease has not expired."""
+    """Return a lease for ``holder``, with a new token; None if another holder's lease has not expired.
+
+    A lease that ends later than any can, because its holder's clock was ahead, counts as expired.
+    """
     row = tx.connection.execute(_select_lease(stage)).first()
     if row is None:
         tx.connection.execute(
             insert(stage_leases).values(stage=stage, holder=holder, token=1, expires_at=tx.timestamp + duration)
         )
         return StageLease(stage, holder, 1)
-    if row.holder != holder and row.expires_at > tx.timestamp:
+    if row.holder != holder and tx.timestamp < row.expires_at <= tx.timestamp + MAX_STAGE_LEASE_DURATION:
         return None
     lease = StageLease(stage, holder, row.token + 1)
     tx.connection.execute(

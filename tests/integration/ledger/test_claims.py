@@ -133,6 +133,14 @@ def test_a_lease_expires_and_its_holder_detects_that(ledger: Ledger, clock: Manu
     assert list_claimed(ledger, "two", "a") == "a"
 
 
+def test_a_claim_from_a_clock_that_was_days_ahead_blocks_nobody(ledger: Ledger, clock: ManualClock) -> None:
+    add_documents(ledger, "a")
+    claim_documents(ledger, "one")
+    clock.now -= dt.timedelta(days=3)
+    assert claim_documents(ledger, "two", 1) == "a"
+    assert list_claimed(ledger, "one", "a") == ""
+
+
 def test_a_renewed_lease_lasts_and_an_expired_one_is_not_renewed(ledger: Ledger, clock: ManualClock) -> None:
     add_documents(ledger, "ab")
     claim_documents(ledger, "one", 1)

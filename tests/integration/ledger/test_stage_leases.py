@@ -76,6 +76,16 @@ def test_an_overtaken_holder_neither_holds_nor_extends_nor_releases_the_lease_of
         assert holds_stage_lease(tx, second)
 
 
+def test_a_lease_from_a_clock_that_was_days_ahead_blocks_nobody(ledger: Ledger, clock: Clock) -> None:
+    with ledger.begin_transaction() as tx:
+        first = acquire_stage_lease(tx, "publish", "a")
+    assert first is not None
+    clock.time -= dt.timedelta(days=3)
+    with ledger.begin_transaction() as tx:
+        assert acquire_stage_lease(tx, "publish", "b") is not None
+        assert not holds_stage_lease(tx, first)
+
+
 def test_an_extended_lease_lasts_longer(ledger: Ledger, clock: Clock) -> None:
     with ledger.begin_transaction() as tx:
         lease = acquire_stage_lease(tx, "publish", "a")
