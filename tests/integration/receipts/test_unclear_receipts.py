@@ -233,6 +233,22 @@ def test_a_restored_ledger_looks_up_each_receipt_and_lets_it_wait(harness: Publi
     assert harness.list_created_receipts() == list_receipt_ids(*invoices)
 
 
+def test_a_restored_ledger_creates_nothing_again_although_the_list_lags(harness: PublishingHarness) -> None:
+    invoices = build_invoices(4)
+    harness.accept_invoices(*invoices[:3])
+    harness.update_sandbox_settings(list_lag=LONG_LAG)
+    harness.publish_receipts(*invoices[:3])
+    forget_publishing(harness, *invoices[:3])
+    with harness.ledger.begin_transaction() as tx:
+        begin_recovery(tx, "restored")
+    harness.accept_invoices(*invoices)
+    harness.publish_receipts(*invoices)
+    assert harness.list_created_receipts() == list_receipt_ids(*invoices[:3])
+    harness.update_sandbox_settings(list_lag=NO_LAG, clock_shift_seconds=AFTER_REPEAT_SECONDS)
+    assert harness.publish_receipts(*invoices)
+    assert harness.list_created_receipts() == list_receipt_ids(*invoices)
+
+
 @pytest.mark.parametrize(("reason", "days", "is_complete"), [
     ("new", 0, True), ("joined", 0, True), ("restored", 0, False), ("restored", 2, True),
 ])  # fmt: skip
