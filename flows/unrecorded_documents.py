@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Iterator, Sequence
 
 from flows.plurals import format_count
@@ -9,13 +10,16 @@ from invoices.app import App
 from invoices.documents.store import DocumentStore
 from invoices.ledger import Ledger
 from invoices.ledger.documents import filter_known_hashes
-from invoices.ledger.identity import complete_recovery
+from invoices.ledger.identity import Recovery, complete_recovery
 from invoices.ledger.mails import Arrival
 from invoices.run_report import RunReport
 from sources.arrivals import Origin, build_whole_sighting
 from sources.paging import PAGE_SIZE
 
 STORE_SOURCE_NAME, STORE_SOURCE_KIND = "document store", "store"  # of the sighting of an adopted document
+CLOCK_GRANULARITY = dt.timedelta(
+    milliseconds=50
+)  # of the times of files, which may be before the time that a clock shows
 UNRECORDED_HINT = (
     "{count} in the store without a record in the ledger, which may have been restored; collect them with: "
     "invoices collect --adopt"
@@ -41,7 +45,11 @@ def adopt_unrecorded_documents(app: App, report: RunReport) -> Iterator[Sequence
     if recovery is None:
         return
     if recovery.reason != "joined":  # a home that joins a ledger has lost no record
-        hashes = list_unrecorded_hashes(app.ledger, app.store)
+        hashes = [
+            sha256
+            for sha256 in list_unrecorded_hashes(app.ledger, app.store)
+            if not _is_left_by_a_later_scan(app, sha256, recovery)
+        ]
         for start in range(0, len(hashes), PAGE_SIZE):
             yield [_build_adopted_arrival(app, sha256) for sha256 in hashes[start : start + PAGE_SIZE]]
         if hashes:
@@ -62,6 +70,15 @@ def delete_unrecorded_documents(app: App, stored_hashes: Collection[str]) -> Non
         known_hashes = filter_known_hashes(connection, stored_hashes)
     for sha256 in set(stored_hashes) - known_hashes:
         app.store.delete(sha256)
+
+
+def _is_left_by_a_later_scan(app: App, sha256: str, recovery: Recovery) -> bool:
+    """Return whether a document was stored after the loss was noticed: a scan was killed, and repeats what it wants.
+
+    A time in the future is from a clock that was wrong, and says nothing.
+    """
+    stored_at = dt.datetime.fromtimestamp(app.store.get_path(sha256).stat().st_mtime, dt.UTC)
+    return recovery.since - CLOCK_GRANULARITY <= stored_at <= dt.datetime.now(dt.UTC)
 
 
 def _build_adopted_arrival(app: App, sha256: str) -> Arrival:

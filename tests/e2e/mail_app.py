@@ -189,6 +189,7 @@ def build_varied_mails() -> list[bytes]:
     html_part.add_related(_build_logo_png(), maintype="image", subtype="png", cid="<logo>", filename="logo.png")
     with_logo.add_attachment(build_pdf(20), maintype="application", subtype="pdf", filename="invoice.pdf")
     with_calendar = _build_message(21)
+    with_calendar.set_content("See you there.\n")
     with_calendar.add_attachment(CALENDAR, subtype="calendar", filename="invite.ics")
     forwarding_mail = _build_message(22)
     forwarded_mail = _build_message(23)
@@ -196,18 +197,20 @@ def build_varied_mails() -> list[bytes]:
     forwarding_mail.add_attachment(forwarded_mail)
     two_attachments = build_mail(25, ("a.pdf", build_pdf(25)), ("b.pdf", build_pdf(26)))
     copied_attachment = build_mail(27, ("copy.pdf", build_pdf(25)))
-    without_attachment = _build_message(28)
+    without_attachment = build_mail_without_document(28)
     return [
         *(build_mail(number) for number in range(1, 6)),
         *(message.as_bytes() for message in (with_logo, with_calendar, forwarding_mail)),
         build_mail(24, ("bills.zip", _build_zip({"one.pdf": build_pdf(29), "two.pdf": build_pdf(30)}))),
-        two_attachments, copied_attachment, without_attachment.as_bytes(),
+        two_attachments, copied_attachment, without_attachment,
     ]  # fmt: skip
 
 
-def build_mail_without_document() -> bytes:
-    """Return a mail without a document."""
-    return _build_message(99).as_bytes()
+def build_mail_without_document(number: int = 99) -> bytes:
+    """Return a mail without a document, which announces none."""
+    message = _build_message(number)
+    message.set_content("Thank you for your order.\n")
+    return message.as_bytes()
 
 
 def parse_message_ids(mails: Iterable[bytes]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,12 @@ def collect_documents(settings: Settings) -> RunReport:
         return run_stages(app, (collect,), RunReport())
 
 
+def set_back_stored_at(settings: Settings) -> None:
+    """Let all documents in the store be from the day before."""
+    for path in settings.documents_directory.glob("??/*"):
+        os.utime(path, (time.time() - 86_400,) * 2)
+
+
 @pytest.fixture
 def restored_settings(settings: Settings, tmp_path: Path) -> Settings:
     """The settings of a home whose ledger was restored: it lacks two documents that were collected and moved."""
@@ -52,6 +60,7 @@ def restored_settings(settings: Settings, tmp_path: Path) -> Settings:
     for number in (2, 3):
         (tmp_path / "in" / f"{number}.pdf").write_bytes(build_pdf(number))
     assert collect_documents(settings).new_documents == 2
+    set_back_stored_at(settings)
     for path in settings.home.glob("ledger.sqlite*"):
         path.unlink()
     shutil.copy(backup_path, ledger_path)
@@ -74,6 +83,17 @@ def test_a_restored_ledger_gets_the_documents_of_the_store_again(restored_settin
     assert collect_documents(restored_settings).new_documents == 0
 
 
+def test_what_a_killed_scan_of_a_new_ledger_stored_is_not_adopted(settings: Settings) -> None:
+    with open_app(settings) as app:
+        sha256 = app.store.put(b"%PDF-1.4 of a scan that was killed")
+    assert collect_documents(settings).new_documents == 0
+    with open_app(settings) as app:
+        assert reconcile_sources(app)["unrecorded"] == [sha256]
+        os.utime(app.store.get_path(sha256), (4_000_000_000, 4_000_000_000))  # the clock was ahead
+        app.begin_recovery()
+    assert collect_documents(settings).new_documents == 1
+
+
 def test_reconcile_and_doctor_name_documents_without_a_record(settings: Settings) -> None:
     assert collect_documents(settings).problems == []
     with open_app(settings) as app:
@@ -83,6 +103,7 @@ def test_reconcile_and_doctor_name_documents_without_a_record(settings: Settings
     assert "1 document in the store without a record" in format_reconciliation(reconciliation)
     (check,) = [check for check in run_health_checks(settings) if check["name"] == "documents"]
     assert (check["ok"], "invoices collect --adopt" in check["detail"]) == (False, True)
+    set_back_stored_at(settings)
     with open_app(settings) as app:
         app.begin_recovery()
     assert collect_documents(settings).new_documents == 1
