@@ -199,15 +199,17 @@ class LimitedProcess:
         return process
 
     def _classify_exit(self) -> ProcessFailure:
-        """Return why the child ended, from its exit status; SIGKILL and SIGABRT mean that memory ran out."""
+        """Return why the child ended, from its exit status; with nearly all its memory in use, that has run out."""
         self._collect_exit_status()
         status = self._exit_status
         if status == -signal.SIGXCPU:
             return ProcessFailure("reader_timeout")
         # The peak includes the parent's memory before the exec, so a large parent also makes this true.
         is_out_of_memory = self._peak_memory_bytes > _OUT_OF_MEMORY_SHARE * self._limits.memory_bytes
-        if status == -signal.SIGKILL or (status == -signal.SIGABRT and is_out_of_memory):
+        if status in (-signal.SIGKILL, -signal.SIGABRT) and is_out_of_memory:
             return ProcessFailure("reader_memory")
+        if status == -signal.SIGKILL:  # by the system, when other programs need the memory, or by a person
+            return ProcessFailure("reader_crashed", "the process that read this file was killed from outside")
         exit_description = f"signal {-status}" if status < 0 else f"status {status}"
         return ProcessFailure("reader_crashed", f"the reader crashed on this file ({exit_description})")
 

@@ -114,7 +114,7 @@ BEHAVIOURS: dict[bytes, Callable[[], ChildResponse]] = {
     b"bomb": lambda: build_response(bytes(2000 * MEGABYTE)),
     b"hang in the middle": lambda: send_partial_response(sleep_forever),
     b"crash in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGSEGV)),
-    b"run out of memory in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGKILL)),
+    b"be killed in the middle": lambda: send_partial_response(lambda: kill_self(signal.SIGKILL)),
     b"misstate lengths": lambda: build_response(b"one", b"two", part_lengths=[3]),
     b"send more than stated": lambda: build_response(b"one", b"two", part_lengths=[3, 1]),
     b"claim a terabyte": lambda: build_response(b"one", part_lengths=[1 << 40]),

@@ -106,7 +106,7 @@ def list_opener_processes() -> list[psutil.Process]:
         b"bomb": "reader_memory",
         b"hang in the middle": "reader_timeout",
         b"crash in the middle": "reader_crashed",
-        b"run out of memory in the middle": "reader_memory",
+        b"be killed in the middle": "reader_crashed",
         b"misstate lengths": "reader_crashed",
         b"send more than stated": "reader_crashed",
         b"claim a terabyte": "reader_crashed",
