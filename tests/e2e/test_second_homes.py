@@ -115,7 +115,8 @@ class SharedLedgerScenario:
         try:
             with engine.begin() as connection:
                 connection.exec_driver_sql("SET lock_timeout = '500ms'")
-                connection.execute(select(counters).with_for_update())
+                for table in (counters, stage_leases):
+                    connection.execute(select(table).with_for_update())
         except OperationalError:
             return False
         finally:
