@@ -65,7 +65,10 @@ def delete_unrecorded_documents(app: App, stored_hashes: Collection[str]) -> Non
     """Delete those documents that a completed scan has stored and that no record names.
 
     These are parts of mails that a rule skips by their file names, and what was read from a file while it changed.
+    Nothing is deleted from a store that another home may use: it may be about to record the same bytes.
     """
+    if app.settings.ledger_url is not None or app.settings.documents_directory.is_symlink():
+        return
     with app.ledger.open_snapshot() as connection:
         known_hashes = filter_known_hashes(connection, stored_hashes)
     for sha256 in set(stored_hashes) - known_hashes:

@@ -111,15 +111,26 @@ def test_reconcile_and_doctor_name_documents_without_a_record(settings: Settings
         assert reconcile_sources(app)["sound"]
 
 
-def test_what_a_rule_skips_by_its_file_name_leaves_nothing_in_the_store(
-    account: MailAccount, settings: Settings
-) -> None:
+@pytest.fixture
+def mail_settings(account: MailAccount, settings: Settings) -> Settings:
+    """The settings of a home that collects one attachment of a mailbox by its name, and skips the others."""
     mailbox = MailboxSettings(
         name="ap", host=account.host, port=account.port, security="none", username=account.username,
         password=SecretStr(account.password), rules=(MailRule(attachment="invoice-1*", take=True),), otherwise="leave",
     )  # fmt: skip
-    mail_settings = settings.model_copy(update={"mailboxes": (mailbox,)})
+    return settings.model_copy(update={"mailboxes": (mailbox,)})
+
+
+def test_what_a_rule_skips_by_its_file_name_leaves_nothing_in_the_store(mail_settings: Settings) -> None:
     assert collect_documents(mail_settings).new_documents == 1
     with open_app(mail_settings) as app:
         assert len(list(app.store.iter_hashes())) == 1
         assert reconcile_sources(app)["unrecorded"] == []
+
+
+def test_nothing_is_deleted_from_a_store_that_another_home_may_use(mail_settings: Settings) -> None:
+    ledger_url = SecretStr(mail_settings.effective_ledger_url)
+    shared_settings = mail_settings.model_copy(update={"ledger_url": ledger_url})
+    assert collect_documents(shared_settings).new_documents == 1
+    with open_app(shared_settings) as app:
+        assert len(list(app.store.iter_hashes())) > 1
