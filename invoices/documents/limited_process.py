@@ -199,14 +199,14 @@ class LimitedProcess:
         return process
 
     def _classify_exit(self) -> ProcessFailure:
-        """Return why the child ended, from its exit status; with nearly all its memory in use, that has run out."""
+        """Return why the child ended, from its exit status; SIGABRT with nearly all its memory in use: it ran out."""
         self._collect_exit_status()
         status = self._exit_status
         if status == -signal.SIGXCPU:
             return ProcessFailure("reader_timeout")
         # The peak includes the parent's memory before the exec, so a large parent also makes this true.
         is_out_of_memory = self._peak_memory_bytes > _OUT_OF_MEMORY_SHARE * self._limits.memory_bytes
-        if status in (-signal.SIGKILL, -signal.SIGABRT) and is_out_of_memory:
+        if status == -signal.SIGABRT and is_out_of_memory:
             return ProcessFailure("reader_memory")
         if status == -signal.SIGKILL:  # by the system, when other programs need the memory, or by a person
             return ProcessFailure("reader_crashed", "the process that read this file was killed from outside")
