@@ -159,6 +159,24 @@ def has_nested_repetition(nodes: Any, is_inside: bool = False) -> bool:
     return False
 
 
+def has_unsafe_possessive_group(nodes: Any, is_inside: bool = False) -> bool:
+    """Return whether a group that can be matched in several ways is repeated possessively.
+
+    Python 3.11.0 to 3.11.4 match such a repetition wrongly (CPython issue 106052).
+    """
+    for operator, argument in nodes:
+        if operator is constants.POSSESSIVE_REPEAT:
+            if has_unsafe_possessive_group(argument[2], is_inside or len(argument[2]) > 1):
+                return True
+        elif is_inside and (operator in REPEATS or operator is constants.BRANCH):
+            return True
+        else:
+            bodies = [argument[2]] if operator in REPEATS else _list_branches(operator, argument)
+            if any(has_unsafe_possessive_group(body, is_inside) for body in bodies):
+                return True
+    return False
+
+
 def _list_branches(operator: Any, argument: Any) -> list[Any]:
     if operator is constants.SUBPATTERN:
         return [argument[3]]

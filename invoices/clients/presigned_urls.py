@@ -20,7 +20,8 @@ NON_PUBLIC_TOP_LEVEL_DOMAINS = {  # not resolved in public: RFC 2606, 6761, 6762
     "arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost", "onion",
     "private", "test",
 }  # fmt: skip
-_HOST_PATTERN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)++[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_HOST_LABEL_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_TOP_LEVEL_DOMAIN_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 _SUFFIX_PATTERN = re.compile(r"[a-z0-9]{1,8}")
 _PATH_PATTERN = re.compile(r"/((0|[1-9][0-9]{0,11})/[0-9a-f]{64}\.[a-z0-9]{1,8})")
@@ -93,10 +94,19 @@ def _parse_public_origin(base_url: str) -> str:
     except ValueError:
         host, port = "", None
     origin = f"https://{host}" + (f":{port}" if port else "")
-    is_public = _HOST_PATTERN.fullmatch(host) and host.rpartition(".")[2] not in NON_PUBLIC_TOP_LEVEL_DOMAINS
-    if not is_public or base_url.lower().removesuffix("/") != origin:
+    if not _is_public_host(host) or base_url.lower().removesuffix("/") != origin:
         url_without_userinfo = base_url.rpartition("@")[2]
         raise ConfigurationError(
             f"no document URL can be built from {url_without_userinfo!r}: use https and a public host name"
         )
     return origin
+
+
+def _is_public_host(host: str) -> bool:
+    *labels, top_level_domain = host.split(".")
+    return (
+        bool(labels)
+        and all(_HOST_LABEL_PATTERN.fullmatch(label) for label in labels)
+        and bool(_TOP_LEVEL_DOMAIN_PATTERN.fullmatch(top_level_domain))
+        and top_level_domain not in NON_PUBLIC_TOP_LEVEL_DOMAINS
+    )

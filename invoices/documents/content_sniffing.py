@@ -58,15 +58,11 @@ _CMS_OBJECT_IDENTIFIERS = (
 )  # fmt: skip
 _PDF_SIGNATURE_PATTERN = re.compile(rb"[^\n\r]{0,200}%PDF-\d")
 _PDF_WITHOUT_SIGNATURE_PATTERN = re.compile(rb"(?:%[^\r\n]{0,20}[\r\n])?\s*\d{1,9} \d{1,5} obj\b")
-# Possessive: a second way to match comments and blanks would take exponential time.
-_HTML_PATTERN = re.compile(
-    rb"\s*+(?:<!--.{0,2000}?-->\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
-)
+_BLANKS_PATTERN = re.compile(rb"\s*")
+_MAX_DECLARATION_BYTES, _MAX_COMMENT_BYTES = 200, 2_000  # longer ones are no markup
+_HTML_PATTERN = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 HTML_TAG_PATTERN = re.compile(rb"<(?:!doctype\s+html|html|head|body|script)\b", re.IGNORECASE)
-_SVG_PATTERN = re.compile(
-    rb"\s*+(?:<\?xml.{0,200}?\?>\s*+)?+(?:<!--.{0,2000}?-->\s*+)*+<(?:!DOCTYPE\s+svg\b|(?:[\w.-]{1,40}:)?svg[\s/>])",
-    re.DOTALL,
-)
+_SVG_PATTERN = re.compile(rb"<(?:!DOCTYPE\s+svg\b|(?:[\w.-]{1,40}:)?svg[\s/>])")
 _BATCH_FILE_PATTERN = re.compile(rb"\s*@echo\s+off\b", re.IGNORECASE)
 _XML_PATTERN = re.compile(rb"\s*<(?:\?xml\b|!DOCTYPE\b|!--|[A-Za-z_][\w.-]*(?::[\w.-]+)?[\s/>])")
 _HEADER_FIELD_PATTERN = re.compile(rb"[!-9;-~]{1,76}:")
@@ -150,18 +146,37 @@ def _detect_text_type(head: bytes) -> str:
         _PDF_SIGNATURE_PATTERN.match(line) for line in text[:1024].splitlines()
     ):
         return "application/pdf"
-    if _SVG_PATTERN.match(text):
+    root_start = _skip_declaration_and_comments(text)
+    if _SVG_PATTERN.match(text, root_start):
         return SVG_TYPE
     if _BATCH_FILE_PATTERN.match(text):
         return EXECUTABLE_TYPE
     if text.lstrip()[:5].lower() == b"<?xml":
         return "application/xml"
-    if _HTML_PATTERN.match(text):
+    if _HTML_PATTERN.match(text, root_start):
         return "text/html"
     if _XML_PATTERN.match(text):
         return "application/xml"
     has_control_chars = text[:4096] != text[:4096].translate(None, _CONTROL_CHARS)
     return "text/plain" if text.strip() and not has_control_chars else UNKNOWN_TYPE
+
+
+def _skip_declaration_and_comments(text: bytes) -> int:
+    """Return where a markup text goes on after blanks, an XML declaration and comments; in linear time."""
+    position = _skip_blanks(text, 0)
+    for start, end, max_length in ((b"<?xml", b"?>", _MAX_DECLARATION_BYTES), (b"<!--", b"-->", _MAX_COMMENT_BYTES)):
+        while text.startswith(start, position):
+            content_start = position + len(start)
+            end_position = text.find(end, content_start, content_start + max_length + len(end))
+            if end_position < 0:
+                break
+            position = _skip_blanks(text, end_position + len(end))
+    return position
+
+
+def _skip_blanks(text: bytes, position: int) -> int:
+    match = _BLANKS_PATTERN.match(text, position)
+    return match.end() if match else position
 
 
 def _convert_text_to_utf8(head: bytes) -> bytes:

@@ -19,6 +19,7 @@ from tests.regular_expressions import (
     build_worst_strings,
     find_patterns,
     has_nested_repetition,
+    has_unsafe_possessive_group,
     parse_pattern,
 )
 from tests.sweep_size import spread
@@ -95,6 +96,13 @@ def test_no_pattern_has_a_repetition_within_a_repetition() -> None:
         if has_nested_repetition(parse_pattern(found.pattern))
     ]
     assert nested == []
+
+
+def test_no_pattern_repeats_a_group_possessively_that_can_be_matched_in_several_ways() -> None:
+    unsafe = [found.place for found in PATTERNS if has_unsafe_possessive_group(parse_pattern(found.pattern))]
+    assert unsafe == []
+    for pattern, is_unsafe in ((r"(?:a+\.)++b", True), (r"(?:[ab]\.)++b", False), (r"[ab]*+b", False)):
+        assert has_unsafe_possessive_group(parse_pattern(re.compile(pattern))) == is_unsafe
 
 
 @pytest.mark.sweep

@@ -10,8 +10,7 @@ from email.header import decode_header
 
 MAX_FIELD_CHARS = 2_000  # of a header that are decoded
 
-_ENCODED_WORD = r"=\?[^?\s]{1,64}\?[qQbB]\?[^\r\n]{0,2000}?\?="
-_ENCODED_WORDS_PATTERN = re.compile(rf"{_ENCODED_WORD}(?:\s*{_ENCODED_WORD})*+")
+_ENCODED_WORD_PATTERN = re.compile(r"=\?[^?\s]{1,64}\?[qQbB]\?[^\r\n]{0,2000}?\?=")
 _CHARSET_ALIASES = {
     "x-gbk": "gb18030", "gb2312": "gb18030", "gbk": "gb18030", "x-sjis": "cp932", "shift_jis": "cp932",
     "ks_c_5601-1987": "cp949", "x-unknown": "utf-8", "unknown-8bit": "utf-8", "unicode-1-1-utf-7": "utf-7",
@@ -28,9 +27,20 @@ def decode_to_one_line(text: str) -> str:
 
 def decode_encoded_words(text: str) -> str:
     """Return the text with its encoded words decoded (RFC 2047, and against it also within quotes)."""
-    return replace_lone_surrogates(
-        _ENCODED_WORDS_PATTERN.sub(lambda match: _decode_word_run(match[0]), text[:MAX_FIELD_CHARS])
-    )
+    text, pieces, position = text[:MAX_FIELD_CHARS], [], 0
+    for start, end in _find_word_runs(text):
+        pieces += [text[position:start], _decode_word_run(text[start:end])]
+        position = end
+    return replace_lone_surrogates("".join([*pieces, text[position:]]))
+
+
+def _find_word_runs(text: str) -> list[tuple[int, int]]:
+    """Return where encoded words begin and end; with only white space between them, they are one run."""
+    runs: list[tuple[int, int]] = []
+    for match in _ENCODED_WORD_PATTERN.finditer(text):
+        is_continued = bool(runs) and not text[runs[-1][1] : match.start()].strip()
+        runs.append((runs.pop()[0] if is_continued else match.start(), match.end()))
+    return runs
 
 
 def decode_text_leniently(raw: bytes, charset: str) -> str:
