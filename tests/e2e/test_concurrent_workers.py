@@ -130,7 +130,7 @@ def build_scenario(sandbox: Sandbox, vendor: str, directory: Path, ledger_url: s
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 3), indirect=["ledger_url"])
+@pytest.mark.parametrize(("ledger_url", "vendor"), spread(DATABASES_AND_VENDORS, 2), indirect=["ledger_url"])
 def test_workers_share_the_work_and_exceed_neither_cap_nor_rate_limit(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, vendor: str
 ) -> None:

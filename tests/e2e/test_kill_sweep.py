@@ -137,7 +137,7 @@ def test_killed_anywhere_a_second_run_ends_like_an_undisturbed_one(
         try:
             expected = run_undisturbed(environment)
             result = run_kill_sweep(
-                WEIGHT_BY_SCOPE, 3, choose_point_count(3, 60), lambda scope: count_calls(environment, expected, scope),
+                WEIGHT_BY_SCOPE, 3, choose_point_count(2, 60), lambda scope: count_calls(environment, expected, scope),
                 lambda _number, point: run_kill_point(environment, expected, point), parallel=PARALLEL_FORKS,
             )  # fmt: skip
         finally:

@@ -137,7 +137,7 @@ def test_killed_anywhere_in_an_extraction_a_second_run_ends_like_an_undisturbed_
             return run_kill_point(environment, expected_by_stage[next_stage], point, next_stage)
 
         result = run_kill_sweep(
-            WEIGHT_BY_SCOPE, 2, choose_point_count(3, 60), lambda scope: count_calls(environment, scope),
+            WEIGHT_BY_SCOPE, 2, choose_point_count(2, 60), lambda scope: count_calls(environment, scope),
             run_numbered_kill_point, parallel=PARALLEL_FORKS,
         )  # fmt: skip
     record_property(vendor, result.format_figures())

@@ -83,7 +83,7 @@ def fork_server() -> Iterator[ForkServer]:
     server.close()
 
 
-@pytest.mark.parametrize("vendor", spread(VENDORS, 2))
+@pytest.mark.parametrize("vendor", spread(VENDORS, 1))
 def test_restored_to_any_commit_nothing_is_charged_published_or_exported_twice(
     sandbox: Sandbox, fork_server: ForkServer, tmp_path: Path, vendor: str,
     record_property: Callable[[str, object], None],
