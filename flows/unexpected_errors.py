@@ -57,7 +57,8 @@ def _append_traceback(settings: Settings, subject: str, error: Exception) -> Pat
     if log_path.exists() and log_path.stat().st_size > MAX_LOG_BYTES:
         os.replace(log_path, log_path.with_name(f"{log_path.name}.1"))
     text = "".join(traceback.format_exception(error))
-    for secret in _list_secrets(settings):
+    secrets = {secret.get_secret_value() for secret in _iter_secrets([settings])}
+    for secret in sorted(secrets - {""}, key=len, reverse=True):  # one may be the beginning of another
         text = text.replace(secret, HIDDEN)
     lines = (sanitise_for_display(line, MAX_LINE_CHARS) for line in text.splitlines())
     timestamp = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
@@ -65,12 +66,6 @@ def _append_traceback(settings: Settings, subject: str, error: Exception) -> Pat
     with open(log_path, "a", encoding="utf-8", opener=open_privately) as log_file:
         log_file.write(entry)
     return log_path
-
-
-def _list_secrets(settings: BaseModel) -> list[str]:
-    """Return the secret values of the settings, the longest first."""
-    secrets = {secret.get_secret_value() for secret in _iter_secrets([settings])}
-    return sorted(secrets - {""}, key=len, reverse=True)
 
 
 def _iter_secrets(values: Iterable[object]) -> Iterator[SecretStr]:

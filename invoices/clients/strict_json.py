@@ -128,14 +128,12 @@ def _build_object_with_lists_of_repeated_keys(pairs: list[tuple[str, Any]]) -> d
         values_by_key: dict[str, list[Any]] = {key: [] for key in json_object}
         for key, value in pairs:
             values_by_key[key].append(value)
-        return {key: _join_repeated_values(values) for key, values in values_by_key.items()}
+        return {key: values[0] if _are_identical(values) else values for key, values in values_by_key.items()}
     return json_object
 
 
-def _join_repeated_values(values: list[Any]) -> Any:
-    first = values[0]
-    is_same = all(value == first and type(value) is type(first) for value in values)
-    return first if is_same else values
+def _are_identical(values: list[Any]) -> bool:
+    return all(value == values[0] and type(value) is type(values[0]) for value in values)
 
 
 def _build_object_with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -83,15 +83,11 @@ def _require_identical_files(target: Path, batch: BatchHeader, files: Mapping[st
 
 def _release_folder(partial_folder: Path, target: Path, root_descriptor: int) -> None:
     for path in partial_folder.iterdir():
-        _sync_file(path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
     _sync_directory(partial_folder)
     partial_folder.rename(target)
     os.fsync(root_descriptor)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _sync_directory(directory: Path) -> None:

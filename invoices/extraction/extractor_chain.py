@@ -218,7 +218,8 @@ class ExtractorChain:
         if next_extractor is not None:
             return self._find_waiting_state_if_unavailable(next_extractor)
         if answers := [job for job in jobs if job.status == "answered" and not job.is_superseded]:
-            return _build_answered_state(answers[-1].extracted_by)
+            reason = f"Answered by {answers[-1].extracted_by} before; not validated yet."
+            return {"stage": "validate", "state": "waiting", "reason_code": "answered", "reason": reason}
         if not self.preference_order:
             return _build_waiting_state("no_extractor", NO_EXTRACTOR_MESSAGE)
         failure_messages = [job.message for job in jobs if job.status == "failed" and job.message]
@@ -334,12 +335,6 @@ class _ProgressCounter:
 
 def _build_waiting_state(reason_code: str, reason: str) -> dict[str, Any]:
     return {"stage": "extract_remote", "state": "waiting", "reason_code": reason_code, "reason": reason}
-
-
-def _build_answered_state(extractor: str) -> dict[str, Any]:
-    """Return the state of a document whose answer of an earlier submission is validated again, at no cost."""
-    reason = f"Answered by {extractor} before; not validated yet."
-    return {"stage": "validate", "state": "waiting", "reason_code": "answered", "reason": reason}
 
 
 def _build_final_state(state: DocumentState, reason_code: str, reason: str) -> dict[str, Any]:

@@ -181,7 +181,10 @@ def _create_ledger_engine(url: str) -> Engine:
         if database_url.drivername in ("postgresql", "postgres"):
             database_url = database_url.set(drivername="postgresql+psycopg")
         if database_url.get_backend_name() == "sqlite" and database_url.database:
-            _make_database_file(Path(database_url.database))
+            database_path = Path(database_url.database)
+            if database_url.database != ":memory:" and not database_url.database.startswith("file:"):
+                make_private_directory(database_path.parent)
+                make_private_file(database_path)  # SQLite gives its log the same mode
         engine = create_engine(
             database_url,
             hide_parameters=True,  # errors are logged and stored; rows contain personal data
@@ -194,13 +197,6 @@ def _create_ledger_engine(url: str) -> Engine:
         raise ConfigurationError("cannot use the ledger's URL: its port is not a number") from None
     event.listen(engine, "connect", partial(_configure_connection, engine.dialect.name))
     return engine
-
-
-def _make_database_file(path: Path) -> None:
-    """Create the file of a SQLite ledger for its owner only; SQLite gives its log the same mode. Raises OSError."""
-    if str(path) != ":memory:" and not str(path).startswith("file:"):
-        make_private_directory(path.parent)
-        make_private_file(path)
 
 
 def _configure_connection(dialect_name: str, connection: Any, _record: object) -> None:

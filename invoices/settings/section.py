@@ -19,10 +19,10 @@ def _replace_blank_by_none(value: object) -> object:
     return None if isinstance(text, str) and not text.strip() else value
 
 
-def _strip_key(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value
-
-
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_replace_blank_by_none)]
 OptionalText = Annotated[str | None, BeforeValidator(_replace_blank_by_none)]
-ApiKey = Annotated[SecretStr | None, BeforeValidator(_replace_blank_by_none), BeforeValidator(_strip_key)]
+ApiKey = Annotated[
+    SecretStr | None,
+    BeforeValidator(_replace_blank_by_none),
+    BeforeValidator(lambda value: value.strip() if isinstance(value, str) else value),
+]

@@ -34,10 +34,11 @@ def parse_results_page(response: ApiResponse, fields: JsonObject, extraction_id:
         pages = parse_page_outcomes(fields.get("pages"))
     except InvalidPageError as error:
         raise response.build_unreadable_error(str(error)) from None
+    columns = fields.get("columns")
     return ResultsPage(
         extraction_id=extraction_id,
         offset=offset,
-        columns=_list_column_names(fields.get("columns")),
+        columns=tuple(name for name in columns if isinstance(name, str)) if isinstance(columns, list) else (),
         rows=rows,
         total_rows=find_whole_number(fields, "total_rows"),
         next_offset=next_offset if has_more else None,
@@ -86,10 +87,6 @@ def parse_output_rows(content: bytes, extraction_id: str) -> list[dict[str, Any]
     if rows is None:
         raise UnreadableResponse(f"the output of {extraction_id!r} is not an array of objects")
     return [dict(row) for row in rows]
-
-
-def _list_column_names(value: Any) -> tuple[str, ...]:
-    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
 def _find_rows(value: Any) -> tuple[Mapping[str, Any], ...] | None:

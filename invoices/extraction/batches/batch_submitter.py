@@ -71,8 +71,12 @@ class BatchSubmitter:
 
         try:
             remote_id = self._caller.send_with_retries(send_submission, "submit")
-        except SubmissionExists as error:
-            remote_id = self._get_existing_extraction_id(error)
+        except SubmissionExists as error:  # the same submission id means the same content
+            if error.extraction_id is None:
+                raise ContractError(
+                    f"the vendor does not name the extraction under our submission id: {error}"
+                ) from None
+            remote_id = error.extraction_id
         except SubmissionDeferred:
             if attempts == 1 and not was_sent_before:
                 self._record_not_submitted(batch)
@@ -117,15 +121,6 @@ class BatchSubmitter:
         with self._recorder.ledger.begin_transaction() as tx:
             batch.record = update_extraction_batch(tx, batch.id, "uploading")
             mark_batch_sent(tx, batch.id, is_sent=False)
-
-    def _get_existing_extraction_id(self, error: SubmissionExists) -> str:
-        """Return the extraction that the vendor has for our submission id; the same id means the same content.
-
-        Raises ContractError if the vendor does not name it.
-        """
-        if error.extraction_id is None:
-            raise ContractError(f"the vendor does not name the extraction that it has under our submission id: {error}")
-        return error.extraction_id
 
 
 def _build_submission(batch: Batch) -> Submission:
