@@ -42,6 +42,15 @@ def _suspend_coverage_of_child_processes(request: pytest.FixtureRequest) -> Iter
 
 
 @pytest.fixture(autouse=True)
+def _restore_umask() -> Iterator[None]:
+    """Restore the umask that a command sets which a test runs in this process; servers of later tests need it."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    yield
+    os.umask(umask)
+
+
+@pytest.fixture(autouse=True)
 def _remove_invoices_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the settings of the user who runs the tests."""
     for name in list(os.environ):

@@ -148,16 +148,18 @@ def test_two_homes_and_three_workers_do_everything_once(
     sandbox: Sandbox, tmp_path: Path, ledger_url: str, record_property: Callable[[str, object], None]
 ) -> None:
     fill_inbox(tmp_path / "inbox")
-    alone = SharedLedgerScenario(sandbox, tmp_path / "alone", f"sqlite:///{tmp_path / 'alone.sqlite'}", "sk_test_alone")
+    database = ledger_url.partition(":")[0]
+    alone_url = f"sqlite:///{tmp_path / 'alone.sqlite'}"
+    alone = SharedLedgerScenario(sandbox, tmp_path / "alone", alone_url, f"sk_test_alone_{database}")
     alone.prepare_homes("first")
     run_undisturbed(alone, "first")
-    shared = SharedLedgerScenario(sandbox, tmp_path / "shared", ledger_url, f"sk_test_{ledger_url.partition(':')[0]}")
+    shared = SharedLedgerScenario(sandbox, tmp_path / "shared", ledger_url, f"sk_test_{database}")
     shared.prepare_homes("first", "second")
     outcomes = [run_round(shared, alone, *round_) for round_ in ROUNDS]
     for name in ("first", "second", "first"):
         run_undisturbed(shared, name)
     record_property("figures", f"{EINVOICE_COUNT + PDF_COUNT} documents, {outcomes}")
-    print(f"\n{ledger_url.partition(':')[0]}: {EINVOICE_COUNT + PDF_COUNT} documents, {outcomes}")  # noqa: T201  figures
+    print(f"\n{database}: {EINVOICE_COUNT + PDF_COUNT} documents, {outcomes}")  # noqa: T201  figures
     assert_everything_once(shared, alone)
 
 

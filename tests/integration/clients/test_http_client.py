@@ -379,19 +379,19 @@ def test_many_threads_share_a_session_and_keep_their_own_deadlines(
 ) -> None:
     server.set_handler(
         lambda request: (
-            Disconnect(delay_seconds=2) if request.path == "/slow" else Response.from_json({"path": request.path})
+            Disconnect(delay_seconds=10) if request.path == "/slow" else Response.from_json({"path": request.path})
         )
     )
-    http_client = HttpClient(server.url, session, timeouts=SHORT_TIMEOUTS)
+    http_client = HttpClient(server.url, session, timeouts=Timeouts(connect=10, read=20, total=4))
 
     def fetch_path(number: int) -> str:
         try:
             return str(
-                http_client.send_request("GET", "slow" if number % 4 == 0 else f"p{number}").parse_json()["path"]
+                http_client.send_request("GET", "slow" if number % 10 == 0 else f"p{number}").parse_json()["path"]
             )
         except TransientError:
             return "late"
 
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(fetch_path, range(40)))
-    assert paths == ["late" if number % 4 == 0 else f"/p{number}" for number in range(40)]
+    assert paths == ["late" if number % 10 == 0 else f"/p{number}" for number in range(40)]
