@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insert, make_url, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from invoices.errors import ConfigurationError
@@ -170,9 +171,10 @@ def find_note(connection: Connection, name: str) -> str | None:
 
 
 def set_note(tx: Transaction, name: str, value: str) -> None:
-    """Record a note, in place of an earlier one of this name."""
-    if tx.connection.execute(update(notes).where(notes.c.name == name).values(value=value)).rowcount == 0:
-        tx.connection.execute(insert(notes).values(name=name, value=value))
+    """Record a note, in place of an earlier one of this name; two processes may do so at the same time."""
+    dialect_insert = postgresql.insert if tx.connection.dialect.name == "postgresql" else sqlite.insert
+    statement = dialect_insert(notes).values(name=name, value=value)
+    tx.connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
 
 def _create_ledger_engine(url: str) -> Engine:

@@ -19,6 +19,7 @@ from invoices.ledger.export_batches import (
     list_export_batches,
     list_unexported_invoice_ids,
 )
+from invoices.ledger.ledger import set_note
 from invoices.ledger.tables import documents, exported_invoices, sightings
 
 WRITE_SIGHTINGS_SCRIPT = """
@@ -202,3 +203,21 @@ def test_many_threads_that_read_while_they_write_do_not_deadlock(ledger: Ledger)
     with ThreadPoolExecutor(32) as threads:
         revisions = list(threads.map(write_and_read, range(64)))
     assert sorted(revisions) == list(range(1, 65))
+
+
+def test_two_processes_may_record_the_same_new_note_at_once(ledger: Ledger, ledger_url: str) -> None:
+    other_ledger = Ledger(ledger_url)
+
+    def record_note(writer: Ledger) -> None:
+        with writer.begin_log_transaction() as tx:
+            set_note(tx, "recovery", "second")
+
+    with ThreadPoolExecutor(1) as threads:
+        with ledger.begin_log_transaction() as tx:
+            set_note(tx, "recovery", "first")
+            waiting = threads.submit(record_note, other_ledger)
+            with pytest.raises(TimeoutError):  # it waits for this transaction
+                waiting.result(timeout=0.5)
+        waiting.result(timeout=60)
+    assert ledger.find_note("recovery") == "second"
+    other_ledger.close()
