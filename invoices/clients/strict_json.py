@@ -7,7 +7,7 @@ The standard parser keeps the last of two equal keys, turns ``NaN`` into a float
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -26,22 +26,7 @@ def parse_json(content: bytes) -> Any:
     Raises InvalidJsonError for another encoding or a byte order mark, for NaN and Infinity, for a duplicate key in an
     object, for numbers beyond any business use, and for nesting deeper than 64 levels.
     """
-    try:
-        value = json.loads(
-            content.decode("utf-8"),
-            parse_float=_parse_number,
-            parse_int=_parse_number,
-            parse_constant=_parse_number,
-            object_pairs_hook=_build_object_with_unique_keys,
-        )
-    except UnicodeDecodeError:
-        raise InvalidJsonError("it is not UTF-8 text") from None
-    except RecursionError:
-        raise InvalidJsonError(f"it is nested deeper than {MAX_NESTING_DEPTH} levels") from None
-    except json.JSONDecodeError as error:
-        raise InvalidJsonError(f"{error.msg} at character {error.pos}") from None
-    _check_nesting_depth(value)
-    return value
+    return _load_json(content, "utf-8", _parse_number, _parse_number, _build_object_with_unique_keys)
 
 
 def parse_json_keeping_odd_values(content: bytes) -> Any:
@@ -53,16 +38,33 @@ def parse_json_keeping_odd_values(content: bytes) -> Any:
 
     Raises InvalidJsonError for what is not JSON, and for nesting deeper than 64 levels.
     """
+    return _load_json(
+        content,
+        json.detect_encoding(content),
+        _parse_number_or_keep_text,
+        str,
+        _build_object_with_lists_of_repeated_keys,
+    )
+
+
+def _load_json(
+    content: bytes,
+    encoding: str,
+    parse_number: Callable[[str], Any],
+    parse_constant: Callable[[str], Any],
+    build_object: Callable[[list[tuple[str, Any]]], Any],
+) -> Any:
+    """Return the value in ``content``; raises InvalidJsonError, which never quotes it."""
     try:
         value = json.loads(
-            content.decode(json.detect_encoding(content)),
-            parse_float=_parse_number_or_keep_text,
-            parse_int=_parse_number_or_keep_text,
-            parse_constant=str,
-            object_pairs_hook=_build_object_with_lists_of_repeated_keys,
+            content.decode(encoding),
+            parse_float=parse_number,
+            parse_int=parse_number,
+            parse_constant=parse_constant,
+            object_pairs_hook=build_object,
         )
     except UnicodeDecodeError:
-        raise InvalidJsonError("it is not text in any encoding of JSON") from None
+        raise InvalidJsonError(f"it is not {encoding.upper()} text") from None
     except RecursionError:
         raise InvalidJsonError(f"it is nested deeper than {MAX_NESTING_DEPTH} levels") from None
     except json.JSONDecodeError as error:
