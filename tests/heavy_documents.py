@@ -15,18 +15,21 @@ def build_envelope_of_bare_invoices(name: str, invoice_count: int) -> bytes:
     return f"<Envelope><Name>{name}</Name>{f'<Invoice {UBL}/>' * invoice_count}</Envelope>".encode()
 
 
-def build_long_invoice(number: str, line_count: int) -> bytes:
-    """Return a valid UBL invoice of so many lines of 1.00 each, with 19 % of tax."""
+def build_long_invoice(number: str, line_count: int, *, has_bare_lines: bool = False) -> bytes:
+    """Return a valid UBL invoice of so many lines of 1.00 each, with 19 % of tax; bare lines have no tax category."""
     net = f"{line_count}.00"
     tax = f"{line_count * 19 // 100}.{line_count * 19 % 100:02d}"
     total = f"{line_count + line_count * 19 // 100}.{line_count * 19 % 100:02d}"
     category = "<cbc:ID>S</cbc:ID><cbc:Percent>19</cbc:Percent><cac:TaxScheme><cbc:ID>VAT</cbc:ID></cac:TaxScheme>"
+    quantity = '<cbc:InvoicedQuantity unitCode="C62">1</cbc:InvoicedQuantity>'
+    line_category = f"<cac:ClassifiedTaxCategory>{category}</cac:ClassifiedTaxCategory>"
+    price = '<cac:Price><cbc:PriceAmount currencyID="EUR">1.00</cbc:PriceAmount></cac:Price>'
+    if has_bare_lines:
+        quantity = line_category = price = ""
     lines = "".join(
-        f'<cac:InvoiceLine><cbc:ID>{line}</cbc:ID><cbc:InvoicedQuantity unitCode="C62">1</cbc:InvoicedQuantity>'
+        f"<cac:InvoiceLine><cbc:ID>{line}</cbc:ID>{quantity}"
         '<cbc:LineExtensionAmount currencyID="EUR">1.00</cbc:LineExtensionAmount>'
-        f"<cac:Item><cbc:Name>Part {number}-{line}</cbc:Name><cac:ClassifiedTaxCategory>{category}"
-        '</cac:ClassifiedTaxCategory></cac:Item><cac:Price><cbc:PriceAmount currencyID="EUR">1.00</cbc:PriceAmount>'
-        "</cac:Price></cac:InvoiceLine>"
+        f"<cac:Item><cbc:Name>Part {number}-{line}</cbc:Name>{line_category}</cac:Item>{price}</cac:InvoiceLine>"
         for line in range(1, line_count + 1)
     )
     return (

@@ -33,7 +33,8 @@ SCENARIOS: dict[str, Callable[[], Iterator[bytes]]] = {
         build_envelope_of_bare_invoices(str(number), 20_000) for number in range(4)
     ),
     "90 invoices of 20,000 lines": lambda: (build_long_invoice(f"L-{number}", 20_000) for number in range(90)),
-    "an invoice of 90,000 lines": lambda: (build_long_invoice("L", 90_000) for _ in range(1)),
+    "an invoice of 38,000 lines": lambda: (build_long_invoice("L", 38_000) for _ in range(1)),
+    "an invoice of 90,000 bare lines": lambda: (build_long_invoice("L", 90_000, has_bare_lines=True) for _ in range(1)),
     "10,000 ordinary invoices": lambda: (build_long_invoice(f"O-{number}", 3) for number in range(10_000)),
 }
 

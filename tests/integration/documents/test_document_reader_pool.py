@@ -148,6 +148,7 @@ def test_a_reader_that_crashes_on_a_document_is_reported_with_its_signal(tmp_pat
         pool.read(path)
         (child,) = set(list_reader_processes()) - ending_children
         child.suspend()  # so that it crashes while it handles the request
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)  # until then it may still take the request from the pipe
         reading = thread.submit(pool.read, path)
         wait_for_unread_input(child.pid)
         child.send_signal(signal.SIGSEGV)
