@@ -31,14 +31,14 @@ WITH computed AS (
            count(*) FILTER (WHERE is_broken) AS broken_count, any_value(problem) AS problem
     FROM checked GROUP BY invoice_id, rule_id
 )
-SELECT c.invoice_id, r.rule_id, decide_outcome(s.invoice_id IS NOT NULL AND (c.extracted_by = 'einvoice' OR NOT r.is_einvoice_rule), NOT s.is_broken) AS outcome,
+SELECT p.invoice_id, r.rule_id, decide_outcome(s.invoice_id IS NOT NULL AND NOT list_contains(p.lacks, r.needed), NOT s.is_broken) AS outcome,
        format('{} in {} {}', s.problem, CASE WHEN s.broken_count = 1 THEN 'line' ELSE 'lines' END, s.lines[:100]) AS message
-FROM candidates AS c
-CROSS JOIN (SELECT unnest(['BR-21', 'BR-22', 'BR-23', 'BR-24', 'BR-25', 'BR-26', 'BR-27', 'BR-CO-04', 'BR-DEC-23',
-                           'PEPPOL-R120']) AS rule_id, rule_id IN ('BR-21', 'BR-23', 'BR-CO-04') AS is_einvoice_rule) AS r
-LEFT JOIN by_rule AS s ON s.invoice_id = c.invoice_id AND s.rule_id = r.rule_id
+FROM candidate_profiles AS p
+CROSS JOIN (VALUES
+    ('BR-21', 'line_id'), ('BR-22', 'line_quantity'), ('BR-23', 'line_unit'), ('BR-24', 'line_net'), ('BR-25', 'line_name'),
+    ('BR-26', 'line_price'), ('BR-27', 'nothing'), ('BR-CO-04', 'line_tax'), ('BR-DEC-23', 'nothing'), ('PEPPOL-R120', 'nothing')
+) AS r (rule_id, needed)
+LEFT JOIN by_rule AS s ON s.invoice_id = p.invoice_id AND s.rule_id = r.rule_id
 UNION ALL
-SELECT c.invoice_id, 'BR-16' AS rule_id,
-       decide_outcome(c.extracted_by = 'einvoice' AND c.profile NOT IN ('minimum', 'basic_wl'), p.line_count > 0) AS outcome,
-       'the invoice has no lines' AS message
-FROM candidates AS c JOIN component_sums AS p USING (invoice_id)
+SELECT invoice_id, 'BR-16' AS rule_id, decide_outcome(states_lines, line_count > 0) AS outcome, 'the invoice has no lines' AS message
+FROM candidate_profiles JOIN component_sums USING (invoice_id)

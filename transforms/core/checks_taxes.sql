@@ -32,17 +32,17 @@ SELECT c.invoice_id, unnest([
     {rule_id: 'BR-45', outcome: decide_outcome(s.invoice_id IS NOT NULL, has_taxable),
      message: 'a tax category has no taxable amount'},
     {rule_id: 'BR-46', outcome: decide_outcome(s.invoice_id IS NOT NULL, has_amount), message: 'a tax category has no tax amount'},
-    {rule_id: 'BR-47', outcome: decide_outcome(s.invoice_id IS NOT NULL, has_category), message: 'a tax category has no code'},
+    {rule_id: 'BR-47', outcome: decide_outcome(s.invoice_id IS NOT NULL AND states_tax_category, has_category), message: 'a tax category has no code'},
     {rule_id: 'BR-48', outcome: decide_outcome(s.invoice_id IS NOT NULL, has_rate), message: 'a tax category has no rate'},
     {rule_id: 'BR-CO-17', outcome: decide_outcome(s.invoice_id IS NOT NULL AND has_both, NOT has_wrong_tax), message: wrong_taxes[:500]},
-    {rule_id: 'BR-CO-18', outcome: decide_outcome(c.extracted_by = 'einvoice' AND c.profile != 'minimum',
-        s.invoice_id IS NOT NULL), message: 'no tax category is stated'},
+    {rule_id: 'BR-CO-18', outcome: decide_outcome(states_tax_breakdown, s.invoice_id IS NOT NULL), message: 'no tax category is stated'},
     {rule_id: 'TAXABLE-SUM', outcome: decide_outcome(coalesce(has_taxable, false) AND c.net_amount IS NOT NULL,
         abs(taxable_total - c.net_amount) < tax_count),
      message: format('the taxable amounts add up to {}, but the net amount is {}',
         format_money(taxable_total, c.currency), format_money(c.net_amount, c.currency))},
-    {rule_id: 'BR-E-10', outcome: decide_outcome(has_reason IS NOT NULL, has_reason),
+    {rule_id: 'BR-E-10', outcome: decide_outcome(has_reason IS NOT NULL AND states_exemption_reason, has_reason),
      message: 'a tax category without tax states no exemption reason'}
 ], recursive := true)
 FROM candidates AS c
+JOIN candidate_profiles USING (invoice_id)
 LEFT JOIN summed AS s USING (invoice_id)

@@ -5,19 +5,18 @@
 -- overflows.
 WITH amounts AS (
     SELECT
-        invoice_id, currency, line_count, tax_count, extracted_by = 'einvoice' AS is_einvoice,
+        invoice_id, currency, line_count, tax_count, is_einvoice, states_prepaid,
         line_total_amount::DECIMAL(30, 4) AS line_total, lines_amount AS lines,
         net_amount::DECIMAL(30, 4) AS net, total_amount::DECIMAL(30, 4) AS total, payable_amount::DECIMAL(30, 4) AS payable,
         tax_amount::DECIMAL(30, 4) AS tax, taxes_amount AS taxes, coalesce(tax_amount, 0)::DECIMAL(30, 4) AS tax_or_zero,
         coalesce(discount_amount, 0)::DECIMAL(30, 4) AS allowance, coalesce(allowances_amount, 0) AS allowances,
         coalesce(charge_amount, 0)::DECIMAL(30, 4) AS charge, coalesce(charges_amount, 0) AS charges,
         coalesce(prepaid_amount, 0)::DECIMAL(30, 4) AS prepaid, coalesce(rounding_amount, 0)::DECIMAL(30, 4) AS rounding,
-        allowances_amount IS NOT NULL OR (is_einvoice AND discount_amount IS NOT NULL AND s.syntax IS DISTINCT FROM 'zugferd1')
-            AS has_allowances,
-        charges_amount IS NOT NULL OR (is_einvoice AND charge_amount IS NOT NULL AND s.syntax IS DISTINCT FROM 'zugferd1') AS has_charges
+        allowances_amount IS NOT NULL OR (states_allowances AND discount_amount IS NOT NULL) AS has_allowances,
+        charges_amount IS NOT NULL OR (states_allowances AND charge_amount IS NOT NULL) AS has_charges
     FROM candidates
     JOIN component_sums USING (invoice_id)
-    JOIN (SELECT invoice_id, syntax FROM stated_candidates) AS s USING (invoice_id)
+    JOIN candidate_profiles USING (invoice_id)
 )
 SELECT invoice_id, unnest([
     {rule_id: 'BR-CO-10', outcome: decide_outcome(line_total IS NOT NULL AND line_count > 0, to_cents(line_total) = to_cents(lines)),
@@ -42,7 +41,7 @@ SELECT invoice_id, unnest([
      message: format('the total with tax is {}, but {}', format_money(total, currency), CASE
         WHEN tax IS NULL THEN format('the total without tax is {} and no tax total is stated', format_money(net, currency))
         ELSE format('net {} + tax {} = {}', format_money(net, currency), format_money(tax, currency), format_money(net + tax, currency)) END)},
-    {rule_id: 'BR-CO-16', outcome: decide_outcome(payable IS NOT NULL AND total IS NOT NULL,
+    {rule_id: 'BR-CO-16', outcome: decide_outcome(payable IS NOT NULL AND total IS NOT NULL AND states_prepaid,
         to_cents(payable) = to_cents(total - prepaid + rounding)),
      message: format('the amount due is {}, but total {} − prepaid {} + rounding {} = {}', format_money(payable, currency),
         format_money(total, currency), format_money(prepaid, currency), format_money(rounding, currency),
