@@ -16,6 +16,8 @@ from invoices.clients.smartbills_io import SmartBillsIoClient
 from invoices.documents.containers.container_opener_pool import CONTAINER_LIMITS, ContainerOpenerPool
 from invoices.documents.document_reader_pool import DocumentReaderPool, ProcessLimits
 from invoices.documents.malware_scanner import MalwareScanner
+from invoices.documents.official_rules.rule_checker_pool import RuleCheckerPool
+from invoices.documents.official_rules.rule_sets import RuleSet
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
 from invoices.extraction.client_factory import iter_extractor_settings_problems
@@ -133,6 +135,15 @@ class App:
         reader_pool = DocumentReaderPool(worker_count=reading_settings.workers, limits=limits)
         self._exit_stack.callback(reader_pool.close)
         return reader_pool
+
+    @cached_property
+    def rule_checker_pool(self) -> RuleCheckerPool | None:
+        """The processes that check e-invoices against the official rules; None if the settings turn them off."""
+        if not self.settings.rules.official:
+            return None
+        pool = RuleCheckerPool(self.settings.reading.workers, rule_sets=build_user_rule_sets(self.settings))
+        self._exit_stack.callback(pool.close)
+        return pool
 
     @cached_property
     def malware_scanner(self) -> MalwareScanner | None:
@@ -309,6 +320,14 @@ class App:
     ) -> None:
         """Close the application."""
         self.close()
+
+
+def build_user_rule_sets(settings: Settings) -> list[RuleSet]:
+    """Return the rule sets that the settings add."""
+    return [
+        RuleSet(row.name, row.version, row.name, row.syntax, str(row.stylesheet), row.customization_id)
+        for row in settings.rules.schematron
+    ]
 
 
 def check_vendor_settings(settings: Settings) -> None:

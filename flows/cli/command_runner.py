@@ -41,6 +41,19 @@ def run_stages_and_print_summary(stages: Sequence[ModuleType], settings: Setting
             raise typer.Exit(EXIT_PROBLEM)
 
 
+def print_file_check(settings: Settings, file: Path, as_json: bool) -> None:
+    """Print the official result about one file, and exit with 1 unless the file is valid."""
+    from flows.reports.rule_check import check_file, format_file_check
+
+    with exit_on_known_errors():
+        result = check_file(settings, file)
+        typer.echo(_sanitise_lines(format_file_check(result)))
+        if as_json:
+            typer.echo(json.dumps(result))
+        if not result["valid"]:
+            raise typer.Exit(EXIT_PROBLEM)
+
+
 @contextmanager
 def exit_on_known_errors() -> Iterator[None]:
     """Turn expected errors into one sentence and an exit status, without a traceback."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from flows.cli.command_runner import (
     EXIT_PROBLEM,
     exit_on_known_errors,
     load_command_settings,
+    print_file_check,
     run_stages_and_print_summary,
 )
 from flows.cli.extraction_commands import extraction_cli
@@ -123,8 +125,18 @@ def extract(settings_file: SettingsOption = None, as_json: JsonOption = False) -
 
 
 @cli.command()
-def validate(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
+def validate(
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="Only check this e-invoice against the official rules."),
+    ] = None,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Validate what was extracted, and give each a verdict."""
+    if file is not None:
+        print_file_check(load_command_settings(settings_file), file, as_json)
+        return
     from flows.stages import validate as stage
 
     run_stages_and_print_summary((stage,), load_command_settings(settings_file), as_json)
@@ -134,7 +146,7 @@ def validate(settings_file: SettingsOption = None, as_json: JsonOption = False) 
 def judge(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Validate: the old name of the command, which goes with the next release."""
     typer.echo("'invoices judge' is now 'invoices validate'; the old name goes with the next release", err=True)
-    validate(settings_file, as_json)
+    validate(None, settings_file, as_json)
 
 
 @cli.command()

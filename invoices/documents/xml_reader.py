@@ -58,7 +58,7 @@ _CFDI_REASON_CODES = {
 def read_xml_document(content: bytes) -> DocumentReading:
     """Return what an XML file is. Raises DocumentError where it is hostile, malformed or too large."""
     root = parse_received_xml(content)
-    invoice_elements = _list_invoice_elements(root)
+    invoice_elements = list_invoice_elements(root)
     if invoice_elements:
         payloads = [extract_einvoice_payload(element) for element in invoice_elements]
         all_invoices = [invoice for payload in payloads for invoice in payload["invoices"]]
@@ -95,7 +95,7 @@ def _has_wrong_encoding_declaration(encoding: str, content: bytes) -> bool:
     return True  # text beyond ASCII is not valid UTF-8 by chance
 
 
-def _list_invoice_elements(root: Element) -> list[Element]:
+def list_invoice_elements(root: Element) -> list[Element]:
     """Return the invoice itself, or those in an envelope such as Peppol's StandardBusinessDocument."""
     if find_einvoice_syntax(root):
         return [root]

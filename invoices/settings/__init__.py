@@ -1,6 +1,7 @@
 """All settings; no other package reads a settings file or the environment."""
 
 from invoices.settings.loading import ENVIRONMENT_PREFIX, TEST_ENVIRONMENT_NAMES
+from invoices.settings.rules import SchematronSettings
 from invoices.settings.settings import Settings, SourceSettings
 from invoices.settings.sources import FolderSettings, InboxSettings, MailboxSettings, MailRule, OAuthSettings
 from invoices.settings.vendors import (
@@ -25,6 +26,7 @@ __all__ = [
     "MailboxSettings",
     "OAuthSettings",
     "PaidExtractorSettings",
+    "SchematronSettings",
     "Settings",
     "SmartBillsComSettings",
     "SourceSettings",

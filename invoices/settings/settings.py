@@ -32,6 +32,7 @@ from invoices.settings.loading import (
     read_settings_file,
     reject_unknown_environment_names,
 )
+from invoices.settings.rules import RulesSettings
 from invoices.settings.section import OptionalSecret, SettingsSection
 from invoices.settings.sources import FolderSettings, InboxSettings, IntakeSettings, MailboxSettings
 from invoices.settings.vendors import (
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     folders: tuple[FolderSettings, ...] = Field((), description="folders that are scanned")
     intake: IntakeSettings = IntakeSettings()
     reading: ReadingSettings = ReadingSettings()
+    rules: RulesSettings = RulesSettings()
     fall_back: Literal["failed", "unavailable"] = Field(
         "failed", description="when the next extractor is used: a document failed, or also if a vendor is unavailable"
     )

@@ -26,6 +26,7 @@ from invoices.settings import (
     MailboxSettings,
     MailRule,
     OAuthSettings,
+    SchematronSettings,
     Settings,
 )
 from tests.run_environment import CHECKOUT
@@ -135,8 +136,8 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
     assert len(SETTING_ROWS[name][2]) > 10
 
 
-@pytest.mark.parametrize("part", [MailboxSettings, MailRule, OAuthSettings, FolderSettings])
-def test_every_setting_of_a_source_is_described(part: type[BaseModel]) -> None:
+@pytest.mark.parametrize("part", [MailboxSettings, MailRule, OAuthSettings, FolderSettings, SchematronSettings])
+def test_every_setting_in_a_list_is_described(part: type[BaseModel]) -> None:
     described = {parse_code_spans(row[0])[0]: row for row in parse_table_rows(read_page("settings.md"))}
     for name, field in part.model_fields.items():
         default = field.get_default(call_default_factory=True)

@@ -130,7 +130,7 @@ def _find_embedded_einvoice(pdf: pikepdf.Pdf) -> DocumentReading | None:
 
 def _choose_payload_or_report_conflict(payloads: list[Record]) -> DocumentReading:
     """Return the payload with the best attachment name, or ``conflicting_einvoices`` if two payloads differ."""
-    best_payload = min(payloads, key=lambda payload: _rank_attachment_name(payload["attachment_name"]))
+    best_payload = min(payloads, key=lambda payload: rank_attachment_name(payload["attachment_name"]))
     if any(_extract_compared_values(payload) != _extract_compared_values(best_payload) for payload in payloads):
         names = ", ".join(repr(sanitise_for_display(payload["attachment_name"])) for payload in payloads)
         return build_reading("conflicting_einvoices", PDF_TYPE, f"the invoices in {names} contradict each other")
@@ -145,7 +145,8 @@ def _extract_compared_values(payload: Record) -> list[object]:
     return [*fields, *(total.rstrip("0").rstrip(".") if "." in total else total for total in totals)]
 
 
-def _rank_attachment_name(name: str) -> int:
+def rank_attachment_name(name: str) -> int:
+    """Return the rank of an attachment's name among those that hold the invoice, 0 for the best."""
     lower_name = name.lower()
     return _STANDARD_XML_NAMES.index(lower_name) if lower_name in _STANDARD_XML_NAMES else len(_STANDARD_XML_NAMES)
 

@@ -19,6 +19,8 @@ PARENT_MODULES = (
     "invoices/documents/limited_process.py", "invoices/documents/malware_scanner.py", "invoices/documents/store.py",
     "invoices/documents/store_batch.py", "invoices/documents/containers/container_opener_client.py",
     "invoices/documents/containers/container_opener_pool.py",
+    "invoices/documents/official_rules/rule_checker_pool.py", "invoices/documents/official_rules/rule_sets.py",
+    "invoices/documents/official_rules/results.py", "invoices/documents/official_rules/severities.py",
 )  # fmt: skip
 MATCHING_NAMES = {
     "detect_media_type", "detect_file_type", "MBOX_FROM_LINE_PATTERN", "mbox_format", "find_threat_reason_code",
@@ -28,7 +30,8 @@ PARSERS = {
     "pikepdf", "pypdfium2", "lxml", "PIL", "zipfile", "tarfile", "xml", "asn1crypto", "invoices.documents.einvoice",
     "invoices.documents.pdf", "invoices.documents.xml_reader", "invoices.documents.image_reader",
     "invoices.documents.format_dispatch", "invoices.documents.containers.mbox_format",
-    "invoices.documents.containers.mail", "invoices.documents.containers.mime_tree",
+    "invoices.documents.official_rules.schematron", "invoices.documents.containers.mail",
+    "invoices.documents.containers.mime_tree",
 }  # fmt: skip
 
 
