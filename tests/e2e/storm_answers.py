@@ -37,7 +37,7 @@ def write_json_number(amount: Decimal) -> str:
 class AnswerCase:
     """What a vendor answers to one document.
 
-    ``raw_values`` replaces amounts by JSON text, on the invoice or, under the name of a line's amount, on the first line.
+    ``raw_values`` replaces amounts by JSON text: of the invoice, or of its first line.
     """
 
     vendor: str
