@@ -59,6 +59,8 @@ RULES = (
     Rule("XML-PDF-MISMATCH", "warning", "the page shows the total and the account of the e-invoice inside the PDF"),
     Rule("HIDDEN-TEXT", "warning", "the page of an e-invoice holds no figures or instructions that cannot be seen"),
     Rule("BROKEN-SIGNATURE", "warning", "what was signed of an e-invoice in a PDF is what is there"),
+    Rule("EMBEDDED-MALWARE", "critical", "no file inside the e-invoice is a program or malware"),
+    Rule("EMBEDDED-ACTIVE", "warning", "no file inside the e-invoice holds macros or objects"),
     # Newness
     Rule("DUPLICATE-CONTENT", "warning", "no earlier invoice states the same", verdict="duplicate"),
     Rule("DUPLICATE-UNDECIDED", "warning", "no earlier invoice that is still in review states the same"),

@@ -12,11 +12,12 @@ from invoices.ledger import Ledger
 from invoices.ledger.documents import filter_known_hashes
 from invoices.ledger.identity import Recovery, complete_recovery
 from invoices.ledger.mails import Arrival
+from invoices.ledger.sightings import STORE_SOURCE_KIND
 from invoices.run_report import RunReport
 from sources.arrivals import Origin, build_whole_sighting
 from sources.paging import PAGE_SIZE
 
-STORE_SOURCE_NAME, STORE_SOURCE_KIND = "document store", "store"  # of the sighting of an adopted document
+STORE_SOURCE_NAME = "document store"  # of the sighting of an adopted document
 CLOCK_GRANULARITY = dt.timedelta(
     milliseconds=50
 )  # of the times of files, which may be before the time that a clock shows

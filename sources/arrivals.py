@@ -16,12 +16,10 @@ from invoices.ledger.documents import DocumentState, InitialState
 from invoices.ledger.mails import Arrival, MailMessage, MailOutcome
 from invoices.ledger.sightings import Sighting
 from invoices.model import NOT_INVOICE_REASONS, Flag, compute_message_key, compute_sighting_id
+from invoices.model.locations import MAX_SECTION_BYTES, build_part_location, truncate_with_hash
 
 MAIL_MEDIA_TYPE = "message/rfc822"
 MAX_FILE_NAME_CHARS = 255
-MAX_SECTION_BYTES = 80
-MAX_LOCATION_BYTES = 1500  # an entry in a PostgreSQL index has at most 2,704 bytes
-MAX_PART_LOCATION_BYTES = 2400  # with the section
 STATE_BY_OUTCOME: dict[str, DocumentState] = {
     "unreadable": "quarantined",
     "not_invoice": "not_invoice",
@@ -56,18 +54,7 @@ class Origin:
 
     def build_part_location(self, section: str) -> str:
         """Return the location of a part; without a section, the location itself."""
-        if not section:
-            return self.location
-        return truncate_with_hash(f"{self.location}/;SECTION={section}", MAX_PART_LOCATION_BYTES)
-
-
-def truncate_with_hash(text: str, max_bytes: int = MAX_LOCATION_BYTES) -> str:
-    """Return a text of at most ``max_bytes`` bytes: a longer one is cut and gets a hash of the whole."""
-    encoded = text.encode("utf-8", "surrogatepass")
-    if len(encoded) <= max_bytes:
-        return text
-    digest = hashlib.sha256(encoded).hexdigest()
-    return f"{encoded[: max_bytes - len(digest) - 3].decode('utf-8', 'ignore')}…{digest}"
+        return build_part_location(self.location, section) if section else self.location
 
 
 def build_part_sightings(origin: Origin, container: OpenedContainer, message_key: str | None = None) -> list[Sighting]:

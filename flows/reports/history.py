@@ -177,6 +177,7 @@ def _format_event(instant: dt.datetime | None, text: str) -> str:
 def _format_sighting_lines(sighting: Mapping[str, Any]) -> Iterator[str]:
     notes = "".join(f", {name} {sighting[name]!r}" for name in ("entity", "cost_centre") if sighting[name])
     notes += f", skipped as {sighting['skip_reason_code']}" if sighting["skip_reason_code"] else ""
+    notes += f", inside document {sighting['embedded_in'][:12]}" if sighting["embedded_in"] else ""
     yield _format_event(sighting["seen_at"], f"seen by {sighting['source_name']} at {sighting['location']!r}{notes}")
     if mail := sighting["mail"]:
         forwarded_note = f", forwarded from {sighting['original_sender']}" if sighting["original_sender"] else ""

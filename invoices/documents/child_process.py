@@ -57,7 +57,7 @@ def serve_requests(
     the request line from ``sys.stdin.buffer``.
     """
     _start_parent_watch()
-    _write_all_bytes(response_descriptor, _encode_json_line({"ready": True}))
+    _write_all_bytes(response_descriptor, encode_json_line({"ready": True}))
     for request_count, request_line in enumerate(sys.stdin.buffer, start=1):
         _limit_cpu_time(limits.seconds)
         response = handle_request(json.loads(request_line))
@@ -68,7 +68,7 @@ def serve_requests(
             or request_count >= max_requests
             or resident_bytes > _MAX_RESIDENT_MEMORY_SHARE * limits.memory_bytes
         )
-        header_line = _encode_json_line({**response.header, "is_last": is_last})
+        header_line = encode_json_line({**response.header, "is_last": is_last})
         _write_chunks(response_descriptor, [header_line, *response.body_chunks])
         if is_last:
             return
@@ -127,7 +127,9 @@ def _limit_cpu_time(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft_limit, hard_limit))
 
 
-def _encode_json_line(message: dict[str, Any]) -> bytes:
+def encode_json_line(message: dict[str, Any]) -> bytes:
+    """Return the message, whose values may be dataclasses, as one line of JSON."""
+
     def convert_dataclass(value: Any) -> dict[str, Any]:
         return {field.name: getattr(value, field.name) for field in fields(value)}  # ``asdict`` would copy each value
 

@@ -16,6 +16,7 @@ from invoices.documents import title_ocr_process
 from invoices.documents.child_process import ProcessLimits
 from invoices.documents.document_reader_client import DocumentReader
 from invoices.documents.outcomes import DocumentReading, Outcome
+from invoices.documents.store_batch import StoreBatch
 from invoices.errors import TransientError
 
 _IMAGE_TYPES = {"image/png", "image/jpeg"}
@@ -58,12 +59,15 @@ class DocumentReaderPool:
     ) -> None:
         self.close()
 
-    def read(self, path: Path, expected_sha256: str | None = None) -> DocumentReading:
+    def read(
+        self, path: Path, expected_sha256: str | None = None, store_batch: StoreBatch | None = None
+    ) -> DocumentReading:
         """Return what the document at ``path`` is; waits until a process is idle.
 
         A document whose bytes do not have the hash ``expected_sha256`` is not opened; its reason code is ``altered``.
+        The files inside an e-invoice are put into ``store_batch``; without one, they are not taken out.
         """
-        reading = _read_with_idle_reader(self._idle_readers, path, expected_sha256)
+        reading = _read_with_idle_reader(self._idle_readers, path, expected_sha256, store_batch)
         if self._uses_title_ocr and reading.outcome == "needs_extraction" and reading.media_type in _IMAGE_TYPES:
             with contextlib.suppress(TransientError):  # if it does not start, the picture goes to a model anyway
                 title_reading = _read_with_idle_reader(self._idle_title_readers, path, expected_sha256)
@@ -71,18 +75,21 @@ class DocumentReaderPool:
         return reading
 
     def read_in_order(
-        self, paths: Iterable[Path], expected_hashes: Iterable[str] | None = None
+        self,
+        paths: Iterable[Path],
+        expected_hashes: Iterable[str] | None = None,
+        store_batch: StoreBatch | None = None,
     ) -> Iterator[DocumentReading]:
         """Yield the reading of each path in order; all processes work, a bounded number of documents ahead.
 
-        ``expected_hashes`` are in the order of the paths, see ``read``.
+        ``expected_hashes`` are in the order of the paths, see ``read``; so is ``store_batch``.
         """
         pending_futures: deque[Future[DocumentReading]] = deque()
         with ThreadPoolExecutor(self._worker_count, thread_name_prefix="document-reader") as executor:
             try:
                 hashes: Iterable[str | None] = repeat(None) if expected_hashes is None else expected_hashes
                 for path, expected_sha256 in zip(paths, hashes, strict=False):
-                    pending_futures.append(executor.submit(self.read, path, expected_sha256))
+                    pending_futures.append(executor.submit(self.read, path, expected_sha256, store_batch))
                     if len(pending_futures) > 8 * self._worker_count:
                         yield pending_futures.popleft().result()
                 while pending_futures:
@@ -99,10 +106,13 @@ class DocumentReaderPool:
 
 
 def _read_with_idle_reader(
-    idle_readers: queue.Queue[DocumentReader], path: Path, expected_sha256: str | None
+    idle_readers: queue.Queue[DocumentReader],
+    path: Path,
+    expected_sha256: str | None,
+    store_batch: StoreBatch | None = None,
 ) -> DocumentReading:
     reader = idle_readers.get()
     try:
-        return reader.read(path, expected_sha256)
+        return reader.read(path, expected_sha256, store_batch)
     finally:
         idle_readers.put(reader)

@@ -1,8 +1,9 @@
 """The process that reads untrusted documents: limited, without secrets or network.
 
 Run as ``python -I -m invoices.documents.document_reader_process <limits as JSON>``. A request is
-``{"path": …, "sha256": …}``; the response is ``{"reading": …, "is_last": …}``. A document whose bytes do not have the
-hash is not opened; the hash may be null.
+``{"path": …, "sha256": …, "wants_embedded_files": …}``; the response is ``{"reading": …, "has_embedded_files": …,
+"is_last": …}``. A document whose bytes do not have the hash is not opened; the hash may be null. If the response has
+embedded files, they follow as a second line and bytes, as from ``containers.container_opener_process``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from invoices.documents.child_process import (
     ChildResponse,
     ProcessLimits,
     drop_process_privileges,
+    encode_json_line,
     move_stdout_to_private_descriptor,
     serve_requests,
 )
@@ -44,9 +46,16 @@ def serve_read_requests(
     def handle_request(request: dict[str, Any]) -> ChildResponse:
         path = Path(request["path"])
         if request["sha256"] is not None and has_other_hash(path, request["sha256"]):
-            return ChildResponse({"reading": build_reading("altered", UNKNOWN_TYPE).to_dict()})
+            reading = build_reading("altered", UNKNOWN_TYPE)
+            return ChildResponse({"reading": reading.to_dict(), "has_embedded_files": False})
         reading, must_exit = read_catching_parser_errors(read_document, path)
-        return ChildResponse({"reading": reading.to_dict()}, is_last=must_exit)
+        sends_files = bool(request["wants_embedded_files"] and reading.embedded_contents)
+        header = {"reading": reading.to_dict(), "has_embedded_files": sends_files}
+        if not sends_files:
+            return ChildResponse(header, is_last=must_exit)
+        lengths = [len(content) for content in reading.embedded_contents]
+        files_header = {"opened_container": reading.embedded_files, "part_lengths": lengths, "is_last": must_exit}
+        return ChildResponse(header, [encode_json_line(files_header), *reading.embedded_contents], is_last=must_exit)
 
     serve_requests(handle_request, response_descriptor, limits, _MAX_DOCUMENTS_PER_PROCESS)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 # rule_id: what is expected of a document
 FLAG_RULES: Mapping[str, str] = {
     "FILE-POLYGLOT": "a file is of one type only",
+    "FILE-EMBEDDED": "a file inside an e-invoice can be taken out, and is no program and no malware",
     "PDF-ACTIVE": "a PDF does nothing when it is opened or clicked, and carries no program",
     "PDF-LINKS": "a PDF links to no address outside",
     "PDF-HIDDEN-TEXT": "all text of a PDF can be seen",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from invoices.documents.containers.opened_container import OpenedContainer
 from invoices.errors import DocumentError
 from invoices.model import NOT_INVOICE_REASONS
 
@@ -80,7 +81,8 @@ _MAX_REASON_CHARS = 300
 class DocumentReading:
     """What one document is; ``reason`` is for a person, ``payload`` is described in ``documents.einvoice``.
 
-    ``flags`` are pairs: a rule id of ``documents.flag_rules``, and the observation.
+    ``flags`` are pairs: a rule id of ``documents.flag_rules``, and the observation. ``embedded_files`` are the files
+    inside an e-invoice; their bytes are ``embedded_contents`` in the process that reads it, and in the store outside.
     """
 
     outcome: Outcome
@@ -90,10 +92,14 @@ class DocumentReading:
     reason: str | None = None
     payload: dict[str, Any] | None = None
     flags: Sequence[Sequence[str]] = ()
+    embedded_files: OpenedContainer | None = None
+    embedded_contents: Sequence[bytes] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the reading as JSON-ready values."""
-        return asdict(self)
+        """Return the reading as JSON-ready values, without the files inside it."""
+        values = asdict(replace(self, embedded_files=None, embedded_contents=()))
+        del values["embedded_files"], values["embedded_contents"]
+        return values
 
 
 def build_reading(

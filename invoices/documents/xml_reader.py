@@ -7,6 +7,7 @@ import re
 from itertools import islice
 
 from invoices.documents.einvoice import extract_einvoice_payload, find_einvoice_syntax, parse_untrusted_xml
+from invoices.documents.einvoice.embedded_files import add_embedded_files
 from invoices.documents.einvoice.xml_tree import Element, get_local_name, get_namespace
 from invoices.documents.outcomes import DocumentReading, build_reading, sanitise_for_display
 from invoices.errors import DocumentError
@@ -62,8 +63,10 @@ def read_xml_document(content: bytes) -> DocumentReading:
     if invoice_elements:
         payloads = [extract_einvoice_payload(element) for element in invoice_elements]
         all_invoices = [invoice for payload in payloads for invoice in payload["invoices"]]
-        return DocumentReading("einvoice", XML_TYPE, payload={**payloads[0], "invoices": all_invoices})
-    return classify_non_invoice_xml(root)
+        reading = DocumentReading("einvoice", XML_TYPE, payload={**payloads[0], "invoices": all_invoices})
+        return add_embedded_files(reading, root)
+    reading = classify_non_invoice_xml(root)
+    return add_embedded_files(reading, root) if reading.reason_code == "unsupported_einvoice" else reading
 
 
 def parse_received_xml(content: bytes) -> Element:

@@ -14,6 +14,11 @@ from invoices.documents.document_reader_pool import DocumentReaderPool, Document
 from invoices.documents.malware_scanner import MalwareScanner, ScanResult
 from invoices.documents.outcomes import RETRIED_REASON_CODES, build_reading
 from invoices.documents.store import DocumentStore
+from invoices.extraction.embedded_documents import (
+    mark_supporting_documents,
+    record_embedded_documents,
+    scan_embedded_files,
+)
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.documents import DocumentState, PendingDocument, set_document_state
 from invoices.ledger.extractions import record_free_answer
@@ -45,7 +50,7 @@ class LocalExtractionResult:
     """The number of documents per outcome, and why some of them wait, by hash."""
 
     outcome_counts: Counter[str] = field(default_factory=Counter)
-    unscanned_reasons: Mapping[str, str] = field(default_factory=dict)  # the malware scanner failed
+    unscanned_reasons: dict[str, str] = field(default_factory=dict)  # the malware scanner failed
     retry_reasons: dict[str, str] = field(default_factory=dict)  # the reader was stopped or crashed for the first time
 
 
@@ -70,29 +75,51 @@ def extract_documents_locally(
         for document in documents
         if (path := store.get_path(document.document_sha256)) in scan.waiting_reasons
     }
-    _record_unscanned(ledger, result)
     scanned_documents = [d for d in documents if d.document_sha256 not in result.unscanned_reasons]
     clean_hashes = [
         document.document_sha256
         for document in scanned_documents
         if store.get_path(document.document_sha256) not in scan.infected_readings
     ]
-    readings = readers.read_in_order(map(store.get_path, clean_hashes), clean_hashes)
-    unwritten: list[tuple[PendingDocument, DocumentReading]] = []
-    unwritten_bytes = 0
-    for document in scanned_documents:
-        reading = scan.infected_readings.get(store.get_path(document.document_sha256)) or next(readings)
-        if reading.media_type == UNKNOWN_TYPE:  # it was not opened to its end; the source has detected its type
-            reading = replace(reading, media_type=document.media_type)
-        unwritten.append((document, reading))
-        unwritten_bytes += document.byte_count
-        if len(unwritten) == DOCUMENTS_PER_TRANSACTION or unwritten_bytes > MAX_UNWRITTEN_BYTES:
-            _record_readings(ledger, unwritten, result)
-            on_progress(len(unwritten))
-            unwritten, unwritten_bytes = [], 0
-    _record_readings(ledger, unwritten, result)
-    on_progress(len(unwritten))
+    with store.open_batch() as store_batch:
+        readings = readers.read_in_order(map(store.get_path, clean_hashes), clean_hashes, store_batch)
+        unwritten: list[tuple[PendingDocument, DocumentReading]] = []
+        unwritten_bytes = 0
+        for document in scanned_documents:
+            reading = scan.infected_readings.get(store.get_path(document.document_sha256)) or next(readings)
+            if reading.media_type == UNKNOWN_TYPE:  # it was not opened to its end; the source has detected its type
+                reading = replace(reading, media_type=document.media_type)
+            unwritten.append((document, reading))
+            unwritten_bytes += document.byte_count
+            if len(unwritten) == DOCUMENTS_PER_TRANSACTION or unwritten_bytes > MAX_UNWRITTEN_BYTES:
+                store_batch.flush()
+                _record_readings(ledger, _scan_embedded_files(unwritten, store, scanner, result), result)
+                on_progress(len(unwritten))
+                unwritten, unwritten_bytes = [], 0
+        store_batch.flush()
+        _record_readings(ledger, _scan_embedded_files(unwritten, store, scanner, result), result)
+        on_progress(len(unwritten))
+    _record_unscanned(ledger, result)
     return result
+
+
+def _scan_embedded_files(
+    document_readings: Sequence[tuple[PendingDocument, DocumentReading]],
+    store: DocumentStore,
+    scanner: MalwareScanner | None,
+    result: LocalExtractionResult,
+) -> list[tuple[PendingDocument, DocumentReading]]:
+    """Return the readings with what the scanner finds in embedded files; those that wait for it are in ``result``."""
+    if scanner is None:
+        return list(document_readings)
+    scanned = []
+    for document, reading in document_readings:
+        scanned_reading, waiting_reason = scan_embedded_files(reading, store, scanner)
+        if waiting_reason is None:
+            scanned.append((document, scanned_reading))
+        else:
+            result.unscanned_reasons[document.document_sha256] = waiting_reason
+    return scanned
 
 
 def _record_unscanned(ledger: Ledger, result: LocalExtractionResult) -> None:
@@ -112,7 +139,7 @@ def _record_readings(
     with ledger.begin_transaction() as tx:
         hashes = [document.document_sha256 for document, _ in document_readings]
         attempted_hashes = {a.document_sha256 for a in list_stage_attempts(tx.connection, "extract_local", hashes)}
-        for document_sha256, reading in _mark_mail_bodies(tx, document_readings):
+        for document_sha256, reading in mark_supporting_documents(tx, _mark_mail_bodies(tx, document_readings)):
             if reading.reason_code in RETRIED_REASON_CODES and document_sha256 not in attempted_hashes:
                 record_stage_attempt(tx, "extract_local", [document_sha256])
                 reason = f"{reading.reason}; the next run tries once more"
@@ -149,6 +176,7 @@ def _mark_mail_bodies(
 
 def _record_reading(tx: Transaction, document_sha256: str, reading: DocumentReading) -> None:
     record_flags(tx, document_sha256, [Flag(*flag) for flag in reading.flags])
+    record_embedded_documents(tx, document_sha256, reading)
     set_state = partial(
         set_document_state, tx, document_sha256, media_type=reading.media_type, page_count=reading.page_count
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from invoices.ledger.documents import InitialState, filter_known_hashes, iter_chunks, set_document_state
 from invoices.ledger.flags import record_flags
@@ -16,6 +16,8 @@ from invoices.ledger.tables import documents, messages, sightings
 from invoices.model import Flag
 
 _DOCUMENT_FIELDS = ("media_type", "byte_count", "settled", "flags")
+SUPPORTING_DOCUMENT_CODE = "supporting_document"
+STORE_SOURCE_KIND = "store"  # of a sighting that says nothing about the origin, after the ledger was restored
 _COLLECTED_STATE = InitialState("waiting", "collected", "Collected; not read yet.")
 
 
@@ -24,7 +26,8 @@ class Sighting:
     """One document at one location of a source.
 
     ``fingerprint`` shows without reading whether the location still has the same content. ``settled`` is the state that
-    the document gets instead of being read, as long as no source shows the same bytes without one.
+    the document gets instead of being read, as long as no source shows the same bytes without one. ``embedded_in`` is
+    the SHA-256 of the e-invoice that the document came out of.
     """
 
     sighting_id: str
@@ -46,13 +49,16 @@ class Sighting:
     original_sender: str | None = None
     entity: str | None = None
     cost_centre: str | None = None
+    embedded_in: str | None = None
     settled: InitialState | None = None
     flags: Sequence[Flag] = ()
 
     @property
     def skip_reason_code(self) -> str | None:
         """The reason for which the source skips the document, or None."""
-        return self.settled.reason_code if self.settled and self.settled.state == "not_invoice" else None
+        if self.settled and self.settled.state == "not_invoice":
+            return self.settled.reason_code
+        return SUPPORTING_DOCUMENT_CODE if self.embedded_in else None
 
 
 def record_sighting(tx: Transaction, sighting: Sighting) -> bool:
@@ -70,9 +76,12 @@ def record_sightings(tx: Transaction, incoming: Sequence[Sighting]) -> int:
         sighting.sighting_id: sighting for sighting in incoming if sighting.sighting_id not in known_fingerprints
     }
     added_hashes = _record_new_documents(tx, new_sightings.values())
-    _reopen_skipped_documents(
-        tx, {sighting.document_sha256 for sighting in new_sightings.values() if sighting.settled is None} - added_hashes
-    )
+    shown_hashes = {
+        sighting.document_sha256
+        for sighting in new_sightings.values()
+        if sighting.settled is None and sighting.embedded_in is None
+    }
+    _reopen_skipped_documents(tx, shown_hashes - added_hashes)
     if new_sightings:
         rows = [
             {name: getattr(sighting, name) for name in Sighting.__slots__ if name not in _DOCUMENT_FIELDS}
@@ -147,11 +156,46 @@ def _reopen_skipped_documents(tx: Transaction, document_hashes: Iterable[str]) -
         for sha256, skip_reason in tx.connection.execute(select(*columns).where(columns[0].in_(chunk))):
             skipped_everywhere[sha256] = skipped_everywhere.get(sha256, True) and skip_reason is not None
     for sha256, is_skipped in skipped_everywhere.items():
-        if is_skipped:
+        if is_skipped and _is_not_invoice(tx.connection, sha256):
             set_document_state(
                 tx, sha256, stage="extract_local", state=_COLLECTED_STATE.state,
                 reason_code=_COLLECTED_STATE.reason_code, reason=_COLLECTED_STATE.reason,
             )  # fmt: skip
+
+
+def _is_not_invoice(connection: Connection, document_sha256: str) -> bool:
+    query = select(documents.c.state).where(documents.c.document_sha256 == document_sha256)
+    return connection.scalar(query) == "not_invoice"
+
+
+def find_containing_einvoices(connection: Connection, document_hashes: Iterable[str]) -> dict[str, str]:
+    """Return for each document that was only seen inside e-invoices the SHA-256 of one of them.
+
+    That it was found in the store, after the ledger was restored, does not count.
+    """
+    containing_hashes: dict[str, str] = {}
+    columns = (
+        sightings.c.document_sha256, sightings.c.embedded_in, sightings.c.skip_reason_code, sightings.c.source_kind
+    )  # fmt: skip
+    for chunk in iter_chunks(document_hashes):
+        rows = connection.execute(select(*columns).where(columns[0].in_(chunk)).order_by(columns[1])).all()
+        shown_hashes = {sha256 for sha256, _, skip, kind in rows if skip is None and kind != STORE_SOURCE_KIND}
+        for sha256, containing_sha256, _, _ in rows:
+            if containing_sha256 is not None and sha256 not in shown_hashes:
+                containing_hashes.setdefault(sha256, containing_sha256)
+    return containing_hashes
+
+
+def count_embedding_levels(connection: Connection, document_sha256: str, limit: int) -> int:
+    """Return how many e-invoices a document is inside of, one within the other; at most ``limit``."""
+    levels, current_sha256 = 0, document_sha256
+    while levels < limit:
+        query = select(func.min(sightings.c.embedded_in)).where(sightings.c.document_sha256 == current_sha256)
+        containing_sha256 = connection.scalar(query)
+        if containing_sha256 is None:
+            break
+        levels, current_sha256 = levels + 1, containing_sha256
+    return levels
 
 
 def filter_mail_body_documents(connection: Connection, document_hashes: Iterable[str]) -> set[str]:

@@ -81,6 +81,7 @@ sightings = Table(
     Column("skip_reason_code", SanitisedText(60)),  # why the source skipped it; none for a document
     Column("entity", SanitisedText()),
     Column("cost_centre", SanitisedText()),
+    Column("embedded_in", SanitisedText(64)),  # the e-invoice that it came out of
     _build_revision_column(),
 )
 Index("sightings_by_place", sightings.c.source_name, sightings.c.location)

@@ -13,5 +13,6 @@ NOT_INVOICE_REASONS: Mapping[str, str] = {
     "decoration": "a picture in the text of a mail",
     "delivery_report": "a report about the delivery of a mail",
     "unmatched": "its file name matches no rule of the mailbox",
+    "supporting_document": "a file inside an e-invoice, which states the invoice itself",
     "system_file": "a file in which an operating system keeps data about other files",
 }

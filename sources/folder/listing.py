@@ -12,7 +12,7 @@ from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 
-from sources.arrivals import truncate_with_hash
+from invoices.model.locations import truncate_with_hash
 
 IGNORED_FILE_PATTERNS = (
     ".*", "thumbs.db", "ehthumbs.db", "desktop.ini", "~$*", "*~", "#*#", "*.tmp", "*.temp", "*.part", "*.partial",

@@ -13,8 +13,8 @@ from itertools import chain, count
 from typing import Any, BinaryIO, cast
 
 from invoices.errors import ConfigurationError, InvoicesError, TransientError
+from invoices.model.locations import truncate_with_hash
 from invoices.settings.sources import FolderSettings
-from sources.arrivals import truncate_with_hash
 from sources.folder.folder_backend import FileChangedError, FileUnreadableError, ListedFile, parse_move_target
 from sources.folder.listing import build_name_matcher, is_ignored_directory, is_ignored_file
 from sources.folder.remote_filesystems import FolderConnection, connect_to_folder

@@ -13,6 +13,10 @@ WITH uncertainties AS (
            coalesce(lower(payload ->> '$.meta.source') = 'duplicate' OR lower(payload ->> '$.meta.duplicate') = 'true', false)
                AS is_stored_before
     FROM answers WHERE extracted_by = 'billflowai'
+), embedded AS (
+    SELECT document_sha256, payload ->> '$.doubts.embedded_malware' AS malware,
+           payload ->> '$.doubts.embedded_active_content' AS active_content
+    FROM answers WHERE extracted_by = 'einvoice' AND payload -> '$.attachments' IS NOT NULL
 ), einvoice_in_pdf AS (
     SELECT document_sha256, payload ->> '$.doubts.xml_pdf_mismatch' AS mismatch,
            payload ->> '$.doubts.hidden_text' AS hidden_text, payload ->> '$.doubts.broken_signature' AS broken_signature
@@ -32,6 +36,8 @@ SELECT c.invoice_id, unnest([
     {rule_id: 'EXTRACTOR-DUPLICATE', outcome: decide_outcome(v.document_sha256 IS NOT NULL, NOT is_stored_before),
      message: format('the vendor already has an invoice {}{}; two suppliers can use the same number: compare supplier, date and total',
         coalesce(c.invoice_number, 'without a number'), coalesce(' (its id: ' || stored_id || ')', ''))},
+    {rule_id: 'EMBEDDED-MALWARE', outcome: decide_outcome(f.document_sha256 IS NOT NULL, malware IS NULL), message: malware},
+    {rule_id: 'EMBEDDED-ACTIVE', outcome: decide_outcome(f.document_sha256 IS NOT NULL, active_content IS NULL), message: active_content},
     {rule_id: 'XML-PDF-MISMATCH', outcome: decide_outcome(e.document_sha256 IS NOT NULL, mismatch IS NULL), message: mismatch},
     {rule_id: 'HIDDEN-TEXT', outcome: decide_outcome(e.document_sha256 IS NOT NULL, hidden_text IS NULL), message: hidden_text},
     {rule_id: 'BROKEN-SIGNATURE', outcome: decide_outcome(e.document_sha256 IS NOT NULL, broken_signature IS NULL), message: broken_signature}
@@ -41,4 +47,5 @@ LEFT JOIN stg_invoicedataextraction_com__pages AS p USING (document_sha256)
 LEFT JOIN uncertainties AS u USING (document_sha256, ordinal)
 LEFT JOIN contradictions USING (document_sha256, ordinal)
 LEFT JOIN stored_at_vendor AS v USING (document_sha256)
+LEFT JOIN embedded AS f USING (document_sha256)
 LEFT JOIN einvoice_in_pdf AS e USING (document_sha256)

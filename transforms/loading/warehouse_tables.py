@@ -143,7 +143,7 @@ WAREHOUSE_TABLES: tuple[LoadTable, ...] = (
             sighting_id=TEXT, document_sha256=TEXT, source_name=TEXT, source_kind=TEXT, location=TEXT, file_name=TEXT,
             sender=TEXT, subject=TEXT, message_id=TEXT, received_at=TIMESTAMP, seen_at=TIMESTAMP, message_key=TEXT,
             section=TEXT, declared_type=TEXT, original_sender=TEXT, skip_reason_code=TEXT, entity=TEXT,
-            cost_centre=TEXT,
+            cost_centre=TEXT, embedded_in=TEXT,
         ), _keep_row_unchanged,
     ),
     LoadTable(

@@ -47,7 +47,7 @@ class ContainerOpener:
         request_header = {"file_name": file_name, "unpack_archives": unpack_archives, "is_mail": is_mail}
         request = _build_request("open", content, **request_header)
         opened_container = self._process.send_request(
-            request, lambda reader: _store_parts_of_response(reader, store_batch)
+            request, lambda reader: store_parts_of_response(reader, store_batch)
         )
         if isinstance(opened_container, ProcessFailure):
             reason = opened_container.reason or REASON_CODES[opened_container.reason_code][1]
@@ -144,7 +144,7 @@ def _parse_mbox_response(reader: ResponseReader) -> tuple[MboxMatch, bool]:
     return MboxMatch(response.positions, reader.read_exactly(response.length)), response.is_last
 
 
-def _store_parts_of_response(reader: ResponseReader, store_batch: StoreBatch) -> tuple[OpenedContainer, bool]:
+def store_parts_of_response(reader: ResponseReader, store_batch: StoreBatch) -> tuple[OpenedContainer, bool]:
     """Write the parts and return the opened container. Raises ValueError for an invalid response."""
     header = _RESPONSE_HEADER_ADAPTER.validate_json(reader.read_line())
     opened_container = header.opened_container

@@ -10,6 +10,7 @@ MAX_UNPACKED_BYTES = 200 * 1000 * 1000  # of everything in one container; docs/b
 MAX_CONTAINER_PARTS = 300
 MAX_CONTAINER_ELEMENTS = 1_000_000  # each takes a few microseconds
 MAX_NESTED_ARCHIVES = 2  # an archive, and one in it
+MAX_EINVOICE_DEPTH = 3  # e-invoices within each other
 MAX_CONTAINER_DEPTH = 20  # containers of any kind within each other; docs/bad-inputs.md B-09
 
 

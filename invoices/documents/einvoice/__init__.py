@@ -4,7 +4,8 @@
 trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document states their format::
 
     {"syntax": "cii|zugferd1|ubl", "specification": "<BT-24>", "profile": "en16931|xrechnung|…",
-     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (added by ``documents.pdf.risk_checks``),
+     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (added by ``documents.pdf.risk_checks`` and ``einvoice.embedded_files``),
+     "attachments": names of the files inside BT-125,
      "invoices": [{
         "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
         "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pikepdf
 
 from invoices.documents.einvoice import extract_einvoice_payload, find_einvoice_syntax
+from invoices.documents.einvoice.embedded_files import add_embedded_files
 from invoices.documents.einvoice.payload_values import Record
 from invoices.documents.outcomes import DocumentReading, build_reading, sanitise_for_display
 from invoices.documents.pdf.attachments import extract_xml_attachments
@@ -98,7 +99,7 @@ def _is_intact_pdf(pdf: pikepdf.Pdf) -> bool:
 
 def _find_embedded_einvoice(pdf: pikepdf.Pdf) -> DocumentReading | None:
     """Return the reading of the XML inside, None if no attachment shows what the document is."""
-    payloads, other_readings, broken_attachment = [], [], None
+    payloads, roots, other_readings, broken_attachment = [], [], [], None
     for name, content in extract_xml_attachments(pdf):
         try:
             root = parse_received_xml(content)
@@ -108,10 +109,13 @@ def _find_embedded_einvoice(pdf: pikepdf.Pdf) -> DocumentReading | None:
         if find_einvoice_syntax(root):
             origin = {"source": "pdf_attachment", "attachment_name": sanitise_for_display(name)}
             payloads.append({**extract_einvoice_payload(root), **origin})
+            roots.append(root)
         else:
             other_readings.append(classify_non_invoice_xml(root))
     if payloads:
-        return _choose_payload_or_report_conflict(payloads)
+        reading = _choose_payload_or_report_conflict(payloads)
+        chosen_roots = [root for root, payload in zip(roots, payloads, strict=True) if payload is reading.payload]
+        return add_embedded_files(reading, chosen_roots[0]) if chosen_roots else reading
     if broken_attachment is not None and broken_attachment[0].lower() in _STANDARD_XML_NAMES:
         return build_reading(
             "damaged_einvoice",

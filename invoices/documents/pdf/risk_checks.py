@@ -53,7 +53,9 @@ def _add_doubts(reading: DocumentReading, doubts: list[tuple[str, str]]) -> Docu
     if not doubts:
         return reading
     if reading.payload is not None:
-        doubt_texts = {name: sanitise_for_display(reason, _MAX_DOUBT_CHARS) for name, reason in doubts}
+        doubt_texts = reading.payload.get("doubts", {}) | {
+            name: sanitise_for_display(reason, _MAX_DOUBT_CHARS) for name, reason in doubts
+        }
         return replace(reading, payload={**reading.payload, "doubts": doubt_texts})
     reason_code, reason = doubts[0]
     return build_reading(reason_code, PDF_TYPE, reason, reading.page_count)

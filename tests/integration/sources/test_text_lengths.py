@@ -15,8 +15,9 @@ from invoices.ledger import Ledger
 from invoices.ledger.mails import Arrival, record_arrivals
 from invoices.ledger.sightings import list_fingerprints_by_location
 from invoices.model import Flag
+from invoices.model.locations import truncate_with_hash
 from invoices.settings.sources import FolderSettings, MailboxSettings
-from sources.arrivals import ImapUid, Origin, build_mail_arrival, build_whole_sighting, truncate_with_hash
+from sources.arrivals import ImapUid, Origin, build_mail_arrival, build_whole_sighting
 from sources.authentication_results import summarise_authentication_results
 from sources.folder.fetch import build_file_origin
 from sources.folder.listing import LocalFile
