@@ -4,7 +4,7 @@
 trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document states their format::
 
     {"syntax": "cii|zugferd1|ubl", "specification": "<BT-24>", "profile": "en16931|xrechnung|…",
-     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (added by ``documents.pdf.risk_checks`` and ``einvoice.embedded_files``),
+     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (of ``pdf.risk_checks``, ``threats``),
      "attachments": names of the files inside BT-125,
      "invoices": [{
         "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
