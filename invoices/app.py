@@ -166,6 +166,8 @@ class App:
         """This process as a worker; other workers on the ledger see its name and its lock file."""
         worker = Worker(self.settings.home / "workers")
         self._exit_stack.callback(self._close_worker, worker)
+        if ended_names := worker.list_ended_workers():  # before the holders: an ended worker claims nothing any more
+            worker.delete_lock_files(set(ended_names) - self._list_lease_holders())
         return worker
 
     @property
@@ -231,10 +233,14 @@ class App:
         with self.ledger.begin_transaction() as tx:
             release_claims(tx, self.worker.name)
 
+    def _list_lease_holders(self) -> set[str]:
+        """Return the workers that have claimed documents or hold the lease of a stage."""
+        with self.ledger.open_snapshot() as connection:
+            return {*list_claim_holders(connection), *list_stage_lease_holders(connection, self.ledger.now())}
+
     def release_claims_of_dead_workers(self) -> None:
         """Release the claims and the stage leases of workers that have died, and delete their lock files."""
-        with self.ledger.open_snapshot() as connection:
-            holder_names = {*list_claim_holders(connection), *list_stage_lease_holders(connection, self.ledger.now())}
+        holder_names = self._list_lease_holders()
         dead_names = self.worker.filter_dead_workers(sorted(holder_names)) if holder_names else []
         if dead_names:
             with self.ledger.begin_transaction() as tx:

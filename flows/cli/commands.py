@@ -98,7 +98,7 @@ def reconcile(
 ) -> None:
     """Compare what each source lists with the ledger.
 
-    What is missing, and what was collected twice.
+    Show what is missing, and what was collected twice.
     """
     from flows.progress import show_progress
     from flows.reports.reconcile import format_reconciliation, reconcile_sources
@@ -183,7 +183,7 @@ def export(
 ) -> None:
     """Write the accounting files of accepted invoices.
 
-    Of those that are in no batch yet.
+    An invoice that is already in a batch is not written again.
     """
     from flows.stages import export as stage
     from flows.stages import load as load_stage
@@ -209,7 +209,7 @@ def plan(
 ) -> None:
     """Show what a run would do; nothing is written or paid.
 
-    Which extractors it would use, how many pages and how long.
+    It also shows which extractors it would use, for how many pages, and how long it would take.
     """
     from flows.progress import show_progress
     from flows.reports.plan import format_plan, plan_run

@@ -17,7 +17,7 @@ from invoices.documents.outcomes import sanitise_for_display
 def status(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Show the state of documents, receipts and exports.
 
-    Also which documents wait, why, and what comes next.
+    It also shows which documents wait, why, and what comes next.
     """
     from flows.reports.run_summary import format_run_summary, get_pipeline_status
     from flows.reports.waiting_documents import list_waiting_documents
@@ -51,7 +51,7 @@ def explain(
 def doctor(settings_file: SettingsOption = None, as_json: JsonOption = False) -> None:
     """Check settings, home, sources, ledger and versions.
 
-    Also the warehouse and the document readers. Nothing is changed, and no vendor is called.
+    It also checks the warehouse and the document readers. Nothing is changed, and no vendor is called.
     """
     from flows.reports.doctor import run_health_checks
 

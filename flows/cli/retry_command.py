@@ -38,7 +38,7 @@ def retry(
 ) -> None:
     """Read, extract and validate documents again.
 
-    After an upgrade, with a better setting, or with another extraction API. Asks before it pays.
+    Use it after an upgrade, with a better setting, or with another extraction API. It asks before it pays.
     """
     run_retry(identities or [], state, reason, settings_file, is_confirmed=yes, is_dry_run=dry_run, as_json=as_json)
 
@@ -73,7 +73,7 @@ def run_retry(
                 execute_retry(app, plan, report)
             except AlreadyRunning as already_running:
                 report.problems.append(f"{already_running}; it continues with these documents, or the next run does")
-            typer.echo(format_retry_outcome(app, plan))
+            typer.echo(format_retry_outcome(app, plan, report))
         for problem in report.problems:
             typer.echo(f"problem: {sanitise_for_display(problem, MAX_PROBLEM_CHARS)}", err=True)
         if as_json:

@@ -51,15 +51,17 @@ def _format_costs(app: App, plan: RetryPlan) -> Iterator[str]:
         yield f"  {documents} of them to {cost['extractor']}: up to {format_count(cost['pages'], 'page')}, {price}"
 
 
-def format_retry_outcome(app: App, plan: RetryPlan) -> str:
-    """Return the state of each retried document now, for a person."""
+def format_retry_outcome(app: App, plan: RetryPlan, report: RunReport) -> str:
+    """Return the state of each retried document now, and what to do next if an invoice was accepted, for a person."""
     lines = ["Now"]
     rows = _list_outcome_rows(app, plan)
     for row in rows[:MAX_DOCUMENTS_LISTED]:
         reason = sanitise_for_display(row["reason"], MAX_REASON_CHARS)
         lines.append(f"  {row['document_sha256'][:HASH_DIGITS]}  {row['state']} ({row['reason_code']}): {reason}")
     lines += _format_rest(len(rows))
-    return "\n".join([*lines, "Next: load, publish and export what was accepted: invoices run"])
+    if report.verdicts["accepted"]:
+        lines.append("Next: load, publish and export what was accepted: invoices run")
+    return "\n".join(lines)
 
 
 def build_retry_result(app: App, plan: RetryPlan, report: RunReport, *, is_executed: bool) -> dict[str, Any]:

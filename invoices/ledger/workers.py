@@ -45,6 +45,11 @@ class Worker:
             if worker_name != self.name and _is_dead(_build_lock_path(self._directory, worker_name), worker_name)
         ]
 
+    def list_ended_workers(self) -> list[str]:
+        """Return the workers of this machine with a lock file in the directory whose process has ended."""
+        names = [path.name.removesuffix(".lock") for path in self._directory.glob("*.lock")]
+        return [name for name in names if _has_process_ended(name) and self.filter_dead_workers([name])]
+
     def delete_lock_files(self, worker_names: Iterable[str]) -> None:
         """Delete the lock files of dead workers."""
         for worker_name in worker_names:

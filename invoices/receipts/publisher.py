@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from invoices.clients.error_mapping import RequestRefused
+from invoices.clients.error_mapping import DOCUMENT_REFUSAL_REASONS, RequestRefused
 from invoices.clients.smartbills_io import ReceiptPage, RemoteReceipt
 from invoices.errors import (
     PROGRAM_ERRORS,
@@ -251,10 +251,14 @@ class ReceiptPublisher:
     def _record_refusal(
         self, receipt: UnpublishedReceipt, refusal: ReceiptRefused, result: PublishResult, *, is_final: bool
     ) -> bool:
-        """Record a refused receipt as failed; after several in a row, let them all wait and return False."""
+        """Record a refused receipt as failed; after several in a row (not too large), let all wait and return False."""
         self._recorder.record_refusal(receipt, refusal.reason_code, str(refusal))
         result.status_counts["failed"] += 1
-        self._refusal_problems.append(f"receipt {receipt.receipt_id!r} failed: {VENDOR} refused it: {refusal}")
+        problem = f"receipt {receipt.receipt_id!r} failed: {VENDOR} refused it: {refusal}"
+        if refusal.reason_code == DOCUMENT_REFUSAL_REASONS[413]:
+            result.problems.append(problem)
+            return True
+        self._refusal_problems.append(problem)
         if is_final:
             return True
         self._refusals_in_a_row.append((receipt, refusal))

@@ -100,7 +100,9 @@ def test_an_answer_is_validated_again_and_never_paid_for_again(home: Home) -> No
     add_sample(home, SCAN)
     home.run()
     charges = home.count_charges()
-    result = parse_result(home.retry(Path(SCAN).name, "--json"))  # nobody is asked, because it costs nothing
+    output = home.retry(Path(SCAN).name, "--json")  # nobody is asked, because it costs nothing
+    result = parse_result(output)
+    assert "Next:" not in output.output  # nothing was accepted
     assert (result["executed"], result["costs"], home.count_charges()) == (True, [], charges)
     (document,) = result["documents"]
     assert document["before"] == document["after"]
@@ -204,7 +206,9 @@ def test_a_better_setting_mends_what_could_not_be_read(home: Home, monkeypatch: 
     monkeypatch.setenv("INVOICES_READING__MEGABYTES", "1")
     home.run()
     monkeypatch.setenv("INVOICES_READING__MEGABYTES", "50")
-    (document,) = parse_result(home.retry("large.xml", "--json"))["documents"]
+    output = home.retry("large.xml", "--json")
+    (document,) = parse_result(output)["documents"]
+    assert "Next: load, publish and export what was accepted: invoices run" in output.output
     assert document["before"]["reason_code"] == "too_large"
     assert document["after"]["state"] == "accepted"
 

@@ -137,3 +137,19 @@ def test_the_claims_of_a_killed_worker_are_taken_over_at_once(app_settings: Sett
     with app.ledger.open_snapshot() as connection:
         assert list_claim_holders(connection) == [app.worker.name]
     assert len(list((app_settings.home / "workers").iterdir())) == 1
+
+
+def test_the_lock_file_of_a_worker_killed_without_a_claim_is_deleted_at_the_next_start(
+    app: App, app_settings: Settings
+) -> None:
+    killed, (killed_name, child) = start_worker(WORK_SCRIPT, app_settings.home / "workers")
+    kill_process(killed)
+    os.kill(int(child), signal.SIGKILL)
+    living, (living_name, child) = start_worker(WORK_SCRIPT, app_settings.home / "workers")
+    lock_files = {path.name for path in (app_settings.home / "workers").iterdir()}
+    assert lock_files == {f"{name}.lock" for name in (killed_name, living_name)}
+    next_name = app.worker.name
+    lock_files = {path.name for path in (app_settings.home / "workers").iterdir()}
+    assert lock_files == {f"{name}.lock" for name in (next_name, living_name)}
+    kill_process(living)
+    os.kill(int(child), signal.SIGKILL)

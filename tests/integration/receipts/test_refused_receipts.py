@@ -38,7 +38,7 @@ def test_a_refusal_of_one_receipt_is_a_problem_and_does_not_stop_the_others(
     assert (harness.result.problems, harness.result.status_counts.total()) == ([], 0)
 
 
-@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("status", sorted(STATUSES.keys() - {413}))
 def test_refusals_of_all_receipts_stop_the_stage_and_all_are_sent_once_the_settings_change(
     harness: PublishingHarness, status: int
 ) -> None:
@@ -97,6 +97,16 @@ def test_bad_receipts_in_a_row_do_not_block_the_good_ones_behind_them(harness: P
     assert runs == 3
     assert set(list_statuses(harness, bad_invoices)) == {("failed", "request_refused")}
     assert harness.list_created_receipts() == list_receipt_ids(*good_invoices)
+
+
+def test_receipts_that_are_too_large_never_stop_the_stage(harness: PublishingHarness) -> None:
+    large_invoices, good_invoice = build_invoices(REFUSALS_IN_A_ROW_TO_STOP + 1), build_invoice("50")
+    harness.accept_invoices(*large_invoices, good_invoice)
+    harness.update_sandbox_settings(refused_creations=len(large_invoices), refusal_status=413)
+    assert harness.publish_receipts(*large_invoices, good_invoice)
+    assert set(list_statuses(harness, large_invoices)) == {("failed", "document_too_large")}
+    assert len(harness.result.problems) == len(large_invoices)
+    assert harness.list_created_receipts() == list_receipt_ids(good_invoice)
 
 
 @pytest.mark.parametrize("changes_settings", [True, False])
