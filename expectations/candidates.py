@@ -49,6 +49,7 @@ RULES = (
     Rule("ISSUED-IN-TIME", "warning", "the issue date is between 2000-01-01 and the day after the document came"),
     Rule("DUE-AFTER-ISSUED", "warning", "the due date is not before the issue date"),
     Rule("BR-29", "info", "the period does not end before it begins (BT-73, BT-74)"),
+    Rule("ONE-ACCOUNT", "info", "the invoice names one account to pay to (BT-84)"),
     Rule("NEGATIVE-TOTAL", "warning", "no total of the vendor's answer is negative"),
     # Extraction
     Rule("PAGES-READ", "warning", "every page of the document was read"),

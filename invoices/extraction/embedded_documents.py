@@ -9,7 +9,7 @@ from typing import Any
 from invoices.documents.containers.opened_container import ContainerPart, Flag
 from invoices.documents.containers.unpack_budget import MAX_EINVOICE_DEPTH
 from invoices.documents.document_reader_pool import DocumentReading
-from invoices.documents.einvoice.threats import add_threats, build_threat
+from invoices.documents.embedded_threats import add_threats, build_threat
 from invoices.documents.malware_scanner import MalwareScanner
 from invoices.documents.outcomes import build_reading
 from invoices.documents.store import DocumentStore

@@ -34,6 +34,18 @@ SELECT
     parse_amount(rounding_amount) AS rounding_amount, -- BT-114
     parse_amount(payable_amount) AS payable_amount, -- BT-115
     payment_terms,
+    supplier_tax_number, -- BT-32
+    supplier_legal_id AS supplier_registration_id, -- BT-30
+    customer_tax_number,
+    customer_legal_id AS customer_registration_id, -- BT-47
+    payee_name, -- BT-59
+    payment_reference, -- BT-83
+    nullif(array_to_string(list_sort([id FOR id IN account_ids
+        IF normalise_tax_id(id) IS DISTINCT FROM normalise_tax_id(supplier_iban)]), ', '), '') AS further_accounts, -- BT-84
+    parse_date(delivered_on) AS delivered_on, -- BT-72
+    buyer_reference, -- BT-10
+    note, -- BT-22
+    attachment_names, -- BT-125
     received_at
 FROM stated_candidates
 ORDER BY sequence, document_sha256, ordinal

@@ -16,7 +16,7 @@ WITH uncertainties AS (
 ), embedded AS (
     SELECT document_sha256, payload ->> '$.doubts.embedded_malware' AS malware,
            payload ->> '$.doubts.embedded_active_content' AS active_content
-    FROM answers WHERE extracted_by = 'einvoice' AND payload -> '$.attachments' IS NOT NULL
+    FROM answers WHERE extracted_by = 'einvoice' AND (payload ->> '$.attachments') IS NOT NULL
 ), einvoice_in_pdf AS (
     SELECT document_sha256, payload ->> '$.doubts.xml_pdf_mismatch' AS mismatch,
            payload ->> '$.doubts.hidden_text' AS hidden_text, payload ->> '$.doubts.broken_signature' AS broken_signature

@@ -19,6 +19,8 @@ SELECT invoice_id, unnest([
      message: format('the issue date {} is not between 2000-01-01 and {}, the day after the document was received', issued_on, latest_on)},
     {rule_id: 'DUE-AFTER-ISSUED', outcome: decide_outcome(due_on IS NOT NULL AND issued_on IS NOT NULL, due_on >= issued_on),
      message: format('the due date {} is before the issue date {}', due_on, issued_on)},
+    {rule_id: 'ONE-ACCOUNT', outcome: decide_outcome(supplier_iban IS NOT NULL, further_accounts IS NULL),
+     message: format('the invoice names the account {} and also {}', supplier_iban, further_accounts[:300])},
     {rule_id: 'BR-29', outcome: decide_outcome(period_started_on IS NOT NULL AND period_ended_on IS NOT NULL,
         period_ended_on >= period_started_on),
      message: format('the invoicing period ends on {}, before it begins on {}', period_ended_on, period_started_on)}

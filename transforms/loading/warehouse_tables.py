@@ -68,7 +68,10 @@ CANDIDATES_SCHEMA = _build_schema(
     order_number=TEXT, supplier_name=TEXT, supplier_tax_id=TEXT, supplier_country=TEXT, supplier_iban=TEXT,
     customer_name=TEXT, customer_tax_id=TEXT, customer_country=TEXT, currency=TEXT, line_total_amount=AMOUNT,
     net_amount=AMOUNT, discount_amount=AMOUNT, charge_amount=AMOUNT, tax_amount=AMOUNT, total_amount=AMOUNT,
-    prepaid_amount=AMOUNT, rounding_amount=AMOUNT, payable_amount=AMOUNT, received_at=TIMESTAMP, validated_at=TIMESTAMP,
+    prepaid_amount=AMOUNT, rounding_amount=AMOUNT, payable_amount=AMOUNT, supplier_tax_number=TEXT,
+    supplier_registration_id=TEXT, customer_tax_number=TEXT, customer_registration_id=TEXT, payee_name=TEXT,
+    payment_reference=TEXT, further_accounts=TEXT, delivered_on=DATE, buyer_reference=TEXT, note=TEXT,
+    attachment_names=TEXT, received_at=TIMESTAMP, validated_at=TIMESTAMP,
     decided_by=TEXT,
 )  # fmt: skip
 LINES_SCHEMA = _build_schema(

@@ -2,11 +2,13 @@
 SELECT
     document_sha256,
     from_json(payload, '{
-        "syntax": "VARCHAR", "profile": "VARCHAR",
+        "syntax": "VARCHAR", "profile": "VARCHAR", "attachments": ["VARCHAR"],
         "invoices": [{
             "invoice_number": "VARCHAR", "issue_date": "VARCHAR", "due_date": "VARCHAR", "type_code": "VARCHAR",
             "kind": "VARCHAR", "currency": "VARCHAR", "order_number": "VARCHAR", "payment_terms": "VARCHAR",
             "period_start": "VARCHAR", "period_end": "VARCHAR", "iban": "VARCHAR",
+            "delivery_date": "VARCHAR", "buyer_reference": "VARCHAR", "note": "VARCHAR", "payee_name": "VARCHAR",
+            "payment_means": [{"reference": "VARCHAR", "iban": "VARCHAR"}],
             "seller": {"name": "VARCHAR", "vat_id": "VARCHAR", "tax_number": "VARCHAR", "legal_id": "VARCHAR",
                        "country": "VARCHAR", "city": "VARCHAR", "postcode": "VARCHAR", "line1": "VARCHAR"},
             "buyer": {"name": "VARCHAR", "vat_id": "VARCHAR", "tax_number": "VARCHAR", "legal_id": "VARCHAR",

@@ -1,6 +1,6 @@
 -- Grain: one per invoice stated in an e-invoice document; amounts and dates are still texts.
 WITH invoices AS (
-    SELECT document_sha256, parsed.syntax AS syntax, parsed.profile AS profile,
+    SELECT document_sha256, parsed.syntax AS syntax, parsed.profile AS profile, parsed.attachments AS attachments,
            unnest(parsed.invoices) AS i, generate_subscripts(parsed.invoices, 1) AS ordinal
     FROM stg_einvoice__answers
 )
@@ -18,15 +18,17 @@ SELECT
     clean_text(i.period_end) AS period_ended_on,
     clean_text(i.order_number) AS order_number,
     clean_text(i.seller.name) AS supplier_name,
-    clean_text(i.seller.vat_id) AS supplier_vat_id,
-    clean_text(i.seller.tax_number) AS supplier_tax_number,
+    clean_tax_id(i.seller.vat_id) AS supplier_vat_id,
+    clean_tax_id(i.seller.tax_number) AS supplier_tax_number,
     clean_text(i.seller.legal_id) AS supplier_legal_id,
     clean_text(i.seller.country) AS supplier_country,
     coalesce(clean_text(i.seller.country), clean_text(i.seller.city), clean_text(i.seller.postcode), clean_text(i.seller.line1))
         IS NOT NULL AS has_supplier_address,
     clean_text(i.iban) AS supplier_iban,
     clean_text(i.buyer.name) AS customer_name,
-    coalesce(clean_text(i.buyer.vat_id), clean_text(i.buyer.tax_number)) AS customer_tax_id,
+    coalesce(clean_tax_id(i.buyer.vat_id), clean_tax_id(i.buyer.tax_number)) AS customer_tax_id,
+    clean_tax_id(i.buyer.tax_number) AS customer_tax_number,
+    clean_text(i.buyer.legal_id) AS customer_legal_id,
     clean_text(i.buyer.country) AS customer_country,
     coalesce(clean_text(i.buyer.country), clean_text(i.buyer.city), clean_text(i.buyer.postcode), clean_text(i.buyer.line1))
         IS NOT NULL AS has_customer_address,
@@ -40,5 +42,12 @@ SELECT
     clean_text(i.totals.prepaid) AS prepaid_amount,
     clean_text(i.totals.rounding) AS rounding_amount,
     clean_text(i.totals.payable) AS payable_amount,
-    clean_text(i.payment_terms) AS payment_terms
+    clean_text(i.payment_terms) AS payment_terms,
+    clean_text(i.delivery_date) AS delivered_on,
+    clean_text(i.buyer_reference) AS buyer_reference,
+    clean_text(i.note) AS note,
+    clean_text(i.payee_name) AS payee_name,
+    [clean_text(m.reference) FOR m IN i.payment_means IF clean_text(m.reference) IS NOT NULL][1] AS payment_reference,
+    list_distinct([clean_text(m.iban) FOR m IN i.payment_means IF clean_text(m.iban) IS NOT NULL]) AS account_ids,
+    array_to_string([clean_text(name) FOR name IN attachments], ', ') AS attachment_names
 FROM invoices

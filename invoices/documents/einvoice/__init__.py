@@ -4,14 +4,15 @@
 trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document states their format::
 
     {"syntax": "cii|zugferd1|ubl", "specification": "<BT-24>", "profile": "en16931|xrechnung|…",
-     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (of ``pdf.risk_checks``, ``threats``),
+     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (of ``pdf.risk_checks``, ``embedded_threats``),
      "attachments": names of the files inside BT-125,
      "invoices": [{
         "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
         "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13,
         "payment_terms" BT-20,
         "note" BT-22, "delivery_date" BT-72, "period_start" BT-73, "period_end" BT-74, "payee_name" BT-59,
-        "iban" BT-84,
+        "iban" BT-84, the first, "payment_means" BG-16: [{"code" BT-81, "reference" BT-83, "iban" BT-84,
+            "account_name" BT-85, "bic" BT-86}],
         "seller" BG-4, "buyer" BG-7: {"name", "trading_name", "vat_id", "tax_number", "legal_id", "country", "city",
             "postcode", "line1", "email", "endpoint"},
         "totals": {"line_total" BT-106, "allowance_total" BT-107, "charge_total" BT-108, "tax_exclusive" BT-109,

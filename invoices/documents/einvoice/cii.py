@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from invoices.documents.einvoice import xml_tree
 from invoices.documents.einvoice.payload_values import Record, classify_type_code, find_single_distinct_value
-from invoices.documents.einvoice.xml_tree import Element, drop_absent_values, find_text
+from invoices.documents.einvoice.xml_tree import Element, drop_absent_values, find_text, iter_texts
 
 CII_NAME_BY_ZUGFERD1_NAME = {
     "SpecifiedExchangedDocumentContext": "ExchangedDocumentContext",
@@ -33,6 +33,7 @@ _TOTAL_ELEMENTS = {
     "payable": "DuePayableAmount",  # BT-115
 }
 
+_PAYMENT_MEANS = "SpecifiedTradeSettlementPaymentMeans"
 _LINE_CONTENT_PATHS = (
     "SpecifiedTradeProduct",
     "SpecifiedLineTradeDelivery",
@@ -102,13 +103,25 @@ def _extract_settlement_fields(settlement: Element | None, currency: str | None)
         "period_start": _find_date(period, "StartDateTime"),
         "period_end": _find_date(period, "EndDateTime"),
         "payee_name": find_text(settlement, "PayeeTradeParty/Name"),
-        "iban": find_text(settlement, "SpecifiedTradeSettlementPaymentMeans/PayeePartyCreditorFinancialAccount/IBANID"),
+        "iban": next(iter_texts(settlement, f"{_PAYMENT_MEANS}/PayeePartyCreditorFinancialAccount/IBANID"), None),
+        "payment_means": [_extract_payment_means(means, settlement) for means in settlement.iterfind(_PAYMENT_MEANS)],
         "totals": _extract_totals(settlement, currency),
         "taxes": [_extract_tax(tax) for tax in settlement.iterfind("ApplicableTradeTax")],
         "allowances": _extract_allowances_or_charges(settlement, charges=False),
         "charges": _extract_allowances_or_charges(settlement, charges=True)
         + [_extract_logistics_charge(charge) for charge in settlement.iterfind("SpecifiedLogisticsServiceCharge")],
     }
+
+
+def _extract_payment_means(means: Element, settlement: Element) -> Record:
+    account = means.find("PayeePartyCreditorFinancialAccount")
+    return drop_absent_values({
+        "code": find_text(means, "TypeCode"),
+        "reference": find_text(settlement, "PaymentReference"),
+        "iban": find_text(account, "IBANID") or find_text(account, "ProprietaryID"),
+        "account_name": find_text(account, "AccountName"),
+        "bic": find_text(means, "PayeeSpecifiedCreditorFinancialInstitution/BICID"),
+    })  # fmt: skip
 
 
 def _extract_totals(settlement: Element, currency: str | None) -> Record:

@@ -9,7 +9,7 @@ from invoices.documents.einvoice.payload_values import (
     find_single_distinct_value,
     normalise_iso_date,
 )
-from invoices.documents.einvoice.xml_tree import Element, drop_absent_values, find_text
+from invoices.documents.einvoice.xml_tree import Element, drop_absent_values, find_text, iter_texts
 
 _TOTAL_ELEMENTS = {
     "line_total": "LineExtensionAmount",  # BT-106
@@ -74,8 +74,20 @@ def _extract_payment_fields(root: Element) -> Record:
         "due_date": normalise_iso_date(due_date) if due_date else None,
         "payment_terms": "\n".join(xml_tree.iter_texts(root, "PaymentTerms/Note")) or None,
         "payee_name": find_text(root, "PayeeParty/PartyName/Name"),
-        "iban": find_text(root, "PaymentMeans/PayeeFinancialAccount/ID"),
+        "iban": next(iter_texts(root, "PaymentMeans/PayeeFinancialAccount/ID"), None),
+        "payment_means": [_extract_payment_means(means) for means in root.iterfind("PaymentMeans")],
     }
+
+
+def _extract_payment_means(means: Element) -> Record:
+    account = means.find("PayeeFinancialAccount")
+    return drop_absent_values({
+        "code": find_text(means, "PaymentMeansCode"),
+        "reference": find_text(means, "PaymentID"),
+        "iban": find_text(account, "ID"),
+        "account_name": find_text(account, "Name"),
+        "bic": find_text(account, "FinancialInstitutionBranch/ID"),
+    })  # fmt: skip
 
 
 def _extract_totals(root: Element, currency: str | None) -> Record:

@@ -178,7 +178,7 @@ def test_a_killed_migration_leaves_the_old_version_and_the_next_process_complete
     assert read_version_and_tables(ledger_url) == VERSION_OF_TODAY
 
 
-@pytest.mark.parametrize("unknown_version", ["6", "99", "0", "", "2-beta"])
+@pytest.mark.parametrize("unknown_version", [str(int(SCHEMA_VERSION) + 1), "99", "0", "", "2-beta"])
 def test_an_unknown_version_is_refused_and_the_ledger_stays_as_it_is(version_1_url: str, unknown_version: str) -> None:
     engine = create_database_engine(version_1_url)
     with engine.begin() as connection:

@@ -6,6 +6,8 @@ SELECT
     customer_name, customer_tax_id, customer_country,
     currency, line_total_amount, discount_amount, charge_amount, net_amount, tax_amount, total_amount,
     prepaid_amount, rounding_amount, payable_amount,
+    supplier_tax_number, supplier_registration_id, customer_tax_number, customer_registration_id, payee_name,
+    payment_reference, further_accounts, delivered_on, buyer_reference, note, attachment_names,
     received_at, validated_at, decided_by
 FROM core.candidates
 WHERE verdict = 'accepted'
