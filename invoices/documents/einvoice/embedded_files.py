@@ -17,8 +17,8 @@ from invoices.documents.containers.recursive_opener import open_container_recurs
 from invoices.documents.containers.transfer_encoding import decode_transfer_encoding
 from invoices.documents.containers.unpack_budget import MAX_EINVOICE_DEPTH, UnpackBudget
 from invoices.documents.content_sniffing import EXECUTABLE_TYPE, OFFICE_TYPES, detect_media_type
-from invoices.documents.embedded_threats import MAX_FLAGS, add_threats, build_threat
 from invoices.documents.einvoice.xml_tree import Element, find_text, get_local_name, parse_untrusted_xml
+from invoices.documents.embedded_threats import MAX_FLAGS, add_threats, build_threat
 from invoices.documents.malware import find_threat_in_content
 from invoices.documents.outcomes import DocumentReading, add_flags, sanitise_for_display
 from invoices.errors import DocumentError
