@@ -12,12 +12,15 @@ from invoices.clients.rate_limit_headers import try_parse_timestamp
 
 MAX_ID = 2**63 - 1  # the vendors' ids are 64-bit integers
 _PATH_SAFE_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:~-]{0,199}")
+_LONE_SURROGATE_PATTERN = re.compile(r"[\ud800-\udfff]")
 
 
 def find_text(fields: Mapping[str, Any], name: str, max_chars: int = 10_000) -> str | None:
-    """Return a non-empty string of at most ``max_chars`` characters."""
+    """Return a non-empty string of at most ``max_chars`` characters that UTF-8 can encode (no lone surrogates)."""
     value = fields.get(name)
-    return value if isinstance(value, str) and 0 < len(value) <= max_chars else None
+    if not isinstance(value, str) or not 0 < len(value) <= max_chars or _LONE_SURROGATE_PATTERN.search(value):
+        return None
+    return value
 
 
 def find_timestamp(fields: Mapping[str, Any], name: str) -> dt.datetime | None:

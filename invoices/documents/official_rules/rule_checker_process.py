@@ -127,7 +127,7 @@ def list_einvoice_roots(path: Path) -> list[Element]:
                     continue
                 if find_einvoice_syntax(root):
                     ranked_roots.append((rank_attachment_name(name), root))
-    except pikepdf.PdfError as error:
+    except (pikepdf.PdfError, ValueError) as error:  # ValueError: a number beyond 64 bits
         raise DocumentError("the PDF cannot be opened", reason_code="damaged_pdf") from error
     return [min(ranked_roots, key=lambda pair: pair[0])[1]] if ranked_roots else []
 

@@ -39,7 +39,7 @@ def read_pdf_document(path: Path) -> DocumentReading:
             return apply_risk_checks(_read_open_pdf(pdf, path), pdf, path)
     except pikepdf.PasswordError as error:
         raise DocumentError("a password is needed to open it", reason_code="encrypted") from error
-    except (pikepdf.PdfError, RuntimeError) as error:
+    except (pikepdf.PdfError, RuntimeError, ValueError) as error:  # ValueError: a number beyond 64 bits
         raise_if_out_of_memory(error)
         return _read_with_fallback_parser(path, error)
 

@@ -61,6 +61,7 @@ def build_blank_pdf(page_count: int = 1) -> bytes:
 
 CONTRADICTING_EINVOICES = {"a.xml": build_ubl("1"), "b.xml": build_ubl("2")}
 PDF_WITH_PATH_ENCODING = transform_pdf(build_pdf(*INVOICE_LINES), build_encoding_inserter("../../tmp/evil"))
+PDF_WITH_HUGE_OFFSET = build_pdf(*INVOICE_LINES).replace(b"startxref\n", b"startxref\n" + b"9" * 27)
 UPSIDE_DOWN_PDF = transform_pdf(build_pdf(*INVOICE_LINES), lambda pdf: pdf.pages[0].rotate(180, relative=False))
 
 
@@ -69,6 +70,7 @@ UPSIDE_DOWN_PDF = transform_pdf(build_pdf(*INVOICE_LINES), lambda pdf: pdf.pages
     [
         ("B-22", b"", "review", "empty_file"),
         ("B-22", build_pdf(*INVOICE_LINES)[:200], "review", "truncated"),
+        ("B-22", PDF_WITH_HUGE_OFFSET, "needs_extraction", None),
         ("B-22", b"<!DOCTYPE html><html><body>Your invoice</body></html>", "review", "unsupported_type"),
         ("B-22", build_hybrid_pdf()[: len(build_hybrid_pdf()) // 2], "review", "truncated"),
         ("B-23", build_encrypted_pdf(owner="o", user="u"), "review", "encrypted"),
