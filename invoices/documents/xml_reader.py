@@ -156,4 +156,6 @@ def _classify_cfdi(root: Element) -> DocumentReading:
         return build_reading("payroll", XML_TYPE)
     if reason_code := _CFDI_REASON_CODES.get(cfdi_type):
         return build_reading(reason_code, XML_TYPE)
-    return build_reading("unsupported_einvoice", XML_TYPE, "an invoice in the format CFDI, which is not supported yet")
+    return build_reading(
+        "unsupported_einvoice", XML_TYPE, "a CFDI of a version or type (TipoDeComprobante) that is not supported"
+    )

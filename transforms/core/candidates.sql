@@ -33,6 +33,10 @@ SELECT
     parse_amount(prepaid_amount) AS prepaid_amount, -- BT-113
     parse_amount(rounding_amount) AS rounding_amount, -- BT-114
     parse_amount(payable_amount) AS payable_amount, -- BT-115
+    parse_amount(other_tax_amount) AS other_tax_amount, -- in the total, not in BT-110
+    parse_amount(withheld_amount) AS withheld_amount, -- the buyer pays it to the tax authority
+    parse_amount(withheld_in_total_amount) AS withheld_in_total_amount, -- the part of it that the total does not include
+    parse_amount(added_after_total_amount) AS added_after_total_amount,
     payment_terms,
     supplier_tax_number, -- BT-32
     supplier_legal_id AS supplier_registration_id, -- BT-30

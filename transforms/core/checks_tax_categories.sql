@@ -31,6 +31,7 @@ LEFT JOIN by_invoice AS b USING (invoice_id)
 UNION ALL
 SELECT invoice_id, 'BR-DEC' AS rule_id, decide_outcome(true, list_bool_and([
         coalesce(amount = round(amount, 2), true) FOR amount IN [line_total_amount, discount_amount, charge_amount,
-            net_amount, tax_amount, total_amount, prepaid_amount, rounding_amount, payable_amount]])) AS outcome,
+            net_amount, tax_amount, total_amount, prepaid_amount, rounding_amount, payable_amount,
+            other_tax_amount, withheld_amount, added_after_total_amount]])) AS outcome,
        'an amount of the document has more than two decimals' AS message
 FROM candidates

@@ -12,6 +12,9 @@ WITH amounts AS (
         coalesce(discount_amount, 0)::DECIMAL(30, 4) AS allowance, coalesce(allowances_amount, 0) AS allowances,
         coalesce(charge_amount, 0)::DECIMAL(30, 4) AS charge, coalesce(charges_amount, 0) AS charges,
         coalesce(prepaid_amount, 0)::DECIMAL(30, 4) AS prepaid, coalesce(rounding_amount, 0)::DECIMAL(30, 4) AS rounding,
+        coalesce(other_tax_amount, 0)::DECIMAL(30, 4) AS other_tax, coalesce(withheld_in_total_amount, 0)::DECIMAL(30, 4) AS withheld_in_total,
+        coalesce(withheld_amount, 0)::DECIMAL(30, 4) - coalesce(withheld_in_total_amount, 0)::DECIMAL(30, 4) AS withheld_after_total,
+        coalesce(added_after_total_amount, 0)::DECIMAL(30, 4) AS added,
         allowances_amount IS NOT NULL OR (states_allowances AND discount_amount IS NOT NULL) AS has_allowances,
         charges_amount IS NOT NULL OR (states_allowances AND charge_amount IS NOT NULL) AS has_charges
     FROM candidates
@@ -37,14 +40,17 @@ SELECT invoice_id, unnest([
      message: format('the tax total is stated as {}, but {}', format_money(tax, currency),
         coalesce('the tax categories add up to ' || format_money(taxes, currency), 'no tax category states its tax'))},
     {rule_id: 'BR-CO-15', outcome: decide_outcome(total IS NOT NULL AND net IS NOT NULL AND (is_einvoice OR tax IS NOT NULL),
-        CASE WHEN is_einvoice THEN to_cents(total) = to_cents(net + tax_or_zero) ELSE total = net + tax_or_zero END),
+        CASE WHEN is_einvoice THEN to_cents(total) = to_cents(net + tax_or_zero + other_tax - withheld_in_total) ELSE total = net + tax_or_zero END),
      message: format('the total with tax is {}, but {}', format_money(total, currency), CASE
         WHEN tax IS NULL THEN format('the total without tax is {} and no tax total is stated', format_money(net, currency))
-        ELSE format('net {} + tax {} = {}', format_money(net, currency), format_money(tax, currency), format_money(net + tax, currency)) END)},
+        ELSE format('net {} + tax {}{}{} = {}', format_money(net, currency), format_money(tax, currency),
+            format_addend(' + other taxes', other_tax, currency), format_addend(' − withheld', withheld_in_total, currency),
+            format_money(net + tax + other_tax - withheld_in_total, currency)) END)},
     {rule_id: 'BR-CO-16', outcome: decide_outcome(payable IS NOT NULL AND total IS NOT NULL AND states_prepaid,
-        to_cents(payable) = to_cents(total - prepaid + rounding)),
-     message: format('the amount due is {}, but total {} − prepaid {} + rounding {} = {}', format_money(payable, currency),
+        to_cents(payable) = to_cents(total - prepaid + rounding - withheld_after_total + added)),
+     message: format('the amount due is {}, but total {} − prepaid {} + rounding {}{}{} = {}', format_money(payable, currency),
         format_money(total, currency), format_money(prepaid, currency), format_money(rounding, currency),
-        format_money(total - prepaid + rounding, currency))}
+        format_addend(' − withheld', withheld_after_total, currency), format_addend(' + added', added, currency),
+        format_money(total - prepaid + rounding - withheld_after_total + added, currency))}
 ], recursive := true)
 FROM amounts

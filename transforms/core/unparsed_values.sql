@@ -13,7 +13,13 @@ WITH stated AS (
         {kind: 'AMOUNT', field: 'total_amount', stated_text: s.total_amount, is_parsed: c.total_amount IS NOT NULL},
         {kind: 'AMOUNT', field: 'prepaid_amount', stated_text: s.prepaid_amount, is_parsed: c.prepaid_amount IS NOT NULL},
         {kind: 'AMOUNT', field: 'rounding_amount', stated_text: s.rounding_amount, is_parsed: c.rounding_amount IS NOT NULL},
-        {kind: 'AMOUNT', field: 'payable_amount', stated_text: s.payable_amount, is_parsed: c.payable_amount IS NOT NULL}
+        {kind: 'AMOUNT', field: 'payable_amount', stated_text: s.payable_amount, is_parsed: c.payable_amount IS NOT NULL},
+        {kind: 'AMOUNT', field: 'other_tax_amount', stated_text: s.other_tax_amount, is_parsed: c.other_tax_amount IS NOT NULL},
+        {kind: 'AMOUNT', field: 'withheld_amount', stated_text: s.withheld_amount, is_parsed: c.withheld_amount IS NOT NULL},
+        {kind: 'AMOUNT', field: 'withheld_in_total_amount', stated_text: s.withheld_in_total_amount,
+         is_parsed: c.withheld_in_total_amount IS NOT NULL},
+        {kind: 'AMOUNT', field: 'added_after_total_amount', stated_text: s.added_after_total_amount,
+         is_parsed: c.added_after_total_amount IS NOT NULL}
     ], recursive := true)
     FROM candidates AS c JOIN stated_candidates AS s USING (invoice_id)
     UNION ALL

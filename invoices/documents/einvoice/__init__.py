@@ -1,13 +1,15 @@
-"""Structured e-invoices as one payload: UBL 2, CII and ZUGFeRD 1.
+"""Structured e-invoices as one payload: UBL 2, CII, ZUGFeRD 1 and Mexico's CFDI.
 
 ``extract_einvoice_payload(root)`` returns a JSON-ready record. All values are strings as the document states them,
 trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document states their format::
 
-    {"syntax": "cii|zugferd1|ubl", "specification": "<BT-24>", "profile": "en16931|xrechnung|…",
-     "source": "xml|pdf_attachment", "attachment_name": …, "doubts": {…} (of ``pdf.risk_checks``, ``embedded_threats``),
-     "attachments": names of the files inside BT-125,
+    {"syntax": "cii|zugferd1|ubl|cfdi|facturae", "specification": "<BT-24>, or the version of a national format",
+     "profile": "en16931|xrechnung|…|cfdi_4.0", "source": "xml|pdf_attachment", "attachment_name": …,
+     "doubts": {…} (of ``pdf.risk_checks``, ``embedded_threats``), "attachments": names of the files inside BT-125,
      "invoices": [{
-        "invoice_number" BT-1, "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
+        "invoice_number" BT-1, "invoice_series" (the number is unique in it), "fiscal_id" (by a tax authority),
+        "is_unstamped" ("true": the authority's stamp is missing), "issue_date" BT-2, "type_code" BT-3,
+        "kind": "invoice|credit_note", "currency" BT-5,
         "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13,
         "payment_terms" BT-20,
         "note" BT-22, "delivery_date" BT-72, "period_start" BT-73, "period_end" BT-74, "payee_name" BT-59,
@@ -17,13 +19,18 @@ trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document
             "postcode", "line1", "email", "endpoint"},
         "totals": {"line_total" BT-106, "allowance_total" BT-107, "charge_total" BT-108, "tax_exclusive" BT-109,
             "tax_total" BT-110, "tax_total_in_tax_currency" BT-111, "tax_inclusive" BT-112, "prepaid" BT-113,
-            "rounding" BT-114, "payable" BT-115},
-        "taxes" BG-23: [{"category", "rate", "taxable_amount", "tax_amount", "exemption_reason",
-            "exemption_code"}],
+            "rounding" BT-114, "payable" BT-115; of national formats: "other_taxes" (in the total, not in tax_total),
+            "withheld" (tax that the buyer pays to the tax authority), "withheld_in_total" (the part of it that
+            tax_inclusive does not include), "added_after_total" (to the amount due; negative: kept back)},
+        "taxes" BG-23: [{"category", "rate", "is_per_unit" ("true": no percentage), "taxable_amount", "tax_amount",
+            "exemption_reason", "exemption_code"}],
+        "withholdings": [{"category", "rate", "taxable_amount", "amount"}] of totals.withheld,
+        "preceding_invoices" BG-3: [{"number", "issue_date", "fiscal_id", "relation"}],
+        "unread_parts": names of parts that are not read,
         "allowances" BG-20, "charges" BG-21: [{"amount", "base_amount", "percentage", "reason", "reason_code",
             "tax_category", "tax_rate"}],
         "line_texts": the lines of ZUGFeRD 1 that are only text,
-        "lines" BG-25: [{"line_id", "parent_line_id", "line_kind" (detail, group, information: EXTENDED),
+        "lines" BG-25: [{"line_id", "item_id" BT-155, "parent_line_id", "line_kind" (detail, group, information),
             "description" BT-153, "details" BT-154, "note" BT-127, "quantity" BT-129, "unit" BT-130,
             "unit_price" BT-146, "gross_price" BT-148, "price_base_quantity" BT-149,
             "net_amount" BT-131, "tax_category", "tax_rate", "allowances" BG-27, "charges" BG-28, "order_line" BT-132,
@@ -32,7 +39,9 @@ trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document
 
 from __future__ import annotations
 
-from invoices.documents.einvoice import cii, ubl
+from typing import Protocol
+
+from invoices.documents.einvoice import cfdi, cii, ubl
 from invoices.documents.einvoice.payload_values import Record, classify_profile
 from invoices.documents.einvoice.xml_tree import (
     Element,
@@ -42,39 +51,58 @@ from invoices.documents.einvoice.xml_tree import (
     get_namespace,
     parse_untrusted_xml,
 )
+from invoices.errors import DocumentError
 
 __all__ = ["extract_einvoice_payload", "find_einvoice_syntax", "parse_untrusted_xml"]
+
+
+class SyntaxReader(Protocol):
+    """A module that reads one syntax; the tree has no namespaces."""
+
+    def find_specification_id(self, root: Element) -> str | None:
+        """Return the specification identifier (BT-24), or the version of a national format."""
+
+    def extract_invoices(self, root: Element) -> list[Record]:
+        """Return the invoices of the document."""
+
 
 _SYNTAX_BY_ROOT = {
     ("CrossIndustryInvoice", "urn:un:unece:uncefact:data:standard:crossindustryinvoice"): "cii",
     ("CrossIndustryDocument", "urn:ferd:crossindustrydocument:invoice"): "zugferd1",
     ("Invoice", "urn:oasis:names:specification:ubl:schema:xsd:invoice-2"): "ubl",
     ("CreditNote", "urn:oasis:names:specification:ubl:schema:xsd:creditnote-2"): "ubl",
+    ("Comprobante", "http://www.sat.gob.mx/cfd/3"): "cfdi",
+    ("Comprobante", "http://www.sat.gob.mx/cfd/4"): "cfdi",
 }
+_NATIONAL_SYNTAXES = frozenset({"cfdi"})
+_READER_BY_SYNTAX: dict[str, SyntaxReader] = {"cii": cii, "zugferd1": cii, "ubl": ubl, "cfdi": cfdi}
 
 
 def find_einvoice_syntax(root: Element) -> str | None:
-    """Return ``cii``, ``zugferd1`` or ``ubl`` for the root of a supported invoice, else None."""
+    """Return ``cii``, ``zugferd1``, ``ubl`` or ``cfdi`` for the root of a supported invoice, else None."""
     name, namespace_uri = get_local_name(root), get_namespace(root).casefold()
     for (root_name, namespace_prefix), syntax in _SYNTAX_BY_ROOT.items():
         if name == root_name and namespace_uri.startswith(namespace_prefix):
-            return syntax
+            return syntax if syntax != "cfdi" or cfdi.is_cfdi_invoice(root) else None
     return None
 
 
 def extract_einvoice_payload(root: Element) -> Record:
     """Return the payload of an invoice whose syntax is supported; removes the namespaces of the tree.
 
-    ``source`` is ``xml``; the caller replaces it if the XML came out of a PDF.
+    ``source`` is ``xml``; the caller replaces it if the XML came out of a PDF. Raises DocumentError
+    (``unsupported_einvoice``) for any other root.
     """
     syntax = find_einvoice_syntax(root)
+    if syntax is None:
+        raise DocumentError("not an invoice in a supported format", reason_code="unsupported_einvoice")
     drop_namespaces(root, cii.CII_NAME_BY_ZUGFERD1_NAME if syntax == "zugferd1" else None)
-    syntax_module = ubl if syntax == "ubl" else cii
-    specification = syntax_module.find_specification_id(root)
+    syntax_reader = _READER_BY_SYNTAX[syntax]
+    specification = syntax_reader.find_specification_id(root)
     return drop_absent_values({
         "syntax": syntax,
         "specification": specification,
-        "profile": classify_profile(specification),
+        "profile": f"{syntax}_{specification}" if syntax in _NATIONAL_SYNTAXES else classify_profile(specification),
         "source": "xml",
-        "invoices": syntax_module.extract_invoices(root),
+        "invoices": syntax_reader.extract_invoices(root),
     })  # fmt: skip
