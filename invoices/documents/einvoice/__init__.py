@@ -41,7 +41,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from invoices.documents.einvoice import cfdi, cii, ubl
+from invoices.documents.einvoice import cfdi, cii, facturae, ubl
 from invoices.documents.einvoice.payload_values import Record, classify_profile
 from invoices.documents.einvoice.xml_tree import (
     Element,
@@ -73,9 +73,17 @@ _SYNTAX_BY_ROOT = {
     ("CreditNote", "urn:oasis:names:specification:ubl:schema:xsd:creditnote-2"): "ubl",
     ("Comprobante", "http://www.sat.gob.mx/cfd/3"): "cfdi",
     ("Comprobante", "http://www.sat.gob.mx/cfd/4"): "cfdi",
+    ("Facturae", "http://www.facturae.es/facturae/"): "facturae",  # 3.0 to 3.2.1
+    ("Facturae", "http://www.facturae.gob.es/formato/versiones/facturaev3_"): "facturae",  # 3.2.2
 }
-_NATIONAL_SYNTAXES = frozenset({"cfdi"})
-_READER_BY_SYNTAX: dict[str, SyntaxReader] = {"cii": cii, "zugferd1": cii, "ubl": ubl, "cfdi": cfdi}
+_NATIONAL_SYNTAXES = frozenset({"cfdi", "facturae"})
+_READER_BY_SYNTAX: dict[str, SyntaxReader] = {
+    "cii": cii,
+    "zugferd1": cii,
+    "ubl": ubl,
+    "cfdi": cfdi,
+    "facturae": facturae,
+}
 
 
 def find_einvoice_syntax(root: Element) -> str | None:

@@ -104,8 +104,8 @@ def test_an_attached_order_makes_the_pdf_an_order(tmp_path: Path) -> None:
 
 
 def test_a_pdf_with_an_unsupported_attached_format_goes_to_a_model(tmp_path: Path) -> None:
-    facturae = b"<Facturae xmlns='http://www.facturae.es/Facturae/2007/v3.1/Facturae'/>"
-    outcome_and_reason = read_content(tmp_path, attach_files(build_pdf("Factura 1"), a__xml=facturae))
+    finvoice = b"<Finvoice/>"
+    outcome_and_reason = read_content(tmp_path, attach_files(build_pdf("Factura 1"), a__xml=finvoice))
     assert outcome_and_reason == ("needs_extraction", "unsupported_einvoice")
 
 
