@@ -76,7 +76,11 @@ _SYNTAX_BY_ROOT = {
     ("Facturae", "http://www.facturae.es/facturae/"): "facturae",  # 3.0 to 3.2.1
     ("Facturae", "http://www.facturae.gob.es/formato/versiones/facturaev3_"): "facturae",  # 3.2.2
 }
-_NATIONAL_SYNTAXES = frozenset({"cfdi", "facturae"})
+# The versions of national formats, which make their profiles: cfdi_4.0.
+_VERSIONS_BY_SYNTAX = {
+    "cfdi": frozenset({"3.2", "3.3", "4.0"}),
+    "facturae": frozenset({"3.0", "3.1", "3.2", "3.2.1", "3.2.2"}),
+}
 _READER_BY_SYNTAX: dict[str, SyntaxReader] = {
     "cii": cii,
     "zugferd1": cii,
@@ -87,7 +91,7 @@ _READER_BY_SYNTAX: dict[str, SyntaxReader] = {
 
 
 def find_einvoice_syntax(root: Element) -> str | None:
-    """Return ``cii``, ``zugferd1``, ``ubl`` or ``cfdi`` for the root of a supported invoice, else None."""
+    """Return the syntax (a key of ``_READER_BY_SYNTAX``) of the root of a supported invoice, else None."""
     name, namespace_uri = get_local_name(root), get_namespace(root).casefold()
     for (root_name, namespace_prefix), syntax in _SYNTAX_BY_ROOT.items():
         if name == root_name and namespace_uri.startswith(namespace_prefix):
@@ -99,18 +103,26 @@ def extract_einvoice_payload(root: Element) -> Record:
     """Return the payload of an invoice whose syntax is supported; removes the namespaces of the tree.
 
     ``source`` is ``xml``; the caller replaces it if the XML came out of a PDF. Raises DocumentError
-    (``unsupported_einvoice``) for any other root.
+    (``unsupported_einvoice``) for any other root, and for a batch without an invoice.
     """
     syntax = find_einvoice_syntax(root)
     if syntax is None:
         raise DocumentError("not an invoice in a supported format", reason_code="unsupported_einvoice")
     drop_namespaces(root, cii.CII_NAME_BY_ZUGFERD1_NAME if syntax == "zugferd1" else None)
     syntax_reader = _READER_BY_SYNTAX[syntax]
-    specification = syntax_reader.find_specification_id(root)
+    specification, invoices = syntax_reader.find_specification_id(root), syntax_reader.extract_invoices(root)
+    if not invoices:
+        raise DocumentError("the file has no invoice", reason_code="unsupported_einvoice")
     return drop_absent_values({
         "syntax": syntax,
         "specification": specification,
-        "profile": f"{syntax}_{specification}" if syntax in _NATIONAL_SYNTAXES else classify_profile(specification),
+        "profile": _find_profile(syntax, specification),
         "source": "xml",
-        "invoices": syntax_reader.extract_invoices(root),
+        "invoices": invoices,
     })  # fmt: skip
+
+
+def _find_profile(syntax: str, specification: str | None) -> str:
+    if syntax not in _VERSIONS_BY_SYNTAX:
+        return classify_profile(specification)
+    return f"{syntax}_{specification}" if specification in _VERSIONS_BY_SYNTAX[syntax] else "other"

@@ -103,12 +103,13 @@ def _find_embedded_einvoice(pdf: pikepdf.Pdf) -> DocumentReading | None:
     for name, content in extract_xml_attachments(pdf):
         try:
             root = parse_received_xml(content)
+            payload = extract_einvoice_payload(root) if find_einvoice_syntax(root) else None
         except DocumentError as error:
             broken_attachment = (name, error)
             continue
-        if find_einvoice_syntax(root):
+        if payload is not None:
             origin = {"source": "pdf_attachment", "attachment_name": sanitise_for_display(name)}
-            payloads.append({**extract_einvoice_payload(root), **origin})
+            payloads.append({**payload, **origin})
             roots.append(root)
         else:
             other_readings.append(classify_non_invoice_xml(root))
