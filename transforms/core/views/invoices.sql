@@ -6,9 +6,9 @@ SELECT
     customer_name, customer_tax_id, customer_country,
     currency, line_total_amount, discount_amount, charge_amount, net_amount, tax_amount, total_amount,
     prepaid_amount, rounding_amount, payable_amount,
+    other_tax_amount, withheld_amount, withheld_in_total_amount, added_after_total_amount,
     supplier_tax_number, supplier_registration_id, customer_tax_number, customer_registration_id, payee_name,
     payment_reference, further_accounts, delivered_on, buyer_reference, note, attachment_names,
-    other_tax_amount, withheld_amount, withheld_in_total_amount, added_after_total_amount,
     received_at, validated_at, decided_by
 FROM core.candidates
 WHERE verdict = 'accepted'
