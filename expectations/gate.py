@@ -15,6 +15,7 @@ _REQUIRED_COLUMNS = {
     "candidates": ("invoice_id", "document_sha256", "extracted_by"),
     "checks": ("invoice_id", "rule_id", "outcome"),
     "empty_answers": ("document_sha256", "reason_code"),
+    "official_failures": ("invoice_id", "rule_id", "severity", "message"),
 }
 
 
@@ -27,6 +28,8 @@ class ValidationInput(Protocol):
     def checks(self) -> pa.Table: ...
     @property
     def empty_answers(self) -> pa.Table: ...
+    @property
+    def official_failures(self) -> pa.Table: ...
     @property
     def document_count(self) -> int: ...
 
@@ -48,6 +51,18 @@ def validate_batch_output(candidates: pa.Table, verdicts: pa.Table) -> None:
     if _list_invoice_ids(candidates) != _list_invoice_ids(verdicts) or verdicts.column("verdict").null_count:
         raise ContractError(
             f"the verdicts do not match the candidates: {candidates.num_rows} candidates, {verdicts.num_rows} verdicts"
+        )
+
+
+def require_failures_of_broken_rules(
+    failures: pa.Table, rule_id: str, severity: str, broken_invoices: Collection[str]
+) -> None:
+    """Raise ContractError unless exactly the candidates that break the rule of a severity have failures of it."""
+    with_failures = {row["invoice_id"] for row in failures.to_pylist() if row["severity"] == severity}
+    if with_failures != set(broken_invoices):
+        raise ContractError(
+            f"rule {rule_id!r}: broken by {len(broken_invoices)} candidates, "
+            f"but {len(with_failures)} have failures of severity {severity!r}"
         )
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from expectations import candidate_lines, candidate_taxes, candidates, gate
+from expectations import candidate_lines, candidate_taxes, candidates, gate, official_rules
 from expectations.rule import Rule
 from invoices.errors import ContractError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RULE_MODULES = (candidates, candidate_lines, candidate_taxes)
+RULE_MODULES = (candidates, candidate_lines, candidate_taxes, official_rules)
 RULES: Mapping[str, Rule] = {rule.rule_id: rule for rule_module in RULE_MODULES for rule in rule_module.RULES}
 CRITICAL_RULE_IDS = frozenset(rule.rule_id for rule in RULES.values() if rule.severity == "critical")
 WARNING_RULE_IDS = frozenset(rule.rule_id for rule in RULES.values() if rule.severity == "warning")
@@ -55,7 +55,8 @@ def validate_candidates(batch: gate.ValidationInput) -> ValidationResult:
     findings = list(_build_findings(batch, broken_invoices_by_rule))
     severities_by_invoice: defaultdict[str, set[str]] = defaultdict(set)
     for finding in findings:
-        severities_by_invoice[finding["invoice_id"]].add(RULES[finding["rule_id"]].verdict or finding["severity"])
+        rule = RULES.get(finding["rule_id"])
+        severities_by_invoice[finding["invoice_id"]].add((rule and rule.verdict) or finding["severity"])
     invoice_ids = batch.candidates.column("invoice_id").to_pylist()
     verdicts = pa.table(
         [invoice_ids, [_decide_verdict(severities_by_invoice[invoice]) for invoice in invoice_ids]],
@@ -78,6 +79,8 @@ def _list_broken_invoices_by_rule(batch: gate.ValidationInput) -> dict[str, list
         broken_in_suites |= run_suite(context, rule_module.TABLE_NAME, rule_module.RULES, outcomes[columns])
     for rule_id in RULES:
         gate.require_same_result(rule_id, broken_in_checks[rule_id], broken_in_suites[rule_id])
+    for severity, rule_id in official_rules.RULE_ID_BY_SEVERITY.items():
+        gate.require_failures_of_broken_rules(batch.official_failures, rule_id, severity, broken_in_suites[rule_id])
     return broken_in_suites
 
 
@@ -97,17 +100,28 @@ def _list_broken_checks(checks: pa.Table) -> list[dict[str, Any]]:
 def _build_findings(
     batch: gate.ValidationInput, broken_invoices_by_rule: Mapping[str, list[str]]
 ) -> Iterator[dict[str, str]]:
-    """Yield a row per broken rule: candidates in their order, their severest rule first."""
+    """Yield a row per broken rule: candidates in their order, their severest rule first.
+
+    A rule that stands for the official ones of a severity gives a row for each of those.
+    """
     messages = {(row["invoice_id"], row["rule_id"]): row["message"] for row in _list_broken_checks(batch.checks)}
-    rules_by_invoice: defaultdict[str, list[Rule]] = defaultdict(list)
+    rows_by_invoice: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for rule_id, invoices in broken_invoices_by_rule.items():
+        if rule_id in official_rules.RULE_ID_BY_SEVERITY.values():
+            continue
+        rule = RULES[rule_id]
         for invoice in invoices:
-            rules_by_invoice[invoice].append(RULES[rule_id])
+            message = messages[invoice, rule_id] or rule.wording
+            rows_by_invoice[invoice].append({"rule_id": rule_id, "severity": rule.severity, "message": message})
+    for failure in batch.official_failures.to_pylist():
+        rows_by_invoice[failure.pop("invoice_id")].append(failure)
     for candidate in batch.candidates.select(["invoice_id", "document_sha256"]).to_pylist():
-        rules = rules_by_invoice[candidate["invoice_id"]]
-        for rule in sorted(rules, key=lambda rule: (_SEVERITIES_WORST_FIRST.index(rule.severity), rule.rule_id)):
-            message = messages[candidate["invoice_id"], rule.rule_id]
-            yield candidate | {"rule_id": rule.rule_id, "severity": rule.severity, "message": message or rule.wording}
+        rows = rows_by_invoice[candidate["invoice_id"]]
+        seen_rule_ids: set[str] = set()  # a user's rule set may have a rule with the id of one of ours
+        for row in sorted(rows, key=lambda row: (_SEVERITIES_WORST_FIRST.index(row["severity"]), row["rule_id"])):
+            if row["rule_id"] not in seen_rule_ids:
+                yield candidate | row
+            seen_rule_ids.add(row["rule_id"])
 
 
 def _decide_verdict(severities: set[str]) -> str:

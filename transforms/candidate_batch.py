@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import pyarrow as pa
@@ -43,6 +43,37 @@ KNOWN_KEYS_SCHEMA = pa.schema([
     ("duplicate_of", pa.string()),
 ])  # fmt: skip
 
+OFFICIAL_RUNS_SCHEMA = pa.schema([
+    ("document_sha256", pa.string()),
+    ("rule_set", pa.string()),
+    ("status", pa.string()),
+    ("reason", pa.string()),
+])  # fmt: skip
+OFFICIAL_FAILURES_SCHEMA = pa.schema([
+    ("document_sha256", pa.string()),
+    ("ordinal", pa.int64()),
+    ("rule_id", pa.string()),
+    ("severity", pa.string()),
+    ("message", pa.string()),
+])  # fmt: skip
+OFFICIAL_RULE_IDS_SCHEMA = pa.schema([("rule_set", pa.string()), ("rule_id", pa.string())])
+
+
+@dataclass(frozen=True, slots=True)
+class OfficialOutcomes:
+    """What the official rules say about the documents of a batch, as Arrow tables.
+
+    - ``runs``: ``OFFICIAL_RUNS_SCHEMA``, one row per document and rule set; ``status`` is ``valid``, ``invalid``,
+      ``not_applicable`` or ``not_run``
+    - ``failures``: ``OFFICIAL_FAILURES_SCHEMA``, one row per invoice (``ordinal`` from 1) and failed rule
+    - ``rule_ids``: ``OFFICIAL_RULE_IDS_SCHEMA``, the ids of our rules that a rule set decides
+    """
+
+    runs: pa.Table = field(default_factory=OFFICIAL_RUNS_SCHEMA.empty_table)
+    failures: pa.Table = field(default_factory=OFFICIAL_FAILURES_SCHEMA.empty_table)
+    rule_ids: pa.Table = field(default_factory=OFFICIAL_RULE_IDS_SCHEMA.empty_table)
+
+
 KnownKeysLookup = Callable[[list[str]], Sequence[Mapping[str, str | None]]]
 
 
@@ -59,6 +90,7 @@ class CandidateBatch:
     - ``duplicates``: ``invoice_id``, ``duplicate_of`` (the other candidate, or null), ``relation``, ``is_decided``
     - ``empty_answers``: ``document_sha256``, ``extraction_id``, ``reason_code`` (``nothing_found``,
       ``unreadable_answer``, ``unknown_extractor``), ``reason``
+    - ``official_failures``: ``invoice_id``, ``rule_id``, ``severity``, ``message``: the official rules that fail
     - ``document_count``: the number of documents in the batch
     """
 
@@ -69,6 +101,7 @@ class CandidateBatch:
     candidate_keys: pa.Table
     duplicates: pa.Table
     empty_answers: pa.Table
+    official_failures: pa.Table
     document_count: int
 
 
@@ -79,11 +112,12 @@ def build_candidate_batch(
     critical_rule_ids: Collection[str] = (),
     validated_at: dt.datetime | None = None,
     warning_rule_ids: Collection[str] = (),
+    official: OfficialOutcomes | None = None,
 ) -> CandidateBatch:
     """Return the candidates of a batch of answers as ``iter_candidate_batches`` does, all in one."""
     limits = SliceLimits(sys.maxsize, sys.maxsize)
     [candidate_batch] = iter_candidate_batches(
-        extractions, known_keys, company_tax_ids, critical_rule_ids, validated_at, warning_rule_ids, limits
+        extractions, known_keys, company_tax_ids, critical_rule_ids, validated_at, warning_rule_ids, limits, official
     )
     return candidate_batch
 
@@ -96,6 +130,7 @@ def iter_candidate_batches(
     validated_at: dt.datetime | None = None,
     warning_rule_ids: Collection[str] = (),
     limits: SliceLimits = DEFAULT_SLICE_LIMITS,
+    official: OfficialOutcomes | None = None,
 ) -> Iterator[CandidateBatch]:
     """Yield the candidates of a batch of answers, in the order of ``sequence``, in slices within ``limits``.
 
@@ -107,7 +142,7 @@ def iter_candidate_batches(
     them must be in memory. ``critical_rule_ids`` are the rules that quarantine a candidate: a quarantined candidate is
     not the original of later ones. ``warning_rule_ids`` are those that send it to review: its copies wait with it. An
     invoice may be issued up to the day after it was received or, if that is later, after ``validated_at``: the clock
-    may have been wrong when it was received.
+    may have been wrong when it was received. ``official`` is what the official rules say about the documents.
     Raises ContractError if a column is missing or has another type, or if a model fails.
     """
     with open_in_memory_database() as connection:
@@ -115,6 +150,7 @@ def iter_candidate_batches(
         connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
         connection.register("critical_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
         connection.register("warning_rules", pa.table({"rule_id": pa.array(sorted(warning_rule_ids), pa.string())}))
+        register_official_outcomes(connection, official or OfficialOutcomes())
         connection.execute("SET VARIABLE validated_at = $1::TIMESTAMPTZ", [validated_at])
         build_tables(connection, "staging")
         core_models, duplicate_models = read_sql_models("core"), read_sql_models("core/duplicates")
@@ -143,9 +179,29 @@ def iter_candidate_batches(
                 checks=_read_table(connection, "candidate_checks"),
                 candidate_keys=_read_table(connection, "candidate_keys"),
                 duplicates=_read_table(connection, "candidate_duplicates"),
+                official_failures=_read_official_failures(connection),
                 empty_answers=empty_answers if number == 0 else empty_answers.slice(0, 0),
                 document_count=len(part.document_hashes) + (len(missing_documents) if number == 0 else 0),
             )
+
+
+def register_official_outcomes(connection: duckdb.DuckDBPyConnection, official: OfficialOutcomes) -> None:
+    """Make the outcomes of the official rules tables that the models read."""
+    connection.register("official_runs", _convert_to_schema("official_runs", official.runs, OFFICIAL_RUNS_SCHEMA))
+    connection.register(
+        "official_failures", _convert_to_schema("official_failures", official.failures, OFFICIAL_FAILURES_SCHEMA)
+    )
+    connection.register(
+        "official_rule_ids", _convert_to_schema("official_rule_ids", official.rule_ids, OFFICIAL_RULE_IDS_SCHEMA)
+    )
+
+
+def _read_official_failures(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    return connection.execute(
+        "SELECT c.invoice_id, f.rule_id, f.severity, f.message FROM official_failures AS f "
+        "JOIN candidates AS c ON c.document_sha256 = f.document_sha256 AND c.ordinal = f.ordinal "
+        "AND c.extracted_by = 'einvoice' ORDER BY ALL"
+    ).to_arrow_table()
 
 
 def _resolve_known_keys(known_keys: pa.Table | KnownKeysLookup, connection: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -44,7 +44,7 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     """Scan and read the documents, and record the next stage of each."""
     scanner = app.malware_scanner
     result = extract_documents_locally(
-        app.ledger, app.store, app.document_reader_pool, batch, report.advance_progress, scanner
+        app.ledger, app.store, app.document_reader_pool, batch, report.advance_progress, scanner, app.rule_checker_pool
     )
     report.local_outcomes += result.outcome_counts
     report.problems += [

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from expectations.validation import CRITICAL_RULE_IDS, WARNING_RULE_IDS
 from flows.bisect_batch import process_with_bisection
+from flows.official_outcomes import build_official_outcomes, read_official_outcomes
 from flows.validation_batches import (
     MAX_BYTES_PER_DOCUMENT,
     MAX_RECORDS_PER_DOCUMENT,
@@ -22,6 +23,7 @@ from flows.work_queue import count_waiting_documents
 from invoices.app import App
 from invoices.ledger.documents import DocumentState, PendingDocument, set_document_state
 from invoices.ledger.extractions import AnswerWeight, StoredAnswer, list_latest_answers
+from invoices.ledger.official_results import OfficialResult
 from invoices.ledger.stage_attempts import record_stage_attempt, remove_stage_attempts
 from invoices.ledger.validations import list_possible_duplicates
 from invoices.run_report import RunReport
@@ -61,7 +63,10 @@ def process_batch(app: App, batch: Batch, report: RunReport) -> None:
     with _track_attempt(app, _set_aside_documents(app, batch, report)) as document_hashes:
         with app.ledger.open_snapshot() as connection:
             stored_answers = list_latest_answers(connection, document_hashes)
-        for answer, error in process_with_bisection(stored_answers, partial(_validate_answers, app, report)):
+        official_results = read_official_outcomes(app, stored_answers)
+        for answer, error in process_with_bisection(
+            stored_answers, partial(_validate_answers, app, report, official_results)
+        ):
             reason = f"The extracted data cannot be validated: {error}"
             _set_aside(app, report, answer.document_sha256, "quarantined", "cannot_be_validated", reason)
     report.advance_progress(len(batch))
@@ -115,7 +120,9 @@ def _track_attempt(app: App, document_hashes: list[str]) -> Iterator[list[str]]:
         raise
 
 
-def _validate_answers(app: App, report: RunReport, stored_answers: Sequence[StoredAnswer]) -> None:
+def _validate_answers(
+    app: App, report: RunReport, official_results: Sequence[OfficialResult], stored_answers: Sequence[StoredAnswer]
+) -> None:
     from expectations.validation import validate_candidates
     from flows.verdict_recorder import build_validated_slice, record_validated_slices
 
@@ -130,6 +137,7 @@ def _validate_answers(app: App, report: RunReport, stored_answers: Sequence[Stor
         CRITICAL_RULE_IDS,
         app.ledger.now(),
         WARNING_RULE_IDS,
+        official=build_official_outcomes(official_results, {answer.document_sha256 for answer in stored_answers}),
     )
     slices = [build_validated_slice(batch, validate_candidates(batch)) for batch in candidate_batches]
     with app.begin_leased_transaction("validate") as tx:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,6 +13,9 @@ from invoices.documents.containers.opened_container import Flag
 from invoices.documents.content_sniffing import UNKNOWN_TYPE
 from invoices.documents.document_reader_pool import DocumentReaderPool, DocumentReading, Outcome
 from invoices.documents.malware_scanner import MalwareScanner, ScanResult
+from invoices.documents.official_rules.results import RuleRun
+from invoices.documents.official_rules.rule_checker_pool import RuleCheckerPool
+from invoices.documents.official_rules.rule_sets import compute_table_version
 from invoices.documents.outcomes import RETRIED_REASON_CODES, build_reading
 from invoices.documents.store import DocumentStore
 from invoices.extraction.embedded_documents import (
@@ -19,10 +23,12 @@ from invoices.extraction.embedded_documents import (
     record_embedded_documents,
     scan_embedded_files,
 )
+from invoices.extraction.official_checks import list_lasting_results, submit_check
 from invoices.ledger import Ledger, Transaction
 from invoices.ledger.documents import DocumentState, PendingDocument, set_document_state
 from invoices.ledger.extractions import record_free_answer
 from invoices.ledger.flags import record_flags
+from invoices.ledger.official_results import OfficialResult, record_official_results
 from invoices.ledger.sightings import filter_mail_body_documents
 from invoices.ledger.stage_attempts import list_stage_attempts, record_stage_attempt, remove_stage_attempts
 from invoices.model import compute_extraction_id
@@ -61,12 +67,14 @@ def extract_documents_locally(
     documents: Sequence[PendingDocument],
     on_progress: Callable[[int], None] = lambda _: None,
     scanner: MalwareScanner | None = None,
+    rule_checkers: RuleCheckerPool | None = None,
 ) -> LocalExtractionResult:
     """Read documents in restricted processes and record the next stage of each.
 
     ``on_progress`` receives the number of documents just recorded. A document in which ``scanner`` finds malware is
     never opened; one at which the scanner fails waits. A document whose reader was stopped or crashed waits, too, for
-    one more attempt in a later run; only if that fails it is quarantined.
+    one more attempt in a later run; only if that fails it is quarantined. While the next documents are read,
+    ``rule_checkers`` checks the e-invoices against the official rules; the results are recorded with the readings.
     """
     result = LocalExtractionResult()
     scan = scanner.scan_files([store.get_path(d.document_sha256) for d in documents]) if scanner else ScanResult()
@@ -84,20 +92,27 @@ def extract_documents_locally(
     with store.open_batch() as store_batch:
         readings = readers.read_in_order(map(store.get_path, clean_hashes), clean_hashes, store_batch)
         unwritten: list[tuple[PendingDocument, DocumentReading]] = []
+        checks: dict[str, Future[list[RuleRun]]] = {}
         unwritten_bytes = 0
         for document in scanned_documents:
             reading = scan.infected_readings.get(store.get_path(document.document_sha256)) or next(readings)
             if reading.media_type == UNKNOWN_TYPE:  # it was not opened to its end; the source has detected its type
                 reading = replace(reading, media_type=document.media_type)
             unwritten.append((document, reading))
+            if rule_checkers and reading.outcome == "einvoice" and reading.payload:
+                path, syntax = store.get_path(document.document_sha256), reading.payload["syntax"]
+                checks[document.document_sha256] = submit_check(rule_checkers, path, document.document_sha256, syntax)
             unwritten_bytes += document.byte_count
             if len(unwritten) == DOCUMENTS_PER_TRANSACTION or unwritten_bytes > MAX_UNWRITTEN_BYTES:
                 store_batch.flush()
-                _record_readings(ledger, _scan_embedded_files(unwritten, store, scanner, result), result)
+                official_results = _collect_official_results(rule_checkers, checks)
+                scanned = _scan_embedded_files(unwritten, store, scanner, result)
+                _record_readings(ledger, scanned, result, official_results)
                 on_progress(len(unwritten))
-                unwritten, unwritten_bytes = [], 0
+                unwritten, unwritten_bytes, checks = [], 0, {}
         store_batch.flush()
-        _record_readings(ledger, _scan_embedded_files(unwritten, store, scanner, result), result)
+        official_results = _collect_official_results(rule_checkers, checks)
+        _record_readings(ledger, _scan_embedded_files(unwritten, store, scanner, result), result, official_results)
         on_progress(len(unwritten))
     _record_unscanned(ledger, result)
     return result
@@ -122,6 +137,20 @@ def _scan_embedded_files(
     return scanned
 
 
+def _collect_official_results(
+    rule_checkers: RuleCheckerPool | None, checks: Mapping[str, Future[list[RuleRun]]]
+) -> list[OfficialResult]:
+    """Return the results of the checks that were begun, once all of them have ended."""
+    if rule_checkers is None:
+        return []
+    table_version = compute_table_version(rule_checkers.rule_sets)
+    return [
+        result
+        for document_sha256, future in checks.items()
+        for result in list_lasting_results(document_sha256, future.result(), table_version)
+    ]
+
+
 def _record_unscanned(ledger: Ledger, result: LocalExtractionResult) -> None:
     if not result.unscanned_reasons:
         return
@@ -135,6 +164,7 @@ def _record_readings(
     ledger: Ledger,
     document_readings: Sequence[tuple[PendingDocument, DocumentReading]],
     result: LocalExtractionResult,
+    official_results: Sequence[OfficialResult],
 ) -> None:
     with ledger.begin_transaction() as tx:
         hashes = [document.document_sha256 for document, _ in document_readings]
@@ -149,6 +179,7 @@ def _record_readings(
             else:
                 _record_reading(tx, document_sha256, reading)
                 result.outcome_counts[reading.outcome] += 1
+        record_official_results(tx, official_results)
         remove_stage_attempts(tx, "extract_local", attempted_hashes)
 
 

@@ -260,6 +260,20 @@ findings = Table(
     _build_revision_column(),
 )
 
+official_results = Table(
+    "official_results",
+    metadata,
+    Column("document_sha256", SanitisedText(64), primary_key=True),
+    Column("rule_set", SanitisedText(40), primary_key=True),  # empty: none is for this document
+    Column("rule_set_version", SanitisedText(40), primary_key=True),
+    Column("standard", SanitisedText(40), nullable=False),
+    Column("table_version", SanitisedText(16), nullable=False),  # of the table by which the rule set was chosen
+    Column("status", SanitisedText(20), nullable=False),  # valid, invalid, not_applicable, not_run
+    Column("reason", SanitisedText(), nullable=False),
+    Column("failed_rules", SanitisedText(), nullable=False),  # JSON: a list of failed rules per invoice
+    Column("checked_at", UtcDateTime, nullable=False),
+)
+
 receipts = Table(
     "receipts",
     metadata,

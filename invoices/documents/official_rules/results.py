@@ -29,6 +29,7 @@ class RuleRun:
 
     ``valid`` means that no rule which the rule set calls an error fails. ``not_applicable``: no rule set is for this
     document, and ``rule_set`` is empty. ``not_run``: the run was stopped or failed; ``reason`` says why.
+    ``is_temporary``: the machine is the cause and not the document, so a later run tries again.
     ``failed_rules`` has a sequence per invoice, in their order in the document.
     """
 
@@ -38,3 +39,4 @@ class RuleRun:
     standard: str = ""
     reason: str = ""
     failed_rules: Sequence[Sequence[FailedRule]] = ()
+    is_temporary: bool = False

@@ -54,7 +54,7 @@ class RuleCheckerPool:
         A document whose bytes do not have the hash ``expected_sha256`` is not opened.
         """
         if not is_engine_installed():
-            return [RuleRun("not_run", reason=ENGINE_MISSING)]
+            return [RuleRun("not_run", reason=ENGINE_MISSING, is_temporary=True)]
         request = {
             "path": str(path.absolute()),
             "sha256": expected_sha256,
@@ -64,11 +64,12 @@ class RuleCheckerPool:
         try:
             response = process.send_request(json.dumps(request).encode() + b"\n", _parse_response)
         except TransientError as error:
-            return [RuleRun("not_run", reason=str(error))]
+            return [RuleRun("not_run", reason=str(error), is_temporary=True)]
         finally:
             self._idle_processes.put(process)
         if isinstance(response, ProcessFailure):
-            return [RuleRun("not_run", reason=_FAILURES[response.reason_code])]
+            has_crashed = response.reason_code == "reader_crashed"  # perhaps it was killed to free memory
+            return [RuleRun("not_run", reason=_FAILURES[response.reason_code], is_temporary=has_crashed)]
         return response
 
     def close(self) -> None:

@@ -7,15 +7,18 @@ of the standard is one more row, beside those of today.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 ARTEFACT_PACKAGE = "facturx"
 ENGINE_PACKAGE = "saxonche"
+CHECK_VERSION = "1"  # raised when what is read from a report, or left out of it, changes
 EN16931_2017 = "EN 16931:2017"
 _BRACKETED_ID = re.compile(r"\s*\[([A-Z][A-Za-z0-9-]{1,38})\]")
 GENERATED_ID_PREFIX = "FX-SCH-"  # numbers of the tool that generates Factur-X's files; the rule's id is in the text
@@ -116,6 +119,12 @@ def get_rule_id(assert_id: str, text: str) -> str:
         return assert_id
     match = _BRACKETED_ID.match(text)
     return match[1] if match else assert_id
+
+
+def compute_table_version(user_rule_sets: Sequence[RuleSet] = ()) -> str:
+    """Return a digest of the table, with the user's rows: results of another one are computed anew."""
+    rows = json.dumps([asdict(rule_set) for rule_set in (*RULE_SETS, *user_rule_sets)])
+    return hashlib.sha256(f"{CHECK_VERSION} {rows}".encode()).hexdigest()[:16]
 
 
 @cache

@@ -16,7 +16,7 @@ from invoices.ledger.tables import counters, metadata, notes
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SCHEMA_VERSION = "6"
+SCHEMA_VERSION = "7"
 LEDGER_ID_NOTE = "ledger_id"
 _OLDER_VERSIONS = [str(version) for version in range(1, int(SCHEMA_VERSION))]
 _ALEMBIC_VERSION = table("alembic_version", column("version_num"))

@@ -168,7 +168,7 @@ def translate_rows(rows_by_table: dict[str, list[Row]]) -> dict[str, list[Row]]:
         row["is_superseded"] = False
     for row in translated["sightings"]:
         row["embedded_in"] = None
-    translated |= {"stage_leases": [], "stage_attempts": [], "remote_receipts": []}
+    translated |= {"stage_leases": [], "stage_attempts": [], "official_results": [], "remote_receipts": []}
     translated["candidate_keys"] = _translate_keys(translated["candidates"])
     translated["counters"] = [row for row in translated["counters"] if row["name"] != "loaded_revision"]
     translated["notes"].append({"name": "ledger_id", "value": ANY})

@@ -5,7 +5,8 @@
 ``profile`` and ``syntax``, or ``smartbills_com`` (JSON text as the vendor sends it), or ``rows`` (one set of changes
 per row to the valid row of invoicedataextraction.com, with the rest of its payload), or ``billflowai`` (changes to its
 valid body), or ``extracted_by`` and ``payload``. ``known_keys``, ``company_tax_ids``, ``critical_rules`` and
-``warning_rules`` are the other arguments. For views and marts, ``given.tables`` has rows of warehouse tables instead.
+``warning_rules`` are the other arguments; ``official`` has rows of ``runs``, ``failures`` and ``rule_ids``. For views
+and marts, ``given.tables`` has rows of warehouse tables instead.
 ``expect`` has rows with the columns to compare, values as text; ``where`` filters the rows; their order does not
 matter. ``$d1.1`` is the id of the first invoice in d1.
 """
@@ -31,7 +32,14 @@ from tests.integration.extraction_payloads import (
     build_rows_payload,
 )
 from tests.run_environment import CHECKOUT
-from transforms.candidate_batch import KNOWN_KEYS_SCHEMA
+from transforms.candidate_batch import (
+    KNOWN_KEYS_SCHEMA,
+    OFFICIAL_FAILURES_SCHEMA,
+    OFFICIAL_RULE_IDS_SCHEMA,
+    OFFICIAL_RUNS_SCHEMA,
+    OfficialOutcomes,
+    register_official_outcomes,
+)
 from transforms.loading.warehouse_tables import WAREHOUSE_TABLES
 from transforms.mart_builder import build_marts, build_views
 from transforms.sql_runner import (
@@ -131,6 +139,14 @@ def _list_needed_models(model: str) -> list[str]:
     return [name for name in _read_candidate_models() if name in needed_models]
 
 
+def _build_official_outcomes(given: dict[str, Any]) -> OfficialOutcomes:
+    return OfficialOutcomes(
+        runs=pa.Table.from_pylist(given.get("runs", []), schema=OFFICIAL_RUNS_SCHEMA),
+        failures=pa.Table.from_pylist(given.get("failures", []), schema=OFFICIAL_FAILURES_SCHEMA),
+        rule_ids=pa.Table.from_pylist(given.get("rule_ids", []), schema=OFFICIAL_RULE_IDS_SCHEMA),
+    )
+
+
 def _build_warehouse(connection: duckdb.DuckDBPyConnection, given: dict[str, Any]) -> None:
     _fill_warehouse(connection, given["tables"])
     build_views(connection)
@@ -145,6 +161,7 @@ def _build_candidate_models(
     connection.register("known_keys", pa.Table.from_pylist(given.get("known_keys", []), schema=KNOWN_KEYS_SCHEMA))
     for name, column in (("company_tax_ids", "tax_id"), ("critical_rules", "rule_id"), ("warning_rules", "rule_id")):
         connection.register(name, pa.table({column: pa.array(given.get(name, []), pa.string())}))
+    register_official_outcomes(connection, _build_official_outcomes(given.get("official", {})))
     for name in models:
         execute_model(connection, name, f"CREATE TABLE {name} AS\n{_read_candidate_models()[name]}")
 

@@ -18,6 +18,10 @@ CHECKS = pa.table(
 )
 EMPTY_ANSWERS = pa.table({"document_sha256": ["d3"], "reason_code": ["nothing_found"]})
 
+OFFICIAL_FAILURES = pa.table({
+    "invoice_id": ["i1"], "rule_id": ["BR-CO-10"], "severity": ["critical"], "message": ["sums"],
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -26,6 +30,7 @@ class Batch:
     candidates: pa.Table = field(default_factory=lambda: CANDIDATES)
     checks: pa.Table = field(default_factory=lambda: CHECKS)
     empty_answers: pa.Table = field(default_factory=lambda: EMPTY_ANSWERS)
+    official_failures: pa.Table = field(default_factory=lambda: OFFICIAL_FAILURES)
     document_count: int = 3
 
 
