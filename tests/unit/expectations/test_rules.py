@@ -9,7 +9,7 @@ from transforms.sql_runner import read_sql_models
 
 RULE_PREFIXES = (
     "BR|PEPPOL|DUPLICATE|TAX|TAXABLE|CURRENCY|ISSUED|DUE|TOTALS|SUBTOTAL|LINES?|NEGATIVE|PAGES|EXTRACTOR|SAME|XML|HIDDEN"
-    "|BROKEN|OFFICIAL"
+    "|BROKEN|EMBEDDED|OFFICIAL"
 )
 RULE_ID_PATTERN = re.compile(rf"'((?:{RULE_PREFIXES})-[A-Z0-9-]+)'")
 
@@ -35,6 +35,16 @@ def test_each_rule_is_decided_in_sql_and_no_other_is() -> None:
 def test_the_rules_for_sums_and_required_fields_are_critical() -> None:
     sums = {f"BR-CO-{number}" for number in range(10, 18)}
     assert (
-        sums | {"BR-02", "BR-03", "BR-05", "BR-14", "CURRENCY-KNOWN", "TOTALS-AGREE", "OFFICIAL-CRITICAL"}
+        sums
+        | {
+            "BR-02",
+            "BR-03",
+            "BR-05",
+            "BR-14",
+            "CURRENCY-KNOWN",
+            "TOTALS-AGREE",
+            "OFFICIAL-CRITICAL",
+            "EMBEDDED-MALWARE",
+        }
         == CRITICAL_RULE_IDS
     )
