@@ -95,6 +95,28 @@ def abandon(
         typer.echo("Abandoned. Enter the invoice by hand if you need it.")
 
 
+@extraction_cli.command("accept-change")
+def accept_change(
+    vendor: Annotated[str, typer.Argument(metavar="VENDOR", help="The extractor, e.g. billflowai.")],
+    repaired: Annotated[
+        bool, typer.Option("--repaired", help="The vendor has repaired it: expect the fields as before.")
+    ] = False,
+    settings_file: SettingsOption = None,
+) -> None:
+    """Ask a vendor again whose answers lack fields that they used to have; costs nothing by itself."""
+    from invoices.ledger.vendor_changes import accept_missing_fields
+
+    with exit_on_known_errors(), open_app(load_command_settings(settings_file)) as app:
+        with app.ledger.begin_transaction() as tx:
+            missing_fields = accept_missing_fields(tx, vendor, is_repaired=repaired)
+        if not missing_fields:
+            typer.echo(f"No change of {vendor!r} waits for a decision.")
+            raise typer.Exit(EXIT_PROBLEM)
+        for missing_field in missing_fields:
+            typer.echo(f"{missing_field}: {'expected as before' if repaired else 'may be missing from now on'}")
+        typer.echo("To extract the waiting documents: invoices run")
+
+
 @contextmanager
 def _decide(
     decision: Decision, identity: str, settings_file: Path | None, *, yes: bool, as_json: bool

@@ -17,9 +17,11 @@ from invoices.app import format_mode_mismatch, get_rehearsal_mode, list_vendor_s
 from invoices.documents.document_reader_pool import DocumentReaderPool
 from invoices.documents.store import DocumentStore
 from invoices.errors import ConfigurationError
+from invoices.extraction.vendor_change_guard import describe_missing_fields
 from invoices.ledger import Ledger
 from invoices.ledger.changes import count_loadable_rows
 from invoices.ledger.identity import build_ledger_key
+from invoices.ledger.vendor_changes import read_vendor_changes
 from invoices.private_files import open_privately
 from invoices.run_lock import describe_stuck_run
 from invoices.settings import PAID_EXTRACTORS, Settings
@@ -112,9 +114,13 @@ def _check_ledger_and_warehouse(settings: Settings) -> Iterator[CheckResult]:
     with ledger.open_snapshot() as connection:
         is_derived = watermark is None or watermark.ledger_key == build_ledger_key(connection)
         expected_row_counts = count_loadable_rows(connection, revision)
+        missing_fields = {name: read_vendor_changes(connection, name).missing_fields for name in PAID_EXTRACTORS}
     mode, recorded_mode = get_rehearsal_mode(settings), ledger.find_note("mode")
     store_check = _check_store(settings, ledger)
     ledger.close()
+    for name, fields in missing_fields.items():
+        if fields:
+            yield _build_check_result(f"answers of {name}", False, describe_missing_fields(name, name, fields))
     yield _build_check_result(
         "ledger",
         True,

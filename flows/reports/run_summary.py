@@ -12,12 +12,15 @@ from flows.reports.silent_sources import SilentSource, query_silent_sources
 from flows.reports.waiting_documents import format_waiting_documents
 from invoices.app import App
 from invoices.documents.outcomes import sanitise_for_display
+from invoices.extraction.vendor_change_guard import describe_missing_fields
 from invoices.ledger.documents import count_documents_by_state
 from invoices.ledger.export_batches import count_exports
 from invoices.ledger.mails import count_uncollected_mails
 from invoices.ledger.outbox import count_receipts_by_status
+from invoices.ledger.vendor_changes import read_vendor_changes
 from invoices.model.currencies import format_money
 from invoices.run_report import RunReport
+from invoices.settings import PAID_EXTRACTORS
 from transforms.loading.accepted_invoice_reader import sum_accepted_amounts_by_currency
 from transforms.loading.release import get_published_database_path
 
@@ -90,8 +93,16 @@ def get_pipeline_status(app: App) -> dict[str, Any]:
         "exports": export_totals,
         "mails_waiting": waiting_mail_counts,
         "claims": claims_to_json(list_claims_of_others(app)),
+        "changed_vendors": list_changed_vendors(app),
         "silent_sources": [silent_source.to_json() for silent_source in list_silent_sources(app)],
     }
+
+
+def list_changed_vendors(app: App) -> list[str]:
+    """Return a sentence for each vendor whose answers lack fields, until a person decides about it."""
+    with app.ledger.open_snapshot() as connection:
+        missing = {name: read_vendor_changes(connection, name).missing_fields for name in PAID_EXTRACTORS}
+    return [describe_missing_fields(name, name, fields) for name, fields in missing.items() if fields]
 
 
 def list_silent_sources(app: App) -> list[SilentSource]:
@@ -113,6 +124,7 @@ def format_run_summary(app: App, report: RunReport | None) -> str:
         _format_document_states(state_counts) if state_counts else _format_first_steps(app),
         *(format_waiting_documents(app) if report is None else ()),
         f"Mails not collected: {', '.join(mail_counts)} (list them with: invoices reconcile)" if mail_counts else "",
+        "\n".join(list_changed_vendors(app)) if report is None else "",
         format_claims(list_claims_of_others(app)),
         _format_accepted_amounts(app),
         _format_receipts(receipt_counts, report, is_rehearsal=app.is_rehearsal),

@@ -22,6 +22,7 @@ from invoices.extraction.extractor_choice import (
 from invoices.extraction.resilience.rate_limit import RateWindow
 from invoices.extraction.resilience.rate_limit_store import RateLimitStore
 from invoices.extraction.resilience.retry import VendorSuspended
+from invoices.extraction.vendor_change_guard import VendorChangeGuard
 from invoices.ledger import Ledger
 from invoices.ledger.claims import holds_claim
 from invoices.ledger.documents import DocumentState, PendingDocument, filter_pending_documents, set_document_state
@@ -74,6 +75,7 @@ class ExtractorChain:
         self._suspensions: dict[str, VendorSuspended] = {}
         self._extractors: dict[str, Extractor] = {}
         self._configurations = get_configurations(settings)
+        self._change_guard = VendorChangeGuard(ledger)
 
     @property
     def preference_order(self) -> list[str]:
@@ -103,13 +105,12 @@ class ExtractorChain:
             assigned = [
                 (document, jobs) for document, extractor, jobs in self._assign_extractors() if extractor == name
             ]
-            own_documents = [document for document, _ in assigned]
             self._release_unsent_batches_of_others(name, [job for _, jobs in assigned for job in jobs])
-            if own_documents and name not in self._suspensions:
+            if assigned and name not in self._suspensions:
                 extractor = self._get_extractor(name)
                 extractor.recorder.remember_generations(job for _, jobs in assigned for job in jobs)
                 try:
-                    extractor.extract_documents(own_documents, progress.report_progress)
+                    self._change_guard.extract_documents(extractor, assigned, progress.report_progress)
                 except VendorSuspended as suspension:
                     self._suspensions[name] = suspension
         self._record_documents_without_extractor()

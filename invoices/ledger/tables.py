@@ -171,6 +171,11 @@ Index(
     **_build_partial_index_options("status in ('intended', 'unknown', 'submitted')"),
 )
 
+Index(  # the latest answers of a vendor, without reading all
+    "extractions_answered", extractions.c.extracted_by, extractions.c.answered_at,
+    **_build_partial_index_options("status = 'answered'"),
+)  # fmt: skip
+
 extraction_batches = Table(
     "extraction_batches",
     metadata,

@@ -1,4 +1,4 @@
-"""Version 6: which e-invoice a document came out of."""
+"""Version 6: which e-invoice a document came out of; the latest answers of a vendor are found by an index."""
 
 from __future__ import annotations
 
@@ -12,5 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column and the index."""
     op.add_column("sightings", sa.Column("embedded_in", sa.String(64)))
+    answered = sa.text("status = 'answered'")
+    op.create_index(
+        "extractions_answered", "extractions", ["extracted_by", "answered_at"],
+        sqlite_where=answered, postgresql_where=answered,
+    )  # fmt: skip
