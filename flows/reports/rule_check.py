@@ -61,10 +61,11 @@ def format_file_check(result: dict[str, Any]) -> str:
     lines: list[str] = []
     for run in result["runs"]:
         name = f"{run['rule_set']} {run['version']} ({run['standard']})" if run["rule_set"] else "The official rules"
-        verdict = {"not_applicable": "do not apply to this file", "not_run": "could not be run"}
-        lines.append(
-            f"{name}: {verdict.get(run['status'], run['status'])}" + (f": {run['reason']}" if run["reason"] else "")
+        status = run["status"]
+        verdict = {"not_applicable": " do not apply to this file", "not_run": " could not be run"}.get(
+            status, f": {status}"
         )
+        lines.append(name + verdict + (f": {run['reason']}" if run["reason"] else ""))
         for rule in run["failed"]:
             places = f", and {rule['count'] - 1} more" if rule["count"] > 1 else ""
             lines.append(f"  {rule['severity']:<8}  {rule['rule_id']}  {rule['text']}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.process import Sandbox, start_sandbox
-from tests.bench import extraction, intake
+from tests.bench import extraction, intake, official_rules
 from tests.bench.inbox import write_invoices
 from tests.bench.run_measurement import (
     MeasuredRun,
@@ -31,7 +31,7 @@ from tests.bench.run_measurement import (
 SIZES = (100, 1_000, 10_000)
 FEW_DOCUMENTS = 10
 MINUTE_SECONDS = 1.0  # length of the vendors' minute; scales their rate limits and ours so that they do not dominate
-BENCHMARK_PARTS = ("recipe", "extraction", "intake")
+BENCHMARK_PARTS = ("recipe", "extraction", "intake", "rules")
 STAGES = ("collect", "extract_local", "extract_remote", "validate", "load", "publish", "export")
 
 
@@ -96,7 +96,17 @@ def _run_intake_benchmark(*, quick: bool) -> dict[str, Any]:
     return {"intake": asdict(figures)}
 
 
-BENCHMARKS = {"extraction": _run_extraction_benchmark, "intake": _run_intake_benchmark}
+def _run_rules_benchmark(*, quick: bool) -> dict[str, Any]:
+    measures = official_rules.run_benchmark(quick=quick)
+    print(official_rules.render_table(measures))  # noqa: T201  a command's own output
+    return {"rules": [asdict(measure) for measure in measures]}
+
+
+BENCHMARKS = {
+    "extraction": _run_extraction_benchmark,
+    "intake": _run_intake_benchmark,
+    "rules": _run_rules_benchmark,
+}
 
 
 def _measure_recipe(size: int) -> RecipeMeasurement:
