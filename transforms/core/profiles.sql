@@ -18,6 +18,9 @@ FROM (VALUES
     ('cii', 'basic_wl', 'lines', 'computed', 0),
     ('cii', 'extended', '', 'computed', 0.01), -- BR-FXEXT-CO-10 …
     ('ubl', 'extended', '', 'computed', 0.01), -- EXTENDED-CTC-FR: BR-FREXT-CO-10 …
+    ('ubl', 'oioubl', 'payment_terms customer_name exemption_reason', 'computed', 0), -- its net total is computed: ubl_relatives
+    ('ubl', 'ubl_tr', 'payment_terms tax_category exemption_reason prepaid', 'computed', 0),
+    ('ubl', 'zatca', 'payment_terms customer_name customer_address exemption_reason', 'computed', 0), -- simplified: no buyer
     ('zugferd1', '*', 'payable allowances line_net', 'both', 0), -- BASIC lists neither allowances nor amounts of lines
     ('smartbills_com', '*', 'type_code customer_name supplier_address customer_address supplier_id payment_terms line_total net_total
         prepaid payable allowances tax_breakdown tax_category lines line_id line_unit line_tax', 'exact', 0),

@@ -43,6 +43,7 @@ from typing import Protocol
 
 from invoices.documents.einvoice import cfdi, cii, facturae, ubl
 from invoices.documents.einvoice.payload_values import Record, classify_profile
+from invoices.documents.einvoice.ubl_relatives import find_ubl_profile
 from invoices.documents.einvoice.xml_tree import (
     Element,
     drop_absent_values,
@@ -116,7 +117,7 @@ def extract_einvoice_payload(root: Element) -> Record:
     return drop_absent_values({
         "syntax": syntax,
         "specification": specification,
-        "profile": _find_profile(syntax, specification),
+        "profile": find_ubl_profile(root) if syntax == "ubl" else _find_profile(syntax, specification),
         "source": "xml",
         "invoices": invoices,
     })  # fmt: skip

@@ -9,6 +9,7 @@ from invoices.documents.einvoice.payload_values import (
     find_single_distinct_value,
     normalise_iso_date,
 )
+from invoices.documents.einvoice.ubl_relatives import apply_national_conventions
 from invoices.documents.einvoice.xml_tree import Element, drop_absent_values, find_text, iter_texts
 
 _TOTAL_ELEMENTS = {
@@ -31,23 +32,22 @@ def find_specification_id(root: Element) -> str | None:
 def extract_invoices(root: Element) -> list[Record]:
     """Return the one invoice of a tree without namespaces; see the package for the keys."""
     currency = find_text(root, "DocumentCurrencyCode") or xml_tree.find_common_currency(root.find("LegalMonetaryTotal"))
-    return [
-        drop_absent_values({
-            **_extract_header_fields(root),
-            "currency": currency,
-            "tax_currency": find_text(root, "TaxCurrencyCode"),
-            "seller": _extract_party(root.find("AccountingSupplierParty/Party")),
-            "buyer": _extract_party(root.find("AccountingCustomerParty/Party")),
-            **_extract_payment_fields(root),
-            "totals": _extract_totals(root, currency),
-            "taxes": _extract_taxes(root),
-            "allowances": _extract_allowances_or_charges(root, charges=False),
-            "charges": _extract_allowances_or_charges(root, charges=True),
-            "lines": [
-                _extract_line(line) for line in [*root.iterfind("InvoiceLine"), *root.iterfind("CreditNoteLine")]
-            ],
-        })
-    ]  # fmt: skip
+    invoice = drop_absent_values({
+        **_extract_header_fields(root),
+        "currency": currency,
+        "tax_currency": find_text(root, "TaxCurrencyCode"),
+        "seller": _extract_party(root.find("AccountingSupplierParty/Party")),
+        "buyer": _extract_party(root.find("AccountingCustomerParty/Party")),
+        **_extract_payment_fields(root),
+        "totals": _extract_totals(root, currency),
+        "taxes": _extract_taxes(root),
+        "allowances": _extract_allowances_or_charges(root, charges=False),
+        "charges": _extract_allowances_or_charges(root, charges=True),
+        "lines": [
+            _extract_line(line) for line in [*root.iterfind("InvoiceLine"), *root.iterfind("CreditNoteLine")]
+        ],
+    })  # fmt: skip
+    return [apply_national_conventions(root, invoice)]
 
 
 def _extract_header_fields(root: Element) -> Record:
