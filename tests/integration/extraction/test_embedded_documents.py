@@ -19,7 +19,10 @@ from invoices.ledger.extractions import list_extraction_rows
 from invoices.ledger.sightings import STORE_SOURCE_KIND, Sighting, record_sighting
 from invoices.model import compute_document_sha256
 from invoices.settings import Settings
+from sandbox.process import Sandbox
 from tests.embedded_file_fixtures import build_ubl_invoice
+from tests.integration.extraction.extraction_fixtures import ExtractionHarness
+from tests.integration.extraction.extractor_chain_fixtures import SMARTBILLS, ChainHarness
 from tests.integration.extraction.test_local_extraction import build_blank_pdf, build_png
 
 PAGE = build_png()
@@ -196,3 +199,18 @@ def test_an_invoice_waits_for_the_scanner_of_its_files(
     extract_waves(ledger, store, build_scanner(tmp_path, "pass"))
     assert read_state(ledger, invoice)[0] == "validate"
     assert read_state(ledger, compute_document_sha256(b"slow" * 50)) == SUPPORTING
+
+
+def test_only_a_page_that_comes_by_itself_is_in_the_journal_of_charges(
+    ledger: Ledger, store: DocumentStore, show: Callable[..., str], sandbox: Sandbox, app_settings: Settings
+) -> None:
+    chain_harness = ChainHarness(ExtractionHarness(ledger, store, sandbox), app_settings, {})
+    chain_harness.update_sandbox_settings(SMARTBILLS, read_strangers=True)
+    show(build_ubl_invoice(PAGE_FILE))
+    extract_waves(ledger, store)
+    chain_harness.run_extraction()
+    assert chain_harness.list_charged_documents(SMARTBILLS) == []
+    page = show(PAGE, "page.png")
+    extract_waves(ledger, store)
+    chain_harness.run_extraction()
+    assert chain_harness.list_charged_documents(SMARTBILLS) == [page]
