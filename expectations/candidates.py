@@ -42,6 +42,12 @@ RULES = (
     Rule("SUBTOTAL-TAXED", "info", "the subtotal of the vendor's answer does not include the tax"),
     Rule("LINES-AGREE", "warning", "the lines of the vendor's answer add up to the total without tax and discount"),
     Rule("LINE-TAXES-AGREE", "warning", "the rates of the lines of the vendor's answer give its tax total"),
+    Rule("FPA-TOTAL", "warning", "the total of a FatturaPA is the sum of its tax summary, its rounding and discount"),
+    Rule("FPA-PAYMENT", "warning", "the payments of a FatturaPA add up to its total less what is withheld"),
+    Rule("SDI-00421", "warning", "the tax of each summary is taxable amount × rate, within 0.01 (FatturaPA)"),
+    Rule("SDI-00422", "warning", "each taxable amount is the sum of its lines, contributions and expenses (FatturaPA)"),
+    Rule("SDI-00423", "info", "the amount of each line is price × quantity with its discounts (FatturaPA)"),
+    Rule("TOTALS-STATED", "info", "the document states its totals, so that none was computed (FatturaPA)"),
     Rule("BR-DEC", "info", "no amount of the document has more than two decimals (BR-DEC-09 … BR-DEC-18)"),
     # Sense
     Rule("BR-CL-01", "warning", "the type code is one of an invoice or credit note in UNTDID 1001 (BT-3)"),

@@ -35,7 +35,6 @@ _REASON_CODE_BY_ROOT_NAME = {
 
 # Parts of a namespace or a root's name in lower case, and the format they belong to.
 _UNSUPPORTED_FORMATS = (
-    ("fatturapa", "FatturaPA"), ("ivaservizi.agenziaentrate", "FatturaPA"), ("fatturaelettronica", "FatturaPA"),
     ("facturae", "Facturae"), ("ebinterface", "ebInterface"), ("crd.gov.pl", "KSeF"), ("isdoc", "ISDOC"),
     ("finvoice", "Finvoice"), ("cbfbuy", "ZUGFeRD release candidate"), ("gov.hu/osa", "NAV Online Számla"),
     ("ticketbai", "TicketBAI"), ("svefaktura", "Svefaktura"),

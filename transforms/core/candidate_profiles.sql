@@ -21,5 +21,6 @@ SELECT
     NOT list_contains(lacks, 'tax_breakdown') AS states_tax_breakdown,
     NOT list_contains(lacks, 'tax_category') AS states_tax_category,
     NOT list_contains(lacks, 'exemption_reason') AS states_exemption_reason,
-    NOT list_contains(lacks, 'lines') AS states_lines
+    NOT list_contains(lacks, 'lines') AS states_lines,
+    NOT list_contains(lacks, 'european_sums') AS has_european_sums
 FROM ranked

@@ -36,7 +36,7 @@ SELECT p.invoice_id, r.rule_id, decide_outcome(s.invoice_id IS NOT NULL AND NOT 
 FROM candidate_profiles AS p
 CROSS JOIN (VALUES
     ('BR-21', 'line_id'), ('BR-22', 'line_quantity'), ('BR-23', 'line_unit'), ('BR-24', 'line_net'), ('BR-25', 'line_name'),
-    ('BR-26', 'line_price'), ('BR-27', 'nothing'), ('BR-CO-04', 'line_tax'), ('BR-DEC-23', 'nothing'), ('PEPPOL-R120', 'nothing')
+    ('BR-26', 'line_price'), ('BR-27', 'european_sums'), ('BR-CO-04', 'line_tax'), ('BR-DEC-23', 'european_sums'), ('PEPPOL-R120', 'european_sums')
 ) AS r (rule_id, needed)
 LEFT JOIN by_rule AS s ON s.invoice_id = p.invoice_id AND s.rule_id = r.rule_id
 UNION ALL

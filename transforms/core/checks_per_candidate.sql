@@ -10,6 +10,7 @@ WITH own_checks AS (
     UNION ALL SELECT * FROM checks_plausibility
     UNION ALL SELECT * FROM checks_vendor_totals
     UNION ALL SELECT * FROM checks_extraction
+    UNION ALL SELECT * FROM checks_fatturapa
 ), officially_decided AS (
     SELECT DISTINCT c.invoice_id, i.rule_id
     FROM candidates AS c

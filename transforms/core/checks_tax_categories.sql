@@ -25,8 +25,9 @@ WITH components AS (
                       '; ' ORDER BY tax_rate) FILTER (WHERE abs(taxable_amount - components_amount) >= 1) AS differences
     FROM compared GROUP BY invoice_id
 )
-SELECT c.invoice_id, 'BR-S-08' AS rule_id, decide_outcome(b.invoice_id IS NOT NULL, b.is_matching) AS outcome, b.differences[:500] AS message
+SELECT c.invoice_id, 'BR-S-08' AS rule_id, decide_outcome(b.invoice_id IS NOT NULL AND p.has_european_sums, b.is_matching) AS outcome, b.differences[:500] AS message
 FROM candidates AS c
+JOIN candidate_profiles AS p USING (invoice_id)
 LEFT JOIN by_invoice AS b USING (invoice_id)
 UNION ALL
 SELECT invoice_id, 'BR-DEC' AS rule_id, decide_outcome(true, list_bool_and([

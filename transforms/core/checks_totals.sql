@@ -5,7 +5,7 @@
 -- overflows.
 WITH amounts AS (
     SELECT
-        invoice_id, currency, line_count, tax_count, is_einvoice, states_prepaid,
+        invoice_id, currency, line_count, tax_count, is_einvoice, states_prepaid, has_european_sums,
         line_total_amount::DECIMAL(30, 4) AS line_total, lines_amount AS lines,
         net_amount::DECIMAL(30, 4) AS net, total_amount::DECIMAL(30, 4) AS total, payable_amount::DECIMAL(30, 4) AS payable,
         tax_amount::DECIMAL(30, 4) AS tax, taxes_amount AS taxes, coalesce(tax_amount, 0)::DECIMAL(30, 4) AS tax_or_zero,
@@ -39,7 +39,7 @@ SELECT invoice_id, unnest([
     {rule_id: 'BR-CO-14', outcome: decide_outcome(tax IS NOT NULL AND tax_count > 0, to_cents(tax) = to_cents(taxes)),
      message: format('the tax total is stated as {}, but {}', format_money(tax, currency),
         coalesce('the tax categories add up to ' || format_money(taxes, currency), 'no tax category states its tax'))},
-    {rule_id: 'BR-CO-15', outcome: decide_outcome(total IS NOT NULL AND net IS NOT NULL AND (is_einvoice OR tax IS NOT NULL),
+    {rule_id: 'BR-CO-15', outcome: decide_outcome(total IS NOT NULL AND net IS NOT NULL AND (is_einvoice OR tax IS NOT NULL) AND has_european_sums,
         CASE WHEN is_einvoice THEN to_cents(total) = to_cents(net + tax_or_zero + other_tax - withheld_in_total) ELSE total = net + tax_or_zero END),
      message: format('the total with tax is {}, but {}', format_money(total, currency), CASE
         WHEN tax IS NULL THEN format('the total without tax is {} and no tax total is stated', format_money(net, currency))

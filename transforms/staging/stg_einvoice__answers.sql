@@ -18,15 +18,23 @@ SELECT
                        "prepaid": "VARCHAR", "rounding": "VARCHAR", "payable": "VARCHAR", "other_taxes": "VARCHAR",
                        "withheld": "VARCHAR", "withheld_in_total": "VARCHAR", "added_after_total": "VARCHAR"},
             "taxes": [{"category": "VARCHAR", "rate": "VARCHAR", "taxable_amount": "VARCHAR",
-                       "tax_amount": "VARCHAR", "exemption_reason": "VARCHAR", "exemption_code": "VARCHAR"}],
-            "allowances": [{"amount": "VARCHAR", "tax_category": "VARCHAR", "tax_rate": "VARCHAR"}],
-            "charges": [{"amount": "VARCHAR", "tax_category": "VARCHAR", "tax_rate": "VARCHAR"}],
+                       "tax_amount": "VARCHAR", "exemption_reason": "VARCHAR", "exemption_code": "VARCHAR",
+                       "tax_due": "VARCHAR", "rounding": "VARCHAR", "incidental_expenses": "VARCHAR"}],
+            "allowances": [{"amount": "VARCHAR", "tax_category": "VARCHAR", "tax_rate": "VARCHAR",
+                            "reason_code": "VARCHAR", "exemption_code": "VARCHAR"}],
+            "charges": [{"amount": "VARCHAR", "tax_category": "VARCHAR", "tax_rate": "VARCHAR",
+                         "reason_code": "VARCHAR", "exemption_code": "VARCHAR"}],
+            "withholdings": [{"amount": "VARCHAR"}],
+            "payments": [{"amount": "VARCHAR", "due_date": "VARCHAR", "conditions": "VARCHAR"}], "stamp_duty": "VARCHAR",
             "lines": [{"line_id": "VARCHAR", "parent_line_id": "VARCHAR", "line_kind": "VARCHAR",
                        "description": "VARCHAR", "note": "VARCHAR", "quantity": "VARCHAR", "unit": "VARCHAR",
                        "unit_price": "VARCHAR", "gross_price": "VARCHAR", "price_base_quantity": "VARCHAR",
                        "net_amount": "VARCHAR", "tax_category": "VARCHAR", "tax_rate": "VARCHAR",
                        "allowance_total": "VARCHAR", "charge_total": "VARCHAR",
-                       "allowances": [{"amount": "VARCHAR"}], "charges": [{"amount": "VARCHAR"}]}]
+                       "allowances": [{"amount": "VARCHAR"}], "charges": [{"amount": "VARCHAR"}],
+                       "gross_amount": "VARCHAR", "tax_amount": "VARCHAR", "exemption_code": "VARCHAR",
+                       "exemption_reason": "VARCHAR",
+                       "price_adjustments": [{"type": "VARCHAR", "percentage": "VARCHAR", "amount": "VARCHAR"}]}]
         }]
     }') AS parsed
 FROM answers

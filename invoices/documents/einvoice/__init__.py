@@ -1,9 +1,9 @@
-"""Structured e-invoices as one payload: UBL 2, CII, ZUGFeRD 1 and Mexico's CFDI.
+"""Structured e-invoices as one payload: UBL 2, CII, ZUGFeRD 1, and national formats.
 
 ``extract_einvoice_payload(root)`` returns a JSON-ready record. All values are strings as the document states them,
 trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document states their format::
 
-    {"syntax": "cii|zugferd1|ubl|cfdi|facturae", "specification": "<BT-24>, or the version of a national format",
+    {"syntax": "cii|zugferd1|ubl|cfdi|facturae|fatturapa", "specification": "<BT-24>, or a national version",
      "profile": "en16931|xrechnung|…|cfdi_4.0", "source": "xml|pdf_attachment", "attachment_name": …,
      "doubts": {…} (of ``pdf.risk_checks``, ``embedded_threats``), "attachments": names of the files inside BT-125,
      "invoices": [{
@@ -35,13 +35,22 @@ trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document
             "unit_price" BT-146, "gross_price" BT-148, "price_base_quantity" BT-149,
             "net_amount" BT-131, "tax_category", "tax_rate", "allowances" BG-27, "charges" BG-28, "order_line" BT-132,
             "sub_lines" (XRechnung extension)}]}]}
+
+Only FatturaPA states: ``contract_number``, ``tender_ids`` (CIG), ``project_ids`` (CUP), ``delivery_notes``
+[{"number", "date"}], ``tax_representative`` BG-11 (a party), ``issued_by`` (CC: the buyer, TZ: a third party),
+``stamp_duty``, ``withholdings`` [{"amount", "rate", "type"}], ``payments`` [{"conditions", "means_code", "due_date",
+"days", "days_from", "amount", "iban", "bic", "payee_name", "reference"}]; of a party ``tax_regime`` and ``region``;
+of a tax ``tax_due`` (I, D, S: paid by the buyer), ``rounding``, ``incidental_expenses``; ``exemption_code`` (Natura)
+also of charges and lines; of a line ``price_adjustments`` [{"type" (SC, MG), "percentage", "amount"}] for one unit,
+``charge_type``, ``item_id``, ``is_withheld``, ``period_start``, ``period_end``, and in the simplified format
+``gross_amount`` (with tax) and ``tax_amount``.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from invoices.documents.einvoice import cfdi, cii, facturae, ubl
+from invoices.documents.einvoice import cfdi, cii, facturae, fatturapa, ubl
 from invoices.documents.einvoice.payload_values import Record, classify_profile
 from invoices.documents.einvoice.ubl_relatives import find_ubl_profile
 from invoices.documents.einvoice.xml_tree import (
@@ -88,12 +97,18 @@ _READER_BY_SYNTAX: dict[str, SyntaxReader] = {
     "ubl": ubl,
     "cfdi": cfdi,
     "facturae": facturae,
+    "fatturapa": fatturapa,
 }
 
 
 def find_einvoice_syntax(root: Element) -> str | None:
-    """Return the syntax (a key of ``_READER_BY_SYNTAX``) of the root of a supported invoice, else None."""
+    """Return the syntax (a key of ``_READER_BY_SYNTAX``) of the root of a supported invoice, else None.
+
+    FatturaPA is recognised by its root's name alone: its namespace has changed often, and vendors use their own.
+    """
     name, namespace_uri = get_local_name(root), get_namespace(root).casefold()
+    if name in fatturapa.ROOT_NAMES:
+        return "fatturapa"
     for (root_name, namespace_prefix), syntax in _SYNTAX_BY_ROOT.items():
         if name == root_name and namespace_uri.startswith(namespace_prefix):
             return syntax if syntax != "cfdi" or cfdi.is_cfdi_invoice(root) else None
@@ -117,13 +132,17 @@ def extract_einvoice_payload(root: Element) -> Record:
     return drop_absent_values({
         "syntax": syntax,
         "specification": specification,
-        "profile": find_ubl_profile(root) if syntax == "ubl" else _find_profile(syntax, specification),
+        "profile": _find_profile(root, syntax, specification),
         "source": "xml",
         "invoices": invoices,
     })  # fmt: skip
 
 
-def _find_profile(syntax: str, specification: str | None) -> str:
+def _find_profile(root: Element, syntax: str, specification: str | None) -> str:
+    if syntax == "ubl":
+        return find_ubl_profile(root)
+    if syntax == "fatturapa":
+        return fatturapa.classify_fatturapa_profile(root)
     if syntax not in _VERSIONS_BY_SYNTAX:
         return classify_profile(specification)
     return f"{syntax}_{specification}" if specification in _VERSIONS_BY_SYNTAX[syntax] else "other"

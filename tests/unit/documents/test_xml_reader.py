@@ -99,7 +99,6 @@ def test_other_documents_are_recognised(content: str, reason_code: str) -> None:
     [
         (f"<Comprobante xmlns='{CFDI_NAMESPACE}' TipoDeComprobante='X'/>", "CFDI"),
         ("<Comprobante xmlns='http://www.sat.gob.mx/cfd/2' tipoDeComprobante='egreso'/>", "CFDI"),
-        ("<p:FatturaElettronica xmlns:p='http://ivaservizi.agenziaentrate.gov.it/docs/xsd/v1.2'/>", "FatturaPA"),
         ("<Facturae xmlns='http://www.facturae.gob.es/formato/Versiones/Facturaev4_0.xml'/>", "Facturae"),
         ("<Invoice xmlns='http://www.ebinterface.at/schema/6p1/'/>", "ebInterface"),
         ("<Faktura xmlns='http://crd.gov.pl/wzor/2023/06/29/12648/'/>", "KSeF"),
