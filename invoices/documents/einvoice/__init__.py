@@ -3,13 +3,14 @@
 ``extract_einvoice_payload(root)`` returns a JSON-ready record. All values are strings as the document states them,
 trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document states their format::
 
-    {"syntax": "cii|zugferd1|ubl|cfdi|facturae|fatturapa", "specification": "<BT-24>, or a national version",
+    {"syntax": "cii|zugferd1|ubl|cfdi|facturae|fatturapa|ksef", "specification": "<BT-24>, or a national version",
      "profile": "en16931|xrechnung|…|cfdi_4.0", "source": "xml|pdf_attachment", "attachment_name": …,
      "doubts": {…} (of ``pdf.risk_checks``, ``embedded_threats``), "attachments": names of the files inside BT-125,
      "invoices": [{
         "invoice_number" BT-1, "invoice_series" (the number is unique in it), "fiscal_id" (by a tax authority),
-        "is_unstamped" ("true": the authority's stamp is missing), "issue_date" BT-2, "type_code" BT-3,
-        "kind": "invoice|credit_note", "currency" BT-5,
+        "true" where it is so: "is_unstamped" (the authority's stamp is missing), "is_copy", "replaces_earlier" (states
+        all of an earlier invoice anew); "batch_difference" (what the head of a batch says otherwise),
+        "issue_date" BT-2, "type_code" BT-3, "kind": "invoice|credit_note", "currency" BT-5,
         "tax_currency" BT-6, "due_date" BT-9, "buyer_reference" BT-10, "order_number" BT-13,
         "payment_terms" BT-20,
         "note" BT-22, "delivery_date" BT-72, "period_start" BT-73, "period_end" BT-74, "payee_name" BT-59,
@@ -22,8 +23,8 @@ trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document
             "rounding" BT-114, "payable" BT-115; of national formats: "other_taxes" (in the total, not in tax_total),
             "withheld" (tax that the buyer pays to the tax authority), "withheld_in_total" (the part of it that
             tax_inclusive does not include), "added_after_total" (to the amount due; negative: kept back)},
-        "taxes" BG-23: [{"category", "rate", "is_per_unit" ("true": no percentage), "taxable_amount", "tax_amount",
-            "exemption_reason", "exemption_code"}],
+        "taxes" BG-23: [{"category", "rate", "is_without_rate" ("true": no single percentage), "taxable_amount",
+            "tax_amount", "exemption_reason", "exemption_code"}],
         "withholdings": [{"category", "rate", "taxable_amount", "amount"}] of totals.withheld,
         "preceding_invoices" BG-3: [{"number", "issue_date", "fiscal_id", "relation"}],
         "unread_parts": names of parts that are not read,
@@ -34,7 +35,8 @@ trimmed; what it does not state has no key; dates are YYYY-MM-DD if the document
             "description" BT-153, "details" BT-154, "note" BT-127, "quantity" BT-129, "unit" BT-130,
             "unit_price" BT-146, "gross_price" BT-148, "price_base_quantity" BT-149,
             "net_amount" BT-131, "tax_category", "tax_rate", "allowances" BG-27, "charges" BG-28, "order_line" BT-132,
-            "sub_lines" (XRechnung extension)}]}]}
+            "correction_state" ("before": a line before its correction, with the opposite signs), "gross_amount",
+            "gross_unit_price" (with tax), "sub_lines" (XRechnung extension)}]}]}
 
 Only FatturaPA states: ``contract_number``, ``tender_ids`` (CIG), ``project_ids`` (CUP), ``delivery_notes``
 [{"number", "date"}], ``tax_representative`` BG-11 (a party), ``issued_by`` (CC: the buyer, TZ: a third party),
@@ -50,7 +52,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from invoices.documents.einvoice import cfdi, cii, facturae, fatturapa, ubl
+from invoices.documents.einvoice import cfdi, cii, facturae, fatturapa, ksef, ubl
 from invoices.documents.einvoice.payload_values import Record, classify_profile
 from invoices.documents.einvoice.ubl_relatives import find_ubl_profile
 from invoices.documents.einvoice.xml_tree import (
@@ -85,9 +87,11 @@ _SYNTAX_BY_ROOT = {
     ("Comprobante", "http://www.sat.gob.mx/cfd/4"): "cfdi",
     ("Facturae", "http://www.facturae.es/facturae/"): "facturae",  # 3.0 to 3.2.1
     ("Facturae", "http://www.facturae.gob.es/formato/versiones/facturaev3_"): "facturae",  # 3.2.2
+    **{("Faktura", namespace): "ksef" for namespace in ksef.NAMESPACES},
 }
 # The versions of national formats, which make their profiles: cfdi_4.0.
 _VERSIONS_BY_SYNTAX = {
+    "ksef": frozenset({"FA (2)", "FA (3)"}),
     "cfdi": frozenset({"3.2", "3.3", "4.0"}),
     "facturae": frozenset({"3.0", "3.1", "3.2", "3.2.1", "3.2.2"}),
 }
@@ -98,6 +102,7 @@ _READER_BY_SYNTAX: dict[str, SyntaxReader] = {
     "cfdi": cfdi,
     "facturae": facturae,
     "fatturapa": fatturapa,
+    "ksef": ksef,
 }
 
 
@@ -145,4 +150,6 @@ def _find_profile(root: Element, syntax: str, specification: str | None) -> str:
         return fatturapa.classify_fatturapa_profile(root)
     if syntax not in _VERSIONS_BY_SYNTAX:
         return classify_profile(specification)
-    return f"{syntax}_{specification}" if specification in _VERSIONS_BY_SYNTAX[syntax] else "other"
+    if specification not in _VERSIONS_BY_SYNTAX[syntax]:
+        return "other"
+    return f"{syntax}_{specification}".replace(" ", "").lower()

@@ -28,6 +28,7 @@ TaxGroup = tuple[str, bool, bool, str | None]
 
 _TAX_NAME_BY_CODE = {"001": "ISR", "002": "IVA", "003": "IEPS"}  # SAT, catalogue c_Impuesto
 _GENERIC_TAX_IDS = frozenset({"XAXX010101000", "XEXX010101000"})  # anybody in Mexico, anybody abroad
+_REPLACEMENT = "04"  # SAT, catalogue c_TipoRelacion: instead of an earlier CFDI
 _COUNTRY_BY_NAME = {"mexico": "MX", "méxico": "MX"}  # 3.2: a country is free text
 
 
@@ -82,7 +83,8 @@ def extract_invoices(root: Element) -> list[Record]:
     """Return the one invoice of a tree without namespaces; see the package for the keys."""
     document_type = get_attribute(root, "TipoDeComprobante") or ""
     uuid = get_attribute(root.find("Complemento/TimbreFiscalDigital"), "UUID")
-    issuer = root.find("Emisor")
+    issuer, preceding_invoices = root.find("Emisor"), _extract_preceding_invoices(root)
+    is_replacement = any(item.get("relation") == _REPLACEMENT for item in preceding_invoices)
     return [
         drop_absent_values({
             "invoice_number": get_attribute(root, "Folio") or uuid,
@@ -96,7 +98,8 @@ def extract_invoices(root: Element) -> list[Record]:
             "payment_terms": _join_payment_terms(root),
             "seller": _extract_issuer(issuer),
             "buyer": _extract_recipient(root.find("Receptor")),
-            "preceding_invoices": _extract_preceding_invoices(root),
+            "preceding_invoices": preceding_invoices,
+            "replaces_earlier": "true" if is_replacement else None,
             "totals": _extract_totals(root),
             "taxes": _extract_taxes(root),
             "withholdings": _extract_withholdings(root),
@@ -236,7 +239,7 @@ def _extract_taxes(root: Element) -> list[Record]:
         drop_absent_values({
             "category": tax.category,
             "rate": "0" if tax.is_exempt else tax.rate,
-            "is_per_unit": "true" if tax.is_per_unit else None,
+            "is_without_rate": "true" if tax.is_per_unit else None,
             "taxable_amount": None if tax.is_per_unit else tax.base or sum_decimal_texts(bases.get(tax.group, [])),
             "tax_amount": tax.amount or ("0" if tax.is_exempt else None),
             "exemption_reason": "Exento" if tax.is_exempt else None,

@@ -21,6 +21,8 @@ from invoices.documents.einvoice.xml_tree import Element, drop_absent_values, fi
 # TaxTypeCode to UNTDID 5305, as far as there is a code: IPSI of Ceuta and Melilla, IGIC of the Canary Islands.
 _CATEGORY_BY_TAX_TYPE = {"01": "S", "02": "M", "03": "L"}
 _CATEGORY_BY_EXEMPTION = {"01": "E", "02": "O"}  # SpecialTaxableEvent: exempt, not subject to the tax
+_COPY_CLASSES = frozenset({"CO", "CR", "CC"})  # InvoiceClass: copies of an original, corrective, consolidated invoice
+_FULL_REPLACEMENT = "01"  # CorrectionMethod: the whole invoice is stated anew; 02 and others state differences
 _SURCHARGE_CATEGORY = "RE"  # recargo de equivalencia, a part of the tax total
 _PAYMENT_MEANS_WITH_ACCOUNT_OF_BUYER = frozenset({"02"})  # direct debit
 
@@ -73,14 +75,15 @@ def _find_batch_difference(root: Element) -> str | None:
 def _extract_header_fields(invoice: Element) -> Record:
     header, issue = invoice.find("InvoiceHeader"), invoice.find("InvoiceIssueData")
     invoice_class = find_text(header, "InvoiceClass")
-    total = find_text(invoice, "InvoiceTotals/InvoiceTotal") or ""
     return {
         "invoice_number": find_text(header, "InvoiceNumber"),
         "invoice_series": find_text(header, "InvoiceSeriesCode"),
         "issue_date": _find_day(issue, "IssueDate"),
         "type_code": invoice_class,
         "document_type_code": find_text(header, "InvoiceDocumentType"),
-        "kind": "credit_note" if invoice_class in {"OR", "CR"} and total.startswith("-") else "invoice",
+        "kind": "invoice",
+        "is_copy": "true" if invoice_class in _COPY_CLASSES else None,
+        "replaces_earlier": "true" if find_text(header, "Corrective/CorrectionMethod") == _FULL_REPLACEMENT else None,
         "currency": find_text(issue, "InvoiceCurrencyCode"),
         "tax_currency": find_text(issue, "TaxCurrencyCode"),
         "delivery_date": _find_day(issue, "OperationDate"),

@@ -101,7 +101,7 @@ def test_other_documents_are_recognised(content: str, reason_code: str) -> None:
         ("<Comprobante xmlns='http://www.sat.gob.mx/cfd/2' tipoDeComprobante='egreso'/>", "CFDI"),
         ("<Facturae xmlns='http://www.facturae.gob.es/formato/Versiones/Facturaev4_0.xml'/>", "Facturae"),
         ("<Invoice xmlns='http://www.ebinterface.at/schema/6p1/'/>", "ebInterface"),
-        ("<Faktura xmlns='http://crd.gov.pl/wzor/2023/06/29/12648/'/>", "KSeF"),
+        ("<Faktura xmlns='http://crd.gov.pl/wzor/2021/11/29/11089/'/>", "KSeF"),
         ("<MyInvoice/>", "MyInvoice"),
     ],
 )
