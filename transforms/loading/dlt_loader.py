@@ -120,6 +120,7 @@ def _open_dlt_directory(warehouse_directory: Path) -> Iterator[Path]:
     previous_tempdir = tempfile.tempdir
     tempfile.tempdir = os.fspath(temporary_directory)
     dlt.config["runtime.dlthub_telemetry"] = False
+    dlt.config["data_writer.buffer_max_items"] = 1  # each Arrow table is a row group, so DuckDB parses one at a time
     logging.getLogger("dlt").addFilter(_is_error_record)
     try:
         yield working_directory

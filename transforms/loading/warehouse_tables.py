@@ -15,6 +15,7 @@ TEXT, INTEGER, BOOLEAN, DATE = pa.string(), pa.int64(), pa.bool_(), pa.date32()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 AMOUNT = pa.decimal128(18, 4)
 PRECISE_DECIMAL = pa.decimal128(18, 6)  # line amounts, quantities, unit prices, rates
+MAX_PAYLOAD_CHARS = 256 * 1024  # of an answer in the warehouse: about 800 invoice lines
 
 Row = Mapping[str, Any]
 
@@ -56,10 +57,16 @@ def _keep_row_unchanged(row: Row) -> Sequence[Row]:
 
 
 def _convert_finished_extraction(row: Row) -> Sequence[Row]:
-    """Return the extraction with its exact price once it is answered or has failed; an open one has no row yet."""
+    """Return the extraction with its exact price once it is answered or has failed; an open one has no row yet.
+
+    Only the ledger has an answer above the maximum: DuckDB holds those of 2,048 rows in memory, several times.
+    """
     if row["status"] not in ("answered", "failed"):
         return ()
-    return (dict(row) | {"page_price_amount": _parse_value(row.get("page_price_amount"), PRECISE_DECIMAL)},)
+    payload = row.get("payload")
+    is_too_long = payload is not None and len(payload) > MAX_PAYLOAD_CHARS
+    price = _parse_value(row.get("page_price_amount"), PRECISE_DECIMAL)
+    return (dict(row) | {"payload": None if is_too_long else payload, "page_price_amount": price},)
 
 
 CANDIDATES_SCHEMA = _build_schema(

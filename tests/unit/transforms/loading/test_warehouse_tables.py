@@ -16,6 +16,7 @@ from transforms.loading.warehouse_tables import (
     AMOUNT,
     CANDIDATES_SCHEMA,
     LINES_SCHEMA,
+    MAX_PAYLOAD_CHARS,
     PRECISE_DECIMAL,
     TAXES_SCHEMA,
     WAREHOUSE_TABLES,
@@ -164,3 +165,13 @@ def test_amounts_rates_dates_and_instants_have_the_types_of_the_contract() -> No
                 assert field.type == pa.date32(), field
             elif field.name.endswith("_at"):
                 assert field.type == pa.timestamp("us", "UTC"), field
+
+
+def test_an_answer_that_is_too_long_is_not_in_the_warehouse_and_its_extraction_is() -> None:
+    rows = [
+        {"extraction_id": f"x{length}", "status": "answered", "payload": "1" * length}
+        for length in (MAX_PAYLOAD_CHARS, MAX_PAYLOAD_CHARS + 1)
+    ]
+    loaded = get_table("extractions", "raw").to_arrow(rows).to_pylist()
+    assert [len(row["payload"] or "") for row in loaded] == [MAX_PAYLOAD_CHARS, 0]
+    assert [row["status"] for row in loaded] == ["answered"] * 2
