@@ -45,7 +45,7 @@ def test_a_sighting_describes_a_file_whose_bytes_are_already_stored(inbox: Path,
         "source_name": "inbox", "source_kind": "folder", "location": str(path), "file_name": "bill.pdf",
         "fingerprint": "", "sender": None, "subject": None, "message_id": None, "received_at": None,
         "message_key": None, "section": None, "declared_type": None, "original_sender": None, "entity": None,
-        "cost_centre": None, "settled": None, "flags": [],
+        "cost_centre": None, "embedded_in": None, "settled": None, "flags": [],
     }  # fmt: skip
     assert scan_folder(inbox, store) == [row]
     assert path.read_bytes() == content
