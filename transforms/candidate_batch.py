@@ -22,8 +22,8 @@ from transforms.candidate_slices import (
 )
 from transforms.sql_runner import (
     build_models,
-    build_tables,
     drop_unread_tables,
+    execute_model,
     open_in_memory_database,
     read_sql_models,
 )
@@ -73,6 +73,10 @@ class OfficialOutcomes:
     failures: pa.Table = field(default_factory=OFFICIAL_FAILURES_SCHEMA.empty_table)
     rule_ids: pa.Table = field(default_factory=OFFICIAL_RULE_IDS_SCHEMA.empty_table)
 
+
+SMALL_BATCH_BYTES = 1_000_000  # below it, sharing the work out to threads takes longer than the work
+
+_create_statements: dict[str, str] = {}  # of each staging table, once this process has built it
 
 KnownKeysLookup = Callable[[list[str]], Sequence[Mapping[str, str | None]]]
 
@@ -145,14 +149,15 @@ def iter_candidate_batches(
     may have been wrong when it was received. ``official`` is what the official rules say about the documents.
     Raises ContractError if a column is missing or has another type, or if a model fails.
     """
-    with open_in_memory_database() as connection:
+    thread_count = 1 if extractions.nbytes < SMALL_BATCH_BYTES else None
+    with open_in_memory_database(thread_count=thread_count) as connection:
         connection.register("extractions", _convert_to_schema("extractions", extractions, EXTRACTIONS_SCHEMA))
         connection.register("company_tax_ids", pa.table({"tax_id": pa.array(company_tax_ids, pa.string())}))
         connection.register("critical_rules", pa.table({"rule_id": pa.array(sorted(critical_rule_ids), pa.string())}))
         connection.register("warning_rules", pa.table({"rule_id": pa.array(sorted(warning_rule_ids), pa.string())}))
         register_official_outcomes(connection, official or OfficialOutcomes())
         connection.execute("SET VARIABLE validated_at = $1::TIMESTAMPTZ", [validated_at])
-        build_tables(connection, "staging")
+        _build_staging(connection)
         core_models, duplicate_models = read_sql_models("core"), read_sql_models("core/duplicates")
         build_models(connection, {name: core_models.pop(name) for name in DOCUMENT_MODELS})
         drop_unread_tables(connection, {**core_models, **duplicate_models})
@@ -183,6 +188,29 @@ def iter_candidate_batches(
                 empty_answers=empty_answers if number == 0 else empty_answers.slice(0, 0),
                 document_count=len(part.document_hashes) + (len(missing_documents) if number == 0 else 0),
             )
+
+
+def _build_staging(connection: duckdb.DuckDBPyConnection) -> None:
+    """Build the staging models; those of an extractor with no answer stay empty, their columns as in an earlier batch.
+
+    Planning a model takes DuckDB ten times as long as reading no rows with it.
+    """
+    models = read_sql_models("staging")
+    extractors = {name for (name,) in connection.execute("SELECT DISTINCT extracted_by FROM extractions").fetchall()}
+    unused_models = {
+        name for name in models if name.startswith("stg_") and _get_extractor(name) not in extractors
+    } & set(_create_statements)
+    for name in unused_models:
+        execute_model(connection, name, _create_statements[name])
+        del models[name]
+    build_models(connection, models)
+    if not set(models) <= set(_create_statements):
+        statements = connection.execute("SELECT table_name, sql FROM duckdb_tables()").fetchall()
+        _create_statements.update((name, sql) for name, sql in statements if name in models)
+
+
+def _get_extractor(staging_model: str) -> str:
+    return staging_model.removeprefix("stg_").partition("__")[0]
 
 
 def register_official_outcomes(connection: duckdb.DuckDBPyConnection, official: OfficialOutcomes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 
@@ -17,16 +18,19 @@ _MACRO_REFERENCE = re.compile(r"\b([a-z0-9_]+)\(")
 _SQL_COMMENT = re.compile(r"--[^\n]*")
 
 
-def open_in_memory_database() -> duckdb.DuckDBPyConnection:
-    """Return an empty in-memory database with our macros; no files, network or extensions; its time zone is UTC."""
-    connection = duckdb.connect(
-        ":memory:",
-        config={
-            "enable_external_access": "false",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-        },
-    )
+def open_in_memory_database(*, thread_count: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Return an empty in-memory database with our macros; no files, network or extensions; its time zone is UTC.
+
+    ``thread_count`` is the number of threads, by default one per core; for few rows one is fastest.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    if thread_count is not None:
+        config["threads"] = thread_count
+    connection = duckdb.connect(":memory:", config=config)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
     connection.execute(
@@ -42,6 +46,11 @@ def open_in_memory_database() -> duckdb.DuckDBPyConnection:
 
 def read_sql_models(folder: str) -> dict[str, str]:
     """Return the SQL of each model in ``transforms/<folder>`` by its name; raise ContractError if it is empty."""
+    return dict(_load_sql_models(folder))
+
+
+@cache
+def _load_sql_models(folder: str) -> Mapping[str, str]:
     directory = files("transforms").joinpath(*folder.split("/"))
     sql_by_name = {
         entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8")
@@ -53,16 +62,11 @@ def read_sql_models(folder: str) -> dict[str, str]:
     return sql_by_name
 
 
-def build_tables(connection: duckdb.DuckDBPyConnection, *folders: str) -> list[str]:
-    """Create a table for each model in the folders, in dependency order; return their names in that order.
+def build_models(connection: duckdb.DuckDBPyConnection, sql_by_name: Mapping[str, str]) -> list[str]:
+    """Create a table for each model, in dependency order; return their names in that order.
 
     Raises ContractError, naming the models, if they depend on each other in a circle or if one fails.
     """
-    return build_models(connection, {name: sql for folder in folders for name, sql in read_sql_models(folder).items()})
-
-
-def build_models(connection: duckdb.DuckDBPyConnection, sql_by_name: Mapping[str, str]) -> list[str]:
-    """Create a table for each of the models, as ``build_tables`` does."""
     ordered_names = sort_by_dependency(sql_by_name)
     for name in ordered_names:
         execute_model(connection, name, f"CREATE OR REPLACE TABLE {name} AS\n{sql_by_name[name]}")
@@ -72,9 +76,7 @@ def build_models(connection: duckdb.DuckDBPyConnection, sql_by_name: Mapping[str
 def drop_unread_tables(connection: duckdb.DuckDBPyConnection, remaining_models: Mapping[str, str]) -> None:
     """Drop the tables that none of the models still to be built reads."""
     table_names = [name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-    read_names = {
-        name for sql in remaining_models.values() for name in _TABLE_REFERENCE.findall(_SQL_COMMENT.sub("", sql))
-    }
+    read_names = {name for sql in remaining_models.values() for name in _find_references(sql, _TABLE_REFERENCE)}
     for name in set(table_names) - read_names - {"empty_answers"}:
         connection.execute(f"DROP TABLE {name}")
 
@@ -93,10 +95,15 @@ def list_dependencies(
     sql_by_name: Mapping[str, str], reference_pattern: re.Pattern[str] = _TABLE_REFERENCE
 ) -> dict[str, list[str]]:
     """Return for each name the other names that its SQL refers to; names and dependencies are sorted."""
-    references = {
-        name: set(reference_pattern.findall(_SQL_COMMENT.sub("", sql_by_name[name]))) for name in sorted(sql_by_name)
+    return {
+        name: sorted(_find_references(sql_by_name[name], reference_pattern) & set(sql_by_name) - {name})
+        for name in sorted(sql_by_name)
     }
-    return {name: sorted(referenced_names & set(sql_by_name) - {name}) for name, referenced_names in references.items()}
+
+
+@cache
+def _find_references(sql: str, reference_pattern: re.Pattern[str]) -> frozenset[str]:
+    return frozenset(reference_pattern.findall(_SQL_COMMENT.sub("", sql)))
 
 
 def execute_model(connection: duckdb.DuckDBPyConnection, name: str, statement: str) -> None:

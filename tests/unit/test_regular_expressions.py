@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import gc
 import re
 import signal
 import time
@@ -46,13 +47,18 @@ class TooSlowError(Exception):
 
 @pytest.fixture
 def limit_cpu_time() -> Iterator[None]:
-    """Turn the signal of the timer for processor time into an exception; the matcher of ``re`` checks for signals."""
+    """Turn the signal of the timer for processor time into an exception; the matcher of ``re`` checks for signals.
+
+    No garbage is collected meanwhile: it would count as time, and an exception in one of its callbacks is lost.
+    """
 
     def stop(_signal_number: int, _frame: FrameType | None) -> None:
         raise TooSlowError
 
     previous_handler = signal.signal(signal.SIGVTALRM, stop)
+    gc.disable()
     yield
+    gc.enable()
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     signal.signal(signal.SIGVTALRM, previous_handler)
 

@@ -29,7 +29,7 @@ from tests.sweep_size import choose_point_count
 from transforms.candidate_batch import EXTRACTIONS_SCHEMA, KNOWN_KEYS_SCHEMA, CandidateBatch, build_candidate_batch
 from transforms.loading.warehouse_tables import CANDIDATES_SCHEMA, LINES_SCHEMA, TAXES_SCHEMA, WAREHOUSE_TABLES
 from transforms.mart_builder import build_marts, build_views
-from transforms.sql_runner import build_tables, open_in_memory_database, read_sql_models, sort_by_dependency
+from transforms.sql_runner import build_models, open_in_memory_database, read_sql_models, sort_by_dependency
 
 SCALES = {"line_total": "line_total_amount", "tax_exclusive": "net_amount", "tax_inclusive": "total_amount"}
 EXTRACTOR = "invoicedataextraction_com"
@@ -341,7 +341,7 @@ def test_a_circle_of_models_is_named() -> None:
 
 def test_a_model_that_fails_is_named() -> None:
     with open_in_memory_database() as connection, pytest.raises(ContractError, match="'answers' failed"):
-        build_tables(connection, "staging")
+        build_models(connection, read_sql_models("staging"))
 
 
 def test_building_the_marts_again_changes_no_row() -> None:
