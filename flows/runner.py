@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from types import ModuleType
 
+from flows.background_import import BackgroundImport, open_background_import
 from flows.progress import ProgressDisplay, open_progress_display
 from flows.stages import collect, export, extract_local, extract_remote, load, publish, validate
 from flows.unexpected_errors import describe_error
@@ -21,6 +22,7 @@ from invoices.run_report import RunReport
 EXTRACT_STAGES: Sequence[ModuleType] = (extract_local, extract_remote)
 ALL_STAGES: Sequence[ModuleType] = (collect, extract_local, extract_remote, validate, load, publish, export, load)
 LEASED_STAGES: Sequence[ModuleType] = (validate, publish, export)  # one worker on a ledger at a time, in any home
+MODULES_OF_VALIDATION = ("pandas", "expectations.suites")  # importing Great Expectations takes seconds
 STAGES_REQUIRED_BY: Mapping[str, Collection[str]] = {"publish": ("load",), "export": ("load",)}  # they read its result
 EARLIEST_TIME = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)  # a clock that shows less is wrong
 
@@ -47,7 +49,11 @@ def run_stages(
     _check_clock(app)
     may_run_beside_others = set(stages) <= set(EXTRACT_STAGES) and not app.settings.is_rehearsal
     run_lock = nullcontext() if may_run_beside_others else app.acquire_run_lock()
-    with run_lock, open_progress_display() as progress:
+    with (
+        run_lock,
+        open_progress_display() as progress,
+        open_background_import(MODULES_OF_VALIDATION if validate in stages else ()) as background_import,
+    ):
         app.record_rehearsal_mode()
         if (restore_remark := take_restore_remark(app.ledger)) is not None:
             report.remarks.append(restore_remark)
@@ -59,7 +65,7 @@ def run_stages(
                 continue
             started_at = time.monotonic()
             try:
-                _run_stage(app, stage, report, run_batch, progress)
+                _run_stage(app, stage, report, run_batch, progress, background_import)
             except ConfigurationError:
                 raise
             except Exception as error:  # noqa: BLE001 - the last resort: an error in one stage does not end the others
@@ -88,15 +94,30 @@ def get_stage_name(stage: ModuleType) -> str:
 
 
 def _run_stage(
-    app: App, stage: ModuleType, report: RunReport, run_batch: BatchRunner, progress: ProgressDisplay
+    app: App,
+    stage: ModuleType,
+    report: RunReport,
+    run_batch: BatchRunner,
+    progress: ProgressDisplay,
+    background_import: BackgroundImport,
 ) -> None:
     """Process the batches of one stage in turn, and show the progress."""
     stage_name = get_stage_name(stage)
+    if stage is validate:
+        background_import.wait()
     advance_display = progress.start_stage(stage.PROGRESS_LABEL, stage.count_pending(app), stage.UNIT)
     report.advance_progress = advance_display
-    if run_lock := app.run_lock:
+    run_lock = app.run_lock
+
+    def record_activity(activity: str) -> None:
+        if stage in (collect, extract_local):  # new documents: they will be validated
+            background_import.start()
+        if run_lock:
+            run_lock.record_activity(activity)
+
+    report.record_activity = record_activity
+    if run_lock:
         run_lock.start_stage(stage_name)
-        report.record_activity = run_lock.record_activity
 
         def advance_progress(count: int) -> None:
             advance_display(count)

@@ -50,7 +50,7 @@ class FolderScanState:
     over_limit_count: int = 0  # new files that a later run collects
     stored_hashes: set[str] = field(default_factory=set)  # documents added to the store, with an arrival or without
     failures: list[tuple[str, Exception]] = field(default_factory=list)  # files over which this program failed
-    record_activity: Callable[[str], None] = lambda _: None  # called with the file whose turn it is
+    record_activity: Callable[[str], None] = lambda _: None  # called with what the scan begins on, such as a file
     movable_files: list[ListedFile] = field(default_factory=list)  # to be moved once recorded, with ``after = move:…``
 
 
@@ -162,6 +162,7 @@ class _FolderScan:
         recent_files = [item.file for item in new_files if item.file.modified_ns > stable_before_ns]
         if not (recent_files and settle_seconds and self.backend.may_list_partial_files):
             return new_files
+        self.scan_state.record_activity("the wait for files that may still be written")
         self.sleep(settle_seconds)
         changed_locations = {item.location for item in self.backend.list_changed_files(recent_files)}
         self.scan_state.changing_files += sorted(changed_locations)
