@@ -149,11 +149,12 @@ def _extract_party(party: Element | None) -> Record:
 
 
 def _extract_party_tax_schemes(party: Element) -> Record:
-    """Return BT-31 (scheme VAT) and BT-32 (any other scheme)."""
+    """Return BT-31 (scheme VAT) and BT-32 (any other scheme), each from the first scheme with a company id."""
     registrations: Record = {}
     for scheme in party.iterfind("PartyTaxScheme"):
         key = "vat_id" if (find_text(scheme, "TaxScheme/ID") or "").upper() == "VAT" else "tax_number"
-        registrations.setdefault(key, find_text(scheme, "CompanyID"))
+        if (company_id := find_text(scheme, "CompanyID")) is not None:
+            registrations.setdefault(key, company_id)
     return registrations
 
 

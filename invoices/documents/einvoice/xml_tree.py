@@ -21,6 +21,7 @@ Element = etree._Element
 _XML_DECLARATION = re.compile(rb"\s*<\?xml\b[^>]{0,200}\?>")
 _MARKUP_BEFORE_ROOT = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->", re.DOTALL)
 _DATE_FORMATS = {"102": "%Y%m%d", "203": "%Y%m%d%H%M", "204": "%Y%m%d%H%M%S"}
+_DATE_DIGITS = {"102": 8, "203": 12, "204": 14}
 
 
 def parse_untrusted_xml(content: bytes) -> Element:
@@ -78,7 +79,8 @@ def iter_texts(element: Element, path: str) -> Iterator[str]:
 def find_date(element: Element | None, path: str) -> str | None:
     """Return the date at ``path`` as YYYY-MM-DD if its format is stated or ISO 8601, else unchanged.
 
-    Stated formats are those of UNTDID 2379 that name a day: 102, 203 and 204.
+    Stated formats are those of UNTDID 2379 that name a day: 102, 203 and 204. Each has a fixed number of digits (rule
+    CII-DT-097 for 102): `2026115` could be two days, so it stays a text that is no date.
     """
     node = None if element is None else element.find(path)
     value = None if node is None else find_text(node)
@@ -87,6 +89,8 @@ def find_date(element: Element | None, path: str) -> str | None:
     format_code = (node.get("format") or "").strip()
     if format_code not in _DATE_FORMATS:
         return value if format_code and "-" not in value else normalise_iso_date(value)
+    if value.isdigit() and len(value) != _DATE_DIGITS[format_code]:
+        return value
     try:
         return dt.datetime.strptime(value, _DATE_FORMATS[format_code]).date().isoformat()  # noqa: DTZ007 - a date has no time zone
     except ValueError:

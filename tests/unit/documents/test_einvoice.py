@@ -127,7 +127,11 @@ def test_allowances_and_charges_are_distinguished() -> None:
     ("written", "expected"),
     [
         ('<udt:DateTimeString format="102">20260229</udt:DateTimeString>', "20260229"),  # there is no such day
+        ('<udt:DateTimeString format="102">2026115</udt:DateTimeString>', "2026115"),  # 15 January or 5 November
+        ('<udt:DateTimeString format="102">202611</udt:DateTimeString>', "202611"),
         ('<udt:DateTimeString format="203">202601312359</udt:DateTimeString>', "2026-01-31"),
+        ('<udt:DateTimeString format="203">20260131235</udt:DateTimeString>', "20260131235"),
+        ('<udt:DateTimeString format="204">2026013123595</udt:DateTimeString>', "2026013123595"),
         ('<udt:DateTimeString format="999">20260131</udt:DateTimeString>', "20260131"),
         ("<udt:DateTimeString>20260131</udt:DateTimeString>", "2026-01-31"),
         ("<udt:DateTime>2026-01-31T00:00:00Z</udt:DateTime>", "2026-01-31"),
@@ -188,6 +192,7 @@ def test_a_ubl_party_has_its_registered_name_and_ids_by_scheme() -> None:
         build_ubl("""<a:AccountingSupplierParty><a:Party><b:EndpointID schemeID="EM">in@example.com</b:EndpointID>
       <a:PartyName><b:Name>Shop</b:Name></a:PartyName>
       <a:PartyTaxScheme><b:CompanyID>99</b:CompanyID><a:TaxScheme><b:ID>FC</b:ID></a:TaxScheme></a:PartyTaxScheme>
+      <a:PartyTaxScheme><a:TaxScheme><b:ID>VAT</b:ID></a:TaxScheme></a:PartyTaxScheme>
       <a:PartyTaxScheme><b:CompanyID>SE11</b:CompanyID><a:TaxScheme><b:ID>VAT</b:ID></a:TaxScheme></a:PartyTaxScheme>
       <a:PartyLegalEntity><b:RegistrationName>Shop AB</b:RegistrationName></a:PartyLegalEntity>
       </a:Party></a:AccountingSupplierParty>""")
